@@ -1,0 +1,1 @@
+"""The operator's library: knows docker, fabric and requests, never Invoke."""

@@ -1,0 +1,71 @@
+"""The name of an image, `[registry/]name[:tag]` or `[registry/]name@sha256:...`, parsed once at the border."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from scripts.errors import ClusterError
+
+# The grammar of Docker's reference package, without its rare corners.
+_PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
+_NAME = re.compile(rf"{_PART}(?:/{_PART})*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_REGISTRY = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::\d{1,5})?")
+
+
+@dataclass(frozen=True)
+class ImageRef:
+    """A built component's name; `registry` and `digest` may be empty, `tag` is empty only beside a digest."""
+
+    name: str
+    tag: str = "latest"
+    registry: str = ""
+    digest: str = ""
+
+    @classmethod
+    def parse(cls, text: str, registry: str = "") -> ImageRef:
+        """Read an image name; one without a registry gets `registry`.
+
+        The first part is a registry when it has a dot or a colon or is `localhost` (Docker's rule).
+
+        Raises:
+            ClusterError: the text is not an image name.
+        """
+        first, slash, rest = text.partition("/")
+        has_registry = slash and ("." in first or ":" in first or first == "localhost")
+        path = rest if has_registry else text
+        path, _, digest = path.partition("@")
+        name, colon, tag = path.partition(":")
+        ref = cls(
+            name, tag if colon else ("" if digest else "latest"), first if has_registry else registry, digest
+        )
+        ref._check(text)
+        return ref
+
+    def _check(self, text: str) -> None:
+        problem = (
+            "the registry is not host:port" if self.registry and not _REGISTRY.fullmatch(self.registry)
+            else "a name is made of a-z, 0-9 and single . _ - between them" if not _NAME.fullmatch(self.name)
+            else "the digest is not sha256: and 64 hex digits" if self.digest and not _DIGEST.fullmatch(self.digest)
+            else "a tag is 1 to 128 of A-Z a-z 0-9 _ . - and begins with none of . -"
+            if not self.digest and not _TAG.fullmatch(self.tag)
+            else ""
+        )  # fmt: skip
+        if problem:
+            raise ClusterError(
+                f"{text!r} is not an image name: {problem}; write it as name:tag, such as amqp:v1"
+            )
+
+    @property
+    def repository(self) -> str:
+        """`[registry/]name`, what Docker calls a repository."""
+        return f"{self.registry}/{self.name}" if self.registry else self.name
+
+    def at(self, digest: str) -> ImageRef:
+        """The same image by its content (`sha256:...`)."""
+        return replace(self, digest=digest, tag="")
+
+    def __str__(self) -> str:
+        return f"{self.repository}@{self.digest}" if self.digest else f"{self.repository}:{self.tag}"

@@ -1,0 +1,101 @@
+"""Where apps run: one interface, several schedulers.
+
+`local` is the Docker Engine of this machine, `process` plain processes of this machine. Each takes the same app
+definition, a Marathon app in the 1.5+ form with its placeholders filled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from scripts.hostport import HostPort
+
+State = Literal["starting", "running", "unhealthy", "stopped"]
+
+
+@dataclass(frozen=True)
+class App:
+    """An app id (`/amqp`) and its filled definition."""
+
+    id: str
+    definition: dict[str, Any]
+
+    @property
+    def instances(self) -> int:
+        """How many instances are wanted."""
+        return int(self.definition.get("instances", 1))
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a deploy would do: `create`, `replace` or `nothing`, and what would be sent, for --dry-run."""
+
+    app_id: str
+    kind: Literal["create", "replace", "nothing"]
+    sent: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One running copy of an app; `detail` is for people (an exit code, a health check's words)."""
+
+    name: str
+    state: State
+    image: str = ""
+    ports: dict[str, HostPort] = field(default_factory=dict)
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class AppStatus:
+    """An app and its instances as they are now."""
+
+    id: str
+    instances: tuple[Instance, ...]
+
+    @property
+    def running(self) -> int:
+        """How many instances run and, where they have a health check, are healthy."""
+        return sum(instance.state == "running" for instance in self.instances)
+
+
+class Scheduler(Protocol):
+    """What every scheduler offers; all raise ClusterError for what they cannot do."""
+
+    name: str
+
+    def plan(self, app: App) -> Change:
+        """What `deploy` would do now; changes nothing."""
+
+    def deploy(self, app: App, timeout_s: float = 60) -> AppStatus:
+        """Run the app as defined, in place of what runs under its id, and return when all of it works.
+
+        Deploying what already runs changes nothing. What fails to come up within `timeout_s` is an error with the
+        last lines it printed.
+        """
+
+    def scale(self, app_id: str, instances: int) -> AppStatus:
+        """Run so many instances of the app's present definition."""
+
+    def restart(self, app_id: str) -> AppStatus:
+        """Stop and start every instance, the definition being the same."""
+
+    def stop(self, app_id: str, now: bool = False) -> bool:
+        """Stop the app and forget it, its data volumes staying; False when there was none.
+
+        Running actions have the definition's `taskKillGracePeriodSeconds` to finish; `now` grants none.
+        """
+
+    def status(self) -> list[AppStatus]:
+        """All apps of this project."""
+
+    def logs(self, app_id: str, tail: int = 100, follow: bool = False) -> Iterator[str]:
+        """The last `tail` lines of every instance, each beginning with the instance's name."""
+
+    def hostport(self, app_id: str, port_name: str = "") -> HostPort:
+        """The address of a port of a running instance: the named one, else the first."""
+
+    def delete_data(self, app_id: str) -> list[str]:
+        """Delete the data volumes of a stopped app; the names of what was deleted."""

@@ -1,0 +1,88 @@
+"""What invoke.yaml and the INVOKE_* environment say, read once and checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scripts.errors import ClusterError
+
+ROOT = Path(__file__).resolve().parent.parent
+SCHEDULERS = ("local", "process")
+
+_PROJECT = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class QueueSettings:
+    """Defaults of the queue component; ports are on 127.0.0.1 of this machine."""
+
+    name: str
+    tag: str
+    port: int
+    management_port: int
+    prometheus_port: int
+    mem_mib: int
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """Defaults of the worker component."""
+
+    tag: str
+    action: str
+    instances: int
+    jobs: int
+    cpus: float
+    mem_mib: int
+    tmp: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every default of invoke.yaml; `project` begins the name of all that is made on a machine."""
+
+    project: str
+    registry: str
+    scheduler: str
+    queue: QueueSettings
+    worker: WorkerSettings
+
+    @classmethod
+    def read(cls, config: Mapping[str, Any]) -> Settings:
+        """Take the settings out of a configuration (invoke.yaml's shape; further keys are not ours).
+
+        Raises:
+            ClusterError: a value that cannot be, with its key.
+        """
+        settings = cls(
+            project=str(config["project"]),
+            registry=str(config["registry"] or ""),
+            scheduler=str(config["scheduler"]),
+            queue=QueueSettings(**_fields(QueueSettings, config, "queue")),
+            worker=WorkerSettings(**_fields(WorkerSettings, config, "worker")),
+        )
+        if not _PROJECT.fullmatch(settings.project):
+            raise ClusterError(
+                f"project: {settings.project!r} in invoke.yaml: use 1 to 32 of a-z, 0-9 and -, such as cluster"
+            )
+        if settings.scheduler not in SCHEDULERS:
+            raise ClusterError(
+                f"scheduler: {settings.scheduler!r} in invoke.yaml: use one of {', '.join(SCHEDULERS)}"
+            )
+        return settings
+
+
+def _fields(kind: type, config: Mapping[str, Any], section: str) -> dict[str, Any]:
+    casts = {"str": str, "int": int, "float": float}
+    values = {}
+    for name, annotation in kind.__annotations__.items():
+        value = config[section][name]
+        try:
+            values[name] = casts[annotation](value)
+        except (TypeError, ValueError):
+            raise ClusterError(f"{section}.{name}: {value!r} in invoke.yaml: a number is needed") from None
+    return values

@@ -1,0 +1,1 @@
+"""Thin Invoke tasks, one file a namespace: parse flags, one call, print."""

@@ -1,0 +1,68 @@
+"""The one `@task` of this project: short flags by name, expected failures as one line."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import invoke
+from invoke.exceptions import Exit, ParseError
+
+from scripts.errors import ClusterError
+
+# These and no others: Invoke's own way hands letters out in parameter order, so that a new parameter moves them.
+SHORT_FLAGS = {"tag": "t", "marathon": "m", "queue": "q", "url": "u", "body": "b"}
+
+
+class Task(invoke.Task):  # type: ignore[misc]
+    """An Invoke task whose every argument has a default and whose expected failures are one line."""
+
+    def __init__(self, body: Callable[..., Any], **options: Any) -> None:
+        _refuse_positionals(body)
+        options |= {"auto_shortflags": False, "positional": []}
+        super().__init__(_one_line_errors(body), **options)
+
+    def arg_opts(self, name: str, default: Any, taken_names: set[str]) -> dict[str, Any]:
+        """Invoke's hook for one argument; adds the short flag and readable number errors."""
+        opts: dict[str, Any] = super().arg_opts(name, default, taken_names)
+        if name in SHORT_FLAGS:
+            opts["names"] = [*opts["names"], SHORT_FLAGS[name]]
+        if opts.get("kind") in (int, float):
+            opts["kind"] = _number(opts["kind"], opts["names"][0])
+        return opts
+
+
+def task(*args: Any, **options: Any) -> Any:
+    """Mark a function as a task of this project (see `Task`)."""
+    return invoke.task(*args, klass=Task, **options)
+
+
+def _refuse_positionals(body: Callable[..., Any]) -> None:
+    """An argument without a default swallows `--help` as its value and runs the task."""
+    _, *parameters = inspect.signature(body).parameters.values()
+    bare = [p.name for p in parameters if p.default is p.empty]
+    if bare:
+        raise TypeError(f"{body.__module__}.{body.__name__}: {', '.join(bare)} needs a default")
+
+
+def _one_line_errors(body: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(body)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return body(*args, **kwargs)
+        except ClusterError as error:
+            raise Exit(f"error: {error}", code=error.exit_code) from error
+
+    return run
+
+
+def _number(kind: type, flag: str) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return kind(text)
+        except ValueError:
+            raise ParseError(f"error: --{flag} wants a number, not {text!r}") from None
+
+    return read
