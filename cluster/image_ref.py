@@ -38,9 +38,7 @@ class ImageRef:
         path = rest if has_registry else text
         path, _, digest = path.partition("@")
         name, colon, tag = path.partition(":")
-        ref = cls(
-            name, tag if colon else ("" if digest else "latest"), first if has_registry else registry, digest
-        )
+        ref = cls(name, tag if colon else ("" if digest else "latest"), first if has_registry else registry, digest)
         ref._check(text)
         return ref
 
@@ -54,9 +52,7 @@ class ImageRef:
             else ""
         )  # fmt: skip
         if problem:
-            raise ClusterError(
-                f"{text!r} is not an image name: {problem}; write it as name:tag, such as amqp:v1"
-            )
+            raise ClusterError(f"{text!r} is not an image name: {problem}; write it as name:tag, such as amqp:v1")
 
     @property
     def repository(self) -> str:

@@ -70,9 +70,7 @@ class Settings:
                 f"project: {settings.project!r} in invoke.yaml: use 1 to 32 of a-z, 0-9 and -, such as cluster"
             )
         if settings.scheduler not in SCHEDULERS:
-            raise ClusterError(
-                f"scheduler: {settings.scheduler!r} in invoke.yaml: use one of {', '.join(SCHEDULERS)}"
-            )
+            raise ClusterError(f"scheduler: {settings.scheduler!r} in invoke.yaml: use one of {', '.join(SCHEDULERS)}")
         return settings
 
 

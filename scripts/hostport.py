@@ -26,9 +26,7 @@ class HostPort:
         """
         match = _SHAPE.fullmatch(text)
         if not match:
-            raise ClusterError(
-                f"{text!r} is not an address: write it as host:port, for example 10.0.0.10:8080"
-            )
+            raise ClusterError(f"{text!r} is not an address: write it as host:port, for example 10.0.0.10:8080")
         port = int(match["port"])
         if not 1 <= port <= 65535:
             raise ClusterError(f"{text!r} is not an address: a port is a number from 1 to 65535")
