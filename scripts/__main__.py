@@ -1,0 +1,21 @@
+"""The entry of the launchers: `python -I scripts NAME ARGUMENTS...` runs main() of the module NAME.
+
+Started as a folder, Python puts the folder itself first on its path; its parent is what the imports need.
+"""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+
+def run() -> int:
+    """Call main(arguments) of the named module."""
+    name, *arguments = sys.argv[1:]
+    sys.argv = [name, *arguments]
+    return int(import_module(f"scripts.{name}").main(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,132 @@
+"""How the broker is reached: an AMQP URL with credentials, and its failures in one line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import pika
+from pika.adapters.utils.connection_workflow import AMQPConnectionWorkflowFailed, AMQPConnectorException
+from pika.exceptions import AMQPChannelError, AMQPConnectionError, ChannelClosedByBroker, ConnectionClosedByBroker
+
+from scripts.errors import ClusterError, ServiceAway
+
+# RabbitMQ proposes 60 s and drops a peer after two missed beats; the client's own value wins where it is smaller.
+HEARTBEAT_S = 30
+# A memory or disk alarm blocks publishing connections for as long as it lasts; pika would wait for ever.
+BLOCKED_TIMEOUT_S = 300
+CONNECT_TIMEOUT_S = 10
+
+# Never in the environment of an action.
+SECRET_VARIABLES = ("AMQP_USER", "AMQP_PASSWORD", "AMQP_PASSWORD_FILE")
+
+
+def parameters(url: str, environ: Mapping[str, str] = os.environ) -> pika.URLParameters:
+    """Read `amqp://[user[:password]@]host[:port][/vhost]` (or amqps) with this project's timeouts.
+
+    A user or password that the URL lacks comes from AMQP_USER and AMQP_PASSWORD or AMQP_PASSWORD_FILE, then from
+    RabbitMQ's own default, guest.
+
+    Raises:
+        ClusterError: not an AMQP URL, or the password file cannot be read.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
+        raise ClusterError(f"{redacted(url)!r} is not a broker's URL: write it as amqp://HOST:PORT")
+    user = unquote(parts.username or environ.get("AMQP_USER", "guest"))
+    password = unquote(parts.password) if parts.password is not None else _password(environ)
+    try:
+        found = pika.URLParameters(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())
+    except ValueError as error:
+        raise ClusterError(f"{redacted(url)!r} is not a broker's URL: {error}") from error
+    found.credentials = pika.PlainCredentials(user, password, erase_on_connect=False)
+    found.heartbeat = HEARTBEAT_S if found.heartbeat is None else found.heartbeat
+    found.blocked_connection_timeout = BLOCKED_TIMEOUT_S
+    found.socket_timeout = found.stack_timeout = CONNECT_TIMEOUT_S
+    return found
+
+
+def redacted(url: str) -> str:
+    """The URL without user and password, for people and logs."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def url_of(host: str, port: int) -> str:
+    """An amqp:// URL without credentials."""
+    return f"amqp://{quote(f'[{host}]' if ':' in host else host, safe='[]:.%')}:{port}"
+
+
+def explain(error: BaseException | None) -> str:
+    """What a pika failure means, in a few words for a person."""
+    while True:
+        causes = getattr(error, "exceptions", None) if isinstance(error, AMQPConnectionWorkflowFailed) else None
+        cause = causes[-1] if causes else getattr(error, "exception", None)
+        if cause is None and isinstance(error, AMQPConnectionError) and error.args:
+            cause = error.args[0] if isinstance(error.args[0], BaseException) else None
+        if cause is None:
+            break
+        error = cause
+    if isinstance(error, ConnectionClosedByBroker | ChannelClosedByBroker):
+        return f"{error.reply_text} ({error.reply_code})"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    name = type(error).__name__
+    return _MEANINGS.get(name) or (f"{name}: {error}" if str(error) else name)
+
+
+_MEANINGS = {
+    "ProbableAuthenticationError": "it refuses this user and password",
+    "AuthenticationError": "it refuses this user and password",
+    "ProbableAccessDeniedError": "it refuses this user on this virtual host",
+    "IncompatibleProtocolError": "what answers there does not speak AMQP 0-9-1",
+    "AMQPConnectorStackTimeout": "what answers there does not speak AMQP in time",
+    "AMQPConnectorSocketConnectError": "no connection",
+    "StreamLostError": "the connection was lost",
+    "AMQPHeartbeatTimeout": "the broker sent no heartbeat",
+    "ConnectionBlockedTimeout": f"the broker has been short of memory or disk for {BLOCKED_TIMEOUT_S} s",
+}
+
+
+@contextmanager
+def broker_errors(url: str) -> Iterator[None]:
+    """Turn pika's exceptions into ServiceAway (no connection) and ClusterError (a refusal).
+
+    Raises:
+        ServiceAway, ClusterError: with the broker's address and its reason.
+    """
+    place = redacted(url)
+    try:
+        yield
+    except (AMQPConnectionError, AMQPConnectorException, OSError) as error:
+        raise ServiceAway(
+            f"no broker at {place}: {explain(error)}; start one with ./inv queue.run-local or name it with -u"
+        ) from error
+    except AMQPChannelError as error:
+        raise ClusterError(f"the broker at {place} refused: {explain(error)}") from error
+
+
+def open_blocking(url: str) -> Any:
+    """A pika BlockingConnection, for short questions only: it beats no heart while the caller is busy.
+
+    Raises:
+        ServiceAway: the broker does not answer or refuses the credentials.
+    """
+    with broker_errors(url):
+        return pika.BlockingConnection(parameters(url))
+
+
+def _password(environ: Mapping[str, str]) -> str:
+    if "AMQP_PASSWORD" in environ:
+        return environ["AMQP_PASSWORD"]
+    path = environ.get("AMQP_PASSWORD_FILE")
+    if not path:
+        return "guest"
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\n")
+    except OSError as error:
+        raise ClusterError(f"AMQP_PASSWORD_FILE: {path}: {error.strerror}") from error

@@ -1,0 +1,63 @@
+"""One run of the action for one message: what goes in, what comes out, and who runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+# done: exit 0 or `ok`.  failed: to be tried again.  rejected: failed for good (exit 65 or `reject`).
+# unstartable: the action could not be started at all.  killed: we ended it, because the worker stops.
+Verdict = Literal["done", "failed", "rejected", "unstartable", "killed"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A message on its way into the action."""
+
+    id: str
+    body: bytes
+    environment: dict[str, str]
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one run.
+
+    `reason` is for people and headers; `exit_code` is None after a signal or for a verdict line; `stderr` holds the
+    last 4 KiB; `started_at` is in seconds since the epoch; `retry_after_s` is a pause the action itself asked for.
+    """
+
+    verdict: Verdict
+    reason: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    stderr: bytes = b""
+    started_at: float = 0.0
+    seconds: float = 0.0
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True)
+class RunLimits:
+    """How long one run may take (None: for ever), and how long it has from TERM to KILL, in seconds."""
+
+    timeout_s: float | None = None
+    kill_after_s: float = 10.0
+
+
+class Runner(Protocol):
+    """Runs jobs on the worker's one event loop (pika's IOLoop); never blocks."""
+
+    def start(self, job: Job, done: Callable[[Outcome], None]) -> None:
+        """Run the job; `done` is called once, from the loop, never from within this call."""
+
+    def free(self) -> int:
+        """How many more jobs can be started now."""
+
+    def kill(self) -> None:
+        """End what runs: TERM, then KILL to the process groups; their outcomes are `killed`."""
+
+    def close(self, closed: Callable[[], None]) -> None:
+        """Nothing runs any more: end idle children too and call `closed` when none is left."""

@@ -1,0 +1,137 @@
+"""The queues of this project on the wire: their names, their arguments, and the one way they are declared."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pika.exceptions import ChannelClosedByBroker
+
+from scripts.broker import explain
+from scripts.errors import ClusterError
+
+# A pause is rounded up to one of these: a TTL expires only at the head of a queue, so there is one queue a pause.
+PAUSES_S = (1, 2, 4, 8, 16, 32, 64)
+
+# How long RabbitMQ waits for an acknowledgement before it takes the message back: longer than any action runs.
+CONSUMER_TIMEOUT_MS = 30 * 24 * 3600 * 1000
+
+_LONGEST_SUFFIX = len(".retry.64s")
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A durable queue to be declared with these arguments."""
+
+    name: str
+    arguments: dict[str, Any]
+
+
+def failed_queue(queue: str) -> str:
+    """Where a message goes when its last attempt failed."""
+    return f"{queue}.failed"
+
+
+def retry_queue(queue: str, pause_s: float) -> str:
+    """Where a message waits `pause_s` seconds, rounded up to one of PAUSES_S, before it returns to `queue`."""
+    pause = next((known for known in PAUSES_S if known >= pause_s), PAUSES_S[-1])
+    return f"{queue}.retry.{pause}s"
+
+
+def checked_name(queue: str) -> str:
+    """A queue's name as it is.
+
+    Raises:
+        ClusterError: empty, with control characters, reserved by the broker or by this project, or too long to have
+            a failed queue (AMQP's limit is 255 bytes).
+    """
+    problem = (
+        "it is empty" if not queue
+        else "it has control characters" if any(ord(char) < 32 or ord(char) == 127 for char in queue)
+        else "names that begin with amq. are the broker's own" if queue.startswith("amq.")
+        else f"it is longer than {255 - _LONGEST_SUFFIX} bytes" if len(queue.encode()) > 255 - _LONGEST_SUFFIX
+        else ""
+    )  # fmt: skip
+    if problem:
+        raise ClusterError(f"{queue!r} cannot be a queue's name: {problem}; use one such as myqueue")
+    return queue
+
+
+def work_declarations(queue: str, server: dict[str, Any]) -> list[Declaration]:
+    """The work queue and its failed queue, for a broker with these server properties."""
+    timeout = {"x-consumer-timeout": CONSUMER_TIMEOUT_MS} if _version(server) >= (3, 12) else {}
+    return [
+        Declaration(queue, _quorum(server) | timeout),
+        Declaration(failed_queue(queue), _quorum(server)),
+    ]
+
+
+def retry_declaration(queue: str, pause_s: float, server: dict[str, Any]) -> Declaration:
+    """The queue in which messages of `queue` wait; the broker hands each back when its time is over.
+
+    At-least-once dead-lettering needs reject-publish (RabbitMQ's quorum queue guide), else it is silently at-most-once.
+    """
+    name = retry_queue(queue, pause_s)
+    seconds = int(name.removeprefix(f"{queue}.retry.").removesuffix("s"))
+    return Declaration(
+        name,
+        _quorum(server)
+        | {
+            "x-message-ttl": seconds * 1000,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": queue,
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        },
+    )
+
+
+def declare(
+    connection: Any,
+    declarations: Sequence[Declaration],
+    done: Callable[[str | None], None],
+    warn: Callable[[str], None],
+) -> None:
+    """Declare the queues one after the other on an open, asynchronous pika connection, each on a channel of its own.
+
+    A queue that exists with other arguments is used as it is, after one `warn`. `done` is called with None, or with
+    the broker's refusal, or not at all when the connection is lost.
+    """
+    if not declarations:
+        done(None)
+        return
+    wanted, *rest = declarations
+
+    def closed(_channel: Any, reason: BaseException) -> None:
+        if not isinstance(reason, ChannelClosedByBroker):
+            return
+        if reason.reply_code != 406:
+            done(f"queue {wanted.name!r}: {explain(reason)}")
+            return
+        warn(f"queue {wanted.name!r} exists with other arguments and is used as it is: {explain(reason)}")
+        declare(connection, rest, done, warn)
+
+    def declared(frame: Any) -> None:
+        channels.pop().close()
+        declare(connection, rest, done, warn)
+
+    def opened(channel: Any) -> None:
+        channels.append(channel)
+        channel.add_on_close_callback(closed)
+        channel.queue_declare(wanted.name, durable=True, arguments=wanted.arguments, callback=declared)
+
+    channels: list[Any] = []
+    connection.channel(on_open_callback=opened)
+
+
+def _quorum(server: dict[str, Any]) -> dict[str, Any]:
+    # From 4.0 a quorum queue drops a message after 20 returns unless told otherwise; 3.x takes -1 for "at once".
+    unlimited = {"x-delivery-limit": -1} if _version(server) >= (4, 0) else {}
+    return {"x-queue-type": "quorum"} | unlimited
+
+
+def _version(server: dict[str, Any]) -> tuple[int, int]:
+    match = re.match(r"(\d+)\.(\d+)", str(server.get("version", "")))
+    return (int(match[1]), int(match[2])) if match else (0, 0)
