@@ -28,8 +28,7 @@ SECRET_VARIABLES = ("AMQP_USER", "AMQP_PASSWORD", "AMQP_PASSWORD_FILE")
 def parameters(url: str, environ: Mapping[str, str] = os.environ) -> pika.URLParameters:
     """Read `amqp://[user[:password]@]host[:port][/vhost]` (or amqps) with this project's timeouts.
 
-    A user or password that the URL lacks comes from AMQP_USER and AMQP_PASSWORD or AMQP_PASSWORD_FILE, then from
-    RabbitMQ's own default, guest.
+    Without credentials (see `credentials`) the user is RabbitMQ's own default, guest.
 
     Raises:
         ClusterError: not an AMQP URL, or the password file cannot be read.
@@ -37,17 +36,27 @@ def parameters(url: str, environ: Mapping[str, str] = os.environ) -> pika.URLPar
     parts = urlsplit(url)
     if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
         raise ClusterError(f"{redacted(url)!r} is not a broker's URL: write it as amqp://HOST:PORT")
-    user = unquote(parts.username or environ.get("AMQP_USER", "guest"))
-    password = unquote(parts.password) if parts.password is not None else _password(environ)
+    user, password = credentials(url, environ)
     try:
         found = pika.URLParameters(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())
     except ValueError as error:
         raise ClusterError(f"{redacted(url)!r} is not a broker's URL: {error}") from error
-    found.credentials = pika.PlainCredentials(user, password, erase_on_connect=False)
+    found.credentials = pika.PlainCredentials(user or "guest", password or "guest", erase_on_connect=False)
     found.heartbeat = HEARTBEAT_S if found.heartbeat is None else found.heartbeat
     found.blocked_connection_timeout = BLOCKED_TIMEOUT_S
     found.socket_timeout = found.stack_timeout = CONNECT_TIMEOUT_S
     return found
+
+
+def credentials(url: str, environ: Mapping[str, str] = os.environ) -> tuple[str, str]:
+    """User and password, each from the URL, else from AMQP_USER and AMQP_PASSWORD or AMQP_PASSWORD_FILE, else empty.
+
+    Raises:
+        ClusterError: the password file cannot be read.
+    """
+    parts = urlsplit(url)
+    user = unquote(parts.username or "") or environ.get("AMQP_USER", "")
+    return user, unquote(parts.password) if parts.password is not None else _password(environ)
 
 
 def redacted(url: str) -> str:
@@ -125,7 +134,7 @@ def _password(environ: Mapping[str, str]) -> str:
         return environ["AMQP_PASSWORD"]
     path = environ.get("AMQP_PASSWORD_FILE")
     if not path:
-        return "guest"
+        return ""
     try:
         return Path(path).read_text(encoding="utf-8").rstrip("\n")
     except OSError as error:

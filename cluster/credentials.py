@@ -1,0 +1,34 @@
+"""How a broker's user and password reach apps: the user in the environment, the password in a file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from cluster.settings import ROOT, Settings
+from scripts.broker import credentials, redacted
+
+SECRETS = ROOT / ".secrets"
+
+
+def for_apps(url: str, settings: Settings) -> tuple[str, dict[str, str]]:
+    """The URL without credentials, and the environment variables that stand for them.
+
+    A password in the URL, or in AMQP_PASSWORD or AMQP_PASSWORD_FILE of this process, is written to a file of mode
+    0600 in .secrets/; nothing secret is in what is returned.
+    """
+    user, password = credentials(url)
+    found = {"AMQP_USER": user} if user else {}
+    if password:
+        found["AMQP_PASSWORD_FILE"] = str(_written(password, settings.project, redacted(url)))
+    return redacted(url), found
+
+
+def _written(password: str, project: str, place: str) -> Path:
+    SECRETS.mkdir(mode=0o700, exist_ok=True)
+    name = hashlib.sha256(place.encode()).hexdigest()[:12]
+    path = SECRETS / f"{project}-broker-{name}"
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(password + "\n")
+    return path

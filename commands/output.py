@@ -1,0 +1,27 @@
+"""Where words go: results to STDOUT, everything else to STDERR."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cluster.settings import Settings
+
+
+def say(text: str) -> None:
+    """A line for a person."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def result(text: str) -> None:
+    """A line for `$( )` and pipes."""
+    print(text, flush=True)
+
+
+def settings_of(config: Mapping[str, Any]) -> Settings:
+    """The checked settings of an Invoke context's configuration."""
+    from cluster.settings import Settings
+
+    return Settings.read(config)
