@@ -1,0 +1,152 @@
+"""App definitions: reading them, and filling their placeholders without breaking JSON or shell."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cluster.definitions import PLACEHOLDERS, digest, fill, load
+from scripts.errors import ClusterError
+
+# What an argument of a program can be: any text without NUL (and without lone surrogates, which are no UTF-8).
+WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+NASTY = ["", "it's", '"', "$(touch /tmp/owned)", "`id`", "a\nb", "{{QUEUE}}", "-n", "\\", "*", "~", "#x", "a b", "é €"]
+
+
+def printed(cmd: str) -> list[str]:
+    """The words that a real shell hands to a program for `printf '%s\\0' ...`."""
+    run = subprocess.run(["/bin/sh", "-c", cmd], capture_output=True, check=True, timeout=10)
+    return run.stdout.decode().split("\0")[:-1]
+
+
+def filled_cmd(cmd: str, **values: object) -> str:
+    return fill({"cmd": cmd}, values)["cmd"]
+
+
+@pytest.mark.parametrize("value", NASTY)
+def test_a_value_in_cmd_reaches_the_program_as_it_is(value):
+    assert printed(filled_cmd(r"printf '%s\0' {{QUEUE}} end", QUEUE=value)) == [value, "end"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(value=WORDS)
+def test_any_value_in_cmd_reaches_the_program_as_it_is(value):
+    assert printed(filled_cmd(r"printf '%s\0' {{QUEUE}} end", QUEUE=value)) == [value, "end"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(words=st.lists(WORDS, max_size=4))
+def test_a_list_in_cmd_becomes_its_words(words):
+    assert printed(filled_cmd(r"printf '%s\0' {{ACTION}} end", ACTION=words)) == [*words, "end"]
+
+
+@settings(max_examples=50, deadline=None)
+@given(value=WORDS)
+def test_values_after_quotes_of_the_definition_and_inside_a_word(value):
+    cmd = r"""printf '%s\0' "a\"b" 'c"d' e\'f `echo '"'` --queue={{QUEUE}}"""
+    assert printed(filled_cmd(cmd, QUEUE=value)) == ['a"b', 'c"d', "e'f", '"', f"--queue={value}"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(value=WORDS)
+def test_the_filled_definition_is_still_the_same_json(value):
+    definition = {"id": "/x", "env": {"QUEUE_NAME": "{{QUEUE}}"}, "args": ["{{QUEUE}}", "<{{TAG}}>"], "cpus": 0.5}
+    filled = fill(definition, {"QUEUE": value, "TAG": "v1"})
+    assert json.loads(json.dumps(filled)) == filled
+    assert filled == {"id": "/x", "env": {"QUEUE_NAME": value}, "args": [value, "<v1>"], "cpus": 0.5}
+
+
+@pytest.mark.parametrize(
+    "cmd",
+    [
+        "echo '{{QUEUE}}'",
+        'echo "{{QUEUE}}"',
+        'echo "$(echo {{QUEUE}})"',
+        "echo `echo {{QUEUE}}`",
+        "true # {{QUEUE}}",
+        "# {{QUEUE}}",
+        "true;#{{QUEUE}}",
+        "cat <<EOF\n{{QUEUE}}\nEOF",
+        "echo $((1 + {{QUEUE}}))",
+        "echo \\{{QUEUE}}",
+    ],
+)
+def test_where_quoting_cannot_work_a_placeholder_is_refused(cmd):
+    with pytest.raises(ClusterError, match=r"^worker\.json: cmd: \{\{QUEUE\}\} stands inside quotes"):
+        fill({"cmd": cmd}, {"QUEUE": "$(reboot)"}, "worker.json")
+
+
+@pytest.mark.parametrize("cmd", ["echo a#b {{QUEUE}}", "sort < /dev/null; echo {{QUEUE}}", 'echo "$X" ${Y} {{QUEUE}}'])
+def test_where_quoting_works_it_is_filled(cmd):
+    assert filled_cmd(cmd, QUEUE="a b").endswith("'a b'")
+
+
+def test_the_command_of_a_health_check_is_quoted_too():
+    check = {"protocol": "COMMAND", "command": {"value": "test -e {{QUEUE}}"}}
+    assert fill({"healthChecks": [check]}, {"QUEUE": "a b"})["healthChecks"][0]["command"]["value"] == "test -e 'a b'"
+
+
+def test_values_are_never_filled_again():
+    assert fill({"env": {"A": "{{QUEUE}} {{TAG}}"}}, {"QUEUE": "{{TAG}}", "TAG": "v1"}) == {"env": {"A": "{{TAG}} v1"}}
+
+
+def test_keys_and_what_is_no_string_stay():
+    definition = {"{{QUEUE}}": 1, "instances": 2, "privileged": False, "secrets": None}
+    assert fill(definition, {"QUEUE": "x"}) == definition
+
+
+def test_the_definition_given_is_not_changed():
+    definition = {"env": {"A": "{{QUEUE}}"}}
+    fill(definition, {"QUEUE": "x"})
+    assert definition == {"env": {"A": "{{QUEUE}}"}}
+
+
+def test_text_that_only_resembles_a_placeholder_stays():
+    assert fill({"cmd": "docker ps --format {{.Names}} ${X} {QUEUE}"}, {}) == {
+        "cmd": "docker ps --format {{.Names}} ${X} {QUEUE}"
+    }
+
+
+@pytest.mark.parametrize("bad", ["{{QEUE}}", "{{queue}}", "{{ QUEUE }}"])
+def test_an_unknown_placeholder_is_named_with_its_place(bad):
+    with pytest.raises(ClusterError, match=r"^app\.json: container\.docker\.image: \{\{.*\}\} is not a placeholder"):
+        fill({"container": {"docker": {"image": bad}}}, dict.fromkeys(PLACEHOLDERS, "x"), "app.json")
+
+
+def test_a_placeholder_without_a_value_is_named_with_its_place():
+    with pytest.raises(ClusterError, match=r"^app\.json: args\[1\]: \{\{HOST_PORT\}\} has no value here"):
+        fill({"args": ["-m", "{{HOST_PORT}}"]}, {"QUEUE": "x"}, Path("app.json"))
+
+
+def test_a_nul_byte_is_refused():
+    with pytest.raises(ClusterError, match="NUL"):
+        fill({"cmd": "echo {{ACTION}}"}, {"ACTION": ["a", "b\0c"]})
+
+
+def test_load_reads_an_object(tmp_path):
+    (tmp_path / "app.json").write_text('{"id": "/x"}')
+    assert load(tmp_path / "app.json") == {"id": "/x"}
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (b'{\n  "id": "/x",\n}', "app.json, line 3, column 1: not JSON"),
+        (b"[]", "app.json: an app definition is a JSON object"),
+        (b'{"id": "\xff"}', r"app.json: not UTF-8 text \(byte 8\)"),
+        (None, "app.json: No such file or directory"),
+    ],
+)
+def test_load_refuses(tmp_path, content, error):
+    if content is not None:
+        (tmp_path / "app.json").write_bytes(content)
+    with pytest.raises(ClusterError, match=error):
+        load(tmp_path / "app.json")
+
+
+def test_digest_knows_the_content_and_neither_order_nor_instances():
+    assert digest({"a": 1, "b": 2, "instances": 1}) == digest({"b": 2, "a": 1, "instances": 5})
+    assert digest({"a": 1}) != digest({"a": 2})
