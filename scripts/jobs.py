@@ -50,6 +50,13 @@ class RunLimits:
 class Runner(Protocol):
     """Runs jobs on the worker's one event loop (pika's IOLoop); never blocks."""
 
+    def open(self, changed: Callable[[], None], broken: Callable[[str], None]) -> None:
+        """Get ready for jobs, before the first one.
+
+        `changed` is called from the loop whenever free() rose without a `done` (a kept-alive child has loaded);
+        `broken` once, with the reason, when no action can be started any more though no job is there to say so.
+        """
+
     def start(self, job: Job, done: Callable[[Outcome], None]) -> None:
         """Run the job; `done` is called once, from the loop, never from within this call."""
 
