@@ -1,6 +1,7 @@
-"""App definitions: reading them, and filling their placeholders without breaking JSON or shell."""
+"""App definitions: reading them, and filling their placeholders without breaking JSON or shell; app ids."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -8,12 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.definitions import PLACEHOLDERS, digest, fill, load
+from cluster.definitions import PLACEHOLDERS, checked_id, digest, fill, load, refuse_other_queue, worker_id
 from scripts.errors import ClusterError
 
 # What an argument of a program can be: any text without NUL (and without lone surrogates, which are no UTF-8).
 WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 NASTY = ["", "it's", '"', "$(touch /tmp/owned)", "`id`", "a\nb", "{{QUEUE}}", "-n", "\\", "*", "~", "#x", "a b", "é €"]
+
+# The pattern that Marathon itself checks ids with (its REST API's PathId type).
+MARATHON = re.compile(
+    r"^(\/?((\.\.)|(([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])\.)*([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9]))?($|\/))+$"
+)
 
 
 def printed(cmd: str) -> list[str]:
@@ -150,3 +156,62 @@ def test_load_refuses(tmp_path, content, error):
 def test_digest_knows_the_content_and_neither_order_nor_instances():
     assert digest({"a": 1, "b": 2, "instances": 1}) == digest({"b": 2, "a": 1, "instances": 5})
     assert digest({"a": 1}) != digest({"a": 2})
+
+
+@pytest.mark.parametrize("text", ["/amqp", "/group/amqp", "/a.b-c", "/0"])
+def test_an_app_id_is_taken(text):
+    assert checked_id(text) == text
+
+
+def test_the_slash_of_an_app_id_is_added():
+    assert checked_id("amqp") == "/amqp"
+
+
+@pytest.mark.parametrize("text", ["", "/", "//a", "/a/", "/A", "/a_b", "/-a", "/a-", "/a b", "/..", "/x/tasks", "/a\n"])
+def test_what_marathon_would_refuse_is_refused(text):
+    with pytest.raises(ClusterError, match="is not an app id"):
+        checked_id(text)
+
+
+@pytest.mark.parametrize(
+    ("queue", "slug"),
+    [
+        ("myqueue", "/worker-myqueue"),
+        ("My_Queue", "/worker-my-queue"),
+        ("a..b__c", "/worker-a-b-c"),
+        ("-q-", "/worker-q"),
+    ],
+)
+def test_the_slug_of_a_queue(queue, slug):
+    assert worker_id(queue) == slug
+
+
+@given(queue=st.text(min_size=1))
+def test_every_slug_is_an_id_for_us_and_for_marathon(queue):
+    try:
+        slug = worker_id(queue)
+    except ClusterError:
+        assert not re.search("[a-z0-9]", queue.lower())
+    else:
+        assert checked_id(slug) == slug
+        assert MARATHON.match(slug)
+
+
+def test_a_name_without_letters_needs_an_id():
+    with pytest.raises(ClusterError, match=r"queue '☃': .*--app"):
+        worker_id("☃")
+
+
+def test_two_queues_with_one_slug_are_refused():
+    with pytest.raises(ClusterError, match=r"^/worker-a-b runs for queue 'a_b', not for queue 'a-b'.*--app"):
+        refuse_other_queue("/worker-a-b", {"env": {"QUEUE_NAME": "a_b"}}, {"env": {"QUEUE_NAME": "a-b"}})
+
+
+def test_workers_do_not_take_the_queue_s_place():
+    with pytest.raises(ClusterError, match="/amqp runs for no queue, not for queue 'q'"):
+        refuse_other_queue("/amqp", {}, {"env": {"QUEUE_NAME": "q"}})
+
+
+def test_the_same_queue_is_fine():
+    refuse_other_queue("/w", {"env": {"QUEUE_NAME": "q"}}, {"env": {"QUEUE_NAME": "q"}})
+    refuse_other_queue("/amqp", {}, {"env": {}})
