@@ -1,0 +1,204 @@
+"""`inv`: which command line reaches Invoke, from where, and what is said when Python is not there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cluster.settings import ROOT
+
+SHOWS_ARGUMENTS = """#!/bin/sh
+shift 3 # bin/inv --search-root ROOT
+for word; do printf '%s\\n' "$word"; done
+"""
+TASKS = """
+import os, sys
+from invoke import task
+
+@task
+def where(c, code=0):
+    print(os.getcwd())
+    sys.exit(code)
+"""
+
+
+def checkout(folder: Path, python: str = SHOWS_ARGUMENTS) -> Path:
+    """A folder with `inv` and a finished .venv whose Python is the given script."""
+    (folder / ".venv/bin").mkdir(parents=True)
+    shutil.copy(ROOT / "inv", folder)
+    for name in ("requirements.txt", ".venv/requirements.txt"):
+        (folder / name).write_text("invoke\n")
+    (folder / ".venv/bin/python").write_text(python)
+    (folder / ".venv/bin/python").chmod(0o755)
+    return folder / "inv"
+
+
+@pytest.fixture
+def passed_on(tmp_path: Path) -> Callable[..., list[str]]:
+    inv = checkout(tmp_path)
+
+    def run(*words: str) -> list[str]:
+        return subprocess.run([inv, *words], check=True, capture_output=True, text=True).stdout.splitlines()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--list"],
+        [],
+        ["publish", "--body", "two  words", "", "*", "$HOME", "'\""],
+        ["publish", "--body", "queue.run_local"],
+        ["publish", "-b", "worker.run_local"],
+        ["publish", "--body=queue.run_local"],
+        ["publish", "--body", "--no-push", "--queue", "queue.run_local"],
+        ["agents.run", "--", "queue.run_local", "--"],
+        ["queue_run.local", "a_queue.run_local"],
+    ],
+)
+def test_passes_words_on_as_they_are(passed_on: Callable[..., list[str]], words: list[str]) -> None:
+    assert passed_on(*words) == words
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", ""),
+        ("", "-t amqp:v1"),
+        ("queue.build -t amqp:v1", "-t amqp:v1"),
+        ("queue.build -tamqp:v1", ""),
+        ("queue.build --tag=amqp:v1 --no-push", "--dry-run"),
+        ("publish --body queue.run_local", ""),
+        ("--help", ""),
+        ("-e", "-q myqueue"),
+    ],
+)
+@pytest.mark.parametrize("task", ["queue.run", "worker.run"])
+def test_translates_the_name_of_a_task(passed_on: Callable[..., list[str]], before: str, task: str, after: str) -> None:
+    words = [*before.split(), f"{task}_local", *after.split()]
+    assert passed_on(*words) == [*before.split(), f"{task}-local", *after.split()]
+
+
+def test_translates_every_task_of_a_chain(passed_on: Callable[..., list[str]]) -> None:
+    words = passed_on("queue.run_local", "-t", "a", "worker.run_local", "-q", "worker.run_local")
+    assert words == ["queue.run-local", "-t", "a", "worker.run-local", "-q", "worker.run_local"]
+
+
+@pytest.fixture
+def real_invoke(tmp_path: Path) -> Path:
+    """A checkout with this Python's Invoke and one task that shows where it runs."""
+    inv = checkout(tmp_path / "check out", f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (inv.parent / ".venv/bin/inv").write_text("from invoke.main import program\nprogram.run()\n")
+    (inv.parent / "tasks.py").write_text(TASKS)
+    return inv
+
+
+def test_uses_its_own_tasks_wherever_it_is_started(real_invoke: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "tasks.py").write_text("raise SystemExit('the wrong tasks.py')")
+    (elsewhere / "link").symlink_to(real_invoke)
+    for inv in (real_invoke, "./link", "../check out/inv"):
+        done = subprocess.run([inv, "where", "--code", "7"], cwd=elsewhere, capture_output=True, text=True)
+        assert (done.returncode, done.stdout, done.stderr) == (7, f"{elsewhere}\n", "")
+
+
+def test_is_found_through_path_and_by_sh(real_invoke: Path) -> None:
+    folder = real_invoke.parent
+    path = f"{folder}:{os.environ['PATH']}"
+    for command in (["inv", "--list"], ["sh", "inv", "--list"]):
+        done = subprocess.run(command, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True)
+        assert "where" in done.stdout, done.stderr
+
+
+def test_core_flags_reach_invoke(real_invoke: Path) -> None:
+    for flags, expected in ((["--help"], "Core options"), (["where", "--help"], "--code=INT"), (["--list"], "where")):
+        assert expected in subprocess.run([real_invoke, *flags], check=True, capture_output=True, text=True).stdout
+
+
+def test_signals_reach_invoke(tmp_path: Path) -> None:
+    inv = checkout(tmp_path, "#!/bin/sh\ntrap 'exit 42' TERM\necho ready\nwhile :; do sleep 0.05; done\n")
+    with subprocess.Popen([inv], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 42
+
+
+def test_costs_less_than_30_ms(tmp_path: Path) -> None:
+    inv = checkout(tmp_path, "#!/bin/sh\n")
+    seconds = []
+    for _ in range(10):
+        begin = time.perf_counter()
+        subprocess.run([inv, "queue.run_local", "-t", "amqp:v1"], check=True)
+        seconds.append(time.perf_counter() - begin)
+    assert min(seconds) < 0.030
+
+
+@pytest.fixture
+def bare_path(tmp_path: Path) -> Path:
+    """A PATH that has what every Debian has, but neither apt-get nor Python."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for tool in ("sh", "cat", "cmp", "cp", "env", "find", "flock", "id", "mkdir", "mv", "readlink", "rm"):
+        found = shutil.which(tool)
+        if found:
+            (folder / tool).symlink_to(found)
+    return folder
+
+
+def run_without_venv(folder: Path, path: Path) -> subprocess.CompletedProcess[str]:
+    inv = checkout(folder / "x")
+    shutil.rmtree(folder / "x/.venv")
+    return subprocess.run([inv, "--list"], env={"PATH": str(path)}, capture_output=True, text=True)
+
+
+def stand_in_python(path: Path, script: str) -> None:
+    (path / "python3").write_text(f"#!{path}/sh\n{script}")
+    (path / "python3").chmod(0o755)
+
+
+def test_no_python_is_one_line(tmp_path: Path, bare_path: Path) -> None:
+    done = run_without_venv(tmp_path, bare_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].startswith("error: python3 is missing: apt install python3 python3-venv")
+
+
+def test_old_python_is_one_line(tmp_path: Path, bare_path: Path) -> None:
+    stand_in_python(bare_path, 'if [ "$1" = -V ]; then echo Python 3.9.2; else echo /usr/bin/python3.9; exit 1; fi')
+    done = run_without_venv(tmp_path, bare_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].startswith("error: Python 3.9.2 is too old: install Python 3.11 or newer")
+
+
+def test_python_without_venv_and_pip_is_one_line(tmp_path: Path, bare_path: Path) -> None:
+    stand_in_python(bare_path, f'case $2 in *version*) echo "{bare_path}/python3";; *) exit 1;; esac')
+    done = run_without_venv(tmp_path, bare_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].endswith("apt install python3-venv")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_checkout_of_someone_else_is_one_line(tmp_path: Path, bare_path: Path) -> None:
+    inv = checkout(tmp_path / "x")
+    shutil.rmtree(inv.parent / ".venv")
+    inv.parent.chmod(0o555)
+    done = subprocess.run([inv, "--list"], env={"PATH": str(bare_path)}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: cannot write to {inv.parent}/.venv: run inv once as its owner\n"
+
+
+def test_shell_is_clean() -> None:
+    shellcheck = shutil.which("shellcheck")
+    if shellcheck is None:
+        pytest.skip("shellcheck is not installed")
+    subprocess.run([shellcheck, ROOT / "inv"], check=True)
