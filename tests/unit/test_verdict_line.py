@@ -1,0 +1,65 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripts.verdict_line import OK, VerdictLine, parse, readable
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b"ok", OK),
+        (b"ok \r", OK),
+        (b"retry", VerdictLine("retry")),
+        (b"retry 30", VerdictLine("retry", "", 30.0)),
+        (b"retry 0.5 the licence server is busy", VerdictLine("retry", "the licence server is busy", 0.5)),
+        (b"retry the licence server is busy", VerdictLine("retry", "the licence server is busy")),
+        (b"retry 1.5s", VerdictLine("retry", "1.5s")),
+        (b"reject", VerdictLine("reject")),
+        (b"reject  not a\tdate:  31.02.", VerdictLine("reject", "not a date: 31.02.")),
+        (b"reject bell \x07 \xff", VerdictLine("reject", "bell \ufffd \ufffd")),
+        ("reject größer".encode(), VerdictLine("reject", "größer")),
+    ],
+)
+def test_a_verdict_line_is_read(line: bytes, expected: VerdictLine) -> None:
+    assert parse(line) == expected
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b" ", b"OK", b"okay", b"ok done", b"ready 1", b"rejected", b"[1] 3", b"\x00", b"\xff"]
+)
+def test_anything_else_is_no_verdict(line: bytes) -> None:
+    assert parse(line) is None
+
+
+@given(st.binary())
+def test_no_bytes_make_it_stumble(line: bytes) -> None:
+    verdict = parse(line)
+    assert verdict is None or parse(str(verdict).encode()) == verdict
+    assert readable(line).isprintable()
+
+
+@given(st.sampled_from([b"ok", b"retry", b"retry 5", b"retry 0.25", b"reject"]), st.binary())
+def test_what_follows_a_known_word_is_never_more_than_its_why(word: bytes, rest: bytes) -> None:
+    verdict = parse(word + b" " + rest)
+    if verdict is None:
+        assert word == b"ok"
+    else:
+        assert verdict.word == word.decode().split()[0]
+        assert verdict.why.isprintable()
+        assert parse(str(verdict).encode()) == verdict
+
+
+texts = st.text(st.characters(codec="utf-8")).map(
+    lambda text: " ".join("".join(char if char.isprintable() else " " for char in text).split())
+)
+pauses = st.one_of(st.none(), st.integers(0, 999_999_999).map(float), st.integers(0, 10**6).map(lambda n: n / 1000))
+
+
+@given(st.sampled_from(["retry", "reject"]), texts, pauses)
+def test_what_is_written_is_read_back(word: str, why: str, pause: float | None) -> None:
+    pause = pause if word == "retry" else None
+    # The protocol's one ambiguity, resolved for the number: `retry 5 apples` asks for five seconds.
+    why = why if pause is not None else f"because {why}".strip()
+    verdict = VerdictLine(word, why, pause)  # type: ignore[arg-type]
+    assert parse(str(verdict).encode()) == verdict
