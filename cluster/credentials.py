@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 from cluster.settings import ROOT, Settings
@@ -29,6 +28,6 @@ def _written(password: str, project: str, place: str) -> Path:
     SECRETS.mkdir(mode=0o700, exist_ok=True)
     name = hashlib.sha256(place.encode()).hexdigest()[:12]
     path = SECRETS / f"{project}-broker-{name}"
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(password + "\n")
+    path.touch(mode=0o600)
+    path.write_text(password + "\n", encoding="utf-8")
     return path

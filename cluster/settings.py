@@ -27,6 +27,16 @@ class QueueSettings:
     prometheus_port: int
     mem_mib: int
 
+    @property
+    def url(self) -> str:
+        """The queue on this machine, for AMQP."""
+        return f"amqp://127.0.0.1:{self.port}"
+
+    @property
+    def management_url(self) -> str:
+        """RabbitMQ's own page and API on this machine."""
+        return f"http://127.0.0.1:{self.management_port}"
+
 
 @dataclass(frozen=True)
 class WorkerSettings:

@@ -1,0 +1,50 @@
+import pytest
+
+from cluster.image_ref import ImageRef
+from scripts.errors import ClusterError
+
+DIGEST = "sha256:" + "ab" * 32
+
+
+@pytest.mark.parametrize(
+    ("text", "registry", "rendered"),
+    [
+        ("amqp:v1", "", "amqp:v1"),
+        ("amqp", "", "amqp:latest"),
+        ("amqp:v1", "localhost:5000", "localhost:5000/amqp:v1"),
+        ("team/amqp:v1", "localhost:5000", "localhost:5000/team/amqp:v1"),
+        ("localhost/amqp:v1", "10.0.0.1:5000", "localhost/amqp:v1"),
+        ("reg.example:443/amqp:v1", "localhost:5000", "reg.example:443/amqp:v1"),
+        (f"amqp@{DIGEST}", "localhost:5000", f"localhost:5000/amqp@{DIGEST}"),
+        (f"amqp:v1@{DIGEST}", "", f"amqp@{DIGEST}"),
+    ],
+)
+def test_a_name_without_a_registry_gets_the_default_one(text: str, registry: str, rendered: str) -> None:
+    assert str(ImageRef.parse(text, registry)) == rendered
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":v1",
+        "amqp:",
+        "Amqp:v1",
+        "amqp:v 1",
+        "amqp:-v",
+        "a//b:v1",
+        "a:v1:v2",
+        "a@sha256:12",
+        "-a:v1",
+        "a:" + "x" * 129,
+    ],
+)
+def test_what_is_no_image_name_is_named_in_one_line(text: str) -> None:
+    with pytest.raises(ClusterError) as caught:
+        ImageRef.parse(text, "localhost:5000")
+    assert repr(text) in str(caught.value)
+    assert "amqp:v1" in str(caught.value)
+
+
+def test_the_same_image_by_its_content() -> None:
+    assert str(ImageRef.parse("amqp:v1", "localhost:5000").at(DIGEST)) == f"localhost:5000/amqp@{DIGEST}"
