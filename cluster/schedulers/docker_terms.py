@@ -1,0 +1,164 @@
+"""The parts of an app definition in the Docker Engine's terms: volumes, ports, network, health check, labels.
+
+Each function makes a part of the body of the Engine's "create a container"; docker_parameters.py does the same for the
+options of `docker run` that a definition can carry.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cluster.definitions import digest
+from cluster.schedulers import App
+from cluster.schedulers.docker_parameters import translate
+from cluster.schedulers.instances import LOCALHOST, environment, grace_s, instance_name, ports_of
+from scripts.errors import ClusterError
+
+PROJECT, APP, DEFINITION = "cluster.project", "cluster.app", "cluster.definition"
+SOURCE = "cluster.source"  # the label with the whole definition, which scale and restart run again
+PORTS = "cluster.ports"  # the label with the chosen host ports, in the definition's order
+
+MIB, SECOND_NS = 2**20, 10**9
+
+# What Marathon assumes where a health check is silent.
+CHECK_DEFAULTS = {"gracePeriodSeconds": 300, "intervalSeconds": 60, "timeoutSeconds": 20, "maxConsecutiveFailures": 3}
+
+_DATA = re.compile(r"/var/lib/cluster/([A-Za-z0-9][A-Za-z0-9_.-]*)")
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One instance that is to be: the app, its project and number, and the host ports chosen for it."""
+
+    app: App
+    project: str
+    number: int
+    host_ports: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The container's name."""
+        return instance_name(self.project, self.app.id, self.number)
+
+
+def at(path: str, value: Any) -> Body:
+    """`{"HostConfig": {"Init": value}}` for HostConfig.Init."""
+    first, _, rest = path.partition(".")
+    return {first: at(rest, value) if rest else value}
+
+
+def merged(one: Body, other: Body) -> Body:
+    """Both; objects join, lists follow each other, and otherwise the second wins."""
+    result = dict(one)
+    for key, value in other.items():
+        old = result.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            result[key] = merged(old, value)
+        else:
+            result[key] = [*old, *value] if isinstance(old, list) and isinstance(value, list) else value
+    return result
+
+
+def every_instance(task: Task) -> Body:
+    """What each container gets: its environment, a new start after it ends (as Marathon does), logs that stay small."""
+    return {
+        "Env": [f"{name}={value}" for name, value in environment(task.app, task.name, task.host_ports).items()],
+        "StopTimeout": grace_s(task.app.definition),
+        "HostConfig": {
+            "RestartPolicy": {"Name": "unless-stopped"},
+            "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
+        },
+    }
+
+
+def labels(task: Task) -> dict[str, str]:
+    """By what a container is known as ours, and what is needed to make it again."""
+    return {
+        PROJECT: task.project,
+        APP: task.app.id,
+        DEFINITION: digest(task.app.definition),
+        SOURCE: json.dumps(task.app.definition),
+        PORTS: ",".join(map(str, task.host_ports)),
+    }
+
+
+def command(cmd: str, task: Task) -> Body:
+    """A shell in place of the image's entry point, as Mesos does."""
+    return {"Entrypoint": ["/bin/sh"], "Cmd": ["-c", cmd]}
+
+
+def volumes(wanted: Sequence[Mapping[str, Any]], task: Task) -> Body:
+    """Data of the app as named volumes, any other folder mounted as it is."""
+    return at("HostConfig.Mounts", [_mount(volume, task) for volume in wanted])
+
+
+def _mount(volume: Mapping[str, Any], task: Task) -> Body:
+    mount = {"Target": volume["containerPath"], "ReadOnly": volume.get("mode") == "RO"}
+    path = volume["hostPath"]
+    if name := data_name(path):
+        owner = {"Labels": {PROJECT: task.project, APP: task.app.id}}
+        return mount | {"Type": "volume", "Source": f"{task.project}-{name}", "VolumeOptions": owner}
+    if not path.startswith("/"):
+        raise ClusterError(f"{task.app.id}: hostPath {path!r} is not absolute: begin it with /")
+    return mount | {"Type": "bind", "Source": path}
+
+
+def data_name(host_path: str) -> str:
+    """`amqp` for `/var/lib/cluster/amqp`, the data of an app; empty for any other folder."""
+    match = _DATA.fullmatch(host_path)
+    return match[1] if match else ""
+
+
+def ports(mappings: Sequence[Mapping[str, Any]], task: Task) -> Body:
+    """Published on 127.0.0.1 alone."""
+    exposed: Body = {}
+    bindings: Body = {}
+    for port, host_port in zip(ports_of({"container": {"portMappings": mappings}}), task.host_ports, strict=True):
+        for protocol in port.protocol.split(","):
+            key = f"{port.container or host_port}/{protocol}"
+            exposed[key] = {}
+            bindings[key] = [{"HostIp": LOCALHOST, "HostPort": str(host_port)}]
+    return {"ExposedPorts": exposed, "HostConfig": {"PortBindings": bindings}}
+
+
+def network(networks: Sequence[Mapping[str, Any]], task: Task) -> Body:
+    """The host's own network or Docker's bridge."""
+    if len(networks) != 1:
+        raise ClusterError(f"{task.app.id}: networks has {len(networks)} entries: give one, host or container/bridge")
+    definition, host = task.app.definition, networks[0]["mode"] == "host"
+    if host and (definition.get("container") or {}).get("portMappings"):
+        raise ClusterError(f"{task.app.id}: portMappings cannot be used on the host's network; write portDefinitions")
+    if not host and definition.get("portDefinitions"):
+        raise ClusterError(f"{task.app.id}: portDefinitions are for the host's network; write container.portMappings")
+    return at("HostConfig.NetworkMode", "host" if host else "bridge")
+
+
+def health(checks: Sequence[Mapping[str, Any]], task: Task) -> Body:
+    """The health check that Docker runs; times in nanoseconds."""
+    if len(checks) > 1:
+        raise ClusterError(f"{task.app.id}: {len(checks)} healthChecks: a container has one")
+    if not checks:
+        return {}
+    wanted = {**CHECK_DEFAULTS, **checks[0]}
+    translated = {
+        "Test": ["CMD-SHELL", wanted["command"]["value"]],
+        "Interval": int(wanted["intervalSeconds"] * SECOND_NS),
+        "Timeout": int(wanted["timeoutSeconds"] * SECOND_NS),
+        "StartPeriod": int(wanted["gracePeriodSeconds"] * SECOND_NS),
+        "Retries": max(1, wanted["maxConsecutiveFailures"]),
+    }
+    return at("Healthcheck", translated)
+
+
+def parameters(wanted: Sequence[Mapping[str, str]], task: Task) -> Body:
+    """Options of `docker run`."""
+    body: Body = {}
+    for parameter in wanted:
+        body = merged(body, at(*translate(parameter["key"], parameter["value"], task.app.id)))
+    return body
