@@ -1,0 +1,65 @@
+"""Debian packages, installed where this user may do so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+
+from scripts.errors import ClusterError
+
+TIMEOUT_S = 900
+
+
+def is_allowed() -> bool:
+    """Whether this user is root on a machine with apt."""
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def install(packages: list[str], say: Callable[[str], None]) -> None:
+    """Install packages with what they need and nothing that is merely recommended.
+
+    The package lists of a fresh machine are empty and those of an old one out of date: they are read when a first
+    try fails.
+
+    Raises:
+        ClusterError: apt-get's last complaint.
+    """
+    names = " ".join(packages)
+    say(f"installing {names} with apt-get")
+    command = ["-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", "install", *packages]
+    if not _complaint(command):
+        return
+    complaint = _complaint(["update"]) or _complaint(command)
+    if complaint:
+        raise ClusterError(f"apt-get could not install {names}: {complaint}")
+
+
+def complaint_of(output: str) -> str:
+    """The last error of apt-get's output, or its last line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line.removeprefix("E: ") for line in lines if line.startswith("E: ")]
+    return (errors or lines or ["it did not say why"])[-1]
+
+
+def environment() -> dict[str, str]:
+    """This process's environment for a system tool: no questions, English words, and the sbin folders of root."""
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+    return {**os.environ, "PATH": path, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+
+
+def _complaint(arguments: list[str]) -> str:
+    """Run apt-get: "" when it went well. A file takes its output: a service it starts would keep a pipe open."""
+    with tempfile.TemporaryFile("w+", errors="replace") as output:
+        try:
+            done = subprocess.run(
+                ["apt-get", "-q", *arguments],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                env=environment(), timeout=TIMEOUT_S, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return f"no end after {TIMEOUT_S} s"
+        output.seek(0)
+        return complaint_of(output.read()) if done.returncode else ""

@@ -1,0 +1,132 @@
+"""The Docker Engine: found as the docker command finds it, installed where it may be, its errors in one line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import docker
+import requests
+from docker.context import ContextAPI
+from docker.context.config import get_current_context_name
+from docker.errors import DockerException
+from urllib3.exceptions import HTTPError
+
+from cluster import engine_errors, engine_install
+from cluster.engine_ports import who_listens
+from scripts.errors import ClusterError, ServiceAway
+
+PROBE_TIMEOUT_S = 10
+TIMEOUT_S = 600  # a step of a build may be silent for minutes
+SOCKET = "/var/run/docker.sock"
+
+_SDK_ERRORS = (DockerException, requests.RequestException, HTTPError)
+# A DOCKER_HOST that is not an address, an ssh that ends early, a socket that is none: the SDK lets these through.
+_CONNECT_ERRORS = (*_SDK_ERRORS, OSError, ValueError, EOFError)
+
+
+class NoEngine(ServiceAway):
+    """Nothing answers at the usual places, and the user named no other."""
+
+
+def connect() -> docker.DockerClient:
+    """The engine of DOCKER_HOST, else of the docker context, else of this machine, rootless ones included.
+
+    Raises:
+        NoEngine: there is none; `ensure` may install one.
+        ServiceAway: the one that was named does not answer, or an engine does not let this user in.
+    """
+    host = os.environ.get("DOCKER_HOST")
+    context = os.environ.get("DOCKER_CONTEXT") or get_current_context_name()
+    if host:
+        return _connect_named(host, "DOCKER_HOST", docker.from_env)
+    if context != "default":
+        return _connect_context(context)
+    return _connect_local()
+
+
+def ensure(say: Callable[[str], None]) -> docker.DockerClient:
+    """The engine that `connect` finds; where there is none, Debian's is installed and started if this user may.
+
+    Raises:
+        ServiceAway: as `connect`; or it was installed and does not come up (a container that may not run one).
+    """
+    try:
+        return connect()
+    except NoEngine:
+        if not engine_install.is_allowed():
+            raise
+    engine_install.install(say)
+    return engine_install.start(say, connect)
+
+
+@contextmanager
+def docker_errors(doing: str) -> Iterator[None]:
+    """Turn what the SDK raises into one-line errors that begin with `doing`, such as "start amqp"."""
+    try:
+        yield
+    except _SDK_ERRORS as error:
+        raise engine_errors.explained(doing, error, port_holder) from error
+
+
+def port_holder(port: int) -> str:
+    """Who listens on a TCP port of this machine (see `who_listens`), containers included where an engine answers."""
+    try:
+        containers = connect().containers.list(ignore_removed=True)
+    except (ClusterError, *_SDK_ERRORS):
+        containers = []
+    return who_listens(port, containers)
+
+
+def _connect_named(place: str, said_by: str, make: Callable[..., docker.DockerClient]) -> docker.DockerClient:
+    try:
+        return _open(make)
+    except _CONNECT_ERRORS as error:
+        if _is_caused_by(error, PermissionError):
+            raise ServiceAway(engine_errors.no_permission(place)) from error
+        raise ServiceAway(engine_errors.wrong_place(place, said_by, error)) from error
+
+
+def _connect_context(name: str) -> docker.DockerClient:
+    context = ContextAPI.get_context(name)
+    if context is None:
+        raise ServiceAway(
+            f"there is no docker context {name!r}: choose one with docker context use, or unset DOCKER_CONTEXT"
+        )
+    make = partial(docker.DockerClient, base_url=context.Host, tls=context.TLSConfig or False)
+    return _connect_named(context.Host, f"the docker context {name!r}", make)
+
+
+def _connect_local() -> docker.DockerClient:
+    try:
+        return _open(partial(docker.DockerClient, base_url=f"unix://{SOCKET}"))
+    except _CONNECT_ERRORS as error:
+        rootless = _connect_rootless()
+        if rootless:
+            return rootless
+        if _is_caused_by(error, PermissionError):
+            raise ServiceAway(engine_errors.no_permission(SOCKET)) from error
+        if _is_caused_by(error, FileNotFoundError, ConnectionRefusedError):
+            raise NoEngine(engine_errors.no_engine(SOCKET, engine_install.is_installed())) from error
+        raise ServiceAway(f"the Docker Engine at {SOCKET} fails: {engine_errors.reason(error)}: see its log") from error
+
+
+def _connect_rootless() -> docker.DockerClient | None:
+    runtime_folder = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    try:
+        return _open(partial(docker.DockerClient, base_url=f"unix://{runtime_folder}/docker.sock"))
+    except _CONNECT_ERRORS:
+        return None
+
+
+def _open(make: Callable[..., docker.DockerClient]) -> docker.DockerClient:
+    """A client of an engine that has answered; a step that works may then be silent for longer than the first one."""
+    client = make(timeout=PROBE_TIMEOUT_S, use_ssh_client=True)
+    client.api.timeout = TIMEOUT_S
+    return client
+
+
+def _is_caused_by(error: BaseException, *kinds: type[BaseException]) -> bool:
+    return any(isinstance(cause, kinds) for cause in engine_errors.causes(error))

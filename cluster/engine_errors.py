@@ -1,0 +1,94 @@
+"""What the Docker Engine and its SDK say, as one line with a next step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import requests
+from docker.errors import APIError, ImageNotFound
+
+from scripts.errors import ClusterError, ServiceAway
+
+# The engine's words are all there is: it answers 500 to each of these.
+_PORT_TAKEN = ("port is already allocated", "address already in use")
+_ADDRESS = re.compile(r"(?:\d+\.\d+\.\d+\.\d+|\[[0-9a-f:]*\]):(\d{1,5})")
+_FULL = "no space left on device"
+_FULL_PLACE = re.compile(rf"(/[^\s:\"]+): {_FULL}")
+
+
+def no_engine(place: str, is_installed: bool) -> str:
+    """The line for a machine where nothing listens at `place`."""
+    remedy = (
+        "it is installed but not running: sudo systemctl start docker, or run ./inv demo as root"
+        if is_installed
+        else "run ./inv demo or ./inv test as root (they install one on Debian and Ubuntu), or install Docker"
+    )
+    return f"no Docker Engine answers at {place}: {remedy}, or set scheduler: process in invoke.yaml"
+
+
+def no_permission(place: str) -> str:
+    """The line for an engine that does not let this user in."""
+    return (
+        f"the Docker Engine at {place} does not let you in: sudo usermod -aG docker $USER, then log in again, "
+        f"or use a rootless engine"
+    )
+
+
+def wrong_place(place: str, said_by: str, error: BaseException) -> str:
+    """The line for an engine that the user named and that does not answer; `said_by` is where it was named."""
+    return f"no Docker Engine answers at {place}, which {said_by} names ({reason(error)}): start it, or name another"
+
+
+def explained(doing: str, error: Exception, holder: Callable[[int], str]) -> ClusterError:
+    """The one-line error for an exception of the SDK; `holder` says who listens on a port."""
+    words = _words(error)
+    lower = words.lower()
+    if any(phrase in lower for phrase in _PORT_TAKEN):
+        return ClusterError(f"{doing}: {_port_taken(words, holder)}")
+    if _FULL in lower:
+        return ClusterError(f"{doing}: {_disk_full(words)}")
+    if isinstance(error, ImageNotFound):
+        return ClusterError(f"{doing}: {words}: build it first (./inv queue.build or ./inv worker.build)")
+    if isinstance(error, requests.Timeout):
+        return ServiceAway(f"{doing}: the Docker Engine did not answer in time: is this machine overloaded? try again")
+    if isinstance(error, requests.ConnectionError):
+        return ServiceAway(f"{doing}: the Docker Engine went away ({reason(error)}): see its log, then try again")
+    return ClusterError(f"{doing}: {words}")
+
+
+def reason(error: BaseException) -> str:
+    """The system's words for what is behind an exception, else its own, in one line."""
+    for cause in causes(error):
+        if isinstance(cause, OSError) and cause.strerror:
+            return str(cause.strerror)
+    return _words(error)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The exception and what it was made from; requests and urllib3 keep that in `args`, or in `reason`."""
+    inner = [error.__cause__, error.__context__, getattr(error, "reason", None), *error.args]
+    yield error
+    for cause in inner:
+        if isinstance(cause, BaseException):
+            yield from causes(cause)
+
+
+def _words(error: BaseException) -> str:
+    explanation = error.explanation if isinstance(error, APIError) else None
+    return " ".join(str(explanation or error).split())
+
+
+def _port_taken(words: str, holder: Callable[[int], str]) -> str:
+    match = _ADDRESS.search(words)
+    if not match:
+        return words
+    port = int(match[1])
+    by = holder(port) or "another program (as root, ss -ltnp shows which)"
+    return f"port {port} of this machine is in use by {by}: stop it, or set another port in invoke.yaml"
+
+
+def _disk_full(words: str) -> str:
+    match = _FULL_PLACE.search(words)
+    place = f" ({match[1]})" if match else ""
+    return f"the disk is full where the Docker Engine keeps its data{place}: docker system df shows what takes the room"
