@@ -1,0 +1,84 @@
+"""What the failures of an HTTP request mean, in a few words for a person.
+
+Importing this costs 10 MiB and 50 ms, which is requests.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import BadStatusLine, LineTooLong, RemoteDisconnected
+
+import requests
+import urllib3
+
+from scripts.errors import ClusterError, ServiceAway
+
+# What OpenSSL calls an answer that is no TLS.
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
+
+
+class WrongServer(ClusterError):
+    """What answers there is not what was asked for, or cannot prove who it is."""
+
+
+@contextmanager
+def http_failures(place: str, timeout_s: float) -> Iterator[None]:
+    """Turn the exceptions of requests into ours.
+
+    Raises:
+        ServiceAway: no answer; there may be one later.
+        WrongServer: an answer that stays wrong however often one asks.
+    """
+    try:
+        yield
+    except (TimeoutError, requests.Timeout) as error:
+        raise ServiceAway(f"{place}: no answer within {timeout_s:g} s") from error
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        causes = list(_causes(error))
+        wrong = next(filter(None, map(_wrong, causes)), "")
+        if wrong:
+            raise WrongServer(f"{place}: {wrong}") from error
+        away = next(filter(None, map(_away, causes)), f"the connection broke ({type(error).__name__})")
+        raise ServiceAway(f"{place}: {away}") from error
+
+
+def _wrong(cause: BaseException) -> str:
+    match cause:
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not trusted: {cause.verify_message}"
+        case ssl.SSLError() if cause.reason in _NO_TLS:
+            return "what answers there does not speak TLS; is it http instead of https?"
+        case RemoteDisconnected():
+            return ""
+        case BadStatusLine() | LineTooLong():
+            return "what answers there does not speak HTTP"
+    return ""
+
+
+def _away(cause: BaseException) -> str:
+    match cause:
+        case ssl.SSLError():
+            return f"no TLS connection: {cause.reason or cause}"
+        case RemoteDisconnected():
+            return "it closed the connection without an answer"
+        case socket.gaierror() | urllib3.exceptions.LocationParseError():
+            return "no such host name"
+        case OSError() if cause.strerror:
+            return cause.strerror.lower()
+    return ""
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and all that it was made of, outermost first: the words are deep inside."""
+    waiting, seen = [error], set[int]()
+    while waiting:
+        cause = waiting.pop(0)
+        if id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        parts = (*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__)
+        waiting += [part for part in parts if isinstance(part, BaseException)]

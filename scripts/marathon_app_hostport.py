@@ -1,0 +1,95 @@
+"""The program marathon_app_hostport: prints the host:port at which an app runs under Marathon."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from scripts.discovery import discover
+from scripts.errors import ClusterError, WrongUsage
+from scripts.one_line import one_line
+
+_ABOUT = """Print the host:port of a running instance of an app, and nothing else. An instance is taken that runs, is
+healthy where the app has health checks, is of the current version if there is one, and is not being killed."""
+
+_ENVIRONMENT = """environment:
+  MARATHON_USER, MARATHON_PASSWORD or MARATHON_PASSWORD_FILE   basic authentication
+  DCOS_ACS_TOKEN or DCOS_ACS_TOKEN_FILE                        a DC/OS token
+  MARATHON_CA_FILE                                             what --ca says
+
+exit codes: 0 printed, 1 no such app or no instance, 3 Marathon cannot be reached, 64 wrong usage
+
+example: amqp-publish -u amqp://$( marathon_app_hostport --host 10.0.0.10:8080 --app amqp ) -r myqueue -b hello
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise WrongUsage(f"{message}; see {self.prog} --help")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the program; its exit code."""
+    try:
+        options = _parser().parse_args(arguments)
+        found = discover(
+            options.host,
+            options.app,
+            port_name=options.port_name,
+            port_index=options.port_index,
+            ca=options.ca,
+            timeout_s=options.timeout,
+            wait_s=options.wait,
+            waiting=lambda reason: _say_waiting(options.wait, reason),
+        )
+    except ClusterError as error:
+        print(f"error: {one_line(error, longest=1000)}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    print(found)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="marathon_app_hostport",
+        description=_ABOUT,
+        epilog=_ENVIRONMENT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--host", required=True, metavar="HOST:PORT", help="Marathon: host:port or a URL; several with commas between")
+    add("--app", required=True, metavar="ID", help="the app's id, such as amqp or /group/amqp")
+    port = parser.add_mutually_exclusive_group()
+    port.add_argument("--port-name", default="", metavar="NAME", help="the app's port of this name")
+    port.add_argument("--port-index", type=_index, default=0, metavar="N", help="the app's port at this place, from 0")
+    add("--wait", type=_seconds, default=0, metavar="S", help="seconds to go on asking until there is an instance")
+    add("--timeout", type=_seconds, default=10, metavar="S", help="seconds for an answer of one address (10)")
+    add("--ca", default="", metavar="FILE", help="the certificates of the CA that https is checked with")
+    return parser
+
+
+def _index(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return seconds
+
+
+def _say_waiting(wait_s: float, reason: str) -> None:
+    if sys.stderr.isatty():
+        print(f"waiting up to {wait_s:g} s: {reason}", file=sys.stderr)
