@@ -10,10 +10,20 @@ from typing import Any, Literal, Protocol
 # unstartable: the action could not be started at all.  killed: we ended it, because the worker stops.
 Verdict = Literal["done", "failed", "rejected", "unstartable", "killed"]
 
+# An action's exit code for "this input is bad, do not try it again": EX_DATAERR of sysexits.h.
+EXIT_REJECTED = 65
+
+# How much of the end of STDERR is kept for the failed queue, in bytes.
+STDERR_KEPT = 4096
+
 
 @dataclass(frozen=True)
 class Job:
-    """A message on its way into the action."""
+    """A message on its way into the action.
+
+    `environment` is the whole environment of a process run for it, `metadata` what a kept-alive action is told; each
+    is empty where the runner has no use for it.
+    """
 
     id: str
     body: bytes
@@ -26,7 +36,8 @@ class Outcome:
     """What became of one run.
 
     `reason` is for people and headers; `exit_code` is None after a signal or for a verdict line; `stderr` holds the
-    last 4 KiB; `started_at` is in seconds since the epoch; `retry_after_s` is a pause the action itself asked for.
+    last STDERR_KEPT bytes; `started_at` is in seconds since the epoch; `retry_after_s` is a pause the action itself
+    asked for; `received` counts the bytes of its STDOUT.
     """
 
     verdict: Verdict
@@ -37,6 +48,7 @@ class Outcome:
     started_at: float = 0.0
     seconds: float = 0.0
     retry_after_s: float | None = None
+    received: int = 0
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def checked_name(queue: str) -> str:
 
 def work_declarations(queue: str, server: dict[str, Any]) -> list[Declaration]:
     """The work queue and its failed queue, for a broker with these server properties."""
-    timeout = {"x-consumer-timeout": CONSUMER_TIMEOUT_MS} if _version(server) >= (3, 12) else {}
+    timeout = {"x-consumer-timeout": CONSUMER_TIMEOUT_MS} if version(server) >= (3, 12) else {}
     return [
         Declaration(queue, _quorum(server) | timeout),
         Declaration(failed_queue(queue), _quorum(server)),
@@ -128,10 +128,11 @@ def declare(
 
 def _quorum(server: dict[str, Any]) -> dict[str, Any]:
     # From 4.0 a quorum queue drops a message after 20 returns unless told otherwise; 3.x takes -1 for "at once".
-    unlimited = {"x-delivery-limit": -1} if _version(server) >= (4, 0) else {}
+    unlimited = {"x-delivery-limit": -1} if version(server) >= (4, 0) else {}
     return {"x-queue-type": "quorum"} | unlimited
 
 
-def _version(server: dict[str, Any]) -> tuple[int, int]:
+def version(server: dict[str, Any]) -> tuple[int, int]:
+    """The broker's version by its server properties; (0, 0) when it does not say."""
     match = re.match(r"(\d+)\.(\d+)", str(server.get("version", "")))
     return (int(match[1]), int(match[2])) if match else (0, 0)

@@ -1,0 +1,74 @@
+"""Header values that pika would change or choke on, kept as they came.
+
+pika cuts doubles to whole numbers and cannot write them, mixes up the signs of long integers (1.3.2), turns a string
+that is not UTF-8 into another type, and raises on a timestamp after the year 9999. That ends the connection: every
+worker would fall over such a message for ever.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+from pika import data
+
+# AMQP 0-9-1 as RabbitMQ speaks it: the kinds of a fixed size that are kept verbatim, and how to read them.
+_FIXED = {
+    b"b": ">b",
+    b"B": ">B",
+    b"s": ">h",
+    b"u": ">H",
+    b"i": ">I",
+    b"l": ">q",
+    b"L": ">q",
+    b"f": ">f",
+    b"d": ">d",
+    b"T": ">Q",
+    b"D": ">Bi",
+}
+
+
+@dataclass(frozen=True)
+class Field:
+    """A header's value: `raw` with its kind in front, as it is on the wire, and `value` for people."""
+
+    raw: bytes
+    value: Any
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+_pika_decode = data.decode_value
+_pika_encode = data.encode_value
+
+
+def keep_fields() -> None:
+    """Make pika, in this process, read such values as Field and write a Field as it came."""
+    data.decode_value = _decode
+    data.encode_value = _encode
+
+
+def _decode(encoded: bytes, offset: int) -> tuple[Any, int]:
+    kind = encoded[offset : offset + 1]
+    if kind in _FIXED:
+        return _fixed(encoded, offset, _FIXED[kind])
+    value, end = _pika_decode(encoded, offset)
+    if kind == b"S" and isinstance(value, bytes):
+        return Field(encoded[offset:end], value), end
+    return value, end
+
+
+def _fixed(encoded: bytes, offset: int, shape: str) -> tuple[Field, int]:
+    end = offset + 1 + struct.calcsize(shape)
+    parts = struct.unpack(shape, encoded[offset + 1 : end])
+    value = parts[0] if len(parts) == 1 else parts[1] / 10 ** parts[0]
+    return Field(encoded[offset:end], value), end
+
+
+def _encode(pieces: list[bytes], value: Any) -> int:
+    if isinstance(value, Field):
+        pieces.append(value.raw)
+        return len(value.raw)
+    return int(_pika_encode(pieces, value))

@@ -1,0 +1,91 @@
+"""What the control group of this process says: kills for want of memory, and how many cores it may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_MOUNT = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
+
+
+class OutOfMemoryKills:
+    """Tells whether the kernel has killed a process of this control group for want of memory since last asked."""
+
+    def __init__(self, mount: Path = _MOUNT, membership: Path = _MEMBERSHIP) -> None:
+        self._file = _first_readable(_memory_files(mount, membership))
+        self._seen = self._count()
+
+    def happened(self) -> bool:
+        """True once for each rise of the kernel's counter; False where the kernel does not tell."""
+        before, self._seen = self._seen, self._count()
+        return self._seen > before
+
+    def _count(self) -> int:
+        if self._file is None:
+            return 0
+        try:
+            fields = dict(line.split(maxsplit=1) for line in self._file.read_text().splitlines())
+        except (OSError, ValueError):
+            return 0
+        return int(fields.get("oom_kill", 0))
+
+
+def cores(mount: Path = _MOUNT, membership: Path = _MEMBERSHIP) -> int:
+    """How many cores this process may use: its CPU affinity, or its control group's quota where that is smaller."""
+    allowed = len(os.sched_getaffinity(0))
+    for file in _quota_files(mount, membership):
+        try:
+            quota = _quota(file)
+        except (OSError, ValueError):
+            continue
+        return max(1, min(allowed, round(quota))) if quota else allowed
+    return allowed
+
+
+def _quota(file: Path) -> float:
+    """Cores granted by a `cpu.max` (v2) or `cpu.cfs_quota_us` (v1) file; 0 when there is no limit."""
+    quota, *period = file.read_text().split()
+    if quota in ("max", "-1"):
+        return 0
+    return int(quota) / int(period[0] if period else file.with_name("cpu.cfs_period_us").read_text())
+
+
+def _memory_files(mount: Path, membership: Path) -> list[Path]:
+    own, legacy = _groups(membership)
+    return [
+        mount / own / "memory.events",
+        mount / "memory.events",
+        mount / "memory" / legacy.get("memory", "") / "memory.oom_control",
+        mount / "memory" / "memory.oom_control",
+    ]
+
+
+def _quota_files(mount: Path, membership: Path) -> list[Path]:
+    own, legacy = _groups(membership)
+    return [
+        mount / own / "cpu.max",
+        mount / "cpu.max",
+        mount / "cpu" / legacy.get("cpu", "") / "cpu.cfs_quota_us",
+        mount / "cpu" / "cpu.cfs_quota_us",
+    ]
+
+
+def _groups(membership: Path) -> tuple[str, dict[str, str]]:
+    """This process's group in the unified hierarchy, and those of version 1 by controller (man 7 cgroups)."""
+    own, legacy = "", {}
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            own = path.lstrip("/")
+        for controller in controllers.split(","):
+            legacy[controller] = path.lstrip("/")
+    return own, legacy
+
+
+def _first_readable(files: list[Path]) -> Path | None:
+    return next((file for file in files if os.access(file, os.R_OK)), None)

@@ -1,0 +1,109 @@
+"""cluster_worker: take messages from a queue and run a command for each (the launcher is the file without `.py`)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+from scripts import alive, broker, marathon_access
+from scripts.amqp_fields import keep_fields
+from scripts.breaker import Breaker
+from scripts.child import Processes
+from scripts.command import executable
+from scripts.consumer import Consumer
+from scripts.copies import Copies
+from scripts.errors import ClusterError
+from scripts.event_loop import EventLoop
+from scripts.jobs import Runner
+from scripts.kept_alive import KeepAlive, KeptAlive
+from scripts.queues import failed_queue
+from scripts.whereabouts import GivenUrl, MarathonApp, Whereabouts
+from scripts.worker import Work, Worker
+from scripts.worker_options import Options, parse
+
+# A run needs six descriptors while it starts; the rest is for connections, logs and what Python opens.
+_DESCRIPTORS_A_JOB = 6
+_DESCRIPTORS_BESIDE = 100
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the worker until it is stopped; the exit code."""
+    try:
+        options = parse(argv)
+        return work(options, executable(options.command))
+    except ClusterError as error:
+        print(f"cluster_worker: error: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def work(options: Options, command: Sequence[str]) -> int:
+    """Consume, run `command` for each message, and settle, until told to stop.
+
+    Raises:
+        ClusterError: the broker's URL or the password file are no good.
+    """
+    _prepare_process(options.jobs)
+    loop = EventLoop()
+    whereabouts = _whereabouts(loop, options)
+    environment = _action_environment()
+    worker = Worker(
+        loop,
+        Work(
+            options.queue,
+            options.policy,
+            options.drain_s,
+            environment=None if options.keep_alive else environment,
+            metadata=options.keep_alive and options.framing == "netstring",
+        ),
+        _runner(loop, options, command, environment),
+        Breaker(options.breaker),
+    )
+    alive_file = alive.AliveFile(loop, os.environ.get(alive.VARIABLE))
+    copies = Copies(loop, whereabouts, {options.queue, failed_queue(options.queue)})
+    consumer = Consumer(loop, whereabouts, options.queue, options.prefetch, worker.delivered, worker.lost, alive_file)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.watch_signal(number, partial(worker.stop, number.name))
+    worker.start(consumer, copies)
+    loop.run()
+    return worker.exit_code
+
+
+def _prepare_process(jobs: int) -> None:
+    """What pika logs we say ourselves; enough descriptors; and 0, 1 and 2 must not become pipes of an action."""
+    logging.getLogger("pika").setLevel(logging.CRITICAL + 1)
+    keep_fields()
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = jobs * _DESCRIPTORS_A_JOB + _DESCRIPTORS_BESIDE
+    if soft < wanted:
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+        )
+
+
+def _whereabouts(loop: EventLoop, options: Options) -> Whereabouts:
+    if options.url is None:
+        return MarathonApp(loop, str(options.marathon), str(options.app))
+    # A mistake in it is told now, not tried again for ever.
+    broker.parameters(options.url)
+    return GivenUrl(loop, options.url)
+
+
+def _runner(loop: EventLoop, options: Options, command: Sequence[str], environment: dict[str, str]) -> Runner:
+    if not options.keep_alive:
+        return Processes(loop, command, options.jobs, options.limits, options.tag)
+    keep = KeepAlive(options.framing, options.jobs, options.recycle_after, tagged=options.tag)
+    return KeptAlive(loop, command, environment, options.limits, keep)
+
+
+def _action_environment() -> dict[str, str]:
+    """What an action inherits: everything but the worker's secrets and its health file."""
+    hidden = {*broker.SECRET_VARIABLES, *marathon_access.SECRET_VARIABLES, alive.VARIABLE}
+    return {name: value for name, value in os.environ.items() if name not in hidden}

@@ -1,0 +1,118 @@
+"""Taking messages from the queue: declare it, subscribe, and do so again after every kind of trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pika.exceptions import ChannelClosedByBroker
+
+from scripts.alive import AliveFile
+from scripts.broker import explain
+from scripts.deliveries import Delivery, Link
+from scripts.event_loop import EventLoop
+from scripts.queues import declare, work_declarations
+from scripts.reconnect import Reconnecting
+from scripts.whereabouts import Whereabouts
+from scripts.worker_log import say
+
+
+class Consumer:
+    """Calls `delivered` for each message and `lost` when those that were delivered can no longer be settled."""
+
+    def __init__(
+        self,
+        loop: EventLoop,
+        whereabouts: Whereabouts,
+        queue: str,
+        prefetch: int,
+        delivered: Callable[[Delivery], None],
+        lost: Callable[[], None],
+        alive: AliveFile,
+    ) -> None:
+        self._loop = loop
+        self._queue = queue
+        self._prefetch = prefetch
+        self._delivered = delivered
+        self._on_lost = lost
+        self._alive = alive
+        self._connection = Reconnecting(loop, whereabouts, f"consuming from {queue!r}", self._opened, self._lost)
+        self._link: Link | None = None
+        self._channel: Any = None
+        self._consumer_tag: str | None = None
+        self._warned: set[str] = set()
+        self.server: dict[str, Any] = {}
+
+    def start(self) -> None:
+        """Connect and subscribe."""
+        self._connection.start()
+
+    def cancel(self) -> None:
+        """Take no more messages; those that were delivered can still be settled."""
+        self._alive.not_consuming()
+        self._connection.give_up_when_lost()
+        if self._consumer_tag is None or not self._channel.is_open:
+            return
+        self._channel.basic_cancel(self._consumer_tag, callback=self._loop.guard(lambda _frame: None))
+        # pika would reject what arrives before the broker's answer, which counts as a failed delivery. We hand it back.
+        self._channel._cancelled.discard(self._consumer_tag)
+        self._consumer_tag = None
+
+    def close(self, closed: Callable[[], None]) -> None:
+        """Send what was written and end the connection."""
+        self._alive.not_consuming()
+        self._connection.close(closed)
+
+    def _opened(self, connection: Any, where: str) -> None:
+        self.server = connection.server_properties or {}
+
+        def declared(problem: str | None) -> None:
+            if problem is None:
+                connection.channel(on_open_callback=self._loop.guard(lambda channel: self._subscribe(channel, where)))
+            else:
+                self._connection.trouble(problem)
+
+        declare(connection, work_declarations(self._queue, self.server), self._loop.guard(declared), self._warn_once)
+
+    def _subscribe(self, channel: Any, where: str) -> None:
+        guard = self._loop.guard
+        link = self._link = Link(channel)
+        self._channel = channel
+        channel.add_on_close_callback(guard(lambda _channel, reason: self._channel_closed(link, reason)))
+        channel.add_on_cancel_callback(guard(lambda _frame: self._cancelled(link)))
+
+        def message(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
+            delivery = Delivery(link, method.delivery_tag, method.redelivered, method.routing_key, properties, body)
+            self._delivered(delivery)
+
+        def limited(_frame: Any) -> None:
+            self._consumer_tag = channel.basic_consume(
+                self._queue, guard(message), callback=guard(lambda _frame: self._consuming(where))
+            )
+
+        channel.basic_qos(prefetch_count=self._prefetch, callback=guard(limited))
+
+    def _consuming(self, where: str) -> None:
+        self._connection.works()
+        self._alive.consuming()
+        say(f"consuming from {self._queue!r} at {where}")
+
+    def _channel_closed(self, link: Link, reason: BaseException) -> None:
+        if link is self._link and isinstance(reason, ChannelClosedByBroker):
+            self._connection.trouble(f"the broker closed the channel of queue {self._queue!r}: {explain(reason)}")
+
+    def _cancelled(self, link: Link) -> None:
+        if link is self._link:
+            self._connection.trouble(f"the broker ended the subscription to {self._queue!r}: was the queue deleted?")
+
+    def _lost(self) -> None:
+        self._alive.not_consuming()
+        link, self._link, self._consumer_tag = self._link, None, None
+        if link is not None:
+            link.lose()
+            self._on_lost()
+
+    def _warn_once(self, warning: str) -> None:
+        if warning not in self._warned:
+            self._warned.add(warning)
+            say(warning)

@@ -1,0 +1,53 @@
+"""The worker's one event loop: pika's own, with signals and with errors that are not swallowed."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from pika.adapters.select_connection import IOLoop
+
+
+class EventLoop(IOLoop):  # type: ignore[misc]
+    """pika's IOLoop. What pika calls goes through `guard`, since pika turns our bugs into lost connections."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._crash: BaseException | None = None
+        self._on_signal: dict[int, Callable[[], None]] = {}
+
+    def run(self) -> None:
+        """Run until `stop`; an error in a guarded callback ends it and is raised here."""
+        self.start()
+        if self._crash is not None:
+            raise self._crash
+
+    def guard(self, callback: Callable[..., None]) -> Callable[..., None]:
+        """The same callback for pika, whose errors end the loop instead of the connection."""
+
+        @functools.wraps(callback)
+        def guarded(*args: Any, **kwargs: Any) -> None:
+            try:
+                callback(*args, **kwargs)
+            except BaseException as error:
+                self._crash = self._crash or error
+                self.stop()
+
+        return guarded
+
+    def watch_signal(self, number: signal.Signals, callback: Callable[[], None]) -> None:
+        """Call this from the loop whenever the signal arrives; to be called from the main thread."""
+        if not self._on_signal:
+            readable, writable = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+            self.add_handler(readable, self._signals_arrived, self.READ)
+        self._on_signal[number] = callback
+        signal.signal(number, lambda *_: None)
+
+    def _signals_arrived(self, readable: int, _events: int) -> None:
+        for number in os.read(readable, 512):
+            if number in self._on_signal:
+                self._on_signal[number]()

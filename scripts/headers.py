@@ -1,0 +1,226 @@
+"""What stands in a message's headers: attempts so far, what the action is told, and what a copy of it carries."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pika
+
+from scripts.amqp_fields import Field
+from scripts.jobs import STDERR_KEPT, Outcome
+
+ATTEMPT = "x-cluster-attempt"
+ALONE = "x-cluster-alone"
+FIRST_PUBLISHED = "x-cluster-first-published"
+REASON = "x-cluster-reason"
+EXIT = "x-cluster-exit"
+STDERR = "x-cluster-stderr"
+HOST = "x-cluster-host"
+WORKER = "x-cluster-worker"
+STARTED = "x-cluster-started"
+SECONDS = "x-cluster-seconds"
+ROUTING_KEY = "x-cluster-routing-key"
+USER_ID = "x-cluster-user-id"
+EXPIRATION = "x-cluster-expiration"
+
+_DELIVERIES = "x-delivery-count"
+
+# What the broker adds, and CC and BCC, with which the broker would send a copy to other queues once more.
+_NOT_COPIED = frozenset(
+    {
+        "x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason", "x-last-death-exchange",
+        "x-last-death-queue", "x-last-death-reason", _DELIVERIES, "x-acquired-count", "CC", "BCC",
+    }
+)  # fmt: skip
+
+# Headers travel in one frame; of its 128 KiB some bytes are the frame's own.
+LARGEST_HEADERS = 128 * 1024 - 64
+
+# Linux refuses to start a program with a variable over 128 KiB (MAX_ARG_STRLEN).
+_LONGEST_VARIABLE = 100 * 1024
+
+
+@dataclass(frozen=True)
+class Handled:
+    """What is known of a message's past.
+
+    `attempts`: runs that ended with a verdict or were counted before; `lost`: deliveries since then that came back
+    without one, because a worker or its connection died; `alone`: its next run shares the worker with no other.
+    """
+
+    attempts: int
+    lost: int
+    alone: bool
+
+
+def handled(properties: pika.BasicProperties) -> Handled:
+    """Read the past from the headers; the broker counts the lost deliveries (quorum queues)."""
+    headers = properties.headers
+    if not headers:
+        return _NEW
+    return Handled(_number(headers.get(ATTEMPT)), _number(headers.get(_DELIVERIES)), headers.get(ALONE) is True)
+
+
+_NEW = Handled(0, 0, False)
+
+
+def new_id() -> str:
+    """An id for a message that came without one."""
+    return str(uuid.uuid4())
+
+
+def variables(queue: str, attempt: int, redelivered: bool, routing_key: str, message_id: str,
+              properties: pika.BasicProperties) -> dict[str, str]:  # fmt: skip
+    """The AMQP_* variables of an action. Values that no variable can hold (a NUL, over 100 KiB) are left out."""
+    headers = properties.headers or {}
+    found = {
+        "AMQP_QUEUE": queue,
+        "AMQP_MESSAGE_ID": message_id,
+        "AMQP_ATTEMPT": str(attempt),
+        "AMQP_REDELIVERED": "1" if redelivered else "0",
+        "AMQP_ROUTING_KEY": str(headers.get(ROUTING_KEY, routing_key)),
+    }
+    if properties.content_type is not None:
+        found["AMQP_CONTENT_TYPE"] = _text(properties.content_type)
+    if properties.timestamp is not None:
+        found["AMQP_TIMESTAMP"] = str(properties.timestamp)
+    for name, value in headers.items():
+        found[f"AMQP_HEADER_{_variable(name)}"] = _text(value)
+    return {name: value for name, value in found.items() if "\0" not in value and len(value) < _LONGEST_VARIABLE}
+
+
+def metadata(queue: str, attempt: int, redelivered: bool, routing_key: str, message_id: str,
+             properties: pika.BasicProperties) -> dict[str, Any]:  # fmt: skip
+    """The same for a kept-alive action, as a value for JSON; headers keep their types where JSON has them."""
+    headers = properties.headers or {}
+    return {
+        "queue": queue,
+        "message_id": message_id,
+        "attempt": attempt,
+        "redelivered": redelivered,
+        "routing_key": str(headers.get(ROUTING_KEY, routing_key)),
+        "content_type": None if properties.content_type is None else _text(properties.content_type),
+        "timestamp": properties.timestamp,
+        "headers": {_text(name): _plain(value) for name, value in headers.items()},
+    }
+
+
+def copied(properties: pika.BasicProperties, routing_key: str, queue: str, more: Mapping[str, Any]) -> Any:
+    """The properties of a copy: all of the original's less what the broker added, and the headers `more` (None: less).
+
+    The broker refuses a copy that names another user as its sender, so `user_id` moves to a header.
+    """
+    headers = {name: value for name, value in (properties.headers or {}).items() if name not in _NOT_COPIED}
+    if routing_key != queue:
+        headers.setdefault(ROUTING_KEY, routing_key)
+    if properties.user_id is not None:
+        headers[USER_ID] = properties.user_id
+    headers.update(more)
+    return pika.BasicProperties(
+        content_type=properties.content_type,
+        content_encoding=properties.content_encoding,
+        headers={name: value for name, value in headers.items() if value is not None} or None,
+        delivery_mode=properties.delivery_mode,
+        priority=properties.priority,
+        correlation_id=properties.correlation_id,
+        reply_to=properties.reply_to,
+        expiration=properties.expiration,
+        message_id=properties.message_id,
+        timestamp=properties.timestamp,
+        type=properties.type,
+        app_id=properties.app_id,
+        cluster_id=properties.cluster_id,
+    )
+
+
+def failure_headers(outcome: Outcome, reason: str, attempt: int, host: str, worker: str) -> dict[str, Any]:
+    """What the failed queue says of a message."""
+    code = outcome.exit_code if outcome.signal is None else 128 + outcome.signal
+    return {
+        ATTEMPT: attempt,
+        ALONE: None,
+        REASON: reason[:1000],
+        EXIT: code,
+        STDERR: text_tail(outcome.stderr, STDERR_KEPT) or None,
+        HOST: host,
+        WORKER: worker,
+        STARTED: timestamp_text(outcome.started_at) if outcome.started_at else None,
+        SECONDS: f"{outcome.seconds:.3f}" if outcome.started_at else None,
+    }
+
+
+def first_published(properties: pika.BasicProperties, otherwise_s: float) -> dict[str, Any]:
+    """The header that says when the message was published, as far as is known: `otherwise_s` is the worker's clock."""
+    if properties.headers and FIRST_PUBLISHED in properties.headers:
+        return {}
+    stamp = properties.timestamp
+    return {FIRST_PUBLISHED: timestamp_text(otherwise_s if stamp is None else stamp)}
+
+
+def fitted(properties: Any, largest: int = LARGEST_HEADERS) -> Any:
+    """Make the properties fit into a frame: first the stderr is cut, then the largest headers that are not ours go."""
+    over = _size(properties) - largest
+    if over <= 0:
+        return properties
+    headers = properties.headers
+    if STDERR in headers:
+        headers[STDERR] = text_tail(headers[STDERR].encode(), max(0, len(headers[STDERR].encode()) - over))
+    foreign = sorted((name for name in headers if not name.startswith("x-cluster-")), key=lambda n: _weight(headers[n]))
+    while foreign and _size(properties) > largest:
+        del headers[foreign.pop()]
+    return properties
+
+
+def timestamp_text(seconds: float) -> str:
+    """Seconds since the epoch as ISO 8601 in UTC; what is no possible date stays a number."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return str(seconds)
+
+
+def text_tail(data: bytes, most: int) -> str:
+    """The end of `data` as text of at most `most` bytes of UTF-8, beginning with a whole character."""
+    encoded = data.decode(errors="replace").encode()
+    return encoded[max(0, len(encoded) - most) :].decode(errors="ignore")
+
+
+def _size(properties: Any) -> int:
+    return sum(len(piece) for piece in properties.encode())
+
+
+def _weight(value: Any) -> int:
+    return len(value.raw if isinstance(value, Field) else str(value))
+
+
+def _number(value: Any) -> int:
+    if isinstance(value, Field):
+        value = value.value
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def _variable(name: Any) -> str:
+    return "".join(char if char.isascii() and char.isalnum() else "_" for char in _text(name)).upper()
+
+
+def _text(value: Any) -> str:
+    plain = _plain(value)
+    return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    """A header's value as JSON knows it; bytes that are no text keep their values through surrogate escapes."""
+    if isinstance(value, Field):
+        value = value.value
+    if isinstance(value, bytes):
+        return value.decode(errors="surrogateescape")
+    if isinstance(value, dict):
+        return {_text(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | bool) or value is None else str(value)

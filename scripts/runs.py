@@ -1,0 +1,26 @@
+"""A message in the worker's hands, from its delivery until it is settled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from scripts.deliveries import Delivery
+from scripts.jobs import Outcome
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One attempt for one message.
+
+    `alone`: it shares the worker with no other; `begun`: the action was started; `copy`: whether a copy of the message
+    is on its way to the broker or safe there.
+    """
+
+    delivery: Delivery
+    id: str
+    attempt: int
+    alone: bool = False
+    begun: bool = False
+    outcome: Outcome | None = None
+    copy: Literal["none", "sent", "safe"] = "none"

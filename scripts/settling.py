@@ -1,0 +1,131 @@
+"""What becomes of a message after its run: acknowledged, or copied elsewhere and then acknowledged."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from scripts import headers
+from scripts.copies import Copies, Copy
+from scripts.jobs import Outcome
+from scripts.queues import Declaration, failed_queue, retry_declaration, retry_queue, version, work_declarations
+from scripts.runs import Run
+from scripts.verdicts import Ack, Decision, Fail, Policy, Retry, decide
+from scripts.worker_log import say
+
+# The first RabbitMQ whose basic.nack does not count as a lost delivery.
+_NACK_IS_FREE = (4, 3)
+
+
+class Settler:
+    """Settles runs of one queue; calls `settled` when the broker has been told all it needs to know of one."""
+
+    def __init__(
+        self,
+        queue: str,
+        policy: Policy,
+        copies: Copies,
+        server: Callable[[], dict[str, Any]],
+        settled: Callable[[Run], None],
+    ) -> None:
+        """`server` gives the broker's properties, by which its version is known."""
+        self._queue = queue
+        self._policy = policy
+        self._copies = copies
+        self._server = server
+        self._settled = settled
+        self._host = socket.gethostname()
+        self._worker = f"{self._host}-{os.getpid()}"
+        self.failed = 0
+
+    def settle(self, run: Run, outcome: Outcome) -> None:
+        """Do what the outcome asks for."""
+        decision = decide(outcome, run.attempt, self._policy)
+        if isinstance(decision, Ack):
+            self.ack(run)
+            return
+        say(_words(run, outcome, decision, self._policy.attempts))
+        if isinstance(decision, Retry):
+            self._retry(run, decision.pause_s)
+        elif isinstance(decision, Fail):
+            self.fail(run, outcome, decision.reason)
+        else:
+            self.hand_back(run)
+
+    def ack(self, run: Run) -> None:
+        """Done with."""
+        run.delivery.link.ack(run.delivery.tag)
+        self._settled(run)
+
+    def fail(self, run: Run, outcome: Outcome, reason: str) -> None:
+        """To the failed queue, with all that is known."""
+        self.failed += 1
+        more = headers.failure_headers(outcome, reason, run.attempt, self._host, self._worker)
+        more |= headers.first_published(run.delivery.properties, time.time())
+        self._copy(run, failed_queue(self._queue), more, lambda server: work_declarations(self._queue, server)[1])
+
+    def isolate(self, run: Run, attempts: int) -> None:
+        """Back to the queue, to be run alone; `attempts` are counted so far."""
+        say(f"{run.id}: lost with its worker or connection before; runs alone from now on")
+        self._send_back(run, {headers.ATTEMPT: attempts or None, headers.ALONE: True})
+
+    def hand_back(self, run: Run) -> None:
+        """Back to the queue, this run not being counted.
+
+        Where the broker would count a returned message as lost, a copy goes back: that begins with a count of zero.
+        """
+        if version(self._server()) >= _NACK_IS_FREE:
+            run.delivery.link.hand_back(run.delivery.tag)
+            self._settled(run)
+        else:
+            self._send_back(run, {headers.ATTEMPT: run.attempt - 1 or None, headers.ALONE: run.alone or None})
+
+    def _retry(self, run: Run, pause_s: float) -> None:
+        more = {headers.ATTEMPT: run.attempt, headers.ALONE: None}
+        more |= headers.first_published(run.delivery.properties, time.time())
+        queue = retry_queue(self._queue, pause_s)
+        self._copy(run, queue, more, lambda server: retry_declaration(self._queue, pause_s, server))
+
+    def _send_back(self, run: Run, more: dict[str, Any]) -> None:
+        self._copy(run, self._queue, more, lambda server: work_declarations(self._queue, server)[0])
+
+    def _copy(
+        self, run: Run, queue: str, more: dict[str, Any], declaration: Callable[[dict[str, Any]], Declaration]
+    ) -> None:
+        """Publish a copy; the original is acknowledged when the broker has the copy safe."""
+        delivery = run.delivery
+        properties = headers.copied(delivery.properties, delivery.routing_key, self._queue, more)
+        properties.message_id = run.id
+        run.copy = "sent"
+        self._copies.send(
+            Copy(
+                queue,
+                headers.fitted(properties),
+                delivery.body,
+                confirmed=partial(self._copied, run),
+                wanted=lambda: run.delivery.link.open,
+                dropped=partial(_not_copied, run),
+                declaration=declaration,
+            )
+        )
+
+    def _copied(self, run: Run) -> None:
+        run.copy = "safe"
+        self.ack(run)
+
+
+def _not_copied(run: Run) -> None:
+    run.copy = "none"
+
+
+def _words(run: Run, outcome: Outcome, decision: Decision, attempts: int) -> str:
+    what = f"{run.id}: {outcome.reason} after {outcome.seconds:.1f} s"
+    if isinstance(decision, Retry):
+        return f"{what}, attempt {run.attempt} of {attempts}; again in {decision.pause_s:g} s"
+    if isinstance(decision, Fail):
+        return f"{what}, attempt {run.attempt} of {attempts}; to the failed queue"
+    return f"{what}; back to the queue"

@@ -1,0 +1,211 @@
+"""The worker: takes deliveries, has them run, and has each settled by its outcome. Nothing here ever blocks."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from scripts import headers
+from scripts.breaker import Breaker
+from scripts.consumer import Consumer
+from scripts.copies import Copies
+from scripts.deliveries import Delivery
+from scripts.event_loop import EventLoop
+from scripts.jobs import Job, Outcome, Runner
+from scripts.runs import Run
+from scripts.settling import Settler
+from scripts.unclaimed import Unclaimed
+from scripts.verdicts import Fail, Isolate, Policy, admit
+from scripts.worker_log import say
+
+# How long a stop waits until the broker has confirmed what is handed back; a closed connection hands it back as well.
+_SETTLE_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """From which queue, by which rules, and what an action is told.
+
+    `environment` is what a process gets besides the AMQP_* variables (None: no process a message is started);
+    `metadata`: whether the runner sends a message's metadata.
+    """
+
+    queue: str
+    policy: Policy
+    drain_s: float | None
+    environment: Mapping[str, str] | None
+    metadata: bool
+
+
+class Worker:
+    """Ties consumer, runner and settler together."""
+
+    def __init__(self, loop: EventLoop, work: Work, runner: Runner, breaker: Breaker) -> None:
+        self._loop = loop
+        self._work = work
+        self._runner = runner
+        self._breaker = breaker
+        self._waiting: deque[Run] = deque()
+        self._unsettled: set[Run] = set()
+        self._unclaimed = Unclaimed()
+        self._running = 0
+        self._alone = False
+        self._stopping = False
+        self._ended = False
+        self._settle_timer: Any = None
+        self.exit_code = 0
+        # Told of every run that is over.
+        self.ran: list[Callable[[Run, Outcome], None]] = []
+
+    def start(self, consumer: Consumer, copies: Copies) -> None:
+        """Begin to consume as soon as the runner is ready."""
+        self._consumer = consumer
+        self._copies = copies
+        self._settler = Settler(
+            self._work.queue, self._work.policy, copies, lambda: consumer.server, self._unsettled.discard
+        )
+        self._runner.open(self._runner_changed, lambda reason: self.stop(reason, exit_code=1))
+        self._runner_changed()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing was delivered that is not settled."""
+        return not (self._running or self._unsettled)
+
+    # Taking messages
+
+    def delivered(self, delivery: Delivery) -> None:
+        """A message has come."""
+        run = self._unclaimed.claim(delivery) if delivery.redelivered and self._unclaimed else None
+        if run is None or not run.begun:
+            self._take(delivery)
+            return
+        # It was lost with the connection and came back to us: what was done for it is not done again.
+        self._unsettled.add(run)
+        if run.copy == "safe":
+            self._settler.ack(run)
+        elif run.copy == "none" and run.outcome is not None:
+            self._settler.settle(run, run.outcome)
+
+    def lost(self) -> None:
+        """What was delivered can no longer be settled: the broker gives it to somebody, perhaps to us again."""
+        for run in self._unsettled.difference(self._waiting):
+            self._unclaimed.add(run)
+        self._waiting.clear()
+        self._unsettled.clear()
+        self._end_when_done()
+
+    def _take(self, delivery: Delivery) -> None:
+        past = headers.handled(delivery.properties)
+        used = past.attempts + past.lost
+        run = Run(delivery, delivery.properties.message_id or headers.new_id(), used + 1, past.alone)
+        self._unsettled.add(run)
+        if self._stopping:
+            self._settler.hand_back(run)
+            return
+        admission = admit(past, self._work.policy)
+        if isinstance(admission, Isolate):
+            self._settler.isolate(run, admission.attempts)
+        elif isinstance(admission, Fail):
+            run.attempt = used
+            self._settler.fail(run, Outcome("failed"), admission.reason)
+        else:
+            self._waiting.append(run)
+            self._start_waiting()
+
+    # Running
+
+    def _runner_changed(self) -> None:
+        if not self._consuming and not self._stopping and self._runner.free() > 0:
+            self._consuming = True
+            self._consumer.start()
+        self._start_waiting()
+
+    _consuming = False
+
+    def _start_waiting(self) -> None:
+        while self._waiting and not self._alone and self._runner.free() > 0:
+            if self._waiting[0].alone and self._running:
+                return
+            self._run(self._waiting.popleft())
+
+    def _run(self, run: Run) -> None:
+        self._running += 1
+        self._alone = run.alone
+        run.begun = True
+        self._runner.start(self._job(run), partial(self._finished, run))
+
+    def _job(self, run: Run) -> Job:
+        delivery, work = run.delivery, self._work
+        facts = (work.queue, run.attempt, delivery.redelivered, delivery.routing_key, run.id, delivery.properties)
+        return Job(
+            run.id,
+            delivery.body,
+            {} if work.environment is None else {**work.environment, **headers.variables(*facts)},
+            headers.metadata(*facts) if work.metadata else {},
+        )
+
+    def _finished(self, run: Run, outcome: Outcome) -> None:
+        self._running -= 1
+        self._alone = False
+        run.outcome = outcome
+        self._judge_host(run, outcome)
+        # The next action starts first: all that is to be done for this message is done while that one runs.
+        self._start_waiting()
+        for told in self.ran:
+            told(run, outcome)
+        if run in self._unsettled:
+            self._settler.settle(run, outcome)
+        self._end_when_done()
+
+    def _judge_host(self, run: Run, outcome: Outcome) -> None:
+        if outcome.verdict == "unstartable":
+            self._stop_for_good(outcome.reason)
+        elif self._breaker.trips(run.id, outcome):
+            self._stop_for_good(
+                f"{self._breaker.limit} actions in a row failed within a second, the last: {outcome.reason}"
+            )
+
+    # Stopping
+
+    def stop(self, reason: str, exit_code: int = 0) -> None:
+        """Take no more, hand back what has not started, wait for what runs. A second stop ends what runs."""
+        if self._stopping:
+            say(f"{reason}: ending what runs now")
+            self._runner.kill()
+            return
+        say(f"{reason}: stopping" + (f" when the {self._running} running actions are done" if self._running else ""))
+        self._stopping = True
+        self.exit_code = exit_code
+        self._consumer.cancel()
+        while self._waiting:
+            self._settler.hand_back(self._waiting.popleft())
+        if self._work.drain_s is not None:
+            self._loop.call_later(self._work.drain_s, self._drained)
+        self._end_when_done()
+
+    def _stop_for_good(self, reason: str) -> None:
+        """This host is no good; a stop that was asked for before goes on as it was."""
+        if not self._stopping:
+            self.stop(reason, exit_code=1)
+
+    def _drained(self) -> None:
+        if self._running:
+            self.stop(f"{self._running} actions still run after {self._work.drain_s:g} s (--drain)")
+
+    def _end_when_done(self) -> None:
+        if not self._stopping or self._running or self._ended:
+            return
+        if not self._unsettled:
+            self._end()
+        elif self._settle_timer is None:
+            self._settle_timer = self._loop.call_later(_SETTLE_TIMEOUT_S, self._end)
+
+    def _end(self) -> None:
+        """Runner, consumer and copies end one after the other, then the loop."""
+        if not self._ended:
+            self._ended = True
+            self._runner.close(lambda: self._consumer.close(lambda: self._copies.close(self._loop.stop)))
