@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
 from scripts.errors import ClusterError
@@ -35,13 +34,6 @@ FRAMINGS: dict[str, Callable[[Job], bytes]] = {"lines": line, "netstring": netst
 
 def _json(value: Any) -> bytes:
     try:
-        return json.dumps(value, default=_plain, separators=(",", ":"), allow_nan=False).encode("ascii")
-    except ValueError:  # JSON has no NaN and no infinity; AMQP has both
-        return _json(json.loads(json.dumps(value, default=_plain), parse_constant=str))
-
-
-def _plain(value: Any) -> Any:
-    """What JSON has no type for but AMQP headers may hold: bytes, decimals, times."""
-    if isinstance(value, bytes | bytearray):
-        return value.decode("utf-8", "replace")
-    return float(value) if isinstance(value, Decimal) else str(value)
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+    except ValueError:  # JSON has no NaN and no infinity, AMQP has both: they become text
+        return _json(json.loads(json.dumps(value), parse_constant=str))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 PROTOCOL = 1
-READY = b"ready %d" % PROTOCOL
 
 # What a pipe takes in one piece (PIPE_BUF, POSIX asks for 512, Linux has 4096), newline included.
 LONGEST_LINE_BYTES = 4096
@@ -47,8 +46,33 @@ def parse(line: bytes) -> VerdictLine | None:
     return VerdictLine("retry", _printable(rest))
 
 
+def answer(line: bytes, more: bytes) -> VerdictLine | str:
+    """The verdict on a message, or what is wrong with it; `more` was written right behind the line."""
+    if len(line) >= LONGEST_LINE_BYTES:
+        return f"a line of more than {LONGEST_LINE_BYTES} bytes on file descriptor 3: {readable(line)}"
+    verdict = parse(line)
+    if verdict is None:
+        return f"not a verdict on file descriptor 3: {readable(line)}"
+    if more:
+        return f"two verdicts on one message: {readable(line)} and {readable(more)}"
+    return verdict
+
+
+def greeting_problem(line: bytes, more: bytes) -> str:
+    """What is wrong with a child's first line; empty when it is the `ready` of our version."""
+    if line.split() != [b"ready", b"%d" % PROTOCOL]:
+        return f"the first line on file descriptor 3 was not `ready {PROTOCOL}`: {readable(line)}"
+    return unasked_problem(more) if more else ""
+
+
+def unasked_problem(line: bytes) -> str:
+    """What to say of a line when no message is in hand."""
+    return f"a verdict without a message: {readable(line)}"
+
+
 def readable(line: bytes) -> str:
     """The beginning of any line, quoted, for a message to a person."""
+    line = line.rstrip(b"\n")
     return repr(line[:60].decode("utf-8", "replace")) + ("..." if len(line) > 60 else "")
 
 

@@ -1,7 +1,5 @@
 import json
 import math
-from datetime import UTC, datetime
-from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
 from runpy import run_path
@@ -69,9 +67,6 @@ def test_a_framed_message_looks_like_this() -> None:
     assert netstrings(job(b"a\nb", {"id": "ü"})) == b'15:{"id":"\\u00fc"},3:a\nb,'
 
 
-def test_what_json_has_no_type_for_is_written_plainly() -> None:
-    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    headers = {"b": b"\xffx", "d": Decimal("1.5"), "t": at, "n": [math.nan, math.inf]}
-    stream = BytesIO(netstrings(job(b"", {"headers": headers})))
-    expected = {"b": "\ufffdx", "d": 1.5, "t": "2026-01-02 03:04:05+00:00", "n": ["NaN", "Infinity"]}
-    assert json.loads(read_netstring(stream))["headers"] == expected
+def test_numbers_that_json_does_not_know_become_text() -> None:
+    stream = BytesIO(netstrings(job(b"", {"headers": {"n": [math.nan, math.inf, 1.5]}})))
+    assert json.loads(read_netstring(stream)) == {"headers": {"n": ["NaN", "Infinity", 1.5]}}
