@@ -39,6 +39,13 @@ class Answer:
         return urlsplit(self.url).path
 
 
+class _Session(requests.Session):
+    """Leaves redirects to us: requests would not let us say which server gets the credentials."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
 class Fetcher:
     """Gets URLs; `authorization` (a header's value) goes to the servers of the `trusted` URLs and to no other."""
 
@@ -68,7 +75,6 @@ class Fetcher:
             return _within(self._timeout_s, lambda: self._follow(url))
 
     def _follow(self, url: str) -> Answer:
-        """Redirects are followed here, since requests would not let us say which server gets the credentials."""
         for _ in range(_MOST_REDIRECTS):
             answer, location = self._exchange(url)
             if not location:
@@ -78,14 +84,13 @@ class Fetcher:
 
     def _exchange(self, url: str) -> tuple[Answer, str]:
         with (
-            requests.Session() as session,
+            _Session() as session,
             session.get(
                 url,
                 headers={"Accept": "application/json"},
                 auth=self._authorize(url),
                 timeout=self._timeout_s,
                 verify=self._ca_file or True,
-                allow_redirects=False,
                 stream=True,
             ) as response,
         ):
@@ -112,8 +117,8 @@ def _origin(url: str) -> str:
 
 
 def _redirected(url: str, location: str) -> str:
-    target = urljoin(url, location)
     try:
+        target = urljoin(url, location)
         place = _origin(target)
     except ValueError:
         place = ""

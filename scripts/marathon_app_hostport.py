@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
             options.host,
             options.app,
             port_name=options.port_name,
-            port_index=options.port_index,
+            port_index=options.port_index or 0,
             ca=options.ca,
             timeout_s=options.timeout,
             wait_s=options.wait,
@@ -67,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--app", required=True, metavar="ID", help="the app's id, such as amqp or /group/amqp")
     port = parser.add_mutually_exclusive_group()
     port.add_argument("--port-name", default="", metavar="NAME", help="the app's port of this name")
-    port.add_argument("--port-index", type=_index, default=0, metavar="N", help="the app's port at this place, from 0")
+    # The default is not 0: argparse would not see `--port-index 0` beside --port-name.
+    port.add_argument("--port-index", type=_index, metavar="N", help="the app's port at this place, from 0")
     add("--wait", type=_seconds, default=0, metavar="S", help="seconds to go on asking until there is an instance")
     add("--timeout", type=_seconds, default=10, metavar="S", help="seconds for an answer of one address (10)")
     add("--ca", default="", metavar="FILE", help="the certificates of the CA that https is checked with")

@@ -1,0 +1,571 @@
+"""marathon_app_hostport against the stand-in for Marathon, and against servers that are no Marathon."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from scripts import marathon_app_hostport
+from scripts.discovery import discover
+from scripts.errors import ServiceAway
+from tests.standin import filters, wire
+from tests.standin.api import Response, message
+from tests.standin.certificates import make_tls
+from tests.standin.dialects import CURRENT, TEXT_BY_DEFAULT, V0_8, V1_4, Dialect
+from tests.standin.server import Standin
+from tests.standin.world import World
+
+ROOT = Path(__file__).resolve().parents[2]
+BRIDGE = {
+    "id": "/amqp",
+    "networks": [{"mode": "container/bridge"}],
+    "container": {
+        "type": "DOCKER",
+        "docker": {"image": "amqp:v1"},
+        "portMappings": [
+            {"containerPort": 5672, "hostPort": 0, "name": "amqp", "protocol": "tcp"},
+            {"containerPort": 15672, "hostPort": 0, "name": "management", "protocol": "tcp"},
+        ],
+    },
+    "healthChecks": [{"protocol": "COMMAND", "command": {"value": "true"}}],
+}
+PASSWORD, TOKEN = "open sesame", "eyJ0.abc"
+AGENT = "agent1:31000\n"
+
+
+class Printed:
+    """What the program left behind; `error` is its one line without the word in front."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out = code, out
+        self.error = err.removeprefix("error: ").removesuffix("\n")
+        assert bool(err) == bool(code), "a line on STDERR if and only if it failed"
+        assert not err or re.fullmatch(r"error: .+\n", err), f"not one line: {err!r}"
+        assert not (code and out), f"a failure printed {out!r} on STDOUT"
+
+
+Program = Callable[..., Printed]
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing of the user's: credentials, proxies, ~/.netrc."""
+    for name in list(os.environ):
+        if name.startswith(("MARATHON_", "DCOS_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture
+def program(capfd: pytest.CaptureFixture[str]) -> Program:
+    def run(host: str, *flags: str, app: str = "amqp") -> Printed:
+        code = marathon_app_hostport.main(["--host", host, "--app", app, *flags])
+        return Printed(code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def marathon() -> Iterator[Standin]:
+    """A Marathon with one healthy queue on a bridge, `AGENT`."""
+    with Standin(queue_world()) as standin:
+        yield standin
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
+    """The CA's file and what a server needs."""
+    return make_tls(tmp_path_factory.mktemp("tls"))
+
+
+def queue_world() -> World:
+    world = World()
+    world.put_app(BRIDGE)
+    world.add_task("/amqp", ports=(31000, 31001), ip="172.17.0.2", alive=True)
+    return world
+
+
+class TestTheProgram:
+    """Started as a user starts it, through its launcher."""
+
+    def run(self, *arguments: str, program: Path = ROOT / "scripts/marathon_app_hostport") -> Printed:
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=30,
+                              env={"PATH": path, "PYTHONPATH": "/nowhere"}, cwd="/")  # fmt: skip
+        return Printed(done.returncode, done.stdout, done.stderr)
+
+    def test_prints_the_address_and_nothing_else(self, marathon: Standin) -> None:
+        assert self.run("--host", marathon.address, "--app", "amqp").out == AGENT
+
+    def test_works_through_a_link_from_elsewhere(self, marathon: Standin, tmp_path: Path) -> None:
+        link = tmp_path / "marathon_app_hostport"
+        link.symlink_to(ROOT / "scripts/marathon_app_hostport")
+        assert self.run("--host", marathon.address, "--app", "amqp", program=link).out == AGENT
+
+    def test_a_failure_has_its_exit_code(self, marathon: Standin) -> None:
+        assert self.run("--host", marathon.address, "--app", "other").code == 1
+        assert self.run("--host", "127.0.0.1:1", "--app", "amqp").code == 3
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["--app", "amqp"],
+            ["--host", "a:1"],
+            ["--host", "a:1", "--app", "amqp", "more"],
+            ["--host", "a:1", "--app", "amqp", "--port-index", "-1"],
+            ["--host", "a:1", "--app", "amqp", "--port-index", "x"],
+            ["--host", "a:1", "--app", "amqp", "--port-index", "0", "--port-name", "amqp"],
+            ["--host", "a:1", "--app", "amqp", "--wait", "soon"],
+            ["--host", "a:1", "--app", "amqp", "--timeout", "inf"],
+            ["--hos", "a:1", "--app", "amqp"],
+        ],
+        ids=" ".join,
+    )
+    def test_wrong_usage(self, arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+        printed = Printed(marathon_app_hostport.main(arguments), *capfd.readouterr())
+        assert printed.code == 64
+        assert "--help" in printed.error
+
+
+class TestAnswers:
+    @pytest.mark.parametrize("dialect", [CURRENT, TEXT_BY_DEFAULT, V1_4, V0_8], ids=lambda dialect: dialect.version)
+    def test_of_old_and_new_marathons(self, program: Program, dialect: Dialect) -> None:
+        """What is missing or null, where networks and mappings stand, taskId or instanceId, no state."""
+        with Standin(queue_world(), dialect=dialect) as marathon:
+            ill = marathon.world.add_task("/amqp", host="wrong", ports=(1, 2), alive=False)
+            ill.results.append(None)
+            marathon.world.add_task("/amqp", host="wrong", state="TASK_STAGING")
+            assert program(marathon.address).out == AGENT
+            assert program(marathon.address, "--port-index", "1").out == "agent1:31001\n"
+            assert program(marathon.address, "--port-name", "management").out == "agent1:31001\n"
+
+    @pytest.mark.parametrize("dialect", [CURRENT, V1_4], ids=lambda dialect: dialect.version)
+    def test_with_an_ip_per_task(self, program: Program, dialect: Dialect) -> None:
+        with Standin(dialect=dialect) as marathon:
+            container = {"docker": {"image": "amqp:v1"}, "portMappings": [{"containerPort": 5672}]}
+            networks = [{"mode": "container", "name": "dcos"}]
+            marathon.world.put_app({"id": "/amqp", "networks": networks, "container": container})
+            marathon.world.add_task("/amqp", ip="9.0.1.7")
+            assert program(marathon.address).out == "9.0.1.7:5672\n"
+
+    @pytest.mark.parametrize("dialect", [CURRENT, V1_4, V0_8], ids=lambda dialect: dialect.version)
+    def test_with_the_hosts_network(self, program: Program, dialect: Dialect) -> None:
+        with Standin(dialect=dialect) as marathon:
+            marathon.world.put_app({"id": "/amqp"})
+            marathon.world.add_task("/amqp", ports=(31000,))
+            assert program(marathon.address).out == AGENT
+
+    @pytest.mark.parametrize("app", ["amqp", "/amqp", "/amqp/", "//amqp"])
+    def test_to_an_id_with_slashes_more_or_less(self, program: Program, marathon: Standin, app: str) -> None:
+        assert program(marathon.address, app=app).out == AGENT
+
+    def test_to_an_id_in_a_group(self, program: Program, marathon: Standin) -> None:
+        marathon.world.put_app({"id": "/prod/eu/amqp"})
+        marathon.world.add_task("/prod/eu/amqp", host="agent2", ports=(31002,))
+        assert program(marathon.address, app="prod/eu/amqp").out == "agent2:31002\n"
+
+    @pytest.mark.parametrize("app", ["prod/*", "my_queue", "AMQP", "amqp/tasks", "", "/"])
+    def test_what_is_no_id_is_never_asked_for(self, program: Program, marathon: Standin, app: str) -> None:
+        assert "is not an app id" in program(marathon.address, app=app).error
+        assert marathon.requests == []
+
+    def test_are_asked_for_as_json(self, program: Program, marathon: Standin) -> None:
+        """Some Marathons answer with text otherwise."""
+        program(marathon.address)
+        assert [request.headers["accept"] for request in marathon.requests] == ["application/json"]
+
+    def test_while_an_app_is_replaced_are_of_the_current_version(self, program: Program, marathon: Standin) -> None:
+        marathon.world.put_app(BRIDGE | {"cpus": 2})
+        new = marathon.world.add_task("/amqp", host="new", ports=(31005, 31006))
+        assert program(marathon.address).out == AGENT
+        new.results.append(marathon.world.health_result(new, alive=True))
+        assert program(marathon.address).out == "new:31005\n"
+
+
+class TestNoInstance:
+    def test_no_such_app(self, program: Program, marathon: Standin) -> None:
+        """The id is looked up as a whole, and what is like it is told."""
+        printed = program(marathon.address, app="mqp")
+        assert printed.code == 1
+        assert printed.error == f"App '/mqp' does not exist; there is /amqp (Marathon at {marathon.url})"
+
+    def test_no_such_app_and_none_like_it(self, program: Program, marathon: Standin) -> None:
+        assert "App '/x/other' does not exist; deploy it first" in program(marathon.address, app="x/other").error
+
+    def test_not_healthy_yet(self, program: Program, marathon: Standin) -> None:
+        task = marathon.world.apps["/amqp"].tasks[0]
+        task.results = [marathon.world.health_result(task, alive=False, cause="exit code 7")]
+        printed = program(marathon.address)
+        assert printed.code == 1
+        assert "app /amqp is not healthy yet: 1 running, last check: exit code 7" in printed.error
+
+    def test_staged_with_a_failure_and_the_reason_of_the_queue(self, program: Program, marathon: Standin) -> None:
+        world = marathon.world
+        world.put_app(BRIDGE | {"id": "/big", "mem": 10**6})
+        world.add_task("/big", state="TASK_STAGING", host=None)
+        world.fail("/big", "Container exited with status 1")
+        refused = [{"reason": "InsufficientMemory", "declined": 3, "processed": 3}]
+        summary = {"processedOffersCount": 3, "rejectSummaryLastOffers": refused}
+        delay = {"timeLeftSeconds": 0, "overdue": True}
+        world.queue.append({"app": {"id": "/big"}, "count": 1, "delay": delay, "processedOffersSummary": summary})
+        assert program(marathon.address, app="big").error == (
+            "app /big has no running instance: 1 staging; "
+            "the last one failed on agent1: Container exited with status 1; "
+            f"no offer of an agent fits: InsufficientMemory (3 of 3 offers) (Marathon at {marathon.url})"
+        )
+
+    def test_a_failure_of_an_earlier_version_is_not_told(self, program: Program, marathon: Standin) -> None:
+        marathon.world.fail("/amqp", "Container exited with status 1")
+        marathon.world.put_app(BRIDGE | {"cpus": 2}).tasks.clear()
+        assert "exited" not in program(marathon.address).error
+
+    def test_a_queue_that_is_not_told_hides_nothing(self, program: Program, marathon: Standin) -> None:
+        marathon.world.put_app({"id": "/idle"})
+        marathon.filters.append(lambda request: filters.forbidden(request) if request.path == "/v2/queue" else None)
+        assert "app /idle has no running instance: none has been started" in program(marathon.address, app="idle").error
+
+    def test_no_such_port(self, program: Program, marathon: Standin) -> None:
+        assert (
+            "no port named 'http'; its ports: 0 amqp, 1 management"
+            in program(marathon.address, "--port-name", "http").error
+        )
+
+
+class TestWaiting:
+    def test_ends_when_the_app_is_healthy(self, program: Program, marathon: Standin) -> None:
+        task = marathon.world.apps["/amqp"].tasks[0]
+        healthy, task.results = task.results, []
+        asked = Event()
+        marathon.filters.append(lambda request: asked.set())
+
+        def recover() -> None:
+            asked.wait()
+            task.results = healthy
+
+        Thread(target=recover).start()
+        assert program(marathon.address, "--wait", "20").out == AGENT
+        assert len(marathon.requests) >= 1
+
+    def test_covers_an_app_and_a_marathon_that_are_not_there_yet(self, program: Program) -> None:
+        world, asked = World(), Event()
+        states: list[filters.Filter] = [filters.no_leader, lambda request: asked.set()]
+        with Standin(world, filters=[lambda request: states.pop(0)(request) if states else None]) as marathon:
+
+            def deploy() -> None:
+                asked.wait()
+                world.put_app({"id": "/amqp"})
+                world.add_task("/amqp", ports=(31000,))
+
+            Thread(target=deploy).start()
+            assert program(marathon.address, "--wait", "20").out == AGENT
+            assert len(marathon.requests) >= 3
+
+    def test_has_an_end_and_tells_the_last_state(self, program: Program, marathon: Standin) -> None:
+        marathon.world.apps["/amqp"].tasks[0].state = "TASK_KILLING"
+        begun = time.monotonic()
+        printed = program(marathon.address, "--wait", "0.7")
+        assert 0.7 <= time.monotonic() - begun < 5
+        assert printed.code == 1
+        assert "1 killing" in printed.error
+
+    def test_is_not_for_what_does_not_pass(self, program: Program, marathon: Standin) -> None:
+        begun = time.monotonic()
+        assert program(marathon.address, "--wait", "60", "--port-index", "7").code == 1
+        assert program(marathon.address, "--wait", "60", app="A B").code == 1
+        assert time.monotonic() - begun < 5
+
+    def test_tells_once_why(self, marathon: Standin) -> None:
+        marathon.world.apps["/amqp"].tasks.clear()
+        told: list[str] = []
+        with pytest.raises(Exception, match="no running instance"):
+            discover(marathon.address, "amqp", wait_s=1.2, waiting=told.append, environ={})
+        assert told == ["app /amqp has no running instance: none has been started"]
+
+
+class TestSeveralAddresses:
+    def test_the_first_that_answers(self, program: Program, marathon: Standin) -> None:
+        assert program(f"127.0.0.1:1,{marathon.address}").out == AGENT
+
+    @pytest.mark.parametrize("status", [502, 503, 504])
+    def test_one_that_knows_no_leader_or_is_a_proxy_to_nowhere(
+        self, program: Program, marathon: Standin, status: int
+    ) -> None:
+        with Standin(filters=[filters.html(status, "Too many concurrent requests!")]) as away:
+            assert program(f"{away.address},{marathon.address}").out == AGENT
+            alone = program(away.address)
+            assert alone.code == 3
+            assert f"Marathon cannot be reached: {away.url}: {status} " in alone.error
+
+    def test_one_that_proxies_to_the_leader(self, program: Program, marathon: Standin) -> None:
+        with Standin(marathon.world) as follower:
+            assert program(f"{follower.address},{marathon.address}").out == AGENT
+            assert marathon.requests == []
+
+    def test_one_that_is_silent(self, program: Program, marathon: Standin) -> None:
+        with wire.serving(wire.silence) as silent:
+            assert program(f"{silent},{marathon.address}", "--timeout", "0.3").out == AGENT
+
+    def test_one_that_is_no_marathon(self, program: Program, marathon: Standin) -> None:
+        with Standin(filters=[filters.html(200, "It works!")]) as other:
+            assert program(f"{other.address},{marathon.address}").out == AGENT
+
+    def test_a_refusal_is_an_answer(self, program: Program, marathon: Standin) -> None:
+        with Standin(filters=[filters.forbidden]) as strict:
+            assert "Not Authorized" in program(f"{strict.address},{marathon.address}").error
+            assert marathon.requests == []
+
+    def test_none_of_them(self, program: Program) -> None:
+        with Standin(filters=[filters.no_leader]) as away:
+            printed = program(f"127.0.0.1:1,{away.address}")
+            assert printed.code == 3
+            assert "127.0.0.1:1: connection refused; " in printed.error
+            assert f"{away.address}: 502 Bad Gateway" in printed.error
+
+    def test_when_waiting_who_answered_is_asked_first(self, marathon: Standin) -> None:
+        marathon.world.apps["/amqp"].tasks.clear()
+        with Standin(filters=[filters.no_leader]) as away:
+            with pytest.raises(Exception, match="no running instance"):
+                discover(f"{away.address},{marathon.address}", "amqp", wait_s=1.2, environ={})
+            assert len(away.requests) == 1
+            assert len(marathon.requests) > 2
+
+
+class TestNoMarathon:
+    @pytest.mark.parametrize("status", [200, 404, 400, 500])
+    def test_a_web_page(self, program: Program, status: int) -> None:
+        with Standin(filters=[filters.html(status, "Welcome to the proxy")]) as proxy:
+            printed = program(proxy.address)
+            assert printed.code == 1
+            assert f"{proxy.url} is not Marathon: it answers {status} " in printed.error
+            assert "a web page (HTML)" in printed.error
+            assert "<" not in printed.error
+
+    @pytest.mark.parametrize(
+        ("status", "body", "words"),
+        [
+            (200, b'{"app": null}', "other JSON"),
+            (200, b'{"*": []}', "other JSON"),
+            (200, b"[]", "other JSON"),
+            (200, b"pong", "no JSON"),
+            (200, b"", "no JSON"),
+            (200, b"[" * 100_000, "no JSON"),
+            (200, b"\xff\xfe", "no JSON"),
+            (404, b"404 page not found\n", "no JSON"),
+            (404, b'{"error":"Object Not Found","reason":"Not Found"}', "other JSON"),
+            (404, b'{"status":404,"message":"No message available"}', "other JSON"),
+            (204, b"", "no JSON"),
+        ],
+        ids=lambda value: str(value)[:40],
+    )
+    def test_another_service(self, program: Program, status: int, body: bytes, words: str) -> None:
+        with Standin(filters=[lambda request: Response(status, body)]) as other:
+            printed = program(other.address)
+            assert printed.code == 1
+            assert "is not Marathon" in printed.error
+            assert words in printed.error
+
+    @pytest.mark.parametrize("dialect", [CURRENT, V1_4], ids=lambda dialect: dialect.version)
+    def test_a_marathon_at_another_path(self, program: Program, dialect: Dialect) -> None:
+        """An unknown URL is a 500 in new versions and in old ones a 404, which is not "no such app"."""
+        with Standin(queue_world(), dialect=dialect) as marathon:
+            printed = program(f"{marathon.url}/marathon")
+            assert printed.code == 1
+            assert "its API is not at /marathon/v2/apps/amqp" in printed.error
+
+    @pytest.mark.parametrize(
+        ("conduct", "code", "words"),
+        [
+            (wire.saying(b"AMQP\x00\x00\x09\x01"), 1, "does not speak HTTP"),
+            (wire.saying(b""), 3, "closed the connection without an answer"),
+            (wire.saying(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"), 3, "connection broke"),
+            (wire.silence, 3, "no answer within 0.3 s"),
+            (wire.trickle, 3, "no answer within 0.3 s"),
+            (wire.trickle_headers, 3, "no answer within 0.3 s"),
+        ],
+        ids=["another protocol", "nothing", "half an answer", "silence", "a trickle", "a trickle of headers"],
+    )
+    def test_no_http(self, program: Program, conduct: wire.Conduct, code: int, words: str) -> None:
+        with wire.serving(conduct) as place:
+            begun = time.monotonic()
+            printed = program(place, "--timeout", "0.3")
+            assert time.monotonic() - begun < 5
+            assert printed.code == code
+            assert words in printed.error
+
+    @pytest.mark.parametrize(
+        ("host", "words"),
+        [
+            ("127.0.0.1:1", "connection refused; check the address"),
+            ("no-such-host.invalid:8080", "no such host name"),
+            ("a..b:8080", "no such host name"),
+        ],
+    )
+    def test_nobody(self, program: Program, host: str, words: str) -> None:
+        printed = program(host)
+        assert printed.code == 3
+        assert words in printed.error
+
+    def test_a_marathon_that_fails_tells_why(self, program: Program) -> None:
+        with Standin(filters=[lambda request: message(500, "Boom\nand more")]) as marathon:
+            printed = program(marathon.address)
+            assert printed.code == 1
+            assert "500 Internal Server Error: Boom and more" in printed.error
+
+
+class TestCredentials:
+    @pytest.fixture
+    def guarded(self, marathon: Standin) -> Standin:
+        marathon.filters.append(filters.basic_auth("me", PASSWORD))
+        return marathon
+
+    @pytest.fixture
+    def password(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MARATHON_USER", "me")
+        monkeypatch.setenv("MARATHON_PASSWORD", PASSWORD)
+
+    @pytest.mark.usefixtures("password")
+    def test_user_and_password(self, program: Program, guarded: Standin) -> None:
+        assert program(guarded.address).out == AGENT
+
+    def test_a_password_file(
+        self, program: Program, guarded: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "password").write_text(PASSWORD + "\n")
+        monkeypatch.setenv("MARATHON_USER", "me")
+        monkeypatch.setenv("MARATHON_PASSWORD_FILE", str(tmp_path / "password"))
+        assert program(guarded.address).out == AGENT
+
+    def test_a_dcos_token_and_the_path_of_a_service(self, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("DCOS_ACS_TOKEN", TOKEN)
+        with Standin(queue_world(), filters=[filters.dcos_token(TOKEN)], prefix="/service/marathon") as dcos:
+            assert program(dcos.url).out == AGENT
+            assert program(dcos.url + "/").out == AGENT
+
+    def test_missing_ones_are_asked_for(self, program: Program, guarded: Standin) -> None:
+        printed = program(guarded.address)
+        assert printed.code == 1
+        assert "401 Unauthorized: it wants credentials: set MARATHON_USER" in printed.error
+
+    def test_wrong_ones(self, program: Program, guarded: Standin, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MARATHON_USER", "me")
+        monkeypatch.setenv("MARATHON_PASSWORD", "a-wrong-one")
+        printed = program(guarded.address)
+        assert "it refuses the credentials of the environment" in printed.error
+        assert "a-wrong-one" not in printed.error
+
+    def test_a_netrc_does_not_replace_them(
+        self, program: Program, guarded: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / ".netrc").write_text("machine 127.0.0.1 login other password other\n")
+        monkeypatch.setenv("MARATHON_USER", "me")
+        monkeypatch.setenv("MARATHON_PASSWORD", PASSWORD)
+        assert program(guarded.address).out == AGENT
+
+    @pytest.mark.usefixtures("password")
+    def test_in_an_address_are_refused_and_not_repeated(self, program: Program, marathon: Standin) -> None:
+        printed = program(f"http://me:{PASSWORD.split()[0]}@{marathon.address}")
+        assert PASSWORD.split()[0] not in printed.error
+        assert marathon.requests == []
+
+    @pytest.mark.usefixtures("password")
+    def test_do_not_follow_a_redirect_to_another_server(self, program: Program) -> None:
+        with Standin(queue_world()) as other, Standin(filters=[filters.redirect(other.url)]) as first:
+            assert program(first.address).out == AGENT
+            assert "authorization" in first.requests[0].headers
+            assert "authorization" not in other.requests[0].headers
+
+    @pytest.mark.usefixtures("password")
+    def test_follow_a_redirect_to_an_address_that_is_given(self, program: Program, guarded: Standin) -> None:
+        with Standin(filters=[filters.redirect(guarded.url)]) as follower:
+            assert program(f"{follower.address},{guarded.address}").out == AGENT
+            printed = program(follower.address)
+            assert f"{guarded.url}: 401 Unauthorized: a redirect led here" in printed.error
+
+
+class TestRedirects:
+    @pytest.mark.parametrize("status", [301, 302, 307, 308])
+    def test_to_the_leader(self, program: Program, marathon: Standin, status: int) -> None:
+        with Standin(filters=[filters.redirect(marathon.url, status)]) as follower:
+            assert program(follower.address).out == AGENT
+
+    def test_to_a_login_page(self, program: Program) -> None:
+        with (
+            Standin(filters=[filters.html(200, "Please log in")]) as login,
+            Standin(filters=[filters.redirect(login.url)]) as proxy,
+        ):
+            assert f"{login.url} is not Marathon" in program(proxy.address).error
+
+    @pytest.mark.parametrize(
+        ("target", "words"),
+        [("", "redirects without end"), ("file:///etc", "no http address"), ("http://[", "no http address")],
+    )
+    def test_to_nowhere(self, program: Program, target: str, words: str) -> None:
+        with Standin() as marathon:
+            marathon.filters.append(filters.redirect(target))
+            printed = program(marathon.address)
+            assert printed.code == 1
+            assert words in printed.error
+
+
+class TestHttps:
+    @pytest.fixture
+    def ca(self, tls: tuple[Path, ssl.SSLContext]) -> str:
+        return str(tls[0])
+
+    @pytest.fixture
+    def secure(self, tls: tuple[Path, ssl.SSLContext]) -> Iterator[Standin]:
+        with Standin(queue_world(), tls=tls[1]) as standin:
+            yield standin
+
+    def test_with_a_ca_file(self, program: Program, secure: Standin, ca: str) -> None:
+        assert program(secure.url, "--ca", ca).out == AGENT
+
+    def test_with_a_ca_file_of_the_environment(
+        self, program: Program, secure: Standin, ca: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MARATHON_CA_FILE", ca)
+        assert program(secure.url).out == AGENT
+
+    def test_without_the_ca_file(self, program: Program, secure: Standin) -> None:
+        printed = program(secure.url)
+        assert printed.code == 1
+        assert "its certificate is not trusted" in printed.error
+        assert secure.requests == []
+
+    def test_for_another_name(self, program: Program, secure: Standin, ca: str) -> None:
+        printed = program(secure.url.replace("127.0.0.1", "localhost"), "--ca", ca)
+        assert printed.code == 1
+        assert "its certificate is not trusted" in printed.error
+
+    def test_from_one_who_speaks_http(self, program: Program, marathon: Standin) -> None:
+        assert "is it http instead of https?" in program(marathon.url.replace("http", "https")).error
+
+    def test_is_not_left_by_a_redirect(self, program: Program, secure: Standin, marathon: Standin, ca: str) -> None:
+        secure.filters.append(filters.redirect(marathon.url))
+        assert f"redirects from https to {marathon.url}" in program(secure.url, "--ca", ca).error
+        assert marathon.requests == []
+
+    def test_a_ca_file_that_is_none(self, program: Program, secure: Standin) -> None:
+        assert "/nowhere: No such file or directory" in program(secure.url, "--ca", "/nowhere").error
+
+
+def test_the_worker_gets_an_address_or_a_service_that_is_away(marathon: Standin) -> None:
+    found = discover(marathon.address, "amqp", environ={})
+    assert (found.host, found.port) == ("agent1", 31000)
+    with pytest.raises(ServiceAway):
+        discover("127.0.0.1:1", "amqp", environ={})
+
+
+def test_a_worker_with_a_fixed_broker_does_not_load_requests() -> None:
+    """It is a quarter of the worker's memory."""
+    check = "import sys, scripts.discovery; sys.exit('requests' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=False).returncode == 0
