@@ -99,7 +99,7 @@ def _whereabouts(loop: EventLoop, options: Options) -> Whereabouts:
 def _runner(loop: EventLoop, options: Options, command: Sequence[str], environment: dict[str, str]) -> Runner:
     if not options.keep_alive:
         return Processes(loop, command, options.jobs, options.limits, options.tag)
-    keep = KeepAlive(options.framing, options.jobs, options.recycle_after, tagged=options.tag)
+    keep = KeepAlive(options.framing, options.jobs, options.recycle_after, options.ready_timeout_s, options.tag)
     return KeptAlive(loop, command, environment, options.limits, keep)
 
 

@@ -67,7 +67,7 @@ class Worker:
         self._settler = Settler(
             self._work.queue, self._work.policy, copies, lambda: consumer.server, self._unsettled.discard
         )
-        self._runner.open(self._runner_changed, lambda reason: self.stop(reason, exit_code=1))
+        self._runner.open(self._runner_changed, self._stop_for_good)
         self._runner_changed()
 
     @property

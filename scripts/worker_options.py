@@ -54,6 +54,7 @@ class Options:
     keep_alive: bool
     framing: str
     recycle_after: int | None
+    ready_timeout_s: float
     command: tuple[str, ...]
 
 
@@ -92,6 +93,7 @@ def parse(argv: Sequence[str]) -> Options:
         keep_alive=given.keep_alive,
         framing=given.framing,
         recycle_after=given.recycle_after,
+        ready_timeout_s=given.ready_timeout,
         command=tuple(command),
     )
 
@@ -165,6 +167,8 @@ def _kept_alive_options(parser: _Parser) -> None:
     group.add_argument("--keep-alive", action="store_true", help="start it once, give it message after message")
     group.add_argument("--framing", choices=("lines", "netstring"), default="lines", help="default: lines")
     group.add_argument("--recycle-after", type=_positive, metavar="N", help="start it anew after N messages")
+    group.add_argument("--ready-timeout", type=_seconds, default=600.0, metavar="S",
+                       help="how long it may take to load (default 600)")  # fmt: skip
 
 
 def _batch_options(parser: _Parser) -> None:
