@@ -1,0 +1,100 @@
+"""What `inv publish` does: flags to a source and a target, published with a sidecar and a progress bar."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cluster import progress
+from cluster.confirms import Target
+from cluster.items import Split
+from cluster.messages import headers_of
+from cluster.publish import Published, publish_noting
+from cluster.publisher import Watch
+from cluster.settings import Settings
+from cluster.sources import Source, chosen
+from scripts.errors import ClusterError
+from scripts.queues import checked_name
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The flags of `inv publish`; empty ones mean the defaults of invoke.yaml."""
+
+    body: str | None = None
+    file: str = ""
+    files: str = ""
+    null: bool = False
+    lines_per_message: int = 1
+    skip_empty: bool = False
+    header: Sequence[str] = ()
+    queue: str = ""
+    create: bool = False
+    resume: bool = False
+    retry_for_s: float = 60
+    url: str = ""
+    dry_run: bool = False
+
+    @property
+    def split(self) -> Split:
+        """How a file is cut."""
+        return Split(b"\0" if self.null else b"\n", self.lines_per_message, self.skip_empty)
+
+    @property
+    def shaping(self) -> dict[str, Any]:
+        """The flags that change what is sent, by name."""
+        return {
+            "--null": self.null,
+            "--lines-per-message": self.lines_per_message,
+            "--skip-empty": self.skip_empty,
+            "--header": list(self.header),
+        }
+
+
+def run(settings: Settings, request: Request, say: Say) -> Published:
+    """Publish what the flags say, and tell a person.
+
+    Raises:
+        ClusterError: flags that do not fit, or as `publish_noting`.
+    """
+    _check(request)
+    target = Target(
+        url=request.url or settings.queue.url,
+        queue=checked_name(request.queue or settings.queue.name),
+        create=request.create or (request.queue or settings.queue.name) == settings.queue.name,
+        headers=headers_of(request.header),
+        retry_for_s=request.retry_for_s,
+    )
+    if request.file == "-" and sys.stdin.isatty():
+        say("reading messages from the terminal, one a line; Ctrl-D ends")
+    source = chosen(request.body, request.file, request.files, request.split)
+    if request.dry_run:
+        say(f"would publish {_described(source)} to {target.queue!r} at {target.place}")
+        return Published(target.queue, 0, 0, 0)
+    with progress.bar("published", source.scan.messages if source.scan else None) as advance_to:
+        done = publish_noting(source, target, Watch(say, advance_to), request.shaping, request.resume)
+    say(f"published {done.messages:,} {_messages(done.messages)} to {done.queue!r} in {done.seconds:.1f} s")
+    return done
+
+
+def _check(request: Request) -> None:
+    if request.lines_per_message < 1:
+        raise ClusterError(f"--lines-per-message {request.lines_per_message}: give 1 or more")
+    if not request.file and (request.null or request.lines_per_message > 1):
+        raise ClusterError("--null and --lines-per-message say how --file is cut; give --file")
+
+
+def _described(source: Source) -> str:
+    if not source.scan:
+        return f"what comes from {source.name}"
+    scan = source.scan
+    largest = f"the largest has {scan.largest_bytes:,} bytes ({source.place(scan.largest_line)})"
+    return f"{scan.messages:,} {_messages(scan.messages)} from {source.name}, {largest},"
+
+
+def _messages(count: int) -> str:
+    return "message" if count == 1 else "messages"

@@ -1,0 +1,44 @@
+"""Put work on a queue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from commands.output import result, say, settings_of
+from commands.task import task
+
+HELP = {
+    "body": "publish this text as one message",
+    "file": "publish the lines of a file, a message a line; - is STDIN",
+    "files": "publish every file that matches this pattern (in quotes), a message a file",
+    "null": "the pieces of --file end in a NUL byte, not in a newline (find -print0)",
+    "lines_per_message": "so many lines of --file make one message",
+    "skip_empty": "leave empty lines or files out instead of refusing them",
+    "header": "a header for every message, name=value; may be given several times",
+    "queue": "the queue to publish to (default: queue.name in invoke.yaml)",
+    "create": "make the queue if it is not there (the default queue always is)",
+    "resume": "go on where publishing the same --file or --files was interrupted",
+    "retry_for": "how many seconds to go on when the broker goes away or the queue is full",
+    "url": "the broker, amqp://[USER[:PASSWORD]@]HOST[:PORT] (default: the queue on this machine)",
+    "json": "print what was published as JSON",
+    "dry_run": "say what would be published, and where, and send nothing",
+}
+
+
+@task(help=HELP, iterable=["header"])
+def publish(
+    c: Any, body: str | None = None, file: str = "", files: str = "", null: bool = False, lines_per_message: int = 1,
+    skip_empty: bool = False, header: Any = None, queue: str = "", create: bool = False, resume: bool = False,
+    retry_for: float = 60.0, url: str = "", json: bool = False, dry_run: bool = False,
+) -> None:  # fmt: skip
+    """Publish messages; returns when the broker has confirmed them all."""
+    from cluster import publishing
+
+    request = publishing.Request(
+        body=body, file=file, files=files, null=null, lines_per_message=lines_per_message, skip_empty=skip_empty,
+        header=header or (), queue=queue, create=create, resume=resume, retry_for_s=retry_for, url=url,
+        dry_run=dry_run,
+    )  # fmt: skip
+    done = publishing.run(settings_of(c.config), request, say)
+    if json:
+        result(done.as_json())
