@@ -1,6 +1,6 @@
 """One HTTP GET: within a time, and with credentials for the servers they are meant for.
 
-Importing this costs 10 MiB and 50 ms, which is requests.
+Importing this costs 8 MiB and 50 ms, which is requests.
 """
 
 from __future__ import annotations
@@ -130,6 +130,7 @@ def _redirected(url: str, location: str) -> str:
 
 
 def _body(response: requests.Response) -> bytes:
+    response.raw.enforce_content_length = True  # urllib3 1.26 takes half an answer for a whole one
     body = bytearray()
     for chunk in response.iter_content(2**16):
         body += chunk

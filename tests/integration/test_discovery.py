@@ -248,10 +248,10 @@ class TestWaiting:
         marathon.filters.append(lambda request: asked.set())
 
         def recover() -> None:
-            asked.wait()
+            asked.wait(20)
             task.results = healthy
 
-        Thread(target=recover).start()
+        Thread(target=recover, daemon=True).start()
         assert program(marathon.address, "--wait", "20").out == AGENT
         assert len(marathon.requests) >= 1
 
@@ -261,11 +261,11 @@ class TestWaiting:
         with Standin(world, filters=[lambda request: states.pop(0)(request) if states else None]) as marathon:
 
             def deploy() -> None:
-                asked.wait()
+                asked.wait(20)
                 world.put_app({"id": "/amqp"})
                 world.add_task("/amqp", ports=(31000,))
 
-            Thread(target=deploy).start()
+            Thread(target=deploy, daemon=True).start()
             assert program(marathon.address, "--wait", "20").out == AGENT
             assert len(marathon.requests) >= 3
 
@@ -563,6 +563,15 @@ def test_the_worker_gets_an_address_or_a_service_that_is_away(marathon: Standin)
     assert (found.host, found.port) == ("agent1", 31000)
     with pytest.raises(ServiceAway):
         discover("127.0.0.1:1", "amqp", environ={})
+
+
+def test_a_failure_is_its_own_and_not_the_callers() -> None:
+    """A worker asks because it lost something, and may still be busy with that."""
+    try:
+        raise OSError(5, "something else")
+    except OSError:
+        with pytest.raises(ServiceAway, match="connection refused"):
+            discover("127.0.0.1:1", "amqp", environ={})
 
 
 def test_a_worker_with_a_fixed_broker_does_not_load_requests() -> None:
