@@ -57,20 +57,18 @@ def start_at(found: Record | None, wanted: Record, resume: bool, sidecar: Path) 
     what = f"{wanted.path} to {wanted.queue!r}"
     if found is None and resume:
         raise ClusterError(f"--resume: no publishing of {what} was begun here; without --resume it begins")
-    if found is None:
+    if found is None or not found.offset or (found.complete and not resume):
         return Position()
-    if found.complete or not found.offset:
-        return None if resume and found.complete and found.digest == wanted.digest else Position()
-    where = f"publishing {what} stopped before message {found.number:,}"
+    where = "was complete" if found.complete else f"stopped before message {found.number:,}"
+    anew = f"to publish it from the beginning, {'leave --resume out' if found.complete else f'delete {sidecar}'}"
     if (found.size, found.digest) != (wanted.size, wanted.digest):
-        raise ClusterError(f"{where}, and the input has changed since; to publish it whole, delete {sidecar}")
+        raise ClusterError(f"publishing {what} {where}, and the input has changed since; {anew}")
     if not resume:
-        raise ClusterError(f"{where}: --resume goes on from there; to publish it whole again, delete {sidecar}")
+        raise ClusterError(f"publishing {what} {where}; --resume goes on from there; {anew}")
     if found.flags != wanted.flags:
-        raise ClusterError(
-            f"{where}, with {_shown(found.flags)}; give the same to --resume, not {_shown(wanted.flags)}"
-        )
-    return found.position
+        flags = f"it was with {_shown(found.flags)}, and now with {_shown(wanted.flags)}"
+        raise ClusterError(f"publishing {what} {where}, but --resume needs the same flags: {flags}; {anew}")
+    return None if found.complete else found.position
 
 
 class Sidecar:

@@ -1,0 +1,141 @@
+"""The parts of publishing that need no broker."""
+
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from pika import BasicProperties
+from pika.spec import BasicProperties as Decoded
+
+from cluster import publishing
+from cluster.confirms import Target
+from cluster.interrupts import Interrupted, Signals, Terminated
+from cluster.items import Split
+from cluster.messages import Properties, headers_of
+from cluster.patience import Patience
+from cluster.publish import Published, publish_noting
+from cluster.publisher import Watch
+from cluster.publishing import Request
+from cluster.settings import ROOT, Settings
+from cluster.sources import text_file
+from scripts.errors import ClusterError, ServiceAway
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings.read(yaml.safe_load((ROOT / "invoke.yaml").read_text()))
+
+
+@pytest.mark.parametrize("headers", [{}, {"a": "b", "ä": "\n", "empty": ""}], ids=["none", "some"])
+def test_prepared_properties_are_what_pika_encodes(headers: dict[str, str]) -> None:
+    properties = Properties(headers)
+    for message_id in ("x", "0123456789abcdef-12345", "y" * 255):
+        properties.message_id = message_id
+        plain = BasicProperties(
+            headers=headers or None, delivery_mode=2, message_id=message_id, timestamp=properties.timestamp
+        )
+        encoded = b"".join(properties.encode())
+        assert encoded == b"".join(plain.encode())
+        decoded = Decoded()
+        decoded.decode(encoded)
+        assert (decoded.message_id, decoded.delivery_mode, decoded.headers or {}) == (message_id, 2, headers)
+    assert abs(properties.timestamp - time.time()) < 5
+
+
+def test_headers_are_names_and_values() -> None:
+    assert headers_of(["a=b", "c=d=e", "empty="]) == {"a": "b", "c": "d=e", "empty": ""}
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        ("nothing", "'nothing': write it as name=value"),
+        ("=value", "'=value': write it"),
+        (f"{'n' * 256}=v", "write it as name=value"),
+        ("x-cluster-attempt=2", "x-cluster-attempt: names that begin with x-cluster- are this project's own"),
+        (f"big={'x' * 70_000}", "over 64 KiB"),
+    ],
+    ids=["no value", "no name", "long name", "own", "large"],
+)
+def test_headers_that_cannot_be_are_refused(pair: str, message: str) -> None:
+    with pytest.raises(ClusterError, match=message):
+        headers_of([pair])
+
+
+def test_patience_doubles_its_pauses_says_each_trouble_once_and_ends() -> None:
+    now = 100.0
+    said: list[str] = []
+    patience = Patience(10, said.append, lambda: now)
+    assert not patience.is_over()
+    assert [patience.failure(ServiceAway("away")) for _ in range(7)] == [0.2, 0.4, 0.8, 1.6, 3.2, 4.0, 4.0]
+    assert said == ["away; trying for 10 s"]
+    now = 111
+    assert patience.is_over()
+    patience.success()
+    assert not patience.is_over()
+    assert patience.failure(ServiceAway("away")) == 0.2
+    assert not patience.is_over()
+    assert said == ["away; trying for 10 s"]
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "code"), [(signal.SIGINT, Interrupted, 130), (signal.SIGTERM, Terminated, 143)]
+)
+def test_a_first_signal_is_noted_and_a_second_one_does_not_wait(
+    number: signal.Signals, kind: type[Interrupted], code: int
+) -> None:
+    before = signal.getsignal(number)
+    with Signals() as signals:
+        os.kill(os.getpid(), number)
+        assert signals.came is kind
+        assert kind.exit_code == code
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+    assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (Request(), "nothing to publish: give one of --body TEXT"),
+        (Request(body=""), "the body is empty"),
+        (Request(file="x", lines_per_message=0), "--lines-per-message 0: give 1 or more"),
+        (Request(body="x", null=True), "--null and --lines-per-message say how --file is cut"),
+        (Request(body="x", queue="amq.mine"), "'amq.mine' cannot be a queue's name"),
+        (Request(body="x", url="127.0.0.1"), "'127.0.0.1' is not a broker's URL"),
+        (Request(body="x", url="amqp://127.0.0.1:1"), "no broker at amqp://127.0.0.1:1: connection refused"),
+        (Request(body="x", resume=True), "--resume needs --file or --files: the body cannot be read again"),
+    ],
+    ids=["nothing", "empty", "zero lines", "null", "queue", "url", "no broker", "resume"],
+)
+def test_bad_flags_get_one_line(settings: Settings, request_: Request, message: str) -> None:
+    with pytest.raises(ClusterError, match=message) as raised:
+        publishing.run(settings, request_, lambda text: None)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_dry_run_says_what_would_be_published_and_needs_no_broker(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(b"a\nbcd\n")
+    settings = replace(settings, queue=replace(settings.queue, port=1))
+    said: list[str] = []
+    publishing.run(settings, Request(file=str(tmp_path / "in"), dry_run=True), said.append)
+    assert said == [
+        f"would publish 2 messages from {tmp_path}/in, the largest has 3 bytes (line 2), "
+        "to 'myqueue' at amqp://127.0.0.1:1"
+    ]
+
+
+def test_no_sidecar_is_left_when_nothing_was_sent(tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(b"a\n")
+    source = text_file(str(tmp_path / "in"), Split())
+    with pytest.raises(ServiceAway):
+        publish_noting(source, Target("amqp://127.0.0.1:1", "q"), Watch(), {}, False, tmp_path / "state")
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_the_result_is_json() -> None:
+    assert Published("q", 2, 10, 0.5).as_json() == '{"queue": "q", "messages": 2, "bytes": 10, "seconds": 0.5}'

@@ -1,0 +1,153 @@
+import hashlib
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from cluster.items import Position, Split
+from cluster.sources import Feed, Source, chosen, file_set, listed, one_body, stream, text_file
+from scripts.errors import ClusterError
+
+
+def bodies(source: Source, at: Position = Position()) -> list[bytes]:  # noqa: B008
+    return [item.body for item in source.start(at) if item]
+
+
+def test_a_file_is_known_before_it_is_sent(tmp_path: Path) -> None:
+    path = tmp_path / "in.txt"
+    path.write_bytes(b"one\ntwo, the longest\nthree")
+    source = text_file(str(path), Split())
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (source.size, source.digest, source.path) == (26, digest, str(path))
+    assert source.scan is not None
+    assert (source.scan.messages, source.scan.largest_bytes, source.scan.largest_line) == (3, 16, 2)
+    assert [item.id for item in source.start(Position()) if item] == [f"{digest[:16]}-{at}" for at in (0, 4, 21)]
+    assert bodies(source, Position(4, 2, 2)) == [b"two, the longest", b"three"]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "no such file or directory"),
+        (lambda path: path.mkdir(), "is a directory: --files '.*/in/\\*' publishes each file in it"),
+        (lambda path: path.write_bytes(b""), "is empty: there is nothing to publish"),
+        (lambda path: path.write_bytes(b"a\n\nb\n"), "line 2 is empty; --skip-empty leaves empty lines out"),
+    ],
+    ids=["missing", "directory", "empty", "empty line"],
+)
+def test_what_cannot_be_published_is_refused_at_once(tmp_path: Path, make: object, message: str) -> None:
+    path = tmp_path / "in"
+    make(path)  # type: ignore[operator]
+    with pytest.raises(ClusterError, match=message):
+        text_file(str(path), Split())
+
+
+def test_a_file_of_empty_lines_alone_has_nothing_to_publish(tmp_path: Path) -> None:
+    path = tmp_path / "in"
+    path.write_bytes(b"\n\n")
+    with pytest.raises(ClusterError, match="there is nothing to publish"):
+        text_file(str(path), Split(skip_empty=True))
+
+
+@pytest.mark.parametrize("change", [b"one\nTWO\n", b"one\ntwo\nthree\n", b"one\n"], ids=["edited", "longer", "shorter"])
+def test_a_file_that_changes_meanwhile_is_an_error_and_not_a_mixture(tmp_path: Path, change: bytes) -> None:
+    path = tmp_path / "in"
+    path.write_bytes(b"one\ntwo\n")
+    source = text_file(str(path), Split())
+    os.utime(path, (1, 1))
+    path.write_bytes(change)
+    with pytest.raises(ClusterError, match="has changed while it was read"):
+        bodies(source)
+
+
+def test_a_pipe_is_read_as_it_comes_and_never_waited_for() -> None:
+    reading, writing = os.pipe()
+    items = stream(reading, "STDIN", Split()).start(Position())
+    assert next(items) is None
+    os.write(writing, b"one\ntw")
+    first = next(items)
+    assert first is not None
+    assert first.body == b"one"
+    assert next(items) is None
+    os.write(writing, b"o\n")
+    os.close(writing)
+    assert [item.body for item in items if item] == [b"two"]
+    os.close(reading)
+
+
+def test_a_named_pipe_is_a_stream(tmp_path: Path) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(b"a\nb\n",))
+    writer.start()
+    source = text_file(str(path), Split())
+    assert source.scan is None
+    assert source.digest == ""
+    assert bodies(source) == [b"a", b"b"]
+    writer.join()
+
+
+def test_a_set_of_files_is_a_message_a_file_by_name(tmp_path: Path) -> None:
+    for name, content in (("b.csv", b"2\n"), ("a.csv", b"1\n\n"), ("c.txt", b"no")):
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "d.csv").mkdir()
+    source = file_set(f"{tmp_path}/*.csv")
+    assert bodies(source) == [b"1\n\n", b"2\n"]
+    assert [item.file for item in source.start(Position()) if item] == [f"{tmp_path}/a.csv", f"{tmp_path}/b.csv"]
+    assert source.place(2) == f"{tmp_path}/b.csv"
+    assert bodies(source, Position(1, 2, 2)) == [b"2\n"]
+    before = source.digest
+    (tmp_path / "b.csv").write_bytes(b"3\n\n")
+    assert file_set(f"{tmp_path}/*.csv").digest != before
+
+
+def test_an_empty_file_of_a_set_is_refused_or_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"")
+    (tmp_path / "b").write_bytes(b"x")
+    with pytest.raises(ClusterError, match="a is empty; --skip-empty leaves empty files out"):
+        file_set(f"{tmp_path}/*")
+    assert bodies(file_set(f"{tmp_path}/*", skip_empty=True)) == [b"x"]
+    with pytest.raises(ClusterError, match="no file matches"):
+        file_set(f"{tmp_path}/*.none")
+
+
+def test_an_empty_body_is_refused() -> None:
+    with pytest.raises(ClusterError, match="the body is empty"):
+        one_body(b"")
+
+
+def test_a_body_given_twice_has_two_ids() -> None:
+    one, other = (next(one_body(b"x").start(Position())) for _ in range(2))
+    assert one is not None
+    assert other is not None
+    assert one.id != other.id
+
+
+def test_exactly_one_source_is_chosen() -> None:
+    with pytest.raises(ClusterError, match="nothing to publish: give one of"):
+        chosen(None, "", "", Split())
+    with pytest.raises(ClusterError, match="--body and --file: give one of"):
+        chosen("", "x", "", Split())
+    assert bodies(chosen("\udcff ä", "", "", Split())) == [b"\xff \xc3\xa4"]
+
+
+def test_a_feed_says_where_the_next_item_begins_and_ends_at_an_error() -> None:
+    def failing() -> object:
+        yield b"a"
+        yield b"b"
+        raise ClusterError("gone")
+
+    feed = Feed(listed(failing(), "list"), Position())  # type: ignore[arg-type]
+    assert not feed.has_begun
+    assert [item.body for item in iter(feed.take, None)] == [b"a", b"b"]
+    assert (feed.is_over, str(feed.error)) == (True, "gone")
+    assert feed.position == Position(2, 3, 3)
+
+
+def test_an_ended_feed_gives_no_more() -> None:
+    feed = Feed(listed([b"a", b"b"], "list"), Position())
+    feed.take()
+    feed.end()
+    assert feed.take() is None
+    assert feed.position == Position(1, 2, 2)
