@@ -38,10 +38,11 @@ def install(packages: list[str], say: Callable[[str], None]) -> None:
 
 
 def complaint_of(output: str) -> str:
-    """The last error of apt-get's output, or its last line."""
+    """Why apt-get (or a tool that calls it) failed: a full disk, else its first error, else its last line."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line.removeprefix("E: ") for line in lines if line.startswith("E: ")]
-    return (errors or lines or ["it did not say why"])[-1]
+    full = [line for line in lines if "No space left on device" in line]
+    errors = [line for line in lines if line.startswith(("E: ", "dpkg: error"))]
+    return (full or errors or lines[-1:] or ["it did not say why"])[0].removeprefix("E: ")
 
 
 def environment() -> dict[str, str]:

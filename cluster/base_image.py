@@ -13,10 +13,11 @@ from typing import IO, Any
 
 import requests
 from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as HTTPTimeout
 
 from cluster import apt
 from cluster.engine import docker_errors
-from cluster.engine_errors import reason
+from cluster.engine_errors import causes, reason
 from scripts.errors import ClusterError
 
 NAME = "debian:trixie-slim"
@@ -72,7 +73,8 @@ def _pull_problem(client: Any, name: str) -> str:
         with client.api.post(url, params=parameters, stream=True, timeout=PULL_SILENCE_S) as answer:
             problem = _stream_error(answer.iter_lines())
     except (requests.RequestException, HTTPError) as error:
-        problem = reason(error)
+        is_silent = any(isinstance(cause, requests.Timeout | TimeoutError | HTTPTimeout) for cause in causes(error))
+        problem = f"no answer within {PULL_SILENCE_S} s" if is_silent else reason(error)
     return problem or ("" if _is_there(client, name) else "it did not arrive")
 
 
@@ -95,11 +97,12 @@ def _make(client: Any, say: Callable[[str], None], name: str) -> None:
 
 
 def _get_mmdebstrap(say: Callable[[str], None], name: str) -> None:
-    if shutil.which("mmdebstrap") and KEYRING.exists():
+    may_run = os.geteuid() == 0 or shutil.which("newuidmap") is not None
+    if may_run and shutil.which("mmdebstrap") and KEYRING.exists():
         return
     if not apt.is_allowed():
         raise ClusterError(
-            f"{name} is not here, cannot be pulled, and to make it mmdebstrap is missing: "
+            f"{name} is not here, cannot be pulled, and something is missing to make it: "
             f"sudo apt install mmdebstrap uidmap debian-archive-keyring, or docker load it from a file"
         )
     apt.install(PACKAGES, say)
@@ -133,6 +136,7 @@ def mmdebstrap_command(sources: list[str]) -> list[str]:
 
 
 def _index_targets() -> str:
+    """What apt of this machine uses, `ORIGIN|LABEL|URI` a line; it knows the origin once it has read the lists."""
     command = ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)", "Created-By: Packages"]
     if shutil.which("apt-get") is None:
         return ""
@@ -141,7 +145,7 @@ def _index_targets() -> str:
 
 def _temporary_folder() -> str:
     """Where there is room for the files of a system; /tmp may be in memory."""
-    return os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108
+    return os.environ.get("TMPDIR") or "/var/tmp"
 
 
 def _run_mmdebstrap(command: list[str], archive: IO[bytes], name: str) -> None:
@@ -156,7 +160,10 @@ def _run_mmdebstrap(command: list[str], archive: IO[bytes], name: str) -> None:
             raise
         if exit_code:
             log.seek(0)
-            raise ClusterError(f"{name} cannot be made with mmdebstrap: {apt.complaint_of(log.read())}")
+            raise ClusterError(
+                f"{name} cannot be made with mmdebstrap in {_temporary_folder()}: {apt.complaint_of(log.read())}: "
+                f"docker load it from a file, or set DEBIAN_MIRROR to a mirror that has {SUITE}"
+            )
 
 
 def _import(client: Any, archive: Path, name: str) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 
 import docker
@@ -15,6 +16,7 @@ from docker.errors import DockerException
 from urllib3.exceptions import HTTPError
 
 from cluster import engine_errors, engine_install
+from cluster.engine_errors import Lookups
 from cluster.engine_ports import who_listens
 from scripts.errors import ClusterError, ServiceAway
 
@@ -68,32 +70,40 @@ def docker_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except _SDK_ERRORS as error:
-        raise engine_errors.explained(doing, error, port_holder) from error
+        raise engine_errors.explained(doing, error, Lookups(port_holder, _data_folder)) from error
 
 
 def port_holder(port: int) -> str:
     """Who listens on a TCP port of this machine (see `who_listens`), containers included where an engine answers."""
     try:
-        containers = connect().containers.list(ignore_removed=True)
+        with closing(connect()) as client:
+            return who_listens(port, client.containers.list(ignore_removed=True))
     except (ClusterError, *_SDK_ERRORS):
-        containers = []
-    return who_listens(port, containers)
+        return who_listens(port)
 
 
-def _connect_named(place: str, said_by: str, make: Callable[..., docker.DockerClient]) -> docker.DockerClient:
+def _data_folder() -> str:
     try:
-        return _open(make)
+        with closing(connect()) as client:
+            return str(client.info()["DockerRootDir"])
+    except (ClusterError, KeyError, *_SDK_ERRORS):
+        return ""
+
+
+def _connect_named(url: str, said_by: str, make: Callable[..., docker.DockerClient]) -> docker.DockerClient:
+    try:
+        return _open(url, make)
     except _CONNECT_ERRORS as error:
         if _is_caused_by(error, PermissionError):
-            raise ServiceAway(engine_errors.no_permission(place)) from error
-        raise ServiceAway(engine_errors.wrong_place(place, said_by, error)) from error
+            raise ServiceAway(engine_errors.no_permission(url)) from error
+        raise ServiceAway(engine_errors.wrong_place(url, said_by, error)) from error
 
 
 def _connect_context(name: str) -> docker.DockerClient:
     context = ContextAPI.get_context(name)
     if context is None:
         raise ServiceAway(
-            f"there is no docker context {name!r}: choose one with docker context use, or unset DOCKER_CONTEXT"
+            f"no docker context is called {name!r}: docker context use chooses one, or unset DOCKER_CONTEXT"
         )
     make = partial(docker.DockerClient, base_url=context.Host, tls=context.TLSConfig or False)
     return _connect_named(context.Host, f"the docker context {name!r}", make)
@@ -101,7 +111,7 @@ def _connect_context(name: str) -> docker.DockerClient:
 
 def _connect_local() -> docker.DockerClient:
     try:
-        return _open(partial(docker.DockerClient, base_url=f"unix://{SOCKET}"))
+        return _open_socket(SOCKET)
     except _CONNECT_ERRORS as error:
         rootless = _connect_rootless()
         if rootless:
@@ -116,16 +126,30 @@ def _connect_local() -> docker.DockerClient:
 def _connect_rootless() -> docker.DockerClient | None:
     runtime_folder = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
     try:
-        return _open(partial(docker.DockerClient, base_url=f"unix://{runtime_folder}/docker.sock"))
+        return _open_socket(f"{runtime_folder}/docker.sock")
     except _CONNECT_ERRORS:
         return None
 
 
-def _open(make: Callable[..., docker.DockerClient]) -> docker.DockerClient:
+def _open_socket(path: str) -> docker.DockerClient:
+    url = f"unix://{path}"
+    return _open(url, partial(docker.DockerClient, base_url=url))
+
+
+def _open(url: str, make: Callable[..., docker.DockerClient]) -> docker.DockerClient:
     """A client of an engine that has answered; a step that works may then be silent for longer than the first one."""
+    if url.startswith("unix://"):
+        _knock("/" + url.removeprefix("unix://").lstrip("/"))
     client = make(timeout=PROBE_TIMEOUT_S, use_ssh_client=True)
     client.api.timeout = TIMEOUT_S
     return client
+
+
+def _knock(path: str) -> None:
+    """Raise the system's own error where nobody listens; the SDK would leave a socket open."""
+    with socket.socket(socket.AF_UNIX) as knock:
+        knock.settimeout(PROBE_TIMEOUT_S)
+        knock.connect(path)
 
 
 def _is_caused_by(error: BaseException, *kinds: type[BaseException]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import requests
 from docker.errors import APIError, ImageNotFound
@@ -14,7 +15,14 @@ from scripts.errors import ClusterError, ServiceAway
 _PORT_TAKEN = ("port is already allocated", "address already in use")
 _ADDRESS = re.compile(r"(?:\d+\.\d+\.\d+\.\d+|\[[0-9a-f:]*\]):(\d{1,5})")
 _FULL = "no space left on device"
-_FULL_PLACE = re.compile(rf"(/[^\s:\"]+): {_FULL}")
+
+
+@dataclass(frozen=True)
+class Lookups:
+    """What is looked up only when an error needs it: who listens on a port, where the engine keeps its data."""
+
+    port_holder: Callable[[int], str]
+    data_folder: Callable[[], str]
 
 
 def no_engine(place: str, is_installed: bool) -> str:
@@ -40,14 +48,14 @@ def wrong_place(place: str, said_by: str, error: BaseException) -> str:
     return f"no Docker Engine answers at {place}, which {said_by} names ({reason(error)}): start it, or name another"
 
 
-def explained(doing: str, error: Exception, holder: Callable[[int], str]) -> ClusterError:
-    """The one-line error for an exception of the SDK; `holder` says who listens on a port."""
+def explained(doing: str, error: Exception, lookups: Lookups) -> ClusterError:
+    """The one-line error for an exception of the SDK."""
     words = _words(error)
     lower = words.lower()
     if any(phrase in lower for phrase in _PORT_TAKEN):
-        return ClusterError(f"{doing}: {_port_taken(words, holder)}")
+        return ClusterError(f"{doing}: {_port_taken(words, lookups)}")
     if _FULL in lower:
-        return ClusterError(f"{doing}: {_disk_full(words)}")
+        return ClusterError(f"{doing}: {_disk_full(lookups)}")
     if isinstance(error, ImageNotFound):
         return ClusterError(f"{doing}: {words}: build it first (./inv queue.build or ./inv worker.build)")
     if isinstance(error, requests.Timeout):
@@ -60,8 +68,8 @@ def explained(doing: str, error: Exception, holder: Callable[[int], str]) -> Clu
 def reason(error: BaseException) -> str:
     """The system's words for what is behind an exception, else its own, in one line."""
     for cause in causes(error):
-        if isinstance(cause, OSError) and cause.strerror:
-            return str(cause.strerror)
+        if isinstance(cause, OSError) and isinstance(cause.strerror, str):
+            return cause.strerror
     return _words(error)
 
 
@@ -79,16 +87,18 @@ def _words(error: BaseException) -> str:
     return " ".join(str(explanation or error).split())
 
 
-def _port_taken(words: str, holder: Callable[[int], str]) -> str:
+def _port_taken(words: str, lookups: Lookups) -> str:
     match = _ADDRESS.search(words)
     if not match:
         return words
     port = int(match[1])
-    by = holder(port) or "another program (as root, ss -ltnp shows which)"
+    by = lookups.port_holder(port) or "another program (as root, ss -ltnp shows which)"
     return f"port {port} of this machine is in use by {by}: stop it, or set another port in invoke.yaml"
 
 
-def _disk_full(words: str) -> str:
-    match = _FULL_PLACE.search(words)
-    place = f" ({match[1]})" if match else ""
-    return f"the disk is full where the Docker Engine keeps its data{place}: docker system df shows what takes the room"
+def _disk_full(lookups: Lookups) -> str:
+    # The path in the engine's words is one of the image, so it tells nothing.
+    place = lookups.data_folder() or "its data folder"
+    return (
+        f"the disk is full where the Docker Engine keeps its data, {place}: docker system df shows what takes the room"
+    )

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from cluster import apt
 from scripts.errors import ServiceAway
 
@@ -18,12 +20,11 @@ from scripts.errors import ServiceAway
 PACKAGES = ["docker.io", "iptables", "ca-certificates"]
 DEADLINE_S = 60
 POLL_S = 0.2
-SETTLE_S = 2  # an init script returns before its pid file is there
-LOG = "/var/log/dockerd.log"
-SERVICE_LOG = "/var/log/docker.log"
+SETTLE_S = 2  # an init script returns before dockerd is there
+LOG = Path("/var/log/dockerd.log")
 
 _FIELD = re.compile(r'\b(msg|error)=("(?:[^"\\]|\\.)*"|\S+)')
-_BAD_LINE = re.compile(r"failed to start daemon|level=(error|fatal)")
+_ERROR = re.compile(r"level=(error|fatal)")
 
 Connect = Callable[[], Any]
 Say = Callable[[str], None]
@@ -31,14 +32,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Way:
-    """How dockerd is started (`command`, in the background), asked whether it runs, and what prints its log.
-
-    Without `status` the command is dockerd itself.
-    """
+    """A command that starts dockerd in the background, or is dockerd itself, and one that prints what dockerd said."""
 
     command: list[str]
     log: list[str]
-    status: list[str] | None = None
 
 
 def is_allowed() -> bool:
@@ -80,31 +77,33 @@ def ways(systemd: bool, service: bool) -> list[Way]:
     Debian's init script raises limits and gives up where it may not, so dockerd itself comes after it.
     """
     if systemd:
-        log = ["journalctl", "-u", "docker", "-n", "50", "-o", "cat", "--no-pager"]
-        return [Way(["systemctl", "start", "docker"], log, ["systemctl", "is-active", "docker"])]
-    script = Way(["service", "docker", "start"], ["tail", "-n", "50", SERVICE_LOG], ["service", "docker", "status"])
-    itself = Way(["dockerd"], ["tail", "-n", "50", LOG])
+        return [Way(["systemctl", "start", "docker"], ["journalctl", "-u", "docker", "-n", "50", "-o", "cat"])]
+    script = Way(["service", "docker", "start"], ["tail", "-n", "50", "/var/log/docker.log"])
+    itself = Way(["dockerd"], ["tail", "-n", "50", str(LOG)])
     return [script, itself] if service else [itself]
 
 
 def why(log: str) -> str:
-    """What went wrong according to dockerd's log: its last error, else its last line."""
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    line = ([line for line in lines if _BAD_LINE.search(line)] or lines or ["it did not say why"])[-1]
+    """What went wrong according to dockerd's log: the last words it did not log but print, else the last error."""
+    lines = [line.rstrip() for line in log.splitlines() if line.strip() and not line[0].isspace()]
+    printed = [line for line in lines if "level=" not in line]
+    errors = [line for line in lines if _ERROR.search(line)]
+    line = (printed or errors or lines or ["it did not say why"])[-1]
     fields = [value.strip('"').replace('\\"', '"') for _, value in _FIELD.findall(line)]
     return ": ".join(fields) or line
 
 
 def _client_after(way: Way, connect: Connect) -> Any:
-    if way.status is None:
+    if way.command == ["dockerd"]:
         return _client_of_dockerd(way.command, connect)
-    status = way.status
-    return _wait(connect, lambda: _succeeds(status)) if _succeeds(way.command) else None
+    return _wait(connect, _dockerd_runs) if _succeeds(way.command) else None
 
 
 def _client_of_dockerd(command: list[str], connect: Connect) -> Any:
     """Start dockerd in a session of its own, so that it outlives this command and its terminal."""
-    with Path(LOG).open("ab") as log:
+    if LOG.exists():
+        LOG.replace(LOG.with_suffix(".log.1"))
+    with LOG.open("wb") as log:
         dockerd = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -115,6 +114,12 @@ def _client_of_dockerd(command: list[str], connect: Connect) -> Any:
         dockerd.terminate()
         dockerd.wait(DEADLINE_S)
     return client
+
+
+def _dockerd_runs() -> bool:
+    """Whether there is a dockerd that is not dead and merely unburied, as under a container's first process."""
+    processes = psutil.process_iter(["name", "status"])
+    return any(one.info["name"] == "dockerd" and one.info["status"] != psutil.STATUS_ZOMBIE for one in processes)
 
 
 def _wait(connect: Connect, is_alive: Callable[[], bool]) -> Any:

@@ -1,0 +1,248 @@
+"""Where an engine is looked for, what is said when there is none, and its errors in one line."""
+
+from __future__ import annotations
+
+import gc
+import http.server
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+import requests
+from docker.context.config import get_context_id
+from docker.errors import APIError, BuildError, ImageNotFound
+from urllib3.exceptions import ProtocolError
+
+from cluster import engine, engine_errors, engine_install, engine_ports
+from cluster.engine_errors import Lookups
+from cluster.settings import ROOT
+from scripts.errors import ClusterError, ServiceAway
+
+LOOKUPS = Lookups(lambda port: f"the container x-{port}", lambda: "/var/lib/docker")
+
+
+def not_looked_up(*_: object) -> NoReturn:
+    raise AssertionError("looked up without need")
+
+
+def answered(words: str, kind: type[APIError] = APIError) -> APIError:
+    return kind("500 Server Error", response=requests.Response(), explanation=words)
+
+
+# The words of engines 20.10, 26.1 and 28.
+PORT_WORDS = [
+    "driver failed programming external connectivity on endpoint amqp-1 (8efa8fee53b2f12949e1100bd0865796): "
+    "Error starting userland proxy: listen tcp4 127.0.0.1:32793: bind: address already in use",
+    "driver failed programming external connectivity on endpoint amqp-1 (b29bdb7ace41e25a4acafefafcafa1de): "
+    "Bind for 127.0.0.1:32793 failed: port is already allocated",
+    "failed to set up container networking: driver failed programming external connectivity on endpoint amqp-1 "
+    "(0c): failed to bind host port for 127.0.0.1:32793:172.17.0.2:5672/tcp: address already in use",
+    "failed to bind host port [::1]:32793/tcp: address already in use",
+]
+
+
+@pytest.mark.parametrize("words", PORT_WORDS)
+def test_a_port_in_use_is_named_with_its_holder(words: str) -> None:
+    error = engine_errors.explained("start amqp", answered(words), LOOKUPS)
+    assert str(error) == (
+        "start amqp: port 32793 of this machine is in use by the container x-32793: stop it, or set another port in "
+        "invoke.yaml"
+    )
+
+
+def test_a_full_disk_is_named_by_the_engines_folder() -> None:
+    words = "Error processing tar file(exit status 1): write /usr/sbin/losetup: no space left on device"
+    error = engine_errors.explained("import debian", answered(words), LOOKUPS)
+    assert "the disk is full where the Docker Engine keeps its data, /var/lib/docker" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "exit_code"),
+    [
+        (answered("No such image: amqp:v1", ImageNotFound), "start: No such image: amqp:v1: build it first", 1),
+        (answered("two\n  lines "), "start: two lines", 1),
+        (BuildError("The command '/bin/sh -c false' returned 1", iter(())), "start: The command '/bin/sh -c", 1),
+        (requests.ReadTimeout("timed out"), "start: the Docker Engine did not answer in time", 3),
+        (
+            requests.ConnectionError(ProtocolError("Connection aborted.", ConnectionResetError(104, "reset by peer"))),
+            "start: the Docker Engine went away (reset by peer)",
+            3,
+        ),
+    ],
+)
+def test_other_errors_are_one_line(error: Exception, expected: str, exit_code: int) -> None:
+    explained = engine_errors.explained("start", error, Lookups(not_looked_up, not_looked_up))
+    assert str(explained).startswith(expected)
+    assert "\n" not in str(explained)
+    assert explained.exit_code == exit_code
+
+
+def test_docker_errors_maps_the_sdks_errors_only() -> None:
+    with pytest.raises(ClusterError, match="start: some words") as caught, engine.docker_errors("start"):
+        raise answered("some words")
+    assert isinstance(caught.value.__cause__, APIError)
+    with pytest.raises(KeyError), engine.docker_errors("start"):
+        raise KeyError("a bug")
+    with pytest.raises(ServiceAway, match=r"^registry down$"), engine.docker_errors("start"):
+        raise ServiceAway("registry down")
+
+
+@pytest.fixture(autouse=True)
+def nothing_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No engine is named by the environment, and none is at the usual places."""
+    for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "none"))
+    monkeypatch.setattr(engine, "SOCKET", str(tmp_path / "docker.sock"))
+
+
+def test_no_engine_says_what_to_do() -> None:
+    with pytest.raises(engine.NoEngine) as caught:
+        engine.connect()
+    assert caught.value.exit_code == 3
+    assert f"no Docker Engine answers at {engine.SOCKET}: " in str(caught.value)
+    assert "set scheduler: process in invoke.yaml" in str(caught.value)
+    assert "./inv demo or ./inv test as root" in engine_errors.no_engine("/x", is_installed=False)
+    assert "sudo systemctl start docker" in engine_errors.no_engine("/x", is_installed=True)
+
+
+def test_a_user_without_root_installs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(engine_install, "install", not_looked_up)
+    with pytest.raises(engine.NoEngine):
+        engine.ensure(not_looked_up)
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        ("unix:///nonexistent.sock", "No such file or directory"),
+        ("tcp://127.0.0.1:1", "Connection refused"),
+        ("garbage", "port is required"),
+        ("tcp://", "Invalid bind address"),
+        ("http://127.0.0.1:99999", "Port out of range"),
+    ],
+)
+def test_a_wrong_docker_host_is_named(monkeypatch: pytest.MonkeyPatch, host: str, why: str) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
+    with pytest.raises(ServiceAway, match="which DOCKER_HOST names") as caught:
+        engine.ensure(not_looked_up)
+    assert f"no Docker Engine answers at {host}, " in str(caught.value)
+    assert why in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+# The SDK leaves the ended ssh to the garbage collector, which complains.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_wrong_docker_host_over_ssh_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "ssh://127.0.0.1:1")
+    with pytest.raises(ServiceAway, match="which DOCKER_HOST names"):
+        engine.connect()
+    gc.collect()
+
+
+@pytest.fixture
+def web_server() -> Iterator[int]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, args=[0.01]).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def test_a_docker_host_that_is_no_engine_is_named(monkeypatch: pytest.MonkeyPatch, web_server: int) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{web_server}")
+    with pytest.raises(ServiceAway, match=f"no Docker Engine answers at tcp://127.0.0.1:{web_server}") as caught:
+        engine.connect()
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_context_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_CONTEXT", "nosuch")
+    with pytest.raises(ServiceAway, match="no docker context is called 'nosuch'"):
+        engine.connect()
+
+
+def test_the_current_context_is_followed(tmp_path: Path) -> None:
+    meta = tmp_path / "contexts/meta" / get_context_id("far")
+    meta.mkdir(parents=True)
+    endpoints = {"docker": {"Host": "tcp://127.0.0.1:1", "SkipTLSVerify": False}}
+    (meta / "meta.json").write_text(json.dumps({"Name": "far", "Metadata": {}, "Endpoints": endpoints}))
+    (tmp_path / "config.json").write_text(json.dumps({"currentContext": "far"}))
+    with pytest.raises(ServiceAway, match=r"127\.0\.0\.1:1, which the docker context 'far' names"):
+        engine.connect()
+
+
+def test_an_engine_that_hangs_is_not_taken_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "PROBE_TIMEOUT_S", 0.2)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(engine.SOCKET)
+        silent.listen()
+        with pytest.raises(ServiceAway, match="fails: ") as caught:
+            engine.ensure(not_looked_up)
+    assert not isinstance(caught.value, engine.NoEngine)
+
+
+def test_an_engine_that_lets_nobody_in_tells_of_the_group(tmp_path: Path) -> None:
+    """In a process of its own, which gives root up when it has it."""
+    with socket.socket(socket.AF_UNIX) as closed:
+        closed.bind(engine.SOCKET)
+        closed.listen()
+        Path(engine.SOCKET).chmod(0)
+        code = (
+            "import os, sys\nfrom cluster import engine\n"
+            "os.geteuid() or os.setuid(65534)\n"
+            "engine.SOCKET = sys.argv[1]\n"
+            "try:\n    engine.connect()\nexcept engine.NoEngine:\n    sys.exit('taken for none')\n"
+            "except engine.ServiceAway as error:\n    print(error)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, engine.SOCKET], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+    assert done.stdout.startswith(f"the Docker Engine at {engine.SOCKET} does not let you in: sudo usermod -aG docker")
+
+
+def test_systemd_starts_dockerd_where_it_runs_else_the_init_script_else_we() -> None:
+    def commands(systemd: bool, service: bool) -> list[str]:
+        return [" ".join(way.command) for way in engine_install.ways(systemd, service)]
+
+    assert commands(systemd=True, service=True) == ["systemctl start docker"]
+    assert commands(systemd=False, service=True) == ["service docker start", "dockerd"]
+    assert commands(systemd=False, service=False) == ["dockerd"]
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        ("", "it did not say why"),
+        (
+            'time="2026-01-01T00:00:00Z" level=info msg="Starting up"\n'
+            "failed to start daemon: Error initializing network controller: iptables failed: Permission denied\n"
+            " (exit status 4)\n",
+            "failed to start daemon: Error initializing network controller: iptables failed: Permission denied",
+        ),
+        (
+            'time="x" level=error msg="first"\n'
+            'time="x" level=fatal msg="cannot \\"do\\" it" error="no cgroups" module=x\n'
+            'time="x" level=info msg="bye"\n',
+            'cannot "do" it: no cgroups',
+        ),
+        ('time="x" level=info msg="the last line"\n', "the last line"),
+    ],
+)
+def test_the_reason_is_found_in_dockerds_log(log: str, reason: str) -> None:
+    assert engine_install.why(log) == reason
+
+
+def test_the_program_that_listens_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert engine_ports.who_listens(port).endswith(f"(process {os.getpid()})")
+    assert engine_ports.who_listens(port) == ""
