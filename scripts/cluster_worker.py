@@ -19,9 +19,11 @@ from scripts.consumer import Consumer
 from scripts.copies import Copies
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop
+from scripts.joblog import JobLog
 from scripts.jobs import Runner
 from scripts.kept_alive import KeepAlive, KeptAlive
 from scripts.queues import failed_queue
+from scripts.until_empty import UntilEmpty
 from scripts.whereabouts import GivenUrl, MarathonApp, Whereabouts
 from scripts.worker import Work, Worker
 from scripts.worker_options import Options, parse
@@ -68,6 +70,10 @@ def work(options: Options, command: Sequence[str]) -> int:
     consumer = Consumer(loop, whereabouts, options.queue, options.prefetch, worker.delivered, worker.lost, alive_file)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.watch_signal(number, partial(worker.stop, number.name))
+    if options.joblog is not None:
+        worker.ran.append(JobLog(options.joblog, options.command, options.queue).ran)
+    if options.until_empty:
+        UntilEmpty(loop, options.queue, worker, consumer, options.management).start()
     worker.start(consumer, copies)
     loop.run()
     return worker.exit_code

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pika.exceptions import ChannelClosedByBroker
@@ -11,7 +11,7 @@ from scripts.alive import AliveFile
 from scripts.broker import explain
 from scripts.deliveries import Delivery, Link
 from scripts.event_loop import EventLoop
-from scripts.queues import declare, work_declarations
+from scripts.queues import count_ready, declare, work_declarations
 from scripts.reconnect import Reconnecting
 from scripts.whereabouts import Whereabouts
 from scripts.worker_log import say
@@ -41,7 +41,9 @@ class Consumer:
         self._channel: Any = None
         self._consumer_tag: str | None = None
         self._warned: set[str] = set()
+        self._open: Any = None
         self.server: dict[str, Any] = {}
+        self.consuming = False
 
     def start(self) -> None:
         """Connect and subscribe."""
@@ -58,12 +60,25 @@ class Consumer:
         self._channel._cancelled.discard(self._consumer_tag)
         self._consumer_tag = None
 
+    def count_ready(self, names: Sequence[str], done: Callable[[int | None], None]) -> None:
+        """How many messages are ready in these queues together; None when there is no connection to ask."""
+        if self.consuming and self._open.is_open:
+            count_ready(self._open, names, self._loop.guard(done))
+        else:
+            self._loop.add_callback_threadsafe(lambda: done(None))
+
+    @property
+    def parameters(self) -> Any:
+        """pika's parameters of the present connection; None without one."""
+        return self._open and self._open.params
+
     def close(self, closed: Callable[[], None]) -> None:
         """Send what was written and end the connection."""
         self._alive.not_consuming()
         self._connection.close(closed)
 
     def _opened(self, connection: Any, where: str) -> None:
+        self._open = connection
         self.server = connection.server_properties or {}
 
         def declared(problem: str | None) -> None:
@@ -93,6 +108,7 @@ class Consumer:
         channel.basic_qos(prefetch_count=self._prefetch, callback=guard(limited))
 
     def _consuming(self, where: str) -> None:
+        self.consuming = True
         self._connection.works()
         self._alive.consuming()
         say(f"consuming from {self._queue!r} at {where}")
@@ -106,6 +122,8 @@ class Consumer:
             self._connection.trouble(f"the broker ended the subscription to {self._queue!r}: was the queue deleted?")
 
     def _lost(self) -> None:
+        self.consuming = False
+        self._open = None
         self._alive.not_consuming()
         link, self._link, self._consumer_tag = self._link, None, None
         if link is not None:

@@ -20,6 +20,10 @@ CONSUMER_TIMEOUT_MS = 30 * 24 * 3600 * 1000
 
 _LONGEST_SUFFIX = len(".retry.64s")
 
+# AMQP's reply codes PRECONDITION_FAILED and ACCESS_REFUSED.
+_OTHER_ARGUMENTS = 406
+_FORBIDDEN = 403
+
 
 @dataclass(frozen=True)
 class Declaration:
@@ -94,35 +98,68 @@ def declare(
     done: Callable[[str | None], None],
     warn: Callable[[str], None],
 ) -> None:
-    """Declare the queues one after the other on an open, asynchronous pika connection, each on a channel of its own.
+    """Declare the queues one after the other on an open, asynchronous pika connection.
 
-    A queue that exists with other arguments is used as it is, after one `warn`. `done` is called with None, or with
-    the broker's refusal, or not at all when the connection is lost.
+    A queue that exists with other arguments, or that we may not declare, is used as it is, after one `warn`. `done` is
+    called with None, or with the broker's refusal, or not at all when the connection is lost.
     """
     if not declarations:
         done(None)
         return
     wanted, *rest = declarations
 
-    def closed(_channel: Any, reason: BaseException) -> None:
-        if not isinstance(reason, ChannelClosedByBroker):
+    def answered(answer: Any) -> None:
+        if isinstance(answer, ChannelClosedByBroker):
+            if answer.reply_code not in (_OTHER_ARGUMENTS, _FORBIDDEN):
+                done(f"queue {wanted.name!r}: {explain(answer)}")
+                return
+            warn(f"queue {wanted.name!r} is used as it is: {explain(answer)}")
+        elif isinstance(answer, BaseException):
             return
-        if reason.reply_code != 406:
-            done(f"queue {wanted.name!r}: {explain(reason)}")
-            return
-        warn(f"queue {wanted.name!r} exists with other arguments and is used as it is: {explain(reason)}")
         declare(connection, rest, done, warn)
 
-    def declared(frame: Any) -> None:
-        channels.pop().close()
-        declare(connection, rest, done, warn)
+    _declare_one(connection, answered, wanted.name, durable=True, arguments=wanted.arguments)
+
+
+def count_ready(connection: Any, names: Sequence[str], done: Callable[[int | None], None], so_far: int = 0) -> None:
+    """How many messages are ready in these queues together, one that is not there counting as empty.
+
+    `done` is called with the number, or with None when the connection is lost.
+    """
+    if not names:
+        done(so_far)
+        return
+    name, *rest = names
+
+    def answered(answer: Any) -> None:
+        if isinstance(answer, ChannelClosedByBroker):
+            count_ready(connection, rest, done, so_far)
+        elif isinstance(answer, BaseException):
+            done(None)
+        else:
+            count_ready(connection, rest, done, so_far + answer.method.message_count)
+
+    _declare_one(connection, answered, name, passive=True)
+
+
+def _declare_one(connection: Any, answered: Callable[[Any], None], name: str, **how: Any) -> None:
+    """Declare on a channel of its own, which a refusal closes; gets the broker's answer or why the channel closed."""
+    answers: list[Any] = []
+
+    def closed(_channel: Any, reason: BaseException) -> None:
+        if not answers:
+            answers.append(reason)
+            answered(reason)
 
     def opened(channel: Any) -> None:
-        channels.append(channel)
-        channel.add_on_close_callback(closed)
-        channel.queue_declare(wanted.name, durable=True, arguments=wanted.arguments, callback=declared)
+        def declared(frame: Any) -> None:
+            answers.append(frame)
+            channel.close()
+            answered(frame)
 
-    channels: list[Any] = []
+        channel.add_on_close_callback(closed)
+        channel.queue_declare(name, callback=declared, **how)
+
     connection.channel(on_open_callback=opened)
 
 

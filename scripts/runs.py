@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from scripts.deliveries import Delivery
@@ -14,7 +14,7 @@ class Run:
     """One attempt for one message.
 
     `alone`: it shares the worker with no other; `begun`: the action was started; `copy`: whether a copy of the message
-    is on its way to the broker or safe there.
+    is on its way to the broker or safe there; `size`: of the body, in bytes.
     """
 
     delivery: Delivery
@@ -24,3 +24,7 @@ class Run:
     begun: bool = False
     outcome: Outcome | None = None
     copy: Literal["none", "sent", "safe"] = "none"
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = len(self.delivery.body)

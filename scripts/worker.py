@@ -53,10 +53,12 @@ class Worker:
         self._unclaimed = Unclaimed()
         self._running = 0
         self._alone = False
-        self._stopping = False
+        self._consuming = False
+        self.stopping = False
         self._ended = False
         self._settle_timer: Any = None
         self.exit_code = 0
+        self.taken = 0
         # Told of every run that is over.
         self.ran: list[Callable[[Run, Outcome], None]] = []
 
@@ -64,9 +66,7 @@ class Worker:
         """Begin to consume as soon as the runner is ready."""
         self._consumer = consumer
         self._copies = copies
-        self._settler = Settler(
-            self._work.queue, self._work.policy, copies, lambda: consumer.server, self._unsettled.discard
-        )
+        self._settler = Settler(self._work.queue, self._work.policy, copies, lambda: consumer.server, self._settled)
         self._runner.open(self._runner_changed, self._stop_for_good)
         self._runner_changed()
 
@@ -75,10 +75,16 @@ class Worker:
         """Nothing was delivered that is not settled."""
         return not (self._running or self._unsettled)
 
+    @property
+    def failed(self) -> int:
+        """How many messages this worker sent to the failed queue."""
+        return self._settler.failed
+
     # Taking messages
 
     def delivered(self, delivery: Delivery) -> None:
         """A message has come."""
+        self.taken += 1
         run = self._unclaimed.claim(delivery) if delivery.redelivered and self._unclaimed else None
         if run is None or not run.begun:
             self._take(delivery)
@@ -103,7 +109,7 @@ class Worker:
         used = past.attempts + past.lost
         run = Run(delivery, delivery.properties.message_id or headers.new_id(), used + 1, past.alone)
         self._unsettled.add(run)
-        if self._stopping:
+        if self.stopping:
             self._settler.hand_back(run)
             return
         admission = admit(past, self._work.policy)
@@ -119,12 +125,10 @@ class Worker:
     # Running
 
     def _runner_changed(self) -> None:
-        if not self._consuming and not self._stopping and self._runner.free() > 0:
+        if not self._consuming and not self.stopping and self._runner.free() > 0:
             self._consuming = True
             self._consumer.start()
         self._start_waiting()
-
-    _consuming = False
 
     def _start_waiting(self) -> None:
         while self._waiting and not self._alone and self._runner.free() > 0:
@@ -169,16 +173,20 @@ class Worker:
                 f"{self._breaker.limit} actions in a row failed within a second, the last: {outcome.reason}"
             )
 
+    def _settled(self, run: Run) -> None:
+        self._unsettled.discard(run)
+        self._end_when_done()
+
     # Stopping
 
     def stop(self, reason: str, exit_code: int = 0) -> None:
         """Take no more, hand back what has not started, wait for what runs. A second stop ends what runs."""
-        if self._stopping:
+        if self.stopping:
             say(f"{reason}: ending what runs now")
             self._runner.kill()
             return
         say(f"{reason}: stopping" + (f" when the {self._running} running actions are done" if self._running else ""))
-        self._stopping = True
+        self.stopping = True
         self.exit_code = exit_code
         self._consumer.cancel()
         while self._waiting:
@@ -189,7 +197,7 @@ class Worker:
 
     def _stop_for_good(self, reason: str) -> None:
         """This host is no good; a stop that was asked for before goes on as it was."""
-        if not self._stopping:
+        if not self.stopping:
             self.stop(reason, exit_code=1)
 
     def _drained(self) -> None:
@@ -197,7 +205,7 @@ class Worker:
             self.stop(f"{self._running} actions still run after {self._work.drain_s:g} s (--drain)")
 
     def _end_when_done(self) -> None:
-        if not self._stopping or self._running or self._ended:
+        if not self.stopping or self._running or self._ended:
             return
         if not self._unsettled:
             self._end()

@@ -1,0 +1,83 @@
+"""The job log: one line a run, with GNU parallel's columns and ours after them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+from collections.abc import Sequence
+
+from scripts.errors import ClusterError
+from scripts.jobs import EXIT_REJECTED, Outcome
+from scripts.runs import Run
+from scripts.worker_log import say
+
+COLUMNS = (
+    "Seq", "Host", "Starttime", "JobRuntime", "Send", "Receive", "Exitval", "Signal", "Command",
+    "MessageId", "Queue", "Attempt", "Verdict", "Reason",
+)  # fmt: skip
+
+
+class JobLog:
+    """Appends to a file; several workers may write to the same one, since each line is one write."""
+
+    def __init__(self, path: str, command: Sequence[str], queue: str) -> None:
+        """Open the file.
+
+        Raises:
+            ClusterError: it cannot be written.
+        """
+        self._path = path
+        self._command = shlex.join(command)
+        self._queue = queue
+        self._host = socket.gethostname()
+        self._runs = 0
+        try:
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            if os.fstat(self._file).st_size == 0:
+                os.write(self._file, _line(COLUMNS))
+        except OSError as error:
+            raise ClusterError(f"--joblog {path}: {(error.strerror or str(error)).lower()}") from error
+
+    def ran(self, run: Run, outcome: Outcome) -> None:
+        """Write the line of one run."""
+        self._runs += 1
+        line = _line(
+            (
+                str(self._runs),
+                self._host,
+                f"{outcome.started_at:.3f}",
+                f"{outcome.seconds:.3f}",
+                str(run.size),
+                str(outcome.received),
+                str(_exit_value(outcome)),
+                str(outcome.signal or 0),
+                self._command,
+                run.id,
+                self._queue,
+                str(run.attempt),
+                outcome.verdict,
+                outcome.reason,
+            )
+        )
+        try:
+            os.write(self._file, line)
+        except OSError as error:
+            say(f"--joblog {self._path}: {error.strerror}")
+
+
+def _exit_value(outcome: Outcome) -> int:
+    """The exit code; kept-alive actions have none, so theirs is what a process would have said."""
+    if outcome.exit_code is not None:
+        return outcome.exit_code
+    if outcome.verdict == "done" or outcome.signal is not None:
+        return 0
+    return EXIT_REJECTED if outcome.verdict == "rejected" else 1
+
+
+def _line(fields: Sequence[str]) -> bytes:
+    """Fields between tabs; tabs and line ends within a field become spaces, as TSV knows no other way."""
+    return ("\t".join(field.translate(_SEPARATORS) for field in fields) + "\n").encode(errors="surrogateescape")
+
+
+_SEPARATORS = str.maketrans("\t\n\r", "   ")

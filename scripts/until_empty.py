@@ -1,0 +1,149 @@
+"""--until-empty: stop when nothing is left to be done, by this worker or any other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from scripts.consumer import Consumer
+from scripts.errors import ClusterError, MessagesFailed, ServiceAway
+from scripts.event_loop import EventLoop
+from scripts.management import Management, management_of
+from scripts.queues import PAUSES_S, failed_queue, retry_queue
+from scripts.whereabouts import in_thread
+from scripts.worker import Worker
+from scripts.worker_log import say
+
+# The API's numbers are up to five seconds old: the second reading must not rest on the same ones.
+_READINGS_APART_S = 6.0
+_LOOK_EVERY_S = 1.0
+
+# A batch whose broker stays away for so long ends with an error.
+BROKER_AWAY_S = 300.0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the broker says while we have nothing in hand; `moves` differs when a message came between two readings."""
+
+    ready: int
+    unacknowledged: int
+    moves: int
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is left, as far as this reading goes."""
+        return self.ready == 0 and self.unacknowledged == 0
+
+
+class UntilEmpty:
+    """Looks every second, and stops the worker after two readings that agree that nothing is left."""
+
+    def __init__(
+        self, loop: EventLoop, queue: str, worker: Worker, consumer: Consumer, management_url: str | None
+    ) -> None:
+        self._loop = loop
+        self._queue = queue
+        self._worker = worker
+        self._consumer = consumer
+        self._management_url = management_url
+        self._api_works = True
+        self._failed_before: int | None = None
+        self._first: Reading | None = None
+        self._connected_at = time.monotonic()
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._loop.call_later(_LOOK_EVERY_S, self._look)
+
+    def _look(self) -> None:
+        if self._worker.stopping:
+            return
+        if not self._consumer.consuming:
+            self._first = None
+            self._away()
+        elif self._failed_before is None:
+            self._connected_at = time.monotonic()
+            self._count([failed_queue(self._queue)], self._remember_failed)
+        elif not self._worker.idle:
+            self._connected_at = time.monotonic()
+            self._differs()
+        else:
+            self._connected_at = time.monotonic()
+            self._count([self._queue], self._counted)
+
+    def _away(self) -> None:
+        if time.monotonic() - self._connected_at > BROKER_AWAY_S:
+            self._worker.stop(f"no broker for {BROKER_AWAY_S:g} s", ServiceAway.exit_code)
+        self.start()
+
+    def _remember_failed(self, count: int) -> None:
+        self._failed_before = count
+        self._look()
+
+    def _counted(self, ready: int) -> None:
+        if ready:
+            self._differs()
+        elif self._api_works and self._consumer.parameters is not None:
+            management = management_of(self._consumer.parameters, self._management_url)
+            names = [self._queue, *_retry_queues(self._queue)]
+            in_thread(self._loop, lambda: _ask(management, names), self._asked, self._no_api)
+        else:
+            self._count(_retry_queues(self._queue), lambda waiting: self._read(waiting, 0))
+
+    def _asked(self, answer: tuple[list[str], int]) -> None:
+        """The API named the queues that there are; how many are ready in them, AMQP tells without delay."""
+        there, unacknowledged = answer
+        self._count(there, lambda ready: self._read(ready, unacknowledged))
+
+    def _no_api(self, reason: str) -> None:
+        self._api_works = False
+        say(f"{reason}; --until-empty speaks for this worker's own work only")
+        self._look()
+
+    def _read(self, ready: int, unacknowledged: int) -> None:
+        reading = Reading(ready, unacknowledged, self._worker.taken)
+        if not (self._worker.idle and reading.empty):
+            self._differs()
+        elif self._first == reading:
+            self._count([failed_queue(self._queue)], self._finish)
+        else:
+            self._first = reading
+            self._loop.call_later(_READINGS_APART_S if self._api_works else _LOOK_EVERY_S, self._look)
+
+    def _differs(self) -> None:
+        self._first = None
+        self.start()
+
+    def _finish(self, failed: int) -> None:
+        failures = max(failed - (self._failed_before or 0), self._worker.failed)
+        if failures:
+            text = f"queue {self._queue!r} is done, but {failures} messages are in {failed_queue(self._queue)!r}"
+            self._worker.stop(text, MessagesFailed.exit_code)
+        else:
+            self._worker.stop(f"queue {self._queue!r} is empty and all is done")
+
+    def _count(self, names: list[str], counted: Callable[[int], None]) -> None:
+        """Ready messages of all these queues; when the connection is lost meanwhile, look again later."""
+
+        def answered(count: int | None) -> None:
+            if count is None:
+                self._differs()
+            else:
+                counted(count)
+
+        self._consumer.count_ready(names, answered)
+
+
+def _retry_queues(queue: str) -> list[str]:
+    return [retry_queue(queue, pause) for pause in PAUSES_S]
+
+
+def _ask(management: Management, names: list[str]) -> tuple[list[str], int]:
+    """Those of the queues that there are, and how many messages of them are unacknowledged."""
+    found = {name: management.messages(name) for name in names}
+    there = {name: counts for name, counts in found.items() if counts is not None}
+    if names[0] not in there:
+        raise ClusterError(f"the management API at {management.url} does not know queue {names[0]!r}")
+    return list(there), sum(unacknowledged for _, unacknowledged in there.values())

@@ -1,0 +1,177 @@
+"""What the worker's tests stand on: a real broker, a queue of their own, and workers as processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pika
+
+from scripts.broker import parameters
+from scripts.queues import PAUSES_S, failed_queue, retry_queue
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# The worker of the image runs with another Python and another pika than the tests: so it can be chosen.
+PYTHON = os.environ.get("CLUSTER_TEST_PYTHON", sys.executable)
+
+
+def until(happened: Callable[[], Any], what: str, timeout_s: float = 30) -> Any:
+    """Wait for a condition; its value."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := happened()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_s} s: {what}")
+        time.sleep(0.02)
+    return value
+
+
+@dataclass(frozen=True)
+class Message:
+    """What was found in a queue."""
+
+    body: bytes
+    properties: Any
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        return self.properties.headers or {}
+
+
+class WorkerProcess:
+    """A running cluster_worker; what it prints goes to files."""
+
+    def __init__(self, arguments: list[str], tmp: Path, environ: dict[str, str]) -> None:
+        number = len(list(tmp.glob("worker-*.err")))
+        self._out, self._err = tmp / f"worker-{number}.out", tmp / f"worker-{number}.err"
+        command = [PYTHON, "-I", str(ROOT / "scripts"), "cluster_worker", *arguments]
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env={**os.environ, **environ}
+            )
+
+    @property
+    def out(self) -> bytes:
+        return self._out.read_bytes()
+
+    @property
+    def log(self) -> str:
+        return self._err.read_text(errors="replace")
+
+    def says(self, text: str, times: int = 1, timeout_s: float = 30) -> None:
+        """Wait until its STDERR has this text."""
+        try:
+            until(lambda: self.log.count(text) >= times, f"the worker says {text!r}", timeout_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it said:\n{self.log}") from error
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def exit_code(self, timeout_s: float = 8) -> int:
+        """Wait until it has ended."""
+        return self.process.wait(timeout_s)
+
+    def stop(self) -> int:
+        """SIGTERM, and its exit code."""
+        self.signal(signal.SIGTERM)
+        return self.exit_code()
+
+    def kill(self) -> None:
+        """SIGKILL, if it still runs."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+
+class Rig:
+    """One queue on a real broker, and the workers of one test."""
+
+    def __init__(self, url: str, management: str, queue: str, tmp: Path) -> None:
+        self.url, self.management, self.queue, self.tmp = url, management, queue, tmp
+        self.failed = failed_queue(queue)
+        self._workers: list[WorkerProcess] = []
+
+    def action(self, script: str, name: str = "action", interpreter: str = "/bin/sh") -> str:
+        """An executable file with this text."""
+        path = self.tmp / name
+        path.write_text(f"#!{interpreter}\n{script}\n")
+        path.chmod(0o755)
+        return str(path)
+
+    def python_action(self, script: str) -> str:
+        return self.action(script, interpreter=f"{sys.executable} -I")
+
+    def worker(self, *arguments: str, consuming: bool = True, **environ: str) -> WorkerProcess:
+        """Start a worker on the queue; by default it consumes when this returns."""
+        worker = WorkerProcess(["-u", self.url, "-q", self.queue, *arguments], self.tmp, environ)
+        self._workers.append(worker)
+        if consuming:
+            worker.says("consuming from")
+        return worker
+
+    @contextmanager
+    def channel(self) -> Iterator[Any]:
+        connection = pika.BlockingConnection(parameters(self.url))
+        try:
+            yield connection.channel()
+        finally:
+            if connection.is_open:
+                connection.close()
+
+    def publish(self, *bodies: bytes, queue: str = "", **properties: Any) -> None:
+        """Publish to the queue, confirmed; without an id of their own the messages get m0, m1, ..."""
+        with self.channel() as channel:
+            channel.confirm_delivery()
+            for number, body in enumerate(bodies):
+                given = {"message_id": f"m{number}", "delivery_mode": 2, **properties}
+                channel.basic_publish("", queue or self.queue, body, pika.BasicProperties(**given), mandatory=True)
+
+    def declare(self, queue: str = "", **arguments: Any) -> None:
+        """Make the queue before any worker does."""
+        quorum = {"x-queue-type": "quorum", "x-delivery-limit": -1}
+        with self.channel() as channel:
+            channel.queue_declare(queue or self.queue, durable=True, arguments=quorum | arguments)
+
+    def ready(self, queue: str = "") -> int:
+        """How many messages are ready in the queue; 0 when there is no such queue."""
+        with self.channel() as channel:
+            try:
+                return int(channel.queue_declare(queue or self.queue, passive=True).method.message_count)
+            except pika.exceptions.ChannelClosedByBroker:
+                return 0
+
+    def take(self, queue: str = "", count: int = 1, timeout_s: float = 30) -> list[Message]:
+        """Wait for so many messages of a queue and take them out."""
+        found: list[Message] = []
+        with self.channel() as channel:
+
+            def got() -> bool:
+                method, properties, body = channel.basic_get(queue or self.queue, auto_ack=True)
+                if method is not None:
+                    found.append(Message(body, properties))
+                return len(found) == count
+
+            until(got, f"{count} messages in {queue or self.queue}", timeout_s)
+        return found
+
+    def take_failed(self, count: int = 1, timeout_s: float = 30) -> list[Message]:
+        """Wait for so many messages of the failed queue and take them out."""
+        until(lambda: self.ready(self.failed) >= count, f"{count} messages in {self.failed}", timeout_s)
+        return self.take(self.failed, count)
+
+    def close(self) -> None:
+        """Kill the workers and delete the queues."""
+        for worker in self._workers:
+            worker.kill()
+        with self.channel() as channel:
+            for name in (self.queue, self.failed, *(retry_queue(self.queue, pause) for pause in PAUSES_S)):
+                channel.queue_delete(name)
