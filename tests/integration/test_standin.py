@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -110,7 +112,10 @@ def test_a_leader_and_another_one(standin: Standin) -> None:
 @pytest.mark.parametrize("dialect", [CURRENT, V1_4, V0_8], ids=lambda dialect: dialect.version)
 def test_a_client_that_knows_nothing_of_us_reads_it(standin: Standin, dialect: Dialect) -> None:
     """The library `marathon`, which was written against Marathon itself."""
-    library = pytest.importorskip("marathon", reason="the library marathon is not installed")
+    if os.environ.get("CI"):
+        library = importlib.import_module("marathon")
+    else:
+        library = pytest.importorskip("marathon", reason="the library marathon is not installed")
     standin.dialect = dialect
     standin.world.fail("/foo", "Container exited with status 1")
     standin.filters.append(filters.basic_auth("me", "secret"))

@@ -10,6 +10,9 @@ from threading import Event, Thread
 # Does something with a connection until the event says that the test is over.
 Conduct = Callable[[socket.socket, Event], None]
 
+# Ten seconds in steps of 0.05: longer than any client of the tests is to wait.
+_LONG = 200
+
 
 @contextmanager
 def serving(conduct: Conduct) -> Iterator[str]:
@@ -44,16 +47,20 @@ def silence(connection: socket.socket, over: Event) -> None:
 
 
 def trickle(connection: socket.socket, over: Event) -> None:
-    """Never ends its answer, and is never silent for long."""
+    """Does not end its answer for a long time, and is never silent for long."""
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n")
-    while not over.wait(0.05):
+    for _ in range(_LONG):
         connection.sendall(b" ")
+        if over.wait(0.05):
+            return
 
 
 def trickle_headers(connection: socket.socket, over: Event) -> None:
-    """Never gets to the end of its first line."""
-    while not over.wait(0.05):
+    """Does not get to the end of its first line for a long time."""
+    for _ in range(_LONG):
         connection.sendall(b"H")
+        if over.wait(0.05):
+            return
 
 
 def saying(words: bytes) -> Conduct:

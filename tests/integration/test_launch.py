@@ -1,0 +1,70 @@
+"""The launcher behind cluster_worker and marathon_app_hostport: which Python it takes, and what it says without one."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+REPORT = '#!/bin/sh\n[ "$2" = -c ] || echo "{name} $*"\n'
+REFUSE = "#!/bin/sh\nexit 1\n"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout with nothing but the launcher, under a path with a space."""
+    scripts = tmp_path / "a checkout" / "scripts"
+    scripts.mkdir(parents=True)
+    shutil.copy(ROOT / "scripts/launch", scripts / "launch")
+    (scripts / "a_program").symlink_to("launch")
+    return scripts.parent
+
+
+def python(path: Path, script: str) -> None:
+    """An interpreter that answers the launcher's question as it likes, and reports what it is asked to run."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(script.replace("{name}", path.name))
+    path.chmod(0o755)
+
+
+def launch(program: Path, path: Path) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": f"{path}:/usr/bin:/bin"}
+    return subprocess.run([program, "-q", "my queue"], capture_output=True, text=True, env=environment, check=False)
+
+
+def test_the_checkouts_own_python_comes_first(checkout: Path, tmp_path: Path) -> None:
+    python(checkout / ".venv/bin/python", REPORT)
+    python(tmp_path / "bin/python3", REPORT)
+    done = launch(checkout / "scripts/a_program", tmp_path / "bin")
+    assert done.stdout == f"python -I {checkout}/scripts a_program -q my queue\n"
+
+
+def test_the_systems_python_comes_next(checkout: Path, tmp_path: Path) -> None:
+    python(checkout / ".venv/bin/python", REFUSE)
+    python(tmp_path / "bin/python3", REPORT)
+    done = launch(checkout / "scripts/a_program", tmp_path / "bin")
+    assert done.stdout == f"python3 -I {checkout}/scripts a_program -q my queue\n"
+
+
+def test_a_link_from_elsewhere_leads_to_the_checkout(checkout: Path, tmp_path: Path) -> None:
+    python(tmp_path / "bin/python3", REPORT)
+    (tmp_path / "bin/a_program").symlink_to(checkout / "scripts/a_program")
+    done = launch(tmp_path / "bin/a_program", tmp_path / "bin")
+    assert done.stdout == f"python3 -I {checkout}/scripts a_program -q my queue\n"
+
+
+def test_without_a_python_one_line_says_what_to_do(checkout: Path, tmp_path: Path) -> None:
+    python(tmp_path / "bin/python3", REFUSE)
+    done = launch(checkout / "scripts/a_program", tmp_path / "bin")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert f"run {checkout}/inv once" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["cluster_worker", "marathon_app_hostport"])
+def test_every_program_is_the_launcher_and_has_its_module(name: str) -> None:
+    assert (ROOT / "scripts" / name).resolve() == ROOT / "scripts/launch"
+    assert (ROOT / "scripts" / f"{name}.py").is_file()
