@@ -101,11 +101,9 @@ def test_a_long_step_may_be_silent_for_longer_than_the_first_answer(
 ) -> None:
     monkeypatch.setattr(engine, "PROBE_TIMEOUT_S", 1)
     client = engine.connect()
-    slow = client.containers.get(run(["sh", "-c", "trap : TERM; sleep 60 & wait; wait"], init=False).id)
-    begin = time.monotonic()
-    slow.stop(timeout=2)
+    container = client.containers.get(run(["sh", "-c", "sleep 2; echo done"]).id)
+    assert b"".join(container.logs(stream=True, follow=True)) == b"done\n"
     client.close()
-    assert time.monotonic() - begin > 1
 
 
 def test_a_port_that_a_container_publishes_is_its(run: Callable[..., Any], port: int) -> None:

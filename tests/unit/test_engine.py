@@ -223,7 +223,7 @@ def test_systemd_starts_dockerd_where_it_runs_else_the_init_script_else_we() -> 
     [
         ("", "it did not say why"),
         (
-            'time="2026-01-01T00:00:00Z" level=info msg="Starting up"\n'
+            'time="2026-01-01T00:00:00Z" level=error msg="failed to load a plugin that nobody needs"\n'
             "failed to start daemon: Error initializing network controller: iptables failed: Permission denied\n"
             " (exit status 4)\n",
             "failed to start daemon: Error initializing network controller: iptables failed: Permission denied",
