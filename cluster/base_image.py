@@ -13,11 +13,10 @@ from typing import IO, Any
 
 import requests
 from urllib3.exceptions import HTTPError
-from urllib3.exceptions import TimeoutError as HTTPTimeout
 
 from cluster import apt
 from cluster.engine import docker_errors
-from cluster.engine_errors import causes, reason
+from cluster.engine_errors import is_silence, reason
 from scripts.errors import ClusterError
 
 NAME = "debian:trixie-slim"
@@ -73,8 +72,7 @@ def _pull_problem(client: Any, name: str) -> str:
         with client.api.post(url, params=parameters, stream=True, timeout=PULL_SILENCE_S) as answer:
             problem = _stream_error(answer.iter_lines())
     except (requests.RequestException, HTTPError) as error:
-        is_silent = any(isinstance(cause, requests.Timeout | TimeoutError | HTTPTimeout) for cause in causes(error))
-        problem = f"no answer within {PULL_SILENCE_S} s" if is_silent else reason(error)
+        problem = f"no answer within {PULL_SILENCE_S} s" if is_silence(error) else reason(error)
     return problem or ("" if _is_there(client, name) else "it did not arrive")
 
 

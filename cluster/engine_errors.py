@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import requests
 from docker.errors import APIError, ImageNotFound
+from urllib3.exceptions import TimeoutError as HTTPTimeout
 
 from scripts.errors import ClusterError, ServiceAway
 
@@ -58,7 +59,7 @@ def explained(doing: str, error: Exception, lookups: Lookups) -> ClusterError:
         return ClusterError(f"{doing}: {_disk_full(lookups)}")
     if isinstance(error, ImageNotFound):
         return ClusterError(f"{doing}: {words}: build it first (./inv queue.build or ./inv worker.build)")
-    if isinstance(error, requests.Timeout):
+    if is_silence(error):
         return ServiceAway(f"{doing}: the Docker Engine did not answer in time: is this machine overloaded? try again")
     if isinstance(error, requests.ConnectionError):
         return ServiceAway(f"{doing}: the Docker Engine went away ({reason(error)}): see its log, then try again")
@@ -71,6 +72,11 @@ def reason(error: BaseException) -> str:
         if isinstance(cause, OSError) and isinstance(cause.strerror, str):
             return cause.strerror
     return _words(error)
+
+
+def is_silence(error: BaseException) -> bool:
+    """Whether a time limit ended it; in the middle of an answer, requests calls that a ConnectionError."""
+    return any(isinstance(cause, requests.Timeout | HTTPTimeout | TimeoutError) for cause in causes(error))
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

@@ -18,7 +18,8 @@ import pytest
 import requests
 from docker.context.config import get_context_id
 from docker.errors import APIError, BuildError, ImageNotFound
-from urllib3.exceptions import ProtocolError
+from urllib3 import HTTPConnectionPool
+from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
 from cluster import engine, engine_errors, engine_install, engine_ports
 from cluster.engine_errors import Lookups
@@ -70,6 +71,11 @@ def test_a_full_disk_is_named_by_the_engines_folder() -> None:
         (answered("two\n  lines "), "start: two lines", 1),
         (BuildError("The command '/bin/sh -c false' returned 1", iter(())), "start: The command '/bin/sh -c", 1),
         (requests.ReadTimeout("timed out"), "start: the Docker Engine did not answer in time", 3),
+        (
+            requests.ConnectionError(ReadTimeoutError(HTTPConnectionPool("localhost"), "/", "Read timed out.")),
+            "start: the Docker Engine did not answer in time",
+            3,
+        ),
         (
             requests.ConnectionError(ProtocolError("Connection aborted.", ConnectionResetError(104, "reset by peer"))),
             "start: the Docker Engine went away (reset by peer)",
