@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 from scripts.hostport import HostPort
 
 State = Literal["starting", "running", "unhealthy", "stopped"]
+Kind = Literal["create", "replace", "scale", "nothing"]
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,13 @@ class App:
 
 @dataclass(frozen=True)
 class Change:
-    """What a deploy would do: `create`, `replace` or `nothing`, and what would be sent, for --dry-run."""
+    """What a deploy would do, and what would be sent, for --dry-run.
+
+    `scale` leaves what runs in peace and makes or stops further instances.
+    """
 
     app_id: str
-    kind: Literal["create", "replace", "nothing"]
+    kind: Kind
     sent: dict[str, Any]
 
 

@@ -18,9 +18,11 @@ from cluster.schedulers.docker_parameters import translate
 from cluster.schedulers.instances import LOCALHOST, environment, grace_s, instance_name, ports_of
 from scripts.errors import ClusterError
 
-PROJECT, APP, DEFINITION = "cluster.project", "cluster.app", "cluster.definition"
+PROJECT, APP, NUMBER, DEFINITION = "cluster.project", "cluster.app", "cluster.instance", "cluster.definition"
 SOURCE = "cluster.source"  # the label with the whole definition, which scale and restart run again
 PORTS = "cluster.ports"  # the label with the chosen host ports, in the definition's order
+
+RESTARTS = {"Name": "unless-stopped"}  # with a pause that doubles from 0.1 s to a minute
 
 MIB, SECOND_NS = 2**20, 10**9
 
@@ -71,7 +73,7 @@ def every_instance(task: Task) -> Body:
         "Env": [f"{name}={value}" for name, value in environment(task.app, task.name, task.host_ports).items()],
         "StopTimeout": grace_s(task.app.definition),
         "HostConfig": {
-            "RestartPolicy": {"Name": "unless-stopped"},
+            "RestartPolicy": RESTARTS,
             "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
         },
     }
@@ -82,6 +84,7 @@ def labels(task: Task) -> dict[str, str]:
     return {
         PROJECT: task.project,
         APP: task.app.id,
+        NUMBER: str(task.number),
         DEFINITION: digest(task.app.definition),
         SOURCE: json.dumps(task.app.definition),
         PORTS: ",".join(map(str, task.host_ports)),

@@ -4,15 +4,21 @@ deploy has to do."""
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, TypeVar
 
-from cluster.schedulers import App
+from cluster.schedulers import App, AppStatus, Kind
 from scripts.errors import ClusterError
+from scripts.hostport import HostPort
 
 LOCALHOST = "127.0.0.1"  # the only address that anything is published on
+POLL_S = 0.2
+SETTLED_S = 1.0  # an app without a health check works when it has run so long
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Steps:
     keep: tuple[int, ...]
 
     @property
-    def kind(self) -> Literal["create", "replace", "scale", "nothing"]:
+    def kind(self) -> Kind:
         """What to call it, for people."""
         if not self.stop and not self.create:
             return "nothing"
@@ -97,10 +103,10 @@ def _port(port: Mapping[str, Any], container: int | None, host: int | None) -> P
     return Port(port.get("name") or "", container or 0, host or 0, port.get("protocol") or "tcp")
 
 
-def choose_ports(ports: Sequence[Port]) -> tuple[int, ...]:
-    """A host port for each: the fixed one, else one that is free on 127.0.0.1 now."""
+def choose_ports(ports: Sequence[Port], instances: int = 1) -> list[tuple[int, ...]]:
+    """Host ports for each instance: the fixed ones, else such that are free on 127.0.0.1 now, all different."""
     with ExitStack() as until_all_are_chosen:
-        return tuple(port.host or _free_port(until_all_are_chosen) for port in ports)
+        return [tuple(port.host or _free_port(until_all_are_chosen) for port in ports) for _ in range(instances)]
 
 
 def _free_port(stack: ExitStack) -> int:
@@ -119,6 +125,21 @@ def port_is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def refuse_used_ports(app_id: str, ports: Sequence[Port], ours: Set[int], holder: Callable[[int], str]) -> None:
+    """Refuse fixed ports that something listens on, unless they are `ours`: the deploy ends what holds them.
+
+    Raises:
+        ClusterError: a port is in use; `holder` says by whom.
+    """
+    for port in ports:
+        if port.host and port.host not in ours and "tcp" in port.protocol and not port_is_free(port.host):
+            by = holder(port.host) or "another program (as root, ss -ltnp shows which)"
+            raise ClusterError(
+                f"deploy {app_id}: port {port.host} of this machine is in use by {by}: "
+                "stop it, or set another port in invoke.yaml"
+            )
 
 
 def named_ports(ports: Sequence[Port], host_ports: Sequence[int]) -> dict[str, int]:
@@ -146,6 +167,63 @@ def environment(app: App, name: str, host_ports: Sequence[int]) -> dict[str, str
     return env | (app.definition.get("env") or {})
 
 
+def health_command(definition: Mapping[str, Any]) -> str:
+    """The shell command that tells whether an instance works; empty where there is none."""
+    checks = definition.get("healthChecks") or []
+    return str(checks[0]["command"]["value"]) if checks else ""
+
+
 def grace_s(definition: Mapping[str, Any]) -> int:
     """How long a stopped instance has to finish, in seconds; Docker's own 10 where the definition does not say."""
     return int(definition.get("taskKillGracePeriodSeconds", 10))
+
+
+class NotUp(ClusterError):
+    """An instance has ended or is late; `summary` says so, `lines` are the last that it printed."""
+
+    def __init__(self, summary: str, lines: Sequence[str]) -> None:
+        self.summary, self.lines = summary, lines
+        super().__init__(summary)
+
+    @classmethod
+    def late(cls, name: str, timeout_s: float, check: str, lines: Sequence[str]) -> NotUp:
+        """One that is still not up; `check` is what its health check said."""
+        says = f" (its health check says: {check})" if check else ""
+        return cls(f"{name} does not work after {timeout_s:g} s{says} and is left running", lines)
+
+    def told(self, app: App, running: int) -> ClusterError:
+        """The error for people: what came of the deploy, what runs now, and the last lines."""
+        printed = "".join(f"\n  {line}" for line in self.lines) or " none"
+        return ClusterError(
+            f"deploy {app.id}: {self.summary}; {running} of {app.instances} instances run now. Its last lines:{printed}"
+        )
+
+
+def wait(pending: Sequence[T], works: Callable[[T], bool], late: Callable[[T], NotUp], timeout_s: float) -> None:
+    """Return when all instances work; `works` raises NotUp for one that has ended.
+
+    Raises:
+        NotUp: one has ended, or after `timeout_s` the first that is `late`.
+    """
+    deadline = time.monotonic() + timeout_s
+    while pending := [instance for instance in pending if not works(instance)]:
+        if time.monotonic() > deadline:
+            raise late(pending[0])
+        time.sleep(POLL_S)
+
+
+def address(app: AppStatus, port_name: str = "") -> HostPort:
+    """The address of a port of a running instance: the named one, else the first.
+
+    Raises:
+        ClusterError: nothing runs, or there is no such port.
+    """
+    running = [instance for instance in app.instances if instance.state == "running"]
+    if not running:
+        raise ClusterError(f"{app.id} does not run here: ./inv status shows what does")
+    ports = running[0].ports
+    if not ports:
+        raise ClusterError(f"{app.id} has no ports")
+    if port_name and port_name not in ports:
+        raise ClusterError(f"{app.id} has no port {port_name!r}; those are {', '.join(ports)}")
+    return ports[port_name] if port_name else next(iter(ports.values()))

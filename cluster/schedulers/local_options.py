@@ -82,7 +82,7 @@ TABLE: Mapping[str, Rule] = {
     "container": kept(dict),
     "container.type": one_of("DOCKER"),
     "container.docker": kept(dict),
-    "container.docker.image": kept_at("Image", str),
+    "container.docker.image": kept(str),  # see image_of
     "container.docker.privileged": kept_at("HostConfig.Privileged", bool),
     "container.docker.parameters": kept(list, docker_terms.parameters, needs=("key", "value")),
     "container.docker.parameters[].key": kept(str),
@@ -161,9 +161,19 @@ def container_body(task: Task) -> Body:
         value = _value(definition, path)
         if rule.translate and value is not None:
             body = merged(body, rule.translate(value, task))
-    if "Image" not in body:
-        raise ClusterError(f"{task.app.id}: container.docker.image is missing")
-    return merged(body, {"Labels": docker_terms.labels(task)})
+    return merged(body, {"Image": image_of(task.app), "Labels": docker_terms.labels(task)})
+
+
+def image_of(app: App) -> str:
+    """The image that the app's containers are made from.
+
+    Raises:
+        ClusterError: the definition names none.
+    """
+    image = _value(app.definition, "container.docker.image")
+    if not image:
+        raise ClusterError(f"{app.id}: container.docker.image is missing")
+    return str(image)
 
 
 def _value(definition: Mapping[str, Any], path: str) -> Any:

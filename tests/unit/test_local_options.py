@@ -92,6 +92,7 @@ def test_the_whole_of_a_queue():
             "team": "x",
             "cluster.project": "cluster",
             "cluster.app": "/amqp",
+            "cluster.instance": "1",
             "cluster.definition": digest(definition),
             "cluster.source": json.dumps(definition),
             "cluster.ports": "5672,31000",
@@ -147,6 +148,7 @@ def test_the_least_there_can_be_has_marathon_s_defaults():
         "Labels": {
             "cluster.project": "mine",
             "cluster.app": "/group/x",
+            "cluster.instance": "3",
             "cluster.definition": digest(definition),
             "cluster.source": json.dumps(definition),
             "cluster.ports": "",

@@ -1,0 +1,118 @@
+"""From an image and a body to containers that work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import docker
+from docker.errors import APIError, ImageNotFound, NotFound
+from docker.models.containers import Container
+from docker.utils import parse_repository_tag
+
+from cluster.schedulers import App, containers, instances
+from cluster.schedulers.containers import CONFLICT
+from cluster.schedulers.docker_terms import RESTARTS, Body, merged
+from cluster.schedulers.instances import NotUp
+from cluster.schedulers.local_options import image_of
+from scripts.errors import ClusterError
+
+
+def image_id(client: docker.DockerClient, app: App) -> str:
+    """The image that the app's name for it stands for now; empty where it is not here."""
+    try:
+        return str(client.images.get(image_of(app)).id)
+    except ImageNotFound:
+        return ""
+
+
+def pull_missing(client: docker.DockerClient, app: App) -> None:
+    """Get the app's image from its registry if it is not here.
+
+    Raises:
+        ClusterError: the registry does not give it, with its words.
+    """
+    if image_id(client, app):
+        return
+    repository, tag = parse_repository_tag(image_of(app))
+    for line in client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
+        if "error" in line:
+            raise ClusterError(
+                f"deploy {app.id}: image {image_of(app)} is not here and its registry does not give it: "
+                f"{line['error']}: build it first (./inv queue.build or ./inv worker.build)"
+            )
+
+
+def start(client: docker.DockerClient, app_id: str, name: str, body: Body) -> Container:
+    """Make and start a container; one that cannot be started is removed again.
+
+    Until `wait` has seen it work, Docker does not start its program again: so its first end is the one that is told.
+
+    Raises:
+        ClusterError: someone else made a container of this name a moment ago.
+    """
+    once = merged(body, {"HostConfig": {"RestartPolicy": {"Name": "no"}}})
+    try:
+        container = client.containers.get(client.api.create_container_from_config(once, name)["Id"])
+    except APIError as error:
+        if error.status_code != CONFLICT:
+            raise
+        raise ClusterError(
+            f"deploy {app_id}: a container {name} was made a moment ago by someone else: "
+            "is another deploy under way? wait for it, or run this again"
+        ) from error
+    try:
+        container.start()
+    except APIError:
+        container.remove(force=True, v=True)
+        raise
+    return container
+
+
+def wait(made: Sequence[Container], timeout_s: float) -> None:
+    """Return when all these containers work.
+
+    A container whose program ends is stopped at once and kept, for its logs to be read. One that is late is left
+    running: it may have much data to read, and the next deploy waits for it again.
+
+    Raises:
+        NotUp: one has ended, or the time is over.
+        ClusterError: one was removed meanwhile.
+    """
+
+    def works(container: Container) -> bool:
+        _reload(container)
+        if containers.is_ended(container):
+            raise _crashed(container)
+        done = containers.works(container)
+        if done:
+            _supervise(container)
+        return done
+
+    instances.wait(made, works, lambda container: _late(container, timeout_s), timeout_s)
+
+
+def _supervise(container: Container) -> None:
+    """From now on Docker starts its program again when it ends."""
+    if container.attrs["HostConfig"]["RestartPolicy"]["Name"] == "no":
+        container.update(restart_policy=RESTARTS)
+
+
+def _reload(container: Container) -> None:
+    try:
+        container.reload()
+    except NotFound as error:
+        raise ClusterError(
+            f"container {container.name} was removed while it started: is another deploy or stop under way?"
+        ) from error
+
+
+def _crashed(container: Container) -> NotUp:
+    how = containers.ended(container)
+    containers.halt(container)
+    return NotUp(f"{container.name} {how} and is stopped", containers.last_lines(container))
+
+
+def _late(container: Container, timeout_s: float) -> NotUp:
+    _supervise(container)
+    check = containers.check_output(container)
+    return NotUp.late(container.name, timeout_s, check, containers.last_lines(container))

@@ -1,0 +1,91 @@
+"""The Docker Engine of this machine as a scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import docker
+from docker.models.containers import Container
+
+from cluster.definitions import digest
+from cluster.engine import docker_errors, port_holder
+from cluster.schedulers import App, Instance, bring_up, container_logs, containers, refusals
+from cluster.schedulers.docker_terms import APP, DEFINITION, PROJECT, Task
+from cluster.schedulers.instances import choose_ports, ports_of, refuse_used_ports
+from cluster.schedulers.local_options import container_body
+from cluster.schedulers.one_machine import OneMachine
+
+
+class Local(OneMachine[Container]):
+    """Runs apps as containers; touches only what bears the label cluster.project=<project>.
+
+    Docker starts a container again after its program ended, whatever the exit code, as Marathon does.
+    """
+
+    name = "local"
+
+    def __init__(self, client: docker.DockerClient, project: str) -> None:
+        self._client, self._project = client, project
+
+    def _errors(self, doing: str) -> AbstractContextManager[None]:
+        return docker_errors(doing)
+
+    def _labels(self, app_id: str) -> dict[str, list[str]]:
+        return {"label": [f"{PROJECT}={self._project}", *([f"{APP}={app_id}"] if app_id else [])]}
+
+    def _found(self, app_id: str = "") -> list[Container]:
+        found = self._client.containers.list(all=True, filters=self._labels(app_id), ignore_removed=True)
+        return sorted(found, key=lambda container: (container.labels[APP], self._number(container)))
+
+    def _app(self, one: Container) -> App:
+        return containers.app_of(one)
+
+    def _number(self, one: Container) -> int:
+        return containers.number_of(one)
+
+    def _runs(self, one: Container) -> bool:
+        return bool(one.status == "running")
+
+    def _is_made_from(self, one: Container, app: App) -> bool:
+        """A name such as amqp:v1 can stand for another image than when the container was made."""
+        image = bring_up.image_id(self._client, app)
+        return one.labels[DEFINITION] == digest(app.definition) and image in ("", one.attrs["Image"])
+
+    def _instance(self, one: Container) -> Instance:
+        return containers.instance(one)
+
+    def _prepare(self, app: App, numbers: Sequence[int], found: Sequence[Container]) -> dict[str, dict[str, Any]]:
+        ports = ports_of(app.definition)
+        chosen = choose_ports(ports, len(numbers))
+        tasks = [Task(app, self._project, *each) for each in zip(numbers, chosen, strict=True)]
+        bodies = {task.name: container_body(task) for task in tasks}
+        for name, body in bodies.items():
+            refusals.foreign_container(self._client, self._project, app.id, name)
+            refusals.foreign_volumes(self._client, self._project, app.id, body)
+        if bodies:
+            ours = {port for one in found if self._runs(one) for port in containers.host_ports_of(one)}
+            refuse_used_ports(app.id, ports, ours, port_holder)
+        return bodies
+
+    def _get_ready(self, app: App) -> None:
+        bring_up.pull_missing(self._client, app)
+
+    def _start(self, app: App, name: str, what: dict[str, Any]) -> Container:
+        return bring_up.start(self._client, app.id, name, what)
+
+    def _wait(self, started: Sequence[Container], timeout_s: float) -> None:
+        bring_up.wait(started, timeout_s)
+
+    def _end(self, found: Sequence[Container], now: bool) -> None:
+        containers.end(found, now)
+
+    def _lines(self, found: Sequence[Container], tail: int, follow: bool) -> Iterator[str]:
+        return container_logs.follow(found, tail) if follow else container_logs.last(found, tail)
+
+    def _delete_data(self, app_id: str) -> list[str]:
+        volumes = self._client.volumes.list(filters=self._labels(app_id))
+        for volume in volumes:
+            volume.remove()
+        return sorted(volume.name for volume in volumes)

@@ -1,0 +1,198 @@
+"""One instance of an app as a plain process: started, watched and ended through the files of its folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from cluster.schedulers import App
+from cluster.schedulers.instances import POLL_S, grace_s, instance_name, ports_of
+from scripts.errors import ClusterError
+
+# In the environment of an instance and of all that it starts: by this its processes are found when it ends, also those
+# that went into sessions of their own, as a container's end takes all of its processes.
+MARK = "CLUSTER_INSTANCE_FOLDER"
+
+# The shell that starts the command outlives it and writes down how it ended, though who started it has long gone.
+_WRAPPER = 'cd "$2" || exit; /bin/sh -c "$1"; echo $? >exit.new && mv exit.new exit'
+
+_KILL_S = 10
+_SAME_START_S = 2  # the clock that start times are read from is corrected now and then
+
+
+@dataclass(frozen=True, eq=False)
+class ProcessInstance:
+    """An instance, as it was written down in its folder `<project>/<app>/<n>` when it was started.
+
+    `pid` and `started` (its time, in seconds) are those of the shell that runs the command; 0 where the start was
+    interrupted.
+    """
+
+    folder: Path
+    project: str
+    app: App
+    pid: int
+    started: float
+    ports: tuple[int, ...]
+    env: dict[str, str]
+
+    @classmethod
+    def read(cls, folder: Path, project: str) -> ProcessInstance | None:
+        """The instance of a folder; None where it has gone meanwhile."""
+        try:
+            definition = json.loads((folder / "definition.json").read_text())
+        except FileNotFoundError:
+            return None
+        app = App(definition["id"], definition)
+        try:
+            state = json.loads((folder / "state.json").read_text())
+        except FileNotFoundError:
+            return cls(folder, project, app, 0, 0, (0,) * len(ports_of(definition)), {})
+        return cls(folder, project, app, state["pid"], state["started"], tuple(state["ports"]), state["env"])
+
+    @classmethod
+    def start(cls, folder: Path, project: str, app: App, env: dict[str, str], ports: Sequence[int]) -> ProcessInstance:
+        """Run the app's command in a session of its own, its output going to the log."""
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, mode=0o700)
+        _write(folder / "definition.json", app.definition | {"id": app.id})
+        env = {**env, MARK: str(folder)}
+        pid = _spawn(app.definition["cmd"], folder, env)
+        instance = cls(folder, project, app, pid, psutil.Process(pid).create_time(), tuple(ports), env)
+        _write(folder / "state.json", {"pid": pid, "started": instance.started, "ports": ports, "env": env})
+        return instance
+
+    @property
+    def number(self) -> int:
+        """Which instance of its app it is."""
+        return int(self.folder.name)
+
+    @property
+    def name(self) -> str:
+        """Its name for people, as a container's."""
+        return instance_name(self.project, self.app.id, self.number)
+
+    @property
+    def log(self) -> Path:
+        """What it printed."""
+        return self.folder / "log"
+
+    def shell(self) -> psutil.Process | None:
+        """The shell that runs the command; None when it has ended. A process that merely has its pid is not it."""
+        if not self.pid:
+            return None
+        with suppress(ChildProcessError):
+            os.waitpid(self.pid, os.WNOHANG)  # where it is our own child, its end must be asked for
+        with suppress(psutil.NoSuchProcess):
+            found = psutil.Process(self.pid)
+            same = abs(found.create_time() - self.started) < _SAME_START_S
+            if same and found.status() != psutil.STATUS_ZOMBIE:
+                return found
+        return None
+
+    def is_alive(self) -> bool:
+        """Whether its command runs."""
+        return self.shell() is not None
+
+    def ended(self) -> str:
+        """How its command ended, such as `ended with exit code 3`."""
+        try:
+            return f"ended with exit code {(self.folder / 'exit').read_text().strip()}"
+        except FileNotFoundError:
+            return "was killed"
+
+    def run_check(self, command: str, timeout_s: float = 10) -> tuple[bool, str]:
+        """Run a health check in its environment: whether it succeeds, and the first line it prints."""
+        if not command:
+            return True, ""
+        try:
+            done = subprocess.run(
+                ["/bin/sh", "-c", command], env=self.env, cwd=self.folder, timeout=timeout_s, check=False,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return False, f"no end after {timeout_s:g} s"
+        return done.returncode == 0, (done.stdout.strip().splitlines() or [""])[0]
+
+    def ask_to_stop(self) -> None:
+        """Send TERM to the command, and to it alone, as Docker does: what it started is its own to end."""
+        shell = self.shell()
+        if shell:
+            with suppress(psutil.NoSuchProcess):
+                for command in shell.children() or [shell]:
+                    command.terminate()
+
+    def kill(self) -> None:
+        """End all of its processes.
+
+        Raises:
+            ClusterError: one does not even end then.
+        """
+        deadline = time.monotonic() + _KILL_S
+        while processes := list(self._processes()):
+            if time.monotonic() > deadline:
+                pids = ", ".join(str(process.pid) for process in processes)
+                raise ClusterError(
+                    f"{self.name}: process {pids} cannot be killed: is its disk or network file system away?"
+                )
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(processes, timeout=POLL_S)
+
+    def _processes(self) -> Iterator[psutil.Process]:
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.environ().get(MARK) == str(self.folder) and process.status() != psutil.STATUS_ZOMBIE:
+                    yield process
+
+    def forget(self) -> None:
+        """Remove its folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _spawn(cmd: str, folder: Path, env: Mapping[str, str]) -> int:
+    return os.posix_spawn(
+        "/bin/sh",
+        ["/bin/sh", "-c", _WRAPPER, "sh", cmd, str(folder)],
+        env,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(folder / "log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+        setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # which Python itself ignores
+    )
+
+
+def _write(path: Path, content: Any) -> None:
+    """Under another name first, so that nobody reads a half."""
+    new = path.with_suffix(".new")
+    new.touch(mode=0o600)
+    new.write_text(json.dumps(content, indent=2))
+    new.replace(path)
+
+
+def end(instances: Sequence[ProcessInstance], now: bool = False) -> None:
+    """Let all finish within their grace, side by side, then kill what is left and forget them; `now` grants none."""
+    running = [] if now else [instance for instance in instances if instance.is_alive()]
+    deadlines = {instance: time.monotonic() + grace_s(instance.app.definition) for instance in running}
+    for instance in running:
+        instance.ask_to_stop()
+    while running := [one for one in running if one.is_alive() and time.monotonic() < deadlines[one]]:
+        time.sleep(POLL_S)
+    for instance in instances:
+        instance.kill()
+        instance.forget()

@@ -1,0 +1,79 @@
+"""Every scheduler of one machine, each under a project and in folders of its own."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.schedulers import App, Scheduler
+from cluster.schedulers.process import Process
+
+IMAGE = "debian:trixie-slim"
+
+
+@pytest.fixture(params=[pytest.param("local", marks=pytest.mark.engine), "process"])
+def make_scheduler(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Scheduler]]:
+    """Makes schedulers of one kind, each of another project; what they run is removed at the end."""
+    made: list[Scheduler] = []
+
+    def make(project: str = "") -> Scheduler:
+        project = project or f"test-{secrets.token_hex(4)}"
+        made.append(local(request, project) if request.param == "local" else Process(project, tmp_path / "run"))
+        return made[-1]
+
+    yield make
+    for scheduler in made:
+        for app in scheduler.status():
+            scheduler.stop(app.id, now=True)
+        scheduler.delete_data("")
+
+
+def local(request: pytest.FixtureRequest, project: str) -> Scheduler:
+    client = request.getfixturevalue("docker_client")
+    from cluster import base_image
+    from cluster.schedulers.local import Local
+
+    base_image.ensure_base(client, print)
+    return Local(client, project)
+
+
+@pytest.fixture
+def scheduler(make_scheduler: Callable[[], Scheduler]) -> Scheduler:
+    return make_scheduler()
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    """A folder that an app and its test both see."""
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def make_app(shared: Path) -> Callable[..., App]:
+    """Makes apps that see the shared folder, under its own path, as $SHARED."""
+
+    def make(cmd: str, app_id: str = "/app", check: str = "", **keys: Any) -> App:
+        env = {"SHARED": str(shared), **keys.pop("env", {})}
+        volumes = [{"containerPath": str(shared), "hostPath": str(shared), "mode": "RW"}, *keys.pop("volumes", [])]
+        docker = {"image": IMAGE, "parameters": [{"key": "init", "value": "true"}]}
+        definition = {
+            "id": app_id,
+            "cmd": cmd,
+            "cpus": 0.1,
+            "mem": 64,
+            "env": env,
+            "taskKillGracePeriodSeconds": 5,
+            "container": {"type": "DOCKER", "docker": docker, "volumes": volumes},
+            **keys,
+        }
+        if check:
+            definition["healthChecks"] = [{"protocol": "COMMAND", "command": {"value": check}}]
+        return App(app_id, definition)
+
+    return make

@@ -1,0 +1,428 @@
+"""What every scheduler promises (the docstrings of `cluster.schedulers.Scheduler`), tried with real apps."""
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cluster.schedulers import App
+from cluster.settings import ROOT
+from scripts.errors import ClusterError
+from scripts.hostport import HostPort
+
+# An app that writes down each of its starts, says that it is ready, and waits.
+WAITS = 'echo "$MESOS_TASK_ID" >>"$SHARED/starts"; touch "$SHARED/ready"; exec sleep 1000'
+READY = 'test -e "$SHARED/ready"'
+
+# An app that needs a second for the end of its work after TERM.
+FINISHES = (
+    'trap \'sleep 1; echo yes >"$SHARED/finished"; exit 0\' TERM; touch "$SHARED/ready"; while :; do sleep 0.1; done'
+)
+
+# A server on the host's own network, which greets.
+SERVER = (
+    "exec perl -MIO::Socket::INET -e '"
+    '$s = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => $ENV{PORT0}, Listen => 5, ReuseAddr => 1) '
+    'or die "port $ENV{PORT0}: $!"; while ($c = $s->accept) { print $c "hello $ENV{MESOS_TASK_ID}"; close $c }\''
+)
+LISTENS = "perl -MIO::Socket::INET -e 'exit !IO::Socket::INET->new(PeerAddr => \"127.0.0.1:$ENV{PORT0}\")'"
+
+
+def starts(shared: Path) -> list[str]:
+    """The names of the instances that were started, in order."""
+    return (shared / "starts").read_text().split()
+
+
+def until(fact: Callable[[], object], timeout_s: float = 20) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not fact():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def greeting(address: HostPort) -> str:
+    with socket.create_connection((address.host, address.port), timeout=5) as connection:
+        return connection.recv(100).decode()
+
+
+def test_plan_says_what_deploy_would_do_and_changes_nothing(scheduler, make_app, shared):
+    app = make_app(WAITS, check=READY)
+    change = scheduler.plan(app)
+    assert (change.app_id, change.kind, len(change.sent)) == ("/app", "create", 1)
+    assert scheduler.status() == []
+    assert not (shared / "starts").exists()
+
+    scheduler.deploy(app)
+    assert (scheduler.plan(app).kind, scheduler.plan(app).sent) == ("nothing", {})
+    assert scheduler.plan(App("/app", app.definition | {"instances": 3})).kind == "scale"
+    assert scheduler.plan(make_app(WAITS, check=READY, env={"A": "1"})).kind == "replace"
+    assert len(starts(shared)) == 1
+
+
+def test_deploy_returns_when_all_works(scheduler, make_app, shared):
+    slow = f"sleep 1.5; {WAITS}"
+    status = scheduler.deploy(make_app(slow, check=READY, instances=2))
+    assert (shared / "ready").exists()
+    assert (status.id, status.running) == ("/app", 2)
+    assert [instance.state for instance in status.instances] == ["running", "running"]
+    assert scheduler.status() == [status]
+
+
+def test_deploy_without_a_health_check_returns_when_it_runs(scheduler, make_app):
+    assert scheduler.deploy(make_app("exec sleep 1000")).running == 1
+
+
+def test_deploying_what_runs_changes_nothing(scheduler, make_app, shared):
+    app = make_app(WAITS, check=READY)
+    assert scheduler.deploy(app) == scheduler.deploy(app)
+    assert len(starts(shared)) == 1
+
+
+def test_deploying_another_definition_replaces_what_runs(scheduler, make_app, shared):
+    scheduler.deploy(make_app(FINISHES, check=READY))
+    status = scheduler.deploy(make_app(WAITS, check=READY))
+    assert (shared / "finished").exists()
+    assert (status.running, len(status.instances), len(starts(shared))) == (1, 1, 1)
+
+
+def test_what_ends_right_away_is_an_error_with_its_exit_code_and_last_lines(scheduler, make_app):
+    began = time.monotonic()
+    with pytest.raises(
+        ClusterError, match=r"(?s)^deploy /app: .*-app-1 ended with exit code 3.* 0 of 1 .*\n  no luck$"
+    ):
+        scheduler.deploy(make_app("echo no luck; exit 3", check="false"), timeout_s=60)
+    assert time.monotonic() - began < 10
+    (app,) = scheduler.status()
+    assert (app.running, app.instances[0].state) == (0, "stopped")
+    assert "exit code 3" in app.instances[0].detail
+    assert list(scheduler.logs("/app"))[-1].endswith(": no luck")
+
+
+def test_what_ends_right_away_without_an_error_is_an_error_too(scheduler, make_app):
+    with pytest.raises(ClusterError, match="ended with exit code 0"):
+        scheduler.deploy(make_app("true"))
+
+
+def test_after_a_failed_deploy_the_next_one_works(scheduler, make_app):
+    with pytest.raises(ClusterError):
+        scheduler.deploy(make_app("exit 3"))
+    assert scheduler.deploy(make_app(WAITS, check=READY)).running == 1
+
+
+def test_what_does_not_come_up_in_time_is_an_error_and_the_next_deploy_waits_for_it(scheduler, make_app, shared):
+    app = make_app('echo "$$" >>"$SHARED/starts"; echo warming up; exec sleep 1000', check=READY)
+    with pytest.raises(ClusterError, match=r"(?s)-app-1 does not work after 1 s.* 0 of 1 .*\n  warming up$"):
+        scheduler.deploy(app, timeout_s=1)
+    assert scheduler.status()[0].instances[0].state in ("starting", "unhealthy")
+    (shared / "ready").touch()
+    assert scheduler.deploy(app).running == 1
+    assert len(starts(shared)) == 1
+
+
+def test_a_deploy_that_was_killed_halfway_is_picked_up_by_the_next(make_scheduler, make_app, shared, tmp_path):
+    scheduler = make_scheduler("test-killed-halfway")
+    old, new = make_app(WAITS, check=READY, instances=2), make_app(WAITS, check=READY, instances=2, env={"NEW": "1"})
+    scheduler.deploy(old)
+    (shared / "ready").unlink()
+    deploy = (
+        "import docker, pathlib, sys\n"
+        "from cluster.schedulers import App\n"
+        f"from cluster.schedulers.{scheduler.name} import {type(scheduler).__name__} as Kind\n"
+        f"where = docker.from_env() if {scheduler.name == 'local'} else None\n"
+        "project = 'test-killed-halfway'\n"
+        f"kind = Kind(where, project) if where else Kind(project, pathlib.Path({str(tmp_path / 'run')!r}))\n"
+        f"kind.deploy(App('/app', {new.definition!r} | {{'cmd': 'sleep 3; exec sleep 1000'}}))\n"
+    )
+    halfway = subprocess.Popen([sys.executable, "-c", deploy], cwd=ROOT)
+    until(lambda: [i for app in scheduler.status() for i in app.instances] and scheduler.plan(old).kind != "nothing")
+    halfway.kill()
+    halfway.wait()
+    status = scheduler.deploy(new)
+    assert (status.running, len(status.instances)) == (2, 2)
+    assert scheduler.plan(new).kind == "nothing"
+
+
+def test_of_two_deploys_at_once_none_breaks_anything(make_scheduler, make_app):
+    scheduler = make_scheduler()
+    app, errors = make_app(WAITS, check=READY), []
+
+    def deploy() -> None:
+        try:
+            scheduler.deploy(app)
+        except ClusterError as error:
+            errors.append(str(error))
+
+    threads = [threading.Thread(target=deploy) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(errors) <= 1
+    assert all("another deploy" in error for error in errors)
+    assert scheduler.deploy(app).running == 1
+
+
+@pytest.mark.parametrize("instances", [0, -1])
+def test_no_instances_are_refused(scheduler, make_app, instances):
+    with pytest.raises(ClusterError, match=f"/app: instances is {instances}"):
+        scheduler.deploy(make_app(WAITS, instances=instances))
+
+
+def test_a_definition_that_cannot_be_run_is_refused_and_what_runs_stays(scheduler, make_app, shared):
+    scheduler.deploy(make_app(WAITS, check=READY))
+    with pytest.raises(ClusterError, match="residency cannot be run here"):
+        scheduler.deploy(make_app(WAITS, check=READY, residency={"x": 1}))
+    assert (scheduler.status()[0].running, len(starts(shared))) == (1, 1)
+
+
+def test_the_workers_of_another_queue_are_not_replaced(scheduler, make_app, shared):
+    scheduler.deploy(make_app(WAITS, check=READY, env={"QUEUE_NAME": "a_b"}))
+    with pytest.raises(ClusterError, match="runs for queue 'a_b', not for queue 'a-b'"):
+        scheduler.deploy(make_app(WAITS, check=READY, env={"QUEUE_NAME": "a-b"}))
+    assert (scheduler.status()[0].running, len(starts(shared))) == (1, 1)
+
+
+def test_scale_up_and_down_leaves_the_others_in_peace(scheduler, make_app, shared):
+    scheduler.deploy(make_app(WAITS, check=READY))
+    up = scheduler.scale("/app", 3)
+    names = [instance.name for instance in up.instances]
+    assert (up.running, [name.rpartition("-")[2] for name in names]) == (3, ["1", "2", "3"])
+    assert len(starts(shared)) == 3
+    down = scheduler.scale("/app", 2)
+    assert ([instance.name for instance in down.instances], down.running) == (names[:2], 2)
+    assert len(starts(shared)) == 3
+
+
+def test_scale_to_nothing_and_of_nothing_is_refused(scheduler, make_app):
+    with pytest.raises(ClusterError, match=r"^/app does not run here"):
+        scheduler.scale("/app", 2)
+    scheduler.deploy(make_app(WAITS, check=READY))
+    with pytest.raises(ClusterError, match="instances is 0"):
+        scheduler.scale("/app", 0)
+    assert scheduler.status()[0].running == 1
+
+
+def test_restart_starts_every_instance_anew(scheduler, make_app, shared):
+    app = make_app(WAITS, check=READY, instances=2)
+    scheduler.deploy(app)
+    assert scheduler.restart("/app").running == 2
+    assert len(starts(shared)) == 4
+    assert scheduler.plan(app).kind == "nothing"
+    with pytest.raises(ClusterError, match=r"^/other does not run here"):
+        scheduler.restart("/other")
+
+
+def test_stop_lets_a_running_action_finish(scheduler, make_app, shared):
+    scheduler.deploy(make_app(FINISHES, check=READY))
+    assert scheduler.stop("/app") is True
+    assert (shared / "finished").exists()
+    assert scheduler.status() == []
+    assert scheduler.stop("/app") is False
+
+
+def test_stop_now_does_not_wait(scheduler, make_app, shared):
+    scheduler.deploy(make_app(FINISHES, check=READY))
+    assert scheduler.stop("/app", now=True) is True
+    time.sleep(1.5)  # as long as it would have needed, and more
+    assert not (shared / "finished").exists()
+
+
+def test_stop_does_not_wait_longer_than_the_grace(scheduler, make_app):
+    stubborn = "trap '' TERM; touch \"$SHARED/ready\"; while :; do sleep 0.1; done"
+    scheduler.deploy(make_app(stubborn, check=READY, taskKillGracePeriodSeconds=1))
+    began = time.monotonic()
+    scheduler.stop("/app")
+    assert 1 <= time.monotonic() - began < 5
+
+
+def test_stop_takes_what_the_app_has_started_along(scheduler, make_app, shared):
+    seconds = 54321.0 + int(time.time()) % 1000 / 1000
+    forks = f"setsid sleep {seconds} & setsid sh -c 'sleep {seconds}' & {WAITS}"
+    scheduler.deploy(make_app(forks, check=READY))
+
+    def sleepers() -> list[psutil.Process]:
+        return [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == ["sleep", str(seconds)]]
+
+    assert len(sleepers()) == 2
+    scheduler.stop("/app")
+    until(lambda: not sleepers(), 5)
+
+
+def test_status_has_all_apps_with_their_instances(scheduler, make_app):
+    assert scheduler.status() == []
+    one = scheduler.deploy(make_app("exec sleep 1000", "/one"))
+    two = scheduler.deploy(make_app("exec sleep 1000", "/group/two", instances=2))
+    assert scheduler.status() == [two, one]
+    assert [instance.name.partition("-group-")[2] for instance in two.instances] == ["two-1", "two-2"]
+
+
+# An app that ends with exit code 7 as soon as it may, once.
+ENDS_LATER = 'touch "$SHARED/ready"; echo x >>"$SHARED/starts"; until rm "$SHARED/go"; do sleep 0.1; done; exit 7'
+
+
+def test_status_shows_what_ended_later(scheduler, make_app, shared):
+    if scheduler.name == "local":
+        pytest.skip("local: Docker starts it again")
+    scheduler.deploy(make_app(ENDS_LATER, check=READY))
+    (shared / "go").touch()
+    until(lambda: scheduler.status()[0].instances[0].state == "stopped")
+    assert scheduler.status()[0].instances[0].detail == "ended with exit code 7"
+    assert scheduler.status()[0].running == 0
+
+
+def test_what_ended_later_is_started_again(scheduler, make_app, shared):
+    if scheduler.name == "process":
+        pytest.skip("process: nobody is there to start it again")
+    scheduler.deploy(make_app(ENDS_LATER, check=READY))
+    (shared / "go").touch()
+    until(lambda: len(starts(shared)) == 2)
+
+
+def test_status_shows_an_app_that_has_become_unhealthy(scheduler, make_app, shared):
+    check = {"protocol": "COMMAND", "command": {"value": READY}, "intervalSeconds": 0.2, "maxConsecutiveFailures": 1}
+    scheduler.deploy(make_app(WAITS, healthChecks=[check | {"gracePeriodSeconds": 0}]))
+    (shared / "ready").unlink()
+    until(lambda: scheduler.status()[0].instances[0].state == "unhealthy")
+    assert scheduler.status()[0].running == 0
+
+
+def test_logs_are_the_last_lines_of_every_instance_with_its_name(scheduler, make_app):
+    prints = "seq 1 5; printf 'caf\\303\\251 \\377\\n'; touch \"$SHARED/ready\"; exec sleep 1000"
+    status = scheduler.deploy(make_app(prints, check=READY, instances=2))
+    names = [instance.name for instance in status.instances]
+    assert list(scheduler.logs("/app", tail=2)) == [
+        f"{name}: {line}" for name in names for line in ("5", "café \ufffd")
+    ]
+    assert len(list(scheduler.logs("/app"))) == 12
+    with pytest.raises(ClusterError, match=r"^/other does not run here"):
+        list(scheduler.logs("/other"))
+
+
+def test_logs_are_followed_until_the_app_ends(scheduler, make_app, shared):
+    talks = 'echo begin; until test -e "$SHARED/more"; do sleep 0.1; done; echo more; exec sleep 1000'
+    status = scheduler.deploy(make_app(talks, instances=2))
+    names = {instance.name for instance in status.instances}
+    lines = scheduler.logs("/app", tail=1, follow=True)
+    assert {next(lines), next(lines)} == {f"{name}: begin" for name in names}
+    (shared / "more").touch()
+    assert {next(lines), next(lines)} == {f"{name}: more" for name in names}
+    stop = threading.Thread(target=scheduler.stop, args=["/app", True])
+    stop.start()
+    assert list(lines) == []
+    stop.join()
+
+
+def test_logs_that_are_followed_can_be_left(scheduler, make_app):
+    scheduler.deploy(make_app("echo begin; exec sleep 1000"))
+    lines = scheduler.logs("/app", follow=True)
+    assert next(lines).endswith(": begin")
+    lines.close()
+
+
+def test_hostport_is_the_address_of_a_port(scheduler, make_app):
+    ports = [{"port": 0, "name": "web"}, {"port": 0}]
+    status = scheduler.deploy(make_app(SERVER, check=LISTENS, portDefinitions=ports))
+    address = scheduler.hostport("/app")
+    assert address.host == "127.0.0.1"
+    assert greeting(address) == f"hello {status.instances[0].name}"
+    assert scheduler.hostport("/app", "web") == address
+    assert status.instances[0].ports == {"web": address, "1": scheduler.hostport("/app", "1")}
+    with pytest.raises(ClusterError, match="/app has no port 'other'; those are web, 1"):
+        scheduler.hostport("/app", "other")
+
+
+def test_every_instance_gets_ports_of_its_own(scheduler, make_app):
+    status = scheduler.deploy(make_app(SERVER, check=LISTENS, instances=2, portDefinitions=[{"port": 0}]))
+    assert {greeting(instance.ports["0"]) for instance in status.instances} == {
+        f"hello {instance.name}" for instance in status.instances
+    }
+
+
+def test_hostport_of_what_has_none(scheduler, make_app):
+    with pytest.raises(ClusterError, match=r"^/app does not run here"):
+        scheduler.hostport("/app")
+    scheduler.deploy(make_app("exec sleep 1000"))
+    with pytest.raises(ClusterError, match=r"^/app has no ports"):
+        scheduler.hostport("/app")
+
+
+def test_a_fixed_port_stays_with_the_app_over_a_replacement(scheduler, make_app):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    for env in ({"A": "1"}, {"A": "2"}):
+        status = scheduler.deploy(make_app(SERVER, check=LISTENS, env=env, portDefinitions=[{"port": port}]))
+        assert greeting(HostPort("127.0.0.1", port)) == f"hello {status.instances[0].name}"
+    with pytest.raises(ClusterError, match=f"2 instances cannot share port {port}"):
+        scheduler.scale("/app", 2)
+
+
+def test_a_port_in_use_is_found_before_anything_is_stopped(scheduler, make_app, shared):
+    scheduler.deploy(make_app(WAITS, check=READY))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ClusterError, match=rf"port {port} of this machine is in use by .*python.*: stop it"):
+            scheduler.deploy(make_app(WAITS, check=READY, portDefinitions=[{"port": port}]))
+    assert (scheduler.status()[0].running, len(starts(shared))) == (1, 1)
+
+
+# Data: in a container at the path of the definition, else where CLUSTER_DATA_<NAME> says.
+COUNTS = 'cd "${CLUSTER_DATA_TRY:-/data}"; echo x >>runs; wc -l <runs >"$SHARED/runs"; exec sleep 1000'
+DATA = [{"containerPath": "/data", "hostPath": "/var/lib/cluster/try", "mode": "RW"}]
+
+
+def runs(shared: Path) -> int:
+    return int((shared / "runs").read_text())
+
+
+def test_data_stays_until_it_is_deleted(scheduler, make_app, shared):
+    scheduler.deploy(make_app(COUNTS, volumes=DATA))
+    scheduler.deploy(make_app(COUNTS, volumes=DATA, env={"A": "1"}))
+    assert runs(shared) == 2
+    with pytest.raises(ClusterError, match="the data of /app is in use: stop /app first"):
+        scheduler.delete_data("/app")
+    scheduler.stop("/app")
+    scheduler.deploy(make_app(COUNTS, volumes=DATA))
+    assert runs(shared) == 3
+
+    scheduler.stop("/app")
+    assert scheduler.delete_data("/other") == []
+    assert len(scheduler.delete_data("/app")) == 1
+    assert scheduler.delete_data("/app") == []
+    scheduler.deploy(make_app(COUNTS, volumes=DATA))
+    assert runs(shared) == 1
+
+
+def test_the_data_of_all_apps(scheduler, make_app):
+    scheduler.deploy(make_app(COUNTS, volumes=DATA))
+    with pytest.raises(ClusterError, match="the data of /app is in use"):
+        scheduler.delete_data("")
+    scheduler.stop("/app")
+    assert len(scheduler.delete_data("")) == 1
+
+
+def test_two_projects_side_by_side(make_scheduler, make_app, shared):
+    ours, others = make_scheduler(), make_scheduler()
+    app = make_app(COUNTS, volumes=DATA)
+    assert ours.deploy(app).instances[0].name != others.deploy(app).instances[0].name
+    assert runs(shared) == 1
+    ours.stop("/app")
+    ours.delete_data("")
+    assert ours.status() == []
+    assert others.status()[0].running == 1
+    others.deploy(make_app(COUNTS, volumes=DATA, env={"A": "1"}))
+    assert runs(shared) == 2
+
+
+def test_the_environment_of_an_instance(scheduler, make_app, shared):
+    app = make_app(
+        f'env >"$SHARED/env"; {WAITS}', check=READY, env={"A": "b c", "HOST": "mine"}, portDefinitions=[{"port": 0}]
+    )
+    port = scheduler.deploy(app).instances[0].ports["0"].port
+    env = dict(line.split("=", 1) for line in (shared / "env").read_text().splitlines() if "=" in line)
+    assert (env["MARATHON_APP_ID"], env["A"], env["HOST"], env["PORT0"]) == ("/app", "b c", "mine", str(port))
