@@ -1,0 +1,142 @@
+"""The apps of this machine: the components' definitions, filled and fitted to one host."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cluster import credentials, definitions
+from cluster.components import QUEUE, WORKER
+from cluster.schedulers import App
+from cluster.settings import Settings
+from scripts.errors import ClusterError
+from scripts.queues import checked_name
+
+# RabbitMQ lets guest in from a loopback address only, and through a published port a client has another address.
+# The port itself is published on 127.0.0.1 alone.
+_GUEST_FROM_THIS_MACHINE = {"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-rabbit loopback_users []"}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker app is to do: with which action and options it takes messages of which queue from which broker.
+
+    `cpus` is in cores and `mem_mib` the memory limit of one instance; `drain_s` is how long a stop waits for running
+    actions (None: as the definition says).
+    """
+
+    queue: str
+    action: str
+    url: str
+    instances: int = 1
+    cpus: float = 1
+    mem_mib: int = 512
+    options: tuple[str, ...] = ()
+    drain_s: int | None = None
+
+
+def queue_app(settings: Settings, image: str, tag: str) -> App:
+    """The queue on this machine, on the ports of the settings."""
+    ports = settings.queue
+    definition = definitions.fill(
+        definitions.load(QUEUE.definition), {"IMAGE": image, "TAG": tag, "QUEUE_HOST": "localhost"}
+    )
+    definition = with_ports(
+        definition,
+        {"amqp": ports.port, "management": ports.management_port, "prometheus": ports.prometheus_port},
+    )
+    definition["mem"] = ports.mem_mib
+    definition["env"] = definition.get("env", {}) | _GUEST_FROM_THIS_MACHINE
+    return App(definition["id"], definition)
+
+
+def worker_app(settings: Settings, work: Work, image: str, tag: str) -> App:
+    """Workers on this machine."""
+    broker, secrets = credentials.for_apps(work.url, settings)
+    values: dict[str, Any] = {
+        "IMAGE": image,
+        "TAG": tag,
+        "BROKER": ["-u", broker],
+        "QUEUE": work.queue,
+        "ACTION": split_command("--action", work.action),
+        "OPTIONS": list(work.options),
+    }
+    definition = definitions.fill(definitions.load(WORKER.definition), values)
+    definition |= {
+        "id": definitions.worker_id(work.queue),
+        "instances": work.instances,
+        "cpus": work.cpus,
+        "mem": work.mem_mib,
+        "env": definition.get("env", {}) | secrets,
+    }
+    if work.drain_s is not None:
+        definition["taskKillGracePeriodSeconds"] = work.drain_s
+    return App(definition["id"], with_volumes(definition, settings, secrets))
+
+
+def with_ports(definition: dict[str, Any], host_ports: Mapping[str, int]) -> dict[str, Any]:
+    """The definition with fixed host ports for the port mappings of these names."""
+    container = definition["container"]
+    mappings = [
+        mapping | {"hostPort": host_ports.get(mapping.get("name", ""), mapping.get("hostPort", 0))}
+        for mapping in container.get("portMappings", [])
+    ]
+    return definition | {"container": container | {"portMappings": mappings}}
+
+
+def with_volumes(definition: dict[str, Any], settings: Settings, secrets: Mapping[str, str]) -> dict[str, Any]:
+    """The definition with /tmp from the settings' folder and the password file, where there is one, at its own path."""
+    container = definition["container"]
+    volumes = [
+        volume | {"hostPath": settings.worker.tmp} if volume["containerPath"] == "/tmp" else volume
+        for volume in container.get("volumes", [])
+    ]
+    if path := secrets.get("AMQP_PASSWORD_FILE"):
+        volumes.append({"containerPath": path, "hostPath": path, "mode": "RO"})
+    return definition | {"container": container | {"volumes": volumes}}
+
+
+def split_command(flag: str, text: str) -> list[str]:
+    """A command line as words, by the shell's quoting rules.
+
+    Raises:
+        ClusterError: it is empty or a quote is not closed.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ClusterError(f"{flag} {text!r}: {error}") from error
+    if not words:
+        raise ClusterError(f"{flag} is empty: name a file of components/worker/scripts/ or a command")
+    return words
+
+
+def worker_wish(
+    settings: Settings, *, queue: str, action: str, url: str, instances: int, jobs: int, timeout_s: float,
+    attempts: int, keep_alive: bool, drain_s: int, rest: str,
+) -> Work:  # fmt: skip
+    """What the flags of a worker task ask for, with the defaults of invoke.yaml where a value is empty, 0 or -1.
+
+    Raises:
+        ClusterError: a number that makes no sense, or words whose quotes do not close.
+    """
+    for flag, value, least in (("--instances", instances, 0), ("--jobs", jobs, -1), ("--attempts", attempts, 0)):
+        if value < least:
+            raise ClusterError(f"{flag} {value}: use 1 or more")
+    flags = ["--tag", "-j", str(jobs if jobs >= 0 else settings.worker.jobs)]
+    flags += ["--timeout", f"{timeout_s:g}"] if timeout_s else []
+    flags += ["--attempts", str(attempts)] if attempts else []
+    flags += ["--drain", str(drain_s)] if drain_s >= 0 else []
+    flags += ["--keep-alive"] if keep_alive else []
+    return Work(
+        queue=checked_name(queue or settings.queue.name),
+        action=action or settings.worker.action,
+        url=url or settings.queue.url,
+        instances=instances or settings.worker.instances,
+        cpus=settings.worker.cpus,
+        mem_mib=settings.worker.mem_mib,
+        options=(*flags, *(split_command("--options", rest) if rest.strip() else ())),
+        drain_s=drain_s if drain_s >= 0 else None,
+    )

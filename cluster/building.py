@@ -1,0 +1,42 @@
+"""From a component's folder to an image in the private registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cluster import base_image, engine, here, images, registry
+from cluster.components import Component
+from cluster.image_ref import ImageRef
+from cluster.settings import Settings
+from scripts.errors import ClusterError
+
+
+def build_and_push(
+    settings: Settings, component: Component, tag: str, *, push: bool, say: Callable[[str], None]
+) -> ImageRef:
+    """Build the image and, with `push`, make sure of the registry first and push it there; the image's name.
+
+    Raises:
+        ClusterError: a name that is none, a step that failed, a registry that refuses.
+        ServiceAway: no engine, no registry.
+    """
+    ref = ImageRef.parse(tag, settings.registry)
+    if settings.scheduler == "process":
+        raise ClusterError("scheduler: process in invoke.yaml runs no containers and needs no images: nothing to build")
+    client = engine.connect()
+    push = push and bool(ref.registry)
+    if push:
+        registry.ensure_up(settings, client, here.local(settings), say)
+    base_image.ensure_base(client, say)
+    images.build(client, component, ref, say)
+    if push:
+        images.push(client, ref, say)
+    return ref
+
+
+def registry_up(settings: Settings, say: Callable[[str], None]) -> str:
+    """Run the private registry of this machine where it is not running; its address."""
+    client = engine.connect()
+    base_image.ensure_base(client, say)
+    registry.ensure_up(settings, client, here.local(settings), say)
+    return settings.registry

@@ -1,0 +1,149 @@
+"""The demo: everything on this machine, from nothing, on a year of temperatures."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from cluster import apps, base_image, building, engine, here, progress, publish, registry, running
+from cluster.components import QUEUE, WORKER
+from cluster.schedulers import Scheduler
+from cluster.settings import ROOT, Settings
+from scripts.errors import ClusterError, ServiceAway
+
+Say = Callable[[str], None]
+
+INPUT = ROOT / "examples" / "temperatures.txt"
+DEMO_QUEUE = "demo"
+WORKERS = 2
+# One action takes well under a second; workers that bring nothing for so long are stuck.
+STALLED_AFTER_S = 60
+MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+
+
+@dataclass(frozen=True)
+class Month:
+    """A month summed up from its days, in degrees Celsius."""
+
+    name: str
+    low: float
+    mean: float
+    high: float
+    frost_days: int
+
+
+def run(settings: Settings, *, process: bool, say: Say) -> str:
+    """Build, start, publish, watch, and tell what came out; the report for STDOUT."""
+    began = time.monotonic()
+    settings, where = _ground(settings, process, say)
+    if where.name == "local":
+        _build(settings, say)
+    folder = Path(settings.worker.tmp) / f"{settings.project}-demo"
+    _start(settings, where, folder, say)
+    ready = time.monotonic()
+    count = _work_through(settings, folder, say)
+    worked = time.monotonic()
+    lines = [
+        f"{count} days became {count} files in {folder} in {worked - ready:.1f} s; summed up:",
+        "",
+        *_report(months(folder)),
+        "",
+        f"All of it took {worked - began:.0f} s. Next:",
+        *_next_commands(settings),
+    ]
+    return "\n".join(lines)
+
+
+def months(folder: Path) -> list[Month]:
+    """The result files of the days, summed up by month."""
+    days = defaultdict(list)
+    for path in sorted(folder.glob("????-??-??.json")):
+        days[path.name[5:7]].append(json.loads(path.read_text(encoding="utf-8")))
+    return [_month(number, found) for number, found in sorted(days.items())]
+
+
+def _month(number: str, days: list[dict[str, Any]]) -> Month:
+    return Month(
+        name=MONTHS[int(number) - 1],
+        low=min(day["low"] for day in days),
+        mean=mean(day["mean"] for day in days),
+        high=max(day["high"] for day in days),
+        frost_days=sum(day["frost_hours"] > 0 for day in days),
+    )
+
+
+def _report(found: list[Month]) -> Iterator[str]:
+    yield "       low   mean   high  frost days"
+    for month in found:
+        degrees = f"{month.low:5.1f}  {month.mean:5.1f}  {month.high:5.1f}"
+        yield f"{month.name}  {degrees}  {month.frost_days:3d} {'#' * month.frost_days}".rstrip()
+
+
+def _next_commands(settings: Settings) -> list[str]:
+    prefix = "INVOKE_SCHEDULER=process " if settings.scheduler == "process" else ""
+    return [
+        f"  {prefix}./inv status                                        what runs, and where the messages are",
+        f"  {prefix}./inv worker.run-local && ./inv publish --body hi   an R action on a message of your own",
+        f"  {prefix}./inv down                                          stop all this",
+    ]
+
+
+def _ground(settings: Settings, process: bool, say: Say) -> tuple[Settings, Scheduler]:
+    """The scheduler to show it on: containers where an engine runs or can be made to run, else processes."""
+    if process or settings.scheduler == "process":
+        return replace(settings, scheduler="process"), here.process(settings)
+    try:
+        engine.ensure(say)
+    except ServiceAway as error:
+        say(f"{error}\nso this runs without containers, as plain processes")
+        settings = replace(settings, scheduler="process")
+        return settings, here.process(settings)
+    return settings, here.local(settings)
+
+
+def _build(settings: Settings, say: Say) -> None:
+    client = engine.connect()
+    base_image.ensure_base(client, say)
+    registry.ensure_up(settings, client, here.local(settings), say)
+    for component, tag in ((QUEUE, settings.queue.tag), (WORKER, settings.worker.tag)):
+        building.build_and_push(settings, component, tag, push=True, say=say)
+
+
+def _start(settings: Settings, where: Scheduler, folder: Path, say: Say) -> None:
+    # A container sees the folder under /tmp, whatever it is called on this machine.
+    target = folder if where.name == "process" else Path("/tmp") / folder.name
+    wish = apps.worker_wish(
+        settings, queue=DEMO_QUEUE, action=shlex.join(["temperatures.py", str(target)]), url="", instances=WORKERS,
+        jobs=1, timeout_s=60, attempts=0, keep_alive=False, drain_s=-1, rest="",
+    )  # fmt: skip
+    running.run_queue(settings, settings.queue.tag, dry_run=False, say=say, where=where)
+    running.run_workers(settings, wish, settings.worker.tag, dry_run=False, say=say, where=where)
+
+
+def _work_through(settings: Settings, folder: Path, say: Say) -> int:
+    """Publish the year and wait until each day has its file; how many days."""
+    for stale in folder.glob("*.json"):
+        stale.unlink()
+    say(f"publishing {INPUT.relative_to(ROOT)}, a message a line, to {DEMO_QUEUE!r}")
+    total = publish.publish_file(INPUT, settings.queue.url, DEMO_QUEUE)
+    with progress.bar("days worked on", total) as advance_to:
+        done, since = 0, time.monotonic()
+        while done < total:
+            time.sleep(0.1)
+            found = sum(1 for _ in folder.glob("*.json"))
+            if found > done:
+                done, since = found, time.monotonic()
+                advance_to(done)
+            elif time.monotonic() - since > STALLED_AFTER_S:
+                raise ClusterError(
+                    f"{done} of {total} days are done and no more came for {STALLED_AFTER_S} s: "
+                    f"look at `./inv worker.logs -q {DEMO_QUEUE}`"
+                )
+    return total

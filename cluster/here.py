@@ -1,0 +1,39 @@
+"""Which scheduler runs apps on this machine."""
+
+from __future__ import annotations
+
+from cluster.schedulers import Scheduler
+from cluster.settings import Settings
+from scripts.errors import ServiceAway
+
+
+def scheduler(settings: Settings) -> Scheduler:
+    """The scheduler that invoke.yaml names.
+
+    Raises:
+        ServiceAway: it is `local` and no Docker Engine answers.
+    """
+    return process(settings) if settings.scheduler == "process" else local(settings)
+
+
+def every_scheduler(settings: Settings) -> list[Scheduler]:
+    """All schedulers that may have something running here; without an engine that is `process` alone."""
+    try:
+        return [local(settings), process(settings)]
+    except ServiceAway:
+        return [process(settings)]
+
+
+def local(settings: Settings) -> Scheduler:
+    """The Docker Engine of this machine."""
+    from cluster import engine
+    from cluster.schedulers.local import Local
+
+    return Local(engine.connect(), settings.project)
+
+
+def process(settings: Settings) -> Scheduler:
+    """Plain processes of this machine."""
+    from cluster.schedulers.process import Process
+
+    return Process(settings.project)

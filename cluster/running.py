@@ -1,0 +1,123 @@
+"""Starting, scaling and stopping the components on this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+from cluster import apps, definitions, here, management
+from cluster.apps import Work
+from cluster.image_ref import ImageRef
+from cluster.schedulers import App, AppStatus, Scheduler
+from cluster.settings import Settings
+from scripts.broker import open_blocking, redacted
+from scripts.errors import ClusterError
+
+Say = Callable[[str], None]
+
+# R and Erlang start in seconds; a cold disk and a busy machine take longer.
+START_TIMEOUT_S = 120
+
+
+def run_queue(settings: Settings, tag: str, *, dry_run: bool, say: Say, where: Scheduler | None = None) -> list[str]:
+    """Run the queue here and return when it answers; the names of what runs."""
+    where = where or here.scheduler(settings)
+    app = apps.queue_app(settings, image_of(settings, tag, where), tag)
+    status = _deploy(where, app, dry_run, say)
+    if status is None:
+        return []
+    open_blocking(settings.queue.url).close()
+    say(
+        f"the queue answers at {settings.queue.url} (guest); "
+        f"its web page is http://127.0.0.1:{settings.queue.management_port} (guest, guest)"
+    )
+    return [instance.name for instance in status.instances]
+
+
+def run_workers(
+    settings: Settings, work: Work, tag: str, *, dry_run: bool, say: Say, where: Scheduler | None = None
+) -> list[str]:
+    """Run workers here and return when they take messages; the names of what runs."""
+    where = where or here.scheduler(settings)
+    if not dry_run:
+        open_blocking(work.url).close()
+    app = apps.worker_app(settings, work, image_of(settings, tag, where), tag)
+    status = _deploy(where, app, dry_run, say)
+    if status is None:
+        return []
+    say(f"workers taking messages of {work.queue!r} from {redacted(work.url)}: {status.running}")
+    return [instance.name for instance in status.instances]
+
+
+def image_of(settings: Settings, tag: str, where: Scheduler) -> str:
+    """What {{IMAGE}} stands for: the image by digest where a registry holds it."""
+    ref = ImageRef.parse(tag, settings.registry)
+    if where.name == "process":
+        return str(ref)
+    from cluster import engine, images
+
+    return images.deployable(engine.connect(), ref)
+
+
+def scale_workers(settings: Settings, queue: str, instances: int, say: Say) -> None:
+    """Run so many workers of a queue.
+
+    Raises:
+        ClusterError: no such app, or a number that makes no sense.
+    """
+    if instances < 1:
+        raise ClusterError(f"--instances {instances}: use 1 or more, or `./inv worker.stop -q {queue}` for none")
+    status = here.scheduler(settings).scale(definitions.worker_id(queue), instances)
+    say(f"workers taking messages of {queue!r}: {status.running}")
+
+
+def logs(settings: Settings, app_id: str, tail: int, follow: bool) -> Iterator[str]:
+    """The last lines of every instance of an app."""
+    return here.scheduler(settings).logs(app_id, tail, follow)
+
+
+def stop(settings: Settings, app_id: str, now: bool, say: Say) -> None:
+    """Stop one app.
+
+    Raises:
+        ClusterError: it does not run here.
+    """
+    where = here.scheduler(settings)
+    if not now:
+        say(f"stopping {app_id}; running actions may finish (--now does not wait: their messages return to the queue)")
+    if not where.stop(app_id, now):
+        raise ClusterError(f"{app_id} does not run here ({where.name}): `./inv status` shows what does")
+
+
+def down(settings: Settings, *, data: bool, now: bool, say: Say) -> None:
+    """Stop all apps of this project on this machine, workers first; with `data` delete their volumes too."""
+    for where in here.every_scheduler(settings):
+        ids = sorted((app.id for app in where.status()), key=_workers_first)
+        for app_id in ids:
+            if data and app_id == "/amqp":
+                say(_messages_lost(settings))
+            say(f"stopping {app_id} ({where.name})")
+            where.stop(app_id, now)
+        for name in where.delete_data("") if data else ():
+            say(f"deleted {name}")
+
+
+def _deploy(where: Scheduler, app: App, dry_run: bool, say: Say) -> AppStatus | None:
+    change = where.plan(app)
+    if dry_run:
+        print(json.dumps(change.sent, indent=2))
+        return None
+    if change.kind != "nothing":
+        say(f"{'replacing' if change.kind == 'replace' else 'starting'} {app.id} ({where.name})")
+    return where.deploy(app, START_TIMEOUT_S)
+
+
+def _workers_first(app_id: str) -> tuple[int, str]:
+    return (1 if app_id == "/amqp" else 2 if app_id == "/registry" else 0, app_id)
+
+
+def _messages_lost(settings: Settings) -> str:
+    found = [queue for queue in management.queues(settings.queue.management_url) if queue.messages]
+    total = sum(queue.messages for queue in found)
+    names = ", ".join(f"{queue.name} {queue.messages:,}" for queue in found)
+    return f"deleting {total:,} messages ({names})" if total else "no messages are in the queues"

@@ -1,0 +1,59 @@
+"""`inv test`: the checks of style and types and the tests, with the services they need."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+from cluster import engine
+from cluster.settings import ROOT
+from scripts.errors import ClusterError, ServiceAway
+
+Say = Callable[[str], None]
+
+CHECKS = (
+    ("style", ["ruff", "check", "."]),
+    ("layout", ["ruff", "format", "--check", "."]),
+    ("types", ["mypy"]),
+)
+
+
+def run(*, unit: bool, only: str, say: Say) -> None:
+    """Run the checks and the tests; with `unit` those that need no service.
+
+    Raises:
+        ClusterError: a check or a test failed.
+    """
+    chosen = ["-k", only] if only else []
+    if unit:
+        _run("unit tests", ["pytest", "-q", "tests/unit", *chosen], say)
+        return
+    for name, command in CHECKS:
+        _run(name, command, say)
+    _ready_services(say)
+    _run("tests", ["pytest", "--durations=15", *chosen], say)
+
+
+def _run(name: str, command: list[str], say: Say) -> None:
+    say(f"{name}: {' '.join(command)}")
+    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False)
+    if done.returncode:
+        raise ClusterError(f"{name} failed: see above")
+
+
+def _ready_services(say: Say) -> None:
+    """Start an engine, or without one see that RabbitMQ is there; tests say themselves what they miss."""
+    if os.environ.get("INVOKE_SCHEDULER") != "process":
+        try:
+            engine.ensure(say)
+            return
+        except ServiceAway as error:
+            say(f"{error}\nso the tests run that need no engine")
+    from cluster import rabbitmq_process
+
+    try:
+        rabbitmq_process.ensure_installed(say)
+    except ClusterError as error:
+        say(str(error))

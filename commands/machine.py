@@ -1,0 +1,40 @@
+"""What concerns the whole machine: the demo, what is running, stopping it all, the tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from commands.output import result, say, settings_of
+from commands.task import task
+
+
+@task(help={"process": "run without containers although a Docker Engine is there"})
+def demo(c: Any, process: bool = False) -> None:
+    """Show everything working on this machine, from nothing, on a year of temperatures."""
+    from cluster import demo as showing
+
+    result(showing.run(settings_of(c.config), process=process, say=say))
+
+
+@task(help={"json": "print JSON"})
+def status(c: Any, json: bool = False) -> None:
+    """Show what runs on this machine and how many messages are where."""
+    from cluster import listing
+
+    result(listing.status(settings_of(c.config), as_json=json))
+
+
+@task(help={"data": "delete the volumes too: messages and images", "now": "do not wait for running actions"})
+def down(c: Any, data: bool = False, now: bool = False) -> None:
+    """Stop what was started here; messages and images stay on their volumes unless --data."""
+    from cluster import running
+
+    running.down(settings_of(c.config), data=data, now=now, say=say)
+
+
+@task(name="test", help={"unit": "only the unit tests: seconds, no services", "only": "only tests whose names match"})
+def run_tests(c: Any, unit: bool = False, only: str = "") -> None:
+    """Run the tests: style, types, units, and everything against the real broker, engine and registry."""
+    from cluster import selftest
+
+    selftest.run(unit=unit, only=only, say=say)

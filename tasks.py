@@ -1,0 +1,9 @@
+"""The index of the command line: binds the namespaces, nothing else."""
+
+from invoke import Collection
+
+from commands import machine, publish, queue, registry, worker
+
+namespace = Collection(machine.demo, machine.status, machine.down, machine.run_tests, publish.publish)
+for module in (queue, worker, registry):
+    namespace.add_collection(Collection.from_module(module))

@@ -1,0 +1,176 @@
+"""Services for tests: real ones, on free ports and under names of their own, beside whatever the user runs.
+
+Missing on a laptop, a service skips the tests that need it, with the reason; in CI (environment variable CI) they fail.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import psutil
+import pytest
+import yaml
+
+from cluster import apps, base_image, engine, here, images
+from cluster.components import QUEUE
+from cluster.image_ref import ImageRef
+from cluster.schedulers import Scheduler
+from cluster.settings import ROOT, Settings
+from scripts.broker import open_blocking
+from scripts.errors import ClusterError
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The soak's length and dice."""
+    parser.addoption("--soak", type=float, default=20, help="how many seconds the soak breaks things (default: 20)")
+    parser.addoption("--seed", type=int, default=0, help="the seed of an earlier soak (default: a new one)")
+
+
+def missing(reason: str) -> NoReturn:
+    """A service that a test needs is not here."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def free_ports(count: int) -> list[int]:
+    """Free TCP ports of 127.0.0.1, all different."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def own_settings(tmp: Path, scheduler: str = "local") -> Settings:
+    """Settings under which nothing of the user's is touched."""
+    settings = Settings.read(yaml.safe_load((ROOT / "invoke.yaml").read_text()))
+    amqp, management, prometheus, registry = free_ports(4)
+    return replace(
+        settings,
+        project=f"test-{secrets.token_hex(4)}",
+        scheduler=scheduler,
+        registry=f"localhost:{registry}",
+        queue=replace(settings.queue, port=amqp, management_port=management, prometheus_port=prometheus),
+        worker=replace(settings.worker, tmp=str(tmp)),
+    )
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+class Broker:
+    """A real RabbitMQ of the tests' own, in a container where an engine runs, else as a process."""
+
+    def __init__(self, settings: Settings, scheduler: Scheduler, image: str) -> None:
+        self.settings, self.scheduler = settings, scheduler
+        self.app = apps.queue_app(settings, image, "test")
+        self.url = settings.queue.url
+        self.management = settings.queue.management_url
+
+    def start(self) -> None:
+        """Run it and return when it answers."""
+        self.scheduler.deploy(self.app, timeout_s=120)
+        open_blocking(self.url).close()
+
+    def kill(self) -> None:
+        """End it without warning, as a power cut would; its data stays."""
+        self.scheduler.stop(self.app.id, now=True)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Freeze it for a while: connections stay open and nothing answers."""
+        if self.scheduler.name == "local":
+            with closing(engine.connect()) as client:
+                container = client.containers.get(f"{self.settings.project}-amqp-1")
+                container.pause()
+                yield
+                container.unpause()
+        else:
+            frozen = [one for one in psutil.process_iter() if self.settings.project in " ".join(_words(one))]
+            for one in frozen:
+                one.suspend()
+            yield
+            for one in frozen:
+                one.resume()
+
+    def remove(self) -> None:
+        """End it and delete its data."""
+        self.scheduler.stop(self.app.id, now=True)
+        self.scheduler.delete_data(self.app.id)
+
+
+@pytest.fixture(scope="session")
+def docker_client() -> Iterator[Any]:
+    try:
+        client = engine.connect()
+    except ClusterError as error:
+        missing(str(error))
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def queue_image(docker_client: Any) -> str:
+    base_image.ensure_base(docker_client, print)
+    ref = ImageRef("cluster-test-queue", "latest")
+    images.build(docker_client, QUEUE, ref, print)
+    return str(ref)
+
+
+@pytest.fixture(scope="session")
+def make_broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Makes brokers, each with a project and ports of its own."""
+
+    def make() -> Broker:
+        tmp = tmp_path_factory.mktemp("broker")
+        try:
+            engine.connect().close()
+        except ClusterError:
+            settings = own_settings(tmp, "process")
+            return Broker(settings, here.process(settings), "none")
+        settings = own_settings(tmp)
+        return Broker(settings, here.local(settings), request.getfixturevalue("queue_image"))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def broker(make_broker: Any) -> Iterator[Broker]:
+    """A broker that all tests share: do not end it, use queues of your own."""
+    one = make_broker()
+    try:
+        one.start()
+    except ClusterError as error:
+        missing(str(error))
+    yield one
+    one.remove()
+
+
+@pytest.fixture
+def own_broker(make_broker: Any) -> Iterator[Broker]:
+    """A broker that this test alone may kill and start again."""
+    one = make_broker()
+    try:
+        one.start()
+    except ClusterError as error:
+        missing(str(error))
+    yield one
+    one.remove()
+
+
+@pytest.fixture
+def queue_name() -> str:
+    """A queue's name that no other test has."""
+    return f"test-{secrets.token_hex(4)}"

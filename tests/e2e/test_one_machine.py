@@ -1,0 +1,104 @@
+"""From nothing to work being done, by the commands of the README."""
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import CommandLine
+
+
+def wait_for(what: str, condition: Callable[[], bool], timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {timeout_s} s for {what}"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def results(inv: CommandLine) -> Path:
+    """A running queue and two workers; the folder where the action leaves a day's file."""
+    if inv.settings.scheduler == "local":
+        assert inv("queue.build", "-t", "amqp:e2e").strip() == f"{inv.settings.registry}/amqp:e2e"
+        assert inv("worker.build", "-t", "worker:e2e").strip() == f"{inv.settings.registry}/worker:e2e"
+    project = inv.settings.project
+    assert inv("queue.run-local", "-t", "amqp:e2e").split() == [f"{project}-amqp-1"]
+    folder = Path(inv.settings.worker.tmp)
+    seen = folder if inv.settings.scheduler == "process" else Path("/tmp")
+    names = inv(
+        "worker.run-local", "-t", "worker:e2e", "-q", "myqueue", "--action", f"temperatures.py {seen}/out",
+        "--instances", "2",
+    ).split()  # fmt: skip
+    assert names == [f"{project}-worker-myqueue-1", f"{project}-worker-myqueue-2"]
+    return folder / "out"
+
+
+def test_a_published_body_becomes_a_result(inv: CommandLine, results: Path) -> None:
+    inv("publish", "--body", "2001-01-01 1.0 2.0")
+    wait_for("the result", (results / "2001-01-01.json").exists)
+    assert json.loads((results / "2001-01-01.json").read_text())["high"] == 2.0
+
+
+def test_a_message_of_amqp_publish_right_after_the_start_is_not_lost(inv: CommandLine, results: Path) -> None:
+    if not shutil.which("amqp-publish"):
+        pytest.skip("amqp-publish is not here (Debian's amqp-tools)")
+    url = f"amqp://localhost:{inv.settings.queue.port}"
+    subprocess.run(["amqp-publish", "-u", url, "-r", "myqueue", "-b", "2001-01-02 1.0"], check=True, timeout=30)
+    wait_for("the result", (results / "2001-01-02.json").exists)
+
+
+def test_a_file_is_a_message_a_line(inv: CommandLine, results: Path, tmp_path: Path) -> None:
+    (tmp_path / "items.txt").write_text("2001-02-01 1.0\n2001-02-02 2.0\n")
+    inv("publish", "--file", str(tmp_path / "items.txt"))
+    inv("publish", "--file", "-", stdin="2001-02-03 3.0\n2001-02-04 4.0\n")
+    wait_for("four results", lambda: len(list(results.glob("2001-02-*.json"))) == 4)
+
+
+def test_a_message_that_fails_for_good_stands_in_the_failed_queue(inv: CommandLine, results: Path) -> None:
+    inv("publish", "--body", "no day")
+
+    def failed() -> int:
+        queues = json.loads(inv("status", "--json"))["queues"]
+        return sum(queue["ready"] for queue in queues if queue["name"] == "myqueue.failed")
+
+    wait_for("the failed queue", lambda: failed() == 1)
+    assert "not a day of temperatures" in inv("worker.logs", "-q", "myqueue")
+
+
+def test_status_shows_what_runs(inv: CommandLine, results: Path) -> None:
+    shown = inv("status")
+    assert f"{inv.settings.project}-amqp-1" in shown
+    assert f"{inv.settings.project}-worker-myqueue-2" in shown
+    apps = json.loads(inv("status", "--json"))["apps"]
+    assert {app["id"]: len(app["instances"]) for app in apps if app["id"] != "/registry"} == {
+        "/amqp": 1,
+        "/worker-myqueue": 2,
+    }
+
+
+def test_another_queue_must_exist(inv: CommandLine, results: Path) -> None:
+    done = inv.try_("publish", "-q", "mistyped", "--body", "x")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "mistyped" in done.stderr
+    assert "--create" in done.stderr
+
+
+def test_doing_it_again_changes_nothing(inv: CommandLine, results: Path) -> None:
+    before = json.loads(inv("status", "--json"))["apps"]
+    inv("queue.run-local", "-t", "amqp:e2e")
+    assert json.loads(inv("status", "--json"))["apps"] == before
+
+
+def test_scale_and_stop(inv: CommandLine, results: Path) -> None:
+    inv("worker.scale", "-q", "myqueue", "--instances", "1")
+    assert f"{inv.settings.project}-worker-myqueue-2" not in inv("status")
+    inv("worker.stop", "-q", "myqueue")
+    assert f"{inv.settings.project}-worker-myqueue-1" not in inv("status")
+    again = inv.try_("worker.stop", "-q", "myqueue")
+    assert again.returncode == 1
+    assert "/worker-myqueue does not run here" in again.stderr

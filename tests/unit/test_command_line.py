@@ -1,0 +1,112 @@
+"""The command line as a person meets it: flags, help, errors, and what importing it costs."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from invoke import Collection, Context
+from invoke.exceptions import Exit, ParseError
+from invoke.parser import Argument
+
+import tasks
+from cluster.settings import ROOT
+from commands.task import SHORT_FLAGS, Task, task
+from scripts.errors import ClusterError, MessagesFailed, ServiceAway
+
+HEAVY = {"docker", "fabric", "pika", "requests", "rich", "psutil", "paramiko", "cluster.settings"}
+
+
+def inv(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "invoke", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def every_task() -> Iterator[tuple[str, list[Argument]]]:
+    """Name and arguments of each task, made once: Invoke empties the help of a task while it makes them."""
+    namespace: Collection = tasks.namespace
+    for name in namespace.task_names:
+        assert isinstance(namespace[name], Task)
+        yield name, namespace[name].get_arguments()
+
+
+ALL = list(every_task())
+IDS = [name for name, _ in ALL]
+
+
+def test_listing_the_tasks_imports_nothing_heavy() -> None:
+    code = "import sys, json, tasks; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert HEAVY.isdisjoint(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize(("name", "arguments"), ALL, ids=IDS)
+def test_short_flags_are_ours_and_no_others(name: str, arguments: list[Argument]) -> None:
+    for argument in arguments:
+        long = argument.names[0]
+        short = [flag for flag in argument.names if len(flag) == 1]
+        assert short == ([SHORT_FLAGS[long]] if long in SHORT_FLAGS else []), f"{name} --{long}"
+        assert not argument.positional
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_help_after_the_task_shows_help_and_runs_nothing(name: str) -> None:
+    done = inv(name, "--help")
+    assert done.returncode == 0
+    assert "Docstring:" in done.stdout
+    assert "none\n" not in done.stdout.split("Docstring:")[1].split("Options:")[0]
+
+
+@pytest.mark.parametrize(("name", "arguments"), ALL, ids=IDS)
+def test_every_flag_has_its_help(name: str, arguments: list[Argument]) -> None:
+    assert [argument.names[0] for argument in arguments if not argument.help] == []
+
+
+def test_a_number_that_is_none_is_one_line() -> None:
+    done = inv("worker.run-local", "--jobs", "many")
+    assert done.returncode == 1
+    assert done.stderr.strip() == "error: --jobs wants a number, not 'many'"
+
+
+def test_an_argument_without_a_default_is_refused_at_once() -> None:
+    with pytest.raises(TypeError, match="marathon needs a default"):
+
+        @task
+        def deploy(c: Context, marathon: str) -> None:
+            """Deploy."""
+
+
+@pytest.mark.parametrize(("error", "code"), [(ClusterError, 1), (MessagesFailed, 2), (ServiceAway, 3)])
+def test_an_expected_failure_is_one_line_with_its_exit_code(error: type[ClusterError], code: int) -> None:
+    @task
+    def fails(c: Context) -> None:
+        """Fail."""
+        raise error("the value, the place, the next step")
+
+    with pytest.raises(Exit) as caught:
+        fails(Context())
+    assert (caught.value.code, caught.value.message) == (code, "error: the value, the place, the next step")
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    @task
+    def breaks(c: Context) -> None:
+        """Break."""
+        raise KeyError("bug")
+
+    with pytest.raises(KeyError):
+        breaks(Context())
+
+
+def test_a_number_flag_reads_numbers() -> None:
+    @task
+    def counts(c: Context, jobs: int = 1, timeout: float = 0.0) -> None:
+        """Count."""
+
+    jobs, timeout = counts.get_arguments()
+    jobs.value, timeout.value = "4", "1.5"
+    assert (jobs.value, timeout.value) == (4, 1.5)
+    with pytest.raises(ParseError):
+        jobs.value = "1.5"
