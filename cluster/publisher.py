@@ -186,7 +186,7 @@ class Publisher:
 
     def _away(self, reason: BaseException) -> ClusterError:
         if self._was_ready:
-            return ServiceAway(f"the broker at {self._target.place} is gone: {explain(reason)}")
+            return ServiceAway(f"the connection to {self._target.place} is lost: {explain(reason)}")
         try:
             with broker_errors(self._target.url):
                 raise reason

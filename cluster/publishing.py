@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,10 +76,17 @@ def run(settings: Settings, request: Request, say: Say) -> Published:
     if request.dry_run:
         say(f"would publish {_described(source)} to {target.queue!r} at {target.place}")
         return Published(target.queue, 0, 0, 0)
-    with progress.bar("published", source.scan.messages if source.scan else None) as advance_to:
+    with _bar(source) as advance_to:
         done = publish_noting(source, target, Watch(say, advance_to), request.shaping, request.resume)
     say(f"published {done.messages:,} {_messages(done.messages)} to {done.queue!r} in {done.seconds:.1f} s")
     return done
+
+
+def _bar(source: Source) -> AbstractContextManager[Callable[[int], None]]:
+    """A bar for what can be long; one message has none."""
+    if source.scan and source.scan.messages == 1:
+        return nullcontext(lambda messages: None)
+    return progress.bar("published", source.scan.messages if source.scan else None)
 
 
 def _check(request: Request) -> None:

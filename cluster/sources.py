@@ -9,7 +9,7 @@ import select
 import stat
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cluster.items import MAX_BODY_BYTES, Item, Position, Scan, Split, items, scan
@@ -104,7 +104,7 @@ def one_body(body: bytes) -> Source:
     """
     if not body:
         raise ClusterError("the body is empty: an action would get no input; give it at least one byte")
-    return listed([body], "the body")
+    return replace(listed([body], "the body"), scan=Scan(1, len(body), 1))
 
 
 def listed(bodies: Iterable[bytes], name: str, prefix: str = "") -> Source:

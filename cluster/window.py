@@ -11,7 +11,7 @@ from cluster.items import Item
 
 # Enough in flight to keep a broker busy, and so little that memory stays flat whatever the size of the bodies.
 IN_FLIGHT_MESSAGES = 2000
-IN_FLIGHT_BYTES = 4 * 1024 * 1024
+IN_FLIGHT_BYTES = 2 * 1024 * 1024
 
 
 class Window:

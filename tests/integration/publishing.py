@@ -1,0 +1,127 @@
+"""`inv publish` as a process, and a queue looked at from outside."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from cluster.settings import ROOT
+from scripts.broker import open_blocking
+
+
+@dataclass(frozen=True)
+class Message:
+    id: str
+    body: bytes
+    headers: dict[str, str]
+    properties: Any
+
+
+class Queue:
+    """A queue of the test's own, looked at from outside."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self.url, self.name = url, name
+
+    def make(self, **arguments: Any) -> Self:
+        with open_blocking(self.url) as connection:
+            arguments = {"x-queue-type": "quorum"} | {key.replace("_", "-"): value for key, value in arguments.items()}
+            connection.channel().queue_declare(self.name, durable=True, arguments=arguments)
+        return self
+
+    def delete(self) -> None:
+        with open_blocking(self.url) as connection:
+            connection.channel().queue_delete(self.name)
+
+    def ready(self) -> int:
+        with open_blocking(self.url) as connection:
+            return int(connection.channel().queue_declare(self.name, passive=True).method.message_count)
+
+    def take(self, count: int = 0) -> list[Message]:
+        """All messages, or the first `count`; they are gone then."""
+        found = []
+        with open_blocking(self.url) as connection:
+            channel = connection.channel()
+            for _, properties, body in channel.consume(self.name, auto_ack=True, inactivity_timeout=1):
+                if properties is None:
+                    break
+                found.append(Message(properties.message_id, body, properties.headers or {}, properties))
+                if len(found) == count:
+                    break
+        return found
+
+
+class Publish:
+    """`inv publish` as a process; `running` are those whose pipes are open."""
+
+    running: ClassVar[list["Publish"]] = []
+
+    def __init__(self, *args: str, stdin: Any = None, env: dict[str, str] | None = None) -> None:
+        command = [sys.executable, "-m", "invoke", "publish", *args]
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | (env or {})
+        )
+        self.out = ""
+        self.running.append(self)
+
+    def end(self, timeout_s: float = 120) -> tuple[int, str]:
+        """Exit code and STDERR."""
+        self.out, err = (text.decode() for text in self.process.communicate(timeout=timeout_s))
+        return self.process.returncode, err
+
+    def write(self, data: bytes) -> None:
+        """Write to its STDIN and leave it open."""
+        assert self.process.stdin
+        self.process.stdin.write(data)
+        self.process.stdin.flush()
+
+    def peak_memory_mib(self) -> float:
+        """The most it has used so far; 0 when it has ended."""
+        try:
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+        except OSError:
+            return 0
+        found = re.search(r"VmHWM:\s+(\d+) kB", status)
+        return int(found[1]) / 1024 if found else 0
+
+    def stop(self) -> None:
+        """End it, whatever it does."""
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if pipe:
+                pipe.close()
+
+    def said(self, text: str, timeout_s: float = 60) -> bool:
+        """Read STDERR up to a line with this text."""
+        assert self.process.stderr
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end and (line := self.process.stderr.readline()):
+            if text in line.decode():
+                return True
+        return False
+
+
+def publish(*args: str, **kwargs: Any) -> tuple[int, str]:
+    return Publish(*args, **kwargs).end()
+
+
+def eventually(check: Callable[[], Any], timeout_s: float = 60) -> None:
+    end = time.monotonic() + timeout_s
+    while not check():
+        assert time.monotonic() < end, "it did not come about in time"
+        time.sleep(0.02)
+
+
+def bodies(messages: list[Message]) -> list[bytes]:
+    return [message.body for message in messages]
+
+
+def written(path: Path, content: bytes) -> str:
+    path.write_bytes(content)
+    return str(path)

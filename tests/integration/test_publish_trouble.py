@@ -1,0 +1,234 @@
+"""Publishing when it is interrupted, killed, or left alone by its broker: nothing lost, and all of it said."""
+
+import json
+import re
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.publish import SIDECARS
+from tests.integration.publishing import Message, Publish, Queue, bodies, eventually, publish, written
+
+pytestmark = pytest.mark.broker
+
+MANY = 100_000
+LIMIT_BYTES = 16 * 1024 * 1024
+
+
+@pytest.fixture(autouse=True)
+def processes() -> Iterator[None]:
+    """None is left running."""
+    yield
+    while Publish.running:
+        Publish.running.pop().stop()
+
+
+@pytest.fixture
+def queue(broker: Any, queue_name: str) -> Iterator[Queue]:
+    one = Queue(broker.url, queue_name)
+    yield one
+    one.delete()
+
+
+@pytest.fixture
+def to(queue: Queue) -> list[str]:
+    """Flags for a queue that is there."""
+    queue.make()
+    return ["-u", queue.url, "-q", queue.name]
+
+
+@pytest.fixture
+def lines(tmp_path: Path, queue_name: str) -> Iterator[Path]:
+    """A file of many lines, no two the same; its sidecar goes with it."""
+    path = tmp_path / queue_name
+    path.write_bytes(b"".join(b"line %d of many\n" % number for number in range(MANY)))
+    yield path
+    for sidecar in SIDECARS.glob(f"{queue_name}-*"):
+        sidecar.unlink()
+
+
+def every_line_arrived(lines: Path, found: list[Message]) -> int:
+    """How many were sent twice; with the same id, or it fails."""
+    wanted = lines.read_bytes().splitlines()
+    times = Counter(bodies(found))
+    assert set(times) == set(wanted)
+    assert len({message.id for message in found}) == len(wanted)
+    return len(found) - len(wanted)
+
+
+def test_killed_and_resumed_every_line_arrives_and_doubles_have_the_same_id(
+    queue: Queue, to: list[str], lines: Path
+) -> None:
+    doubles = []
+    for threshold in (20_000, 50_000):
+        running = Publish(*to, "--file", str(lines), *(["--resume"] if doubles or threshold > 20_000 else []))
+        eventually(lambda threshold=threshold: queue.ready() > threshold)  # type: ignore[misc]
+        running.process.kill()
+        assert running.end()[0] == -signal.SIGKILL
+    code, err = publish(*to, "--file", str(lines))
+    assert (code, "--resume goes on from there" in err, err.count("\n")) == (1, True, 1), err
+    code, err = publish(*to, "--file", str(lines), "--resume")
+    assert code == 0, err
+    assert re.match(rf"going on from line [\d,]+ of {lines}\npublished ", err)
+    assert every_line_arrived(lines, queue.take()) < MANY / 2
+    code, err = publish(*to, "--file", str(lines), "--resume")
+    assert (code, queue.ready()) == (0, 0)
+    assert err.startswith(f"{lines} is published to {queue.name!r} already, all of it\n")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"])
+def test_interrupted_it_says_how_far_it_came_and_goes_on_from_there(
+    queue: Queue, to: list[str], lines: Path, number: signal.Signals, code: int
+) -> None:
+    running = Publish(*to, "--file", str(lines))
+    eventually(lambda: queue.ready() > 10_000)
+    running.process.send_signal(number)
+    ended, err = running.end(timeout_s=20)
+    said = re.fullmatch(
+        r"error: interrupted; confirmed: ([\d,]+) of 100,000, first not confirmed: line ([\d,]+); "
+        r"--resume goes on from there\n",
+        err,
+    )
+    assert (ended, bool(said)) == (code, True), err
+    assert said
+    confirmed, first = (int(text.replace(",", "")) for text in said.groups())
+    assert first == confirmed + 1
+    assert queue.ready() == confirmed
+    resumed = Publish(*to, "--file", str(lines), "--resume", "--json")
+    assert resumed.end()[0] == 0
+    assert json.loads(resumed.out)["messages"] == MANY - confirmed
+    assert every_line_arrived(lines, queue.take()) == 0
+
+
+def test_interrupted_while_it_reads_a_pipe_it_counts_what_came(queue: Queue, to: list[str]) -> None:
+    running = Publish(*to, "--file", "-", stdin=subprocess.PIPE)
+    running.write(b"one\ntwo\nthr")
+    eventually(lambda: queue.ready() == 2)
+    running.process.send_signal(signal.SIGINT)
+    code = running.process.wait(20)
+    assert running.process.stderr
+    err = running.process.stderr.read().decode()
+    assert (code, err) == (130, "error: interrupted; confirmed: 2, first not confirmed: line 3\n")
+
+
+def test_a_changed_file_is_not_resumed(queue: Queue, to: list[str], lines: Path) -> None:
+    running = Publish(*to, "--file", str(lines))
+    eventually(lambda: queue.ready() > 10_000)
+    running.process.send_signal(signal.SIGINT)
+    assert running.end()[0] == 130
+    with lines.open("ab") as file:
+        file.write(b"one more\n")
+    before = queue.ready()
+    code, err = publish(*to, "--file", str(lines), "--resume")
+    assert (code, "the input has changed since" in err, err.count("\n")) == (1, True, 1), err
+    assert queue.ready() == before
+
+
+def test_two_at_once_are_refused(queue: Queue, to: list[str], lines: Path) -> None:
+    running = Publish(*to, "--file", str(lines))
+    eventually(lambda: queue.ready() > 1000)
+    code, err = publish(*to, "--file", str(lines))
+    assert (code, "is being published" in err) == (1, True), err
+    assert running.end()[0] == 0
+    assert queue.ready() == MANY
+
+
+def test_a_queue_deleted_in_the_middle_is_said_and_its_messages_are_not_counted(
+    queue: Queue, to: list[str], lines: Path
+) -> None:
+    running = Publish(*to, "--file", str(lines))
+    eventually(lambda: queue.ready() > 10_000)
+    queue.delete()
+    code, err = running.end(timeout_s=30)
+    # (Deleting a quorum queue that is published to may cost the connection too: INTERNAL_ERROR.)
+    said = re.search(
+        rf"^error: queue {queue.name!r} at {queue.url} is gone; confirmed: ([\d,]+) of 100,000, "
+        r"first not confirmed: line ([\d,]+); --resume goes on from there\n\Z",
+        err,
+        re.MULTILINE,
+    )
+    assert (code, bool(said)) == (1, True), err
+    assert said
+    assert int(said[2].replace(",", "")) <= int(said[1].replace(",", "")) + 1 < MANY
+
+
+def test_a_full_queue_is_waited_for_a_while(queue: Queue, to: list[str], lines: Path) -> None:
+    queue.delete()
+    queue.make(x_max_length=1000, x_overflow="reject-publish")
+    code, err = publish(*to, "--file", str(lines), "--retry-for", "1")
+    full = f"queue {queue.name!r} at {queue.url} is full"
+    assert (code, err.startswith(f"{full}; trying for 1 s\nerror: {full}; confirmed: 1,")) == (1, True), err
+    assert err.endswith("--resume goes on from there\n")
+    assert 1000 <= queue.ready() < 5000
+
+
+def test_a_full_queue_that_is_emptied_takes_the_rest(queue: Queue, to: list[str], tmp_path: Path) -> None:
+    queue.delete()
+    queue.make(x_max_length=1000, x_overflow="reject-publish")
+    path = Path(written(tmp_path / "in", b"".join(b"%d\n" % number for number in range(8000))))
+    running = Publish(*to, "--file", str(path))
+    found: list[Message] = []
+    while running.process.poll() is None:
+        found += queue.take()
+    code, err = running.end()
+    assert code == 0, err
+    assert every_line_arrived(path, found + queue.take()) == 0
+
+
+def test_a_broker_that_is_killed_and_comes_back_gets_every_line(own_broker: Any, queue_name: str, lines: Path) -> None:
+    queue = Queue(own_broker.url, queue_name).make()
+    running = Publish("-u", queue.url, "-q", queue.name, "--file", str(lines), "--retry-for", "120")
+    eventually(lambda: queue.ready() > 10_000)
+    own_broker.kill()
+    assert running.said(" is lost: ")
+    own_broker.start()
+    code, err = running.end()
+    assert (code, "connected again" in err) == (0, True), err
+    every_line_arrived(lines, queue.take())
+
+
+def test_a_broker_that_stays_away_is_exit_3_and_resumed_later(own_broker: Any, queue_name: str, lines: Path) -> None:
+    queue = Queue(own_broker.url, queue_name).make()
+    flags = ["-u", queue.url, "-q", queue.name, "--file", str(lines)]
+    running = Publish(*flags, "--retry-for", "1")
+    eventually(lambda: queue.ready() > 10_000)
+    own_broker.kill()
+    code, err = running.end(timeout_s=60)
+    last = err.splitlines()[-1]
+    assert (code, last.startswith(f"error: the connection to {queue.url} is lost: ")) == (3, True), err
+    assert re.search(r"confirmed: [\d,]+ of 100,000, first not confirmed: line [\d,]+; --resume goes on", last)
+    own_broker.start()
+    code, err = publish(*flags, "--resume")
+    assert code == 0, err
+    every_line_arrived(lines, queue.take())
+
+
+@pytest.mark.engine
+def test_a_memory_alarm_is_said_and_waited_out(own_broker: Any, queue_name: str, lines: Path, alarm: Any) -> None:
+    queue = Queue(own_broker.url, queue_name).make()
+    running = Publish("-u", queue.url, "-q", queue.name, "--file", str(lines))
+    eventually(lambda: queue.ready() > 10_000)
+    alarm(own_broker, True)
+    assert running.said("is short of memory or disk and takes nothing; waiting up to 300 s")
+    alarm(own_broker, False)
+    code, err = running.end()
+    assert (code, "takes messages again" in err) == (0, True), err
+    assert every_line_arrived(lines, queue.take()) == 0
+
+
+@pytest.fixture
+def alarm(request: pytest.FixtureRequest) -> Callable[[Any, bool], None]:
+    """Makes a broker in a container believe that its memory is short, or no more."""
+    client = request.getfixturevalue("docker_client")
+
+    def switch(broker: Any, on: bool) -> None:
+        [container] = client.containers.list(filters={"label": f"cluster.project={broker.settings.project}"})
+        code, out = container.exec_run(["rabbitmqctl", "set_vm_memory_high_watermark", "0.00001" if on else "0.6"])
+        assert code == 0, out
+
+    return switch
