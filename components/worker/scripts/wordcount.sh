@@ -4,15 +4,14 @@
 set -eu
 
 folder=${1:-/tmp/wordcount}
-id=$(printf %s "${AMQP_MESSAGE_ID:-$(date +%s)-$$}" | tr -c 'A-Za-z0-9_-' _)
 mkdir -p "$folder"
 
 # A message can be worked on twice; a rename leaves either the old file or the new one, never half of one.
 draft=$(mktemp "$folder/.draft-XXXXXX")
 trap 'rm -f "$draft"' EXIT
+id=$(printf %s "${AMQP_MESSAGE_ID:-${draft##*-}}" | tr -c 'A-Za-z0-9_-' _)
 
-tr -cs '[:alpha:]' '\n' | tr '[:upper:]' '[:lower:]' | grep . | sort | uniq -c | sort -k1,1nr -k2 |
-    awk '{ print $2 "\t" $1 }' >"$draft"
+grep -aoE '[[:alpha:]]+' | sed 's/.*/\L&/' | sort | uniq -c | sort -k1,1nr -k2 | awk '{ print $2 "\t" $1 }' >"$draft"
 if ! [ -s "$draft" ]; then
     echo "wordcount.sh: there is no word in it" >&2
     exit 65
