@@ -18,13 +18,16 @@ from scripts.queues import checked_name
 # The port itself is published on 127.0.0.1 alone.
 _GUEST_FROM_THIS_MACHINE = {"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-rabbit loopback_users []"}
 
+# After --drain the worker ends its actions (TERM, KILL after 10 s) and hands their messages back (10 s at most).
+_AFTER_DRAIN_S = 30
+
 
 @dataclass(frozen=True)
 class Work:
     """What a worker app is to do: with which action and options it takes messages of which queue from which broker.
 
     `cpus` is in cores and `mem_mib` the memory limit of one instance; `drain_s` is how long a stop waits for running
-    actions (None: as the definition says).
+    actions (None: as the definition says); `user` is who a container runs as, in Docker's words (empty: the image's).
     """
 
     queue: str
@@ -35,6 +38,7 @@ class Work:
     mem_mib: int = 512
     options: tuple[str, ...] = ()
     drain_s: int | None = None
+    user: str = ""
 
 
 def queue_app(settings: Settings, image: str, tag: str) -> App:
@@ -72,8 +76,8 @@ def worker_app(settings: Settings, work: Work, image: str, tag: str) -> App:
         "env": definition.get("env", {}) | secrets,
     }
     if work.drain_s is not None:
-        definition["taskKillGracePeriodSeconds"] = work.drain_s
-    return App(definition["id"], with_volumes(definition, settings, secrets))
+        definition["taskKillGracePeriodSeconds"] = work.drain_s + _AFTER_DRAIN_S
+    return App(definition["id"], with_user(with_volumes(definition, settings, secrets), work.user))
 
 
 def with_ports(definition: dict[str, Any], host_ports: Mapping[str, int]) -> dict[str, Any]:
@@ -96,6 +100,16 @@ def with_volumes(definition: dict[str, Any], settings: Settings, secrets: Mappin
     if path := secrets.get("AMQP_PASSWORD_FILE"):
         volumes.append({"containerPath": path, "hostPath": path, "mode": "RO"})
     return definition | {"container": container | {"volumes": volumes}}
+
+
+def with_user(definition: dict[str, Any], user: str) -> dict[str, Any]:
+    """The definition whose container runs as this user, so that files that actions leave are that person's."""
+    if not user:
+        return definition
+    container = definition["container"]
+    docker = container["docker"]
+    parameters = [*docker.get("parameters", []), {"key": "user", "value": user}]
+    return definition | {"container": container | {"docker": docker | {"parameters": parameters}}}
 
 
 def split_command(flag: str, text: str) -> list[str]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from cluster.settings import ROOT, Settings
 from scripts.broker import credentials, redacted
 
 SECRETS = ROOT / ".secrets"
+
+# The plain user of the worker's image (its Dockerfile), who reads the file when root started the worker.
+WORKER_UID = 902
 
 
 def for_apps(url: str, settings: Settings) -> tuple[str, dict[str, str]]:
@@ -30,4 +34,6 @@ def _written(password: str, project: str, place: str) -> Path:
     path = SECRETS / f"{project}-broker-{name}"
     path.touch(mode=0o600)
     path.write_text(password + "\n", encoding="utf-8")
+    if os.getuid() == 0:
+        os.chown(path, WORKER_UID, -1)
     return path

@@ -64,6 +64,12 @@ def ensure(say: Callable[[str], None]) -> docker.DockerClient:
     return engine_install.start(say, connect)
 
 
+def is_rootless(client: docker.DockerClient) -> bool:
+    """Whether the engine runs as a plain user, whom the root of its containers then is."""
+    with docker_errors("ask the Docker Engine what it is"):
+        return any("rootless" in option for option in client.info().get("SecurityOptions") or [])
+
+
 @contextmanager
 def docker_errors(doing: str) -> Iterator[None]:
     """Turn what the SDK raises into one-line errors that begin with `doing`, such as "start amqp"."""

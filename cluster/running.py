@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from cluster import apps, definitions, here, management
 from cluster.apps import Work
@@ -41,6 +43,7 @@ def run_workers(
     where = where or here.scheduler(settings)
     if not dry_run:
         open_blocking(work.url).close()
+    work = replace(work, user=container_user(where))
     app = apps.worker_app(settings, work, image_of(settings, tag, where), tag)
     status = _deploy(where, app, dry_run, say)
     if status is None:
@@ -57,6 +60,20 @@ def image_of(settings: Settings, tag: str, where: Scheduler) -> str:
     from cluster import engine, images
 
     return images.deployable(engine.connect(), ref)
+
+
+def container_user(where: Scheduler) -> str:
+    """Who workers in containers run as: the person who starts them; root leaves it to the image's plain user.
+
+    In a rootless engine the container's root is that person.
+    """
+    if where.name != "local":
+        return ""
+    from cluster import engine
+
+    if engine.is_rootless(engine.connect()):
+        return "0:0"
+    return f"{os.getuid()}:{os.getgid()}" if os.getuid() else ""
 
 
 def scale_workers(settings: Settings, queue: str, instances: int, say: Say) -> None:
