@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from cluster import apt
 from cluster.schedulers.instances import LOCALHOST, Port, choose_ports
@@ -53,30 +52,27 @@ def ensure_installed(say: Callable[[str], None]) -> None:
             f"RabbitMQ is not installed ({SERVER} is not there): install the package rabbitmq-server, or run this "
             "as root on Debian, or give the address of another broker with -u amqp://HOST:PORT"
         )
+    mapper_is_new = not shutil.which("epmd")
     with _no_service_starts():
         apt.install(["rabbitmq-server"], say)
-    _switch_off_service()
+    # Not at the next boot either: it would take the queue's port, and Erlang's port mapper listens to everyone.
+    _run("update-rc.d", "rabbitmq-server", "disable")
+    if mapper_is_new:
+        _run("systemctl", "disable", "epmd.socket", "epmd.service")
 
 
 @contextmanager
 def _no_service_starts() -> Iterator[None]:
-    try:
-        with _POLICY.open("x") as file:
-            file.write(_NO_STARTS)
+    is_ours = not _POLICY.exists() or _POLICY.read_text() == _NO_STARTS  # of a run that was killed halfway
+    if is_ours:
+        _POLICY.write_text(_NO_STARTS)
         _POLICY.chmod(0o755)
-    except FileExistsError:
-        pass  # someone else's: it decides, and what it lets start is stopped afterwards
     try:
         yield
     finally:
-        if _POLICY.read_text() == _NO_STARTS:
+        if is_ours:
             _POLICY.unlink()
-
-
-def _switch_off_service() -> None:
-    """Not at the next boot either: it would take the port of the queue."""
-    _run("update-rc.d", "rabbitmq-server", "disable")
-    if any(process.info["username"] == "rabbitmq" for process in psutil.process_iter(["username"])):
+    if not is_ours:  # it may have let the service start
         _run("invoke-rc.d", "rabbitmq-server", "stop")
 
 

@@ -1,0 +1,158 @@
+"""RabbitMQ as a plain process, from the same definition as the container."""
+
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pika
+import psutil
+import pytest
+import requests
+
+from cluster import definitions, rabbitmq_process
+from cluster.schedulers import App
+from cluster.schedulers.process import Process
+from cluster.schedulers.process_instance import MARK
+from cluster.settings import ROOT
+
+pytestmark = pytest.mark.broker
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _installed() -> None:
+    if not rabbitmq_process.SERVER.exists() and not os.environ.get("CI"):
+        pytest.skip(f"RabbitMQ is not installed ({rabbitmq_process.SERVER} is not there)")
+    rabbitmq_process.ensure_installed(print)
+
+
+@pytest.fixture
+def app() -> App:
+    """The queue as the project defines it, on free ports."""
+    path = ROOT / "components" / "queue" / "queue-app.json"
+    filled = definitions.fill(definitions.load(path), {"IMAGE": "none", "TAG": "none", "QUEUE_HOST": "localhost"})
+    return App("/amqp", filled | {"mem": 512})
+
+
+@pytest.fixture
+def person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A person with a home and a RabbitMQ of their own."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("RABBITMQ_NODENAME", "rabbit@elsewhere")
+    monkeypatch.setenv("RABBITMQ_USE_LONGNAME", "true")
+    return home
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def where(run: Path, person: Path) -> Iterator[Process]:
+    scheduler = Process(f"test-{secrets.token_hex(4)}", run)
+    yield scheduler
+    scheduler.stop("/amqp", now=True)
+
+
+def processes(folder: Path) -> list[psutil.Process]:
+    """All that instances below this folder have started."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK, "").startswith(str(folder)):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@contextmanager
+def channel_to(scheduler: Process) -> Iterator[pika.adapters.blocking_connection.BlockingChannel]:
+    address = scheduler.hostport("/amqp", "amqp")
+    with closing(pika.BlockingConnection(pika.ConnectionParameters(address.host, address.port))) as connection:
+        yield connection.channel()
+
+
+def test_it_answers_when_deploy_returns(where, app):
+    where.deploy(app)
+    with channel_to(where) as channel:
+        assert channel.is_open
+    overview = requests.get(
+        f"http://{where.hostport('/amqp', 'management')}/api/overview", auth=("guest",) * 2, timeout=10
+    )
+    assert overview.json()["node"] == f"rabbit-{where._project}@localhost"
+    assert "rabbitmq" in requests.get(f"http://{where.hostport('/amqp', 'prometheus')}/metrics", timeout=10).text
+
+
+def test_it_has_the_limits_of_the_definition_and_of_the_image(where, app):
+    where.deploy(app)
+    url = f"http://{where.hostport('/amqp', 'management')}/api/nodes"
+    deadline = time.monotonic() + 20
+    while "mem_limit" not in (node := requests.get(url, auth=("guest",) * 2, timeout=10).json()[0]):
+        assert time.monotonic() < deadline, "no statistics"
+        time.sleep(0.2)
+    assert node["mem_limit"] == int(512 * 1024**2 * 0.6)
+    assert node["disk_free_limit"] == 1_000_000_000
+
+
+def test_it_listens_to_this_machine_only(where, app, run):
+    where.deploy(app)
+    listening = [c for p in processes(run) for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+    assert {connection.laddr.ip for connection in listening} <= {"127.0.0.1", "::1"}
+    assert len({connection.laddr.port for connection in listening}) == 5  # three, Erlang's distribution and its epmd
+
+
+def test_a_confirmed_message_outlives_a_kill(where, app):
+    where.deploy(app)
+    with channel_to(where) as channel:
+        channel.queue_declare("kept", durable=True, arguments={"x-queue-type": "quorum"})
+        channel.confirm_delivery()
+        persistent = pika.BasicProperties(delivery_mode=pika.DeliveryMode.Persistent)
+        channel.basic_publish("", "kept", b"work", persistent, mandatory=True)
+    where.stop("/amqp", now=True)
+
+    where.deploy(app)
+    with channel_to(where) as channel:
+        assert channel.basic_get("kept", auto_ack=True)[2] == b"work"
+
+
+def test_stop_leaves_no_process_behind(where, app, run):
+    where.deploy(app)
+    assert any(process.name() == "epmd" for process in processes(run))
+    where.stop("/amqp")
+    assert processes(run) == []
+
+
+def test_the_cookie_is_with_the_data_and_the_person_s_home_stays_empty(where, app, run, person):
+    where.deploy(app)
+    cookie = run / where._project / "data" / "amqp" / ".erlang.cookie"
+    assert stat.S_IMODE(cookie.stat().st_mode) == 0o400
+    assert list(person.iterdir()) == []
+
+
+def test_two_projects_side_by_side(where, app, run):
+    other = Process(f"{where._project}-other", run)
+    try:
+        where.deploy(app)
+        other.deploy(app)
+        with channel_to(where) as channel:
+            channel.queue_declare("here", durable=True)
+        with channel_to(other) as channel, pytest.raises(pika.exceptions.ChannelClosedByBroker):
+            channel.queue_declare("here", passive=True)
+        assert other.stop("/amqp") is True
+        assert where.status()[0].running == 1
+    finally:
+        other.stop("/amqp", now=True)
+
+
+def test_delete_data_deletes_the_messages(where, app, run):
+    where.deploy(app)
+    where.stop("/amqp")
+    assert where.delete_data("/amqp") == [str(run / where._project / "data" / "amqp")]
+    assert not (run / where._project / "data" / "amqp").exists()
