@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from cluster import here, management, registry
+from cluster import here, management, registry_api
 from cluster.management import QueueCount
 from cluster.schedulers import AppStatus
 from cluster.settings import Settings
@@ -28,7 +28,7 @@ def status(settings: Settings, *, as_json: bool) -> str:
 
 def images(settings: Settings, *, as_json: bool) -> str:
     """The images in the registry."""
-    found = registry.stored(settings.registry)
+    found = registry_api.stored(settings.registry)
     if as_json:
         return json.dumps([asdict(image) for image in found], indent=2)
     rows = [(image.name, image.tag, image.digest[:19], f"{image.bytes / 1e6:,.0f} MB") for image in found]

@@ -1,0 +1,93 @@
+"""What the Docker Engine tells while it builds an image: steps, their output, and how one failed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from docker.errors import DockerException
+
+from scripts.errors import ClusterError
+
+Event = Mapping[str, Any]
+
+# What a failed step printed last, shown with the error.
+LAST_LINES = 12
+# More than so many lines of any length that a person would read.
+_KEPT_CHARACTERS = 8000
+_SHOWN_CHARACTERS = 100
+
+_STEP = re.compile(r"Step (\d+/\d+) : (.*)", re.DOTALL)
+_EXIT_CODE = re.compile(r"returned a non-zero code: (\d+)")
+_FULL = "no space left on device"
+_NO_NETWORK = ("Temporary failure resolving", "Could not resolve", "Could not connect", "Unable to connect")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a Dockerfile, its place among all (`3/9`), and the end of what it printed."""
+
+    place: str = ""
+    instruction: str = ""
+    printed: str = ""
+
+    @property
+    def runs(self) -> bool:
+        """Whether a command is run, which may take long; other steps take a moment."""
+        return self.instruction.startswith("RUN ")
+
+    @property
+    def short(self) -> str:
+        """The instruction, in one line that a person would read."""
+        words = " ".join(self.instruction.split())
+        return words if len(words) <= _SHOWN_CHARACTERS else words[: _SHOWN_CHARACTERS - 3] + "..."
+
+    @property
+    def last_lines(self) -> list[str]:
+        """The last lines that it printed."""
+        lines = (line.strip() for line in re.split(r"[\r\n]", self.printed))
+        return [line for line in lines if line][-LAST_LINES:]
+
+
+def follow(doing: str, events: Iterable[Event], say: Callable[[str], None], show: Callable[[str], None]) -> None:
+    """Go along with a build: `say` each command that it runs (not what is cached), `show` what is being printed.
+
+    Raises:
+        ClusterError: a step failed; the first line says which, the last lines that it printed follow.
+        DockerException: the disk is full.
+    """
+    step = Step()
+    for event in events:
+        if problem := problem_of(event):
+            raise failure(doing, step, problem)
+        text = str(event.get("stream", ""))
+        if begun := _STEP.match(text):
+            step = Step(begun[1], begun[2])
+        elif text.startswith(" ---> Running in"):
+            if step.runs:
+                say(f"{doing}: {step.place} {step.short}")
+        elif not text.startswith((" ---> ", "Removing intermediate container")):
+            step = replace(step, printed=(step.printed + text)[-_KEPT_CHARACTERS:])
+            show(step.last_lines[-1] if step.last_lines else "")
+
+
+def problem_of(event: Event) -> str:
+    """The error in one event of a build's, push's or pull's stream, else nothing: the SDK raises none of them."""
+    return str((event.get("errorDetail") or {}).get("message") or event.get("error") or "").strip()
+
+
+def failure(doing: str, step: Step, problem: str) -> ClusterError:
+    """The error for a step that failed with this `problem`, the engine's words.
+
+    Raises:
+        DockerException: the disk is full, which is not the step's failure.
+    """
+    if any(_FULL in text.lower() for text in (problem, step.printed)):
+        raise DockerException(_FULL)
+    exit_code = _EXIT_CODE.search(problem)
+    how = f"with exit code {exit_code[1]}" if exit_code else f"({' '.join(problem.split())})"
+    hint = "; what is built reaches no Debian mirror" if any(word in step.printed for word in _NO_NETWORK) else ""
+    last = "".join(f"\n    {line}" for line in step.last_lines)
+    return ClusterError(f"{doing}: step {step.place} failed {how}{hint}: {step.short}{last}")

@@ -1,0 +1,20 @@
+"""One line on a terminal's STDERR that shows what is going on now; nothing where STDERR is no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.text import Text
+
+
+@contextmanager
+def live_line(doing: str, console: Console | None = None) -> Iterator[Callable[[str], None]]:
+    """Show `doing` and what the yielded function is told last; lines printed meanwhile stay above it."""
+    console = console or Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda now: None
+        return
+    with console.status(Text(doing)) as status:
+        yield lambda now: status.update(Text(f"{doing}: {now}" if now else doing, overflow="ellipsis", no_wrap=True))

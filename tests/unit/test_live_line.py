@@ -1,0 +1,22 @@
+"""The line that shows what is going on: on a terminal, and nowhere else."""
+
+import io
+
+from rich.console import Console
+
+from cluster.live_line import live_line
+
+
+def shown(*, terminal: bool) -> str:
+    stream = io.StringIO()
+    with live_line("build x", Console(file=stream, force_terminal=terminal, width=60)) as show:
+        show("Get:1 [trixie]")
+    return stream.getvalue()
+
+
+def test_a_terminal_sees_it() -> None:
+    assert "build x" in shown(terminal=True)
+
+
+def test_a_file_gets_nothing() -> None:
+    assert shown(terminal=False) == ""
