@@ -33,13 +33,22 @@ def pull_missing(client: docker.DockerClient, app: App) -> None:
     """
     if image_id(client, app):
         return
-    repository, tag = parse_repository_tag(image_of(app))
-    for line in client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
-        if "error" in line:
-            raise ClusterError(
-                f"deploy {app.id}: image {image_of(app)} is not here and its registry does not give it: "
-                f"{line['error']}: build it first (./inv queue.build or ./inv worker.build)"
-            )
+    problem = _pull_problem(client, image_of(app))
+    if problem:
+        raise ClusterError(
+            f"deploy {app.id}: image {image_of(app)} is not here and cannot be pulled ({problem}): "
+            "build it first (./inv queue.build or ./inv worker.build)"
+        )
+
+
+def _pull_problem(client: docker.DockerClient, image: str) -> str:
+    """Pull an image; why it cannot be done, and empty when it is done. A pull can fail in the midst of its answer."""
+    repository, tag = parse_repository_tag(image)
+    try:
+        answer = client.api.pull(repository, tag=tag or "latest", stream=True, decode=True)
+        return next((str(line["error"]) for line in answer if "error" in line), "")
+    except APIError as error:
+        return str(error.explanation or error)
 
 
 def start(client: docker.DockerClient, app_id: str, name: str, body: Body) -> Container:

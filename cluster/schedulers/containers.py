@@ -16,6 +16,7 @@ from cluster.schedulers.docker_terms import APP, NUMBER, PORTS, SOURCE
 from cluster.schedulers.instances import LOCALHOST, POLL_S, SETTLED_S, health_command, named_ports, ports_of
 from scripts.hostport import HostPort
 
+KILLED = 128 + 9  # how a shell and Docker tell of the signal KILL
 GONE, CONFLICT = 404, 409  # HTTP: there is no such container; it is not in a state for this
 
 
@@ -59,9 +60,11 @@ def state_of(container: Container) -> tuple[State, str]:
 
 def ended(container: Container) -> str:
     """How its program ended, such as `ended with exit code 3`."""
-    state = container.attrs["State"]
+    state, memory_mib = container.attrs["State"], container.attrs["HostConfig"]["Memory"] >> 20
     if state["OOMKilled"]:
-        return f"was killed, since it used more than its {container.attrs['HostConfig']['Memory'] >> 20} MiB of memory"
+        return f"was killed, since it used more than its {memory_mib} MiB of memory"
+    if state["ExitCode"] == KILLED:  # not every engine sees that memory was the reason
+        return f"was killed (exit code {KILLED}), as a program is that uses more than its {memory_mib} MiB of memory"
     return f"ended with exit code {state['ExitCode']}"
 
 

@@ -1,0 +1,169 @@
+"""What the scheduler `local` alone does: containers, images, volumes and ports of a real engine."""
+
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cluster import base_image
+from cluster.schedulers import App
+from cluster.schedulers.local import Local
+from scripts.errors import ClusterError
+
+pytestmark = pytest.mark.engine
+
+IMAGE = base_image.NAME
+
+
+@pytest.fixture
+def client(docker_client: Any) -> Any:
+    base_image.ensure_base(docker_client, print)
+    return docker_client
+
+
+@pytest.fixture
+def project() -> str:
+    return f"test-{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def where(client: Any, project: str) -> Iterator[Local]:
+    scheduler = Local(client, project)
+    yield scheduler
+    scheduler.stop("/app", now=True)
+    scheduler.delete_data("")
+
+
+def app(cmd: str = "exec sleep 1000", image: str = IMAGE, **keys: Any) -> App:
+    docker = {"image": image, "parameters": [{"key": "init", "value": "true"}]}
+    container = {"docker": docker, **keys.pop("container", {})}
+    return App("/app", {"id": "/app", "cmd": cmd, "cpus": 0.1, "mem": 32, "container": container, **keys})
+
+
+def with_port(host_port: int) -> dict[str, Any]:
+    """A server on a port of the container, published."""
+    mapping = {"containerPort": 80, "hostPort": host_port, "name": "web"}
+    return {"networks": [{"mode": "container/bridge"}], "container": {"portMappings": [mapping]}}
+
+
+SERVER = (
+    "exec perl -MIO::Socket -e "
+    "'$s = IO::Socket::INET->new(LocalPort => 80, Listen => 5); print {$s->accept} \"hi\" while 1'"
+)
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_a_published_port_is_reached_on_this_machine_only(where, client, fixed):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1] if fixed else 0
+    status = where.deploy(app(SERVER, **with_port(port)))
+    address = where.hostport("/app", "web")
+    assert address.port == port or not fixed
+    with socket.create_connection((address.host, address.port), timeout=5) as connection:
+        assert connection.recv(2) == b"hi"
+    bindings = client.containers.get(status.instances[0].name).ports["80/tcp"]
+    assert bindings == [{"HostIp": "127.0.0.1", "HostPort": str(address.port)}]
+
+
+def test_a_port_that_another_container_publishes_is_named(where, client):
+    other = Local(client, f"test-{secrets.token_hex(4)}")
+    try:
+        status = other.deploy(app(SERVER, **with_port(0)))
+        port = other.hostport("/app").port
+        with pytest.raises(ClusterError, match=rf"port {port} .* in use by the container {status.instances[0].name}"):
+            where.deploy(app(SERVER, **with_port(port)))
+        assert where.status() == []
+    finally:
+        other.stop("/app", now=True)
+
+
+@pytest.mark.parametrize("labels", [{}, {"cluster.project": "someone-else", "cluster.app": "/app"}])
+def test_a_container_of_someone_else_is_named_and_left_alone(where, client, project, labels):
+    foreign = client.containers.create(IMAGE, "true", name=f"{project}-app-1", labels=labels)
+    try:
+        with pytest.raises(ClusterError, match=rf"there is a container {project}-app-1 already .*remove or rename it"):
+            where.deploy(app())
+        assert where.status() == []
+        assert where.stop("/app", now=True) is False
+        assert client.containers.get(f"{project}-app-1").id == foreign.id
+    finally:
+        foreign.remove()
+
+
+def test_a_volume_of_someone_else_is_named_and_left_alone(where, client, project):
+    volumes = [{"containerPath": "/data", "hostPath": "/var/lib/cluster/app"}]
+    foreign = client.volumes.create(f"{project}-app")
+    try:
+        with pytest.raises(ClusterError, match=rf"there is a volume {project}-app already .*remove it"):
+            where.deploy(app(container={"volumes": volumes}))
+        assert where.delete_data("") == []
+    finally:
+        foreign.remove()
+
+
+def test_a_name_that_has_come_to_mean_another_image_is_deployed_again(where, client, project):
+    first, second = (client.containers.create(IMAGE, label) for label in ("1", "2"))
+    name = f"{project}:v1"
+    try:
+        first.commit(project, "v1", changes="LABEL which=first")
+        where.deploy(app(image=name))
+        assert where.plan(app(image=name)).kind == "nothing"
+        second.commit(project, "v1", changes="LABEL which=second")
+        assert where.plan(app(image=name)).kind == "replace"
+        assert where.scale("/app", 2).running == 2
+        container = where.deploy(app(image=name)).instances[0].name
+        assert client.containers.get(container).image.labels["which"] == "second"
+    finally:
+        where.stop("/app", now=True)
+        for container in (first, second):
+            container.remove()
+        for image in client.images.list(filters={"label": ["which"]}):
+            client.images.remove(image.id, force=True)
+
+
+def test_an_image_that_is_nowhere_is_an_error_that_says_what_to_do(where, project):
+    with pytest.raises(ClusterError, match=r"image localhost:1/x:v1 is not here and cannot be pulled .*build it first"):
+        where.deploy(app(image="localhost:1/x:v1"))
+    assert where.status() == []
+
+
+def test_too_little_memory_is_named(where):
+    hungry = "exec perl -e '@a = (1) x 1e9'"
+    with pytest.raises(ClusterError, match=r"was killed.* more than its 32 MiB of memory"):
+        where.deploy(app(hungry))
+
+
+def test_a_command_that_the_engine_cannot_start_leaves_nothing(where, client):
+    broken = app(container={"docker": {"image": IMAGE, "parameters": [{"key": "workdir", "value": "/etc/passwd"}]}})
+    with pytest.raises(ClusterError, match=r"^deploy /app: "):
+        where.deploy(broken)
+    assert where.status() == []
+
+
+def test_logs_are_followed_over_a_new_start(where):
+    where.deploy(app("echo up; sleep 1.5; exit 1"))
+    lines = where.logs("/app", follow=True)
+    assert [next(lines).partition(": ")[2] for _ in range(3)] == ["up", "up", "up"]
+    lines.close()
+
+
+def test_the_health_check_runs_in_the_container_by_docker_too(where, client, project):
+    check = {"protocol": "COMMAND", "command": {"value": "test $MARATHON_APP_ID = /app"}, "intervalSeconds": 0.5}
+    where.deploy(app(healthChecks=[check]))
+    container = client.containers.get(f"{project}-app-1")
+    deadline = time.monotonic() + 20
+    while container.health != "healthy":
+        assert time.monotonic() < deadline
+        container.reload()
+    assert container.attrs["State"]["Health"]["Log"][-1]["ExitCode"] == 0
+
+
+def test_docker_starts_it_again_after_it_has_worked_and_limits_its_logs(where, client, project):
+    where.deploy(app())
+    config = client.containers.get(f"{project}-app-1").attrs["HostConfig"]
+    assert config["RestartPolicy"]["Name"] == "unless-stopped"
+    assert config["LogConfig"] == {"Type": "json-file", "Config": {"max-file": "3", "max-size": "10m"}}
+    assert config["Memory"] == 32 * 1024**2
