@@ -61,7 +61,7 @@ class Place:
     def bury(self, life: Life) -> float:
         """Judge a life that is over; returns the pause before the next one, in seconds."""
         self.life = None
-        lasted = life.answered > 0 or time.monotonic() - life.began > LONGEST_PAUSE_S
+        lasted = life.answered > 0 or life.lived_s > LONGEST_PAUSE_S
         self.faults = (0 if lasted else self.faults) + life.faulty
         self.failed_starts = 0 if life.answered or (life.was_ready and not life.bounced) else self.failed_starts + 1
         return pause_s(self.faults)

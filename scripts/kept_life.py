@@ -74,8 +74,8 @@ class Keeper(Protocol):
 class Life:
     """From the start of a child to its end; one message in hand at most.
 
-    `answered` counts its messages. Once it is over, `faulty` says that it did not end in good order, and `bounced` that
-    it left a message unread.
+    `answered` counts its messages. Once it is over, `lived_s` says how many seconds it took, `faulty` that it did not
+    end in good order, `bounced` that it left a message unread.
 
     Raises:
         OSError, ValueError: it cannot be started.
@@ -89,7 +89,7 @@ class Life:
             terms.ready_timeout_s, f"no `ready {PROTOCOL}` on file descriptor 3 within {terms.ready_timeout_s:g} s"
         )
         self.state: State = "loading"
-        self.began = time.monotonic()
+        self._began, self.lived_s = time.monotonic(), 0.0
         self.was_ready, self.faulty, self.bounced = False, True, False
         self.answered = 0
         self._run: Run | None = None
@@ -172,6 +172,7 @@ class Life:
     def ended(self, status: int) -> None:
         """The child and its group are gone."""
         self._deadline.close()
+        self.lived_s = time.monotonic() - self._began
         code = os.waitstatus_to_exitcode(status)
         why = self._fault_reason or exit_reason(code, self._keeper.out_of_memory)
         run, self._run = self._run, None
@@ -224,11 +225,12 @@ class Life:
         self.end()
 
     def _cut_short(self, code: int, why: str) -> Outcome:
-        ends = {"exit_code": code} if code >= 0 else {"signal": -code}
         if self._killed:
-            return self._outcome("killed", "stopped with the worker", **ends)
-        reason = why if self._fault_reason else f"the action ended without a verdict: {why}"
-        return self._outcome("failed", reason, **ends)
+            return self._outcome("killed", "stopped with the worker")
+        if self._fault_reason:
+            return self._outcome("failed", why)
+        ends = {"exit_code": code} if code >= 0 else {"signal": -code}
+        return self._outcome("failed", f"the action ended without a verdict: {why}", **ends)
 
     def _outcome(self, verdict: Verdict, reason: str, **more: Any) -> Outcome:
         return Outcome(
