@@ -21,6 +21,7 @@ _SHOWN_CHARACTERS = 100
 
 _STEP = re.compile(r"Step (\d+/\d+) : (.*)", re.DOTALL)
 _EXIT_CODE = re.compile(r"returned a non-zero code: (\d+)")
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")  # the classic builder paints STDERR red
 _FULL = "no space left on device"
 _NO_NETWORK = ("Temporary failure resolving", "Could not resolve", "Could not connect", "Unable to connect")
 
@@ -47,7 +48,7 @@ class Step:
     @property
     def last_lines(self) -> list[str]:
         """The last lines that it printed."""
-        lines = (line.strip() for line in re.split(r"[\r\n]", self.printed))
+        lines = (line.strip() for line in re.split(r"[\r\n]", _COLOR.sub("", self.printed)))
         return [line for line in lines if line][-LAST_LINES:]
 
 
@@ -58,10 +59,9 @@ def follow(doing: str, events: Iterable[Event], say: Callable[[str], None], show
         ClusterError: a step failed; the first line says which, the last lines that it printed follow.
         DockerException: the disk is full.
     """
-    step = Step()
-    for event in events:
-        if problem := problem_of(event):
-            raise failure(doing, step, problem)
+    step, problem = Step(), ""
+    for event in events:  # to their end, so that the connection is free again
+        problem = problem or problem_of(event)
         text = str(event.get("stream", ""))
         if begun := _STEP.match(text):
             step = Step(begun[1], begun[2])
@@ -71,6 +71,8 @@ def follow(doing: str, events: Iterable[Event], say: Callable[[str], None], show
         elif not text.startswith((" ---> ", "Removing intermediate container")):
             step = replace(step, printed=(step.printed + text)[-_KEPT_CHARACTERS:])
             show(step.last_lines[-1] if step.last_lines else "")
+    if problem:
+        raise failure(doing, step, problem)
 
 
 def problem_of(event: Event) -> str:

@@ -65,13 +65,14 @@ def push(client: docker.DockerClient, ref: ImageRef, say: Callable[[str], None])
         ClusterError: the registry refuses it; the SDK itself would say nothing.
         ServiceAway: nothing answers there.
     """
-    doing, digest = f"push {ref}", ""
+    doing, digest, problem = f"push {ref}", "", ""
     with docker_errors(doing), live_line(doing) as show:
         for event in client.api.push(ref.repository, tag=ref.tag, stream=True, decode=True):
-            if problem := problem_of(event):
-                raise push_failure(ref, problem)
+            problem = problem or problem_of(event)
             digest = (event.get("aux") or {}).get("Digest", digest)
             show(" ".join(filter(None, (event.get("id"), event.get("status"), event.get("progress")))))
+    if problem:
+        raise push_failure(ref, problem)
     if not digest:
         raise ClusterError(f"{doing}: the registry {ref.registry} named no digest: push it again")
     say(f"pushed {ref}, {digest[:19]}")

@@ -48,7 +48,9 @@ def test_what_is_printed_is_shown_by_the_line() -> None:
 
 def test_a_failed_step_is_named_with_its_last_lines() -> None:
     text = failed(
-        {"stream": "Reading lists\nE: no package\r\n\n"},
+        {"stream": "Reading lists\n"},
+        {"stream": "\x1b[91mE: no package\r\n\n"},
+        {"stream": "\x1b[0m"},
         {
             "errorDetail": {"code": 100, "message": "The command '/bin/sh -c apt-get' returned a non-zero code: 100"},
             "error": "The command '/bin/sh -c apt-get' returned a non-zero code: 100",

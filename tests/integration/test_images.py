@@ -1,0 +1,144 @@
+"""Building and pushing with a real engine and a real registry."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from docker.errors import ImageNotFound
+
+from cluster import images, registry, registry_api
+from cluster.components import Component
+from cluster.image_ref import ImageRef
+from cluster.schedulers.local import Local
+from scripts.errors import ClusterError, ServiceAway
+from tests.conftest import free_ports, own_settings
+
+pytestmark = pytest.mark.engine
+
+Build = Callable[..., ImageRef]
+
+
+@pytest.fixture(scope="module")
+def own_registry(docker_client: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A registry of these tests' own, by its address."""
+    settings = own_settings(tmp_path_factory.mktemp("registry"))
+    scheduler = Local(docker_client, settings.project)
+    registry.ensure_up(settings, docker_client, scheduler, print)
+    yield settings.registry
+    scheduler.stop("/registry", now=True)
+    scheduler.delete_data("/registry")
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def build(docker_client: Any, tmp_path: Path, said: list[str]) -> Iterator[Build]:
+    """Builds an image of its own from the lines of a Dockerfile, under a name that no other test has."""
+    component = Component("tried", "/tried", root=tmp_path)
+    name = f"test-{secrets.token_hex(4)}"
+    built: set[str] = set()
+
+    def make(*lines: str, registry: str = "") -> ImageRef:
+        component.folder.mkdir(parents=True, exist_ok=True)
+        component.dockerfile.write_text("\n".join(["FROM debian:trixie-slim", *lines]))
+        ref = ImageRef(name, "v1", registry)
+        images.build(docker_client, component, ref, said.append)
+        built.add(str(ref))
+        return ref
+
+    yield make
+    for ref in built:
+        docker_client.images.remove(ref, force=True)
+
+
+def test_an_image_gets_its_name_and_labels(build: Build, docker_client: Any) -> None:
+    ref = build('LABEL org.opencontainers.image.title="tried"')
+    labels = docker_client.images.get(str(ref)).labels
+    assert labels["org.opencontainers.image.title"] == "tried"
+    assert labels["org.opencontainers.image.version"] == "v1"
+
+
+def test_what_is_cached_is_not_said(build: Build, said: list[str]) -> None:
+    step = f"RUN true {secrets.token_hex(4)}"
+    ref = build(step)
+    assert len(said) == 1
+    assert said[0].startswith(f"build {ref}: 2/")
+    assert said[0].endswith(step)
+    said.clear()
+    build(step)
+    assert said == []
+
+
+def test_a_failed_step_says_which_and_what_it_printed(build: Build) -> None:
+    with pytest.raises(ClusterError) as failure:
+        build("RUN echo fine", "RUN echo first; echo second >&2; exit 7")
+    first_line, *rest = str(failure.value).splitlines()
+    assert "step 3/" in first_line
+    assert "failed with exit code 7: RUN echo first; echo second >&2; exit 7" in first_line
+    assert sorted(rest) == ["    first", "    second"]
+
+
+def test_a_failed_build_leaves_no_container(build: Build, docker_client: Any) -> None:
+    mark = secrets.token_hex(8)
+    with pytest.raises(ClusterError):
+        build(f"RUN false {mark}")
+    commands = [str(one.attrs["Config"]["Cmd"]) for one in docker_client.containers.list(all=True, ignore_removed=True)]
+    assert [command for command in commands if mark in command] == []
+
+
+def test_a_dockerfile_that_is_none_is_one_line(build: Build) -> None:
+    with pytest.raises(ClusterError, match="unknown instruction: INSTALL") as failure:
+        build("INSTALL r-base-core")
+    assert "\n" not in str(failure.value)
+
+
+def test_a_full_disk_is_named(build: Build) -> None:
+    with pytest.raises(ClusterError, match="the disk is full where the Docker Engine keeps its data, /"):
+        build("RUN head -c 1 /dev/zero >/dev/full")
+
+
+def test_a_pushed_image_is_deployed_by_what_is_in_it(build: Build, docker_client: Any, own_registry: str) -> None:
+    ref = build("LABEL number=one", registry=own_registry)
+    assert images.deployable(docker_client, ref) == str(ref)
+    digest = images.push(docker_client, ref, print)
+    assert images.deployable(docker_client, ref) == f"{ref.repository}@{digest}"
+    (stored,) = [image for image in registry_api.stored(own_registry) if image.name == ref.name]
+    assert (stored.tag, stored.digest) == (ref.tag, digest)
+    assert stored.bytes > 1_000_000
+
+    # The same name for another image, which is not pushed yet: the digest of the first would be the wrong one.
+    build("LABEL number=two", registry=own_registry)
+    assert images.deployable(docker_client, ref) == str(ref)
+
+
+def test_an_image_that_only_the_registry_has_is_deployable(build: Build, docker_client: Any, own_registry: str) -> None:
+    ref = build("LABEL number=three", registry=own_registry)
+    digest = images.push(docker_client, ref, print)
+    docker_client.images.remove(str(ref))
+    with pytest.raises(ImageNotFound):
+        docker_client.images.get(str(ref))
+    assert images.local_image(docker_client, ref) is None
+    assert images.deployable(docker_client, ref) == f"{ref.repository}@{digest}"
+    docker_client.images.pull(ref.repository, tag=ref.tag)
+
+
+def test_an_image_that_is_nowhere_says_how_to_build_it(docker_client: Any, own_registry: str) -> None:
+    with pytest.raises(ClusterError, match=r"build it with `./inv queue.build -t amqp:v9`"):
+        images.deployable(docker_client, ImageRef("amqp", "v9", own_registry))
+
+
+def test_a_push_to_nobody_says_how_to_start_a_registry(build: Build, docker_client: Any) -> None:
+    (port,) = free_ports(1)
+    ref = build("LABEL number=four", registry=f"localhost:{port}")
+    with pytest.raises(ServiceAway, match=f"no registry answers at localhost:{port}: start it with"):
+        images.push(docker_client, ref, print)
+
+
+def test_an_image_that_is_not_there_is_not_pushed(docker_client: Any, own_registry: str) -> None:
+    with pytest.raises(ClusterError, match="build it first"):
+        images.push(docker_client, ImageRef("never", "v1", own_registry), print)
