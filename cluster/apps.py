@@ -31,7 +31,7 @@ class Work:
     """
 
     queue: str
-    action: str
+    action: tuple[str, ...]
     url: str
     instances: int = 1
     cpus: float = 1
@@ -64,7 +64,7 @@ def worker_app(settings: Settings, work: Work, image: str, tag: str) -> App:
         "TAG": tag,
         "BROKER": ["-u", broker],
         "QUEUE": work.queue,
-        "ACTION": split_command("--action", work.action),
+        "ACTION": list(work.action),
         "OPTIONS": list(work.options),
     }
     definition = definitions.fill(definitions.load(WORKER.definition), values)
@@ -146,7 +146,7 @@ def worker_wish(
     flags += ["--keep-alive"] if keep_alive else []
     return Work(
         queue=checked_name(queue or settings.queue.name),
-        action=action or settings.worker.action,
+        action=tuple(split_command("--action", action or settings.worker.action)),
         url=url or settings.queue.url,
         instances=instances or settings.worker.instances,
         cpus=settings.worker.cpus,

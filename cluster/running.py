@@ -100,10 +100,11 @@ def stop(settings: Settings, app_id: str, now: bool, say: Say) -> None:
         ClusterError: it does not run here.
     """
     where = here.scheduler(settings)
+    if app_id not in [app.id for app in where.status()]:
+        raise ClusterError(f"{app_id} does not run here ({where.name}): `./inv status` shows what does")
     if not now:
         say(f"stopping {app_id}; running actions may finish (--now does not wait: their messages return to the queue)")
-    if not where.stop(app_id, now):
-        raise ClusterError(f"{app_id} does not run here ({where.name}): `./inv status` shows what does")
+    where.stop(app_id, now)
 
 
 def down(settings: Settings, *, data: bool, now: bool, say: Say) -> None:

@@ -100,4 +100,4 @@ def test_a_wish_that_cannot_be_is_named(changes: dict[str, Any], words: str) -> 
 @pytest.mark.parametrize("action", [" ", "sum.py 'a"])
 def test_an_action_that_is_no_command_is_named(action: str) -> None:
     with pytest.raises(ClusterError, match="--action"):
-        apps.worker_app(SETTINGS, wish(action=action), "worker:v1", "v1")
+        wish(action=action)
