@@ -12,7 +12,7 @@ from scripts.broker import credentials, redacted
 SECRETS = ROOT / ".secrets"
 
 # The plain user of the worker's image (its Dockerfile), who reads the file when root started the worker.
-WORKER_UID = 902
+WORKER_UID = 1000
 
 
 def for_apps(url: str, settings: Settings) -> tuple[str, dict[str, str]]:

@@ -101,3 +101,8 @@ def test_a_wish_that_cannot_be_is_named(changes: dict[str, Any], words: str) -> 
 def test_an_action_that_is_no_command_is_named(action: str) -> None:
     with pytest.raises(ClusterError, match="--action"):
         wish(action=action)
+
+
+def test_the_password_file_is_given_to_the_user_of_the_workers_image() -> None:
+    dockerfile = (ROOT / "components" / "worker" / "Dockerfile").read_text()
+    assert f"useradd --uid {credentials.WORKER_UID} " in dockerfile
