@@ -76,30 +76,32 @@ class Scheduler(Protocol):
     def deploy(self, app: App, timeout_s: float = 60) -> AppStatus:
         """Run the app as defined, in place of what runs under its id, and return when all of it works.
 
-        Deploying what already runs changes nothing. What fails to come up within `timeout_s` is an error with the
-        last lines it printed.
+        Deploying what already runs changes nothing. What would fail is refused before anything is stopped; then old
+        instances finish first, in their time (see `stop`), since the new may need their ports and data. What fails to
+        come up within `timeout_s` is an error with the last lines it printed, and says what runs now. A deploy that
+        was interrupted is finished by the next.
         """
 
-    def scale(self, app_id: str, instances: int) -> AppStatus:
-        """Run so many instances of the app's present definition."""
+    def scale(self, app_id: str, instances: int, timeout_s: float = 60) -> AppStatus:
+        """Run so many instances (1 or more) of the app's present definition; those that run are left in peace."""
 
-    def restart(self, app_id: str) -> AppStatus:
+    def restart(self, app_id: str, timeout_s: float = 60) -> AppStatus:
         """Stop and start every instance, the definition being the same."""
 
     def stop(self, app_id: str, now: bool = False) -> bool:
-        """Stop the app and forget it, its data volumes staying; False when there was none.
+        """Stop the app with all it has started and forget it, its data staying; False when there was none.
 
         Running actions have the definition's `taskKillGracePeriodSeconds` to finish; `now` grants none.
         """
 
     def status(self) -> list[AppStatus]:
-        """All apps of this project."""
+        """All apps of this project, stopped instances included; nothing that someone else made."""
 
     def logs(self, app_id: str, tail: int = 100, follow: bool = False) -> Iterator[str]:
-        """The last `tail` lines of every instance, each beginning with the instance's name."""
+        """The last `tail` lines of every instance as `name: line`, with `follow` those to come too, until all end."""
 
     def hostport(self, app_id: str, port_name: str = "") -> HostPort:
         """The address of a port of a running instance: the named one, else the first."""
 
     def delete_data(self, app_id: str) -> list[str]:
-        """Delete the data volumes of a stopped app; the names of what was deleted."""
+        """Delete the data of a stopped app, or with an empty id of all apps; the names of what was deleted."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import docker
 from docker.errors import APIError, ImageNotFound, NotFound
@@ -25,7 +25,7 @@ def image_id(client: docker.DockerClient, app: App) -> str:
         return ""
 
 
-def pull_missing(client: docker.DockerClient, app: App) -> None:
+def pull_missing(client: docker.DockerClient, app: App, say: Callable[[str], None]) -> None:
     """Get the app's image from its registry if it is not here.
 
     Raises:
@@ -33,6 +33,7 @@ def pull_missing(client: docker.DockerClient, app: App) -> None:
     """
     if image_id(client, app):
         return
+    say(f"pulling {image_of(app)}")
     problem = _pull_problem(client, image_of(app))
     if problem:
         raise ClusterError(

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 
 from docker.errors import APIError
 from docker.models.containers import Container
 
 from cluster.schedulers import App, Instance, State
 from cluster.schedulers.docker_terms import APP, NUMBER, PORTS, SOURCE
-from cluster.schedulers.instances import LOCALHOST, POLL_S, SETTLED_S, health_command, named_ports, ports_of
+from cluster.schedulers.instances import LOCALHOST, SETTLED_S, health_command, let_finish, named_ports, ports_of
 from scripts.hostport import HostPort
 
 KILLED = 128 + 9  # how a shell and Docker tell of the signal KILL
@@ -114,15 +115,16 @@ def last_lines(container: Container, count: int = 10) -> list[str]:
     return []
 
 
-def end(containers: Sequence[Container], now: bool = False) -> None:
+def end(containers: Sequence[Container], now: bool, say: Callable[[str], None]) -> None:
     """Let all finish within their grace, side by side, and remove them; `now` grants none."""
     running = [] if now else [container for container in containers if container.status == "running"]
     for container in running:
         ask_to_stop(container)
-    deadlines = {container.id: time.monotonic() + container.attrs["Config"]["StopTimeout"] for container in running}
-    while running:
-        running = [container for container in running if _still_runs(container, deadlines[container.id])]
-        time.sleep(POLL_S if running else 0)
+    let_finish(
+        {container.name: partial(_still_runs, container) for container in running},
+        {container.name: container.attrs["Config"]["StopTimeout"] for container in running},
+        say,
+    )
     for container in containers:
         with ignored(GONE, CONFLICT):  # someone else removed it, or is about to
             container.remove(force=True, v=True)  # v: volumes without a name; those with one stay
@@ -142,10 +144,10 @@ def halt(container: Container) -> None:
         container.stop(timeout=0)
 
 
-def _still_runs(container: Container, deadline: float) -> bool:
+def _still_runs(container: Container) -> bool:
     with ignored(GONE):
         container.reload()
-        return container.status == "running" and time.monotonic() < deadline
+        return bool(container.status == "running")
     return False
 
 

@@ -16,6 +16,7 @@ from scripts.hostport import HostPort
 
 LOCALHOST = "127.0.0.1"  # the only address that anything is published on
 POLL_S = 0.2
+SILENCE_S = 5.0  # a wait that is longer is told
 SETTLED_S = 1.0  # an app without a health check works when it has run so long
 
 T = TypeVar("T")
@@ -209,6 +210,20 @@ def wait(pending: Sequence[T], works: Callable[[T], bool], late: Callable[[T], N
     while pending := [instance for instance in pending if not works(instance)]:
         if time.monotonic() > deadline:
             raise late(pending[0])
+        time.sleep(POLL_S)
+
+
+def let_finish(
+    runs: Mapping[str, Callable[[], bool]], grace_s: Mapping[str, float], say: Callable[[str], None]
+) -> None:
+    """Wait for instances that were asked to stop, each for its own grace; `say` what for if it takes its time."""
+    begun = time.monotonic()
+    told = False
+    while left := [name for name in runs if runs[name]() and time.monotonic() - begun < grace_s[name]]:
+        if time.monotonic() - begun > SILENCE_S and not told:
+            longest_s = max(grace_s[name] for name in left)
+            say(f"waiting for {', '.join(left)} to finish their work, {longest_s:g} s at most (--now does not wait)")
+            told = True
         time.sleep(POLL_S)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -15,7 +15,7 @@ from cluster.schedulers import App, Instance, bring_up, container_logs, containe
 from cluster.schedulers.docker_terms import APP, DEFINITION, PROJECT, Task
 from cluster.schedulers.instances import choose_ports, ports_of, refuse_used_ports
 from cluster.schedulers.local_options import container_body
-from cluster.schedulers.one_machine import OneMachine
+from cluster.schedulers.one_machine import OneMachine, to_stderr
 
 
 class Local(OneMachine[Container]):
@@ -26,8 +26,9 @@ class Local(OneMachine[Container]):
 
     name = "local"
 
-    def __init__(self, client: docker.DockerClient, project: str) -> None:
-        self._client, self._project = client, project
+    def __init__(self, client: docker.DockerClient, project: str, say: Callable[[str], None] = to_stderr) -> None:
+        super().__init__(project, say)
+        self._client = client
 
     def _errors(self, doing: str) -> AbstractContextManager[None]:
         return docker_errors(doing)
@@ -70,7 +71,7 @@ class Local(OneMachine[Container]):
         return bodies
 
     def _get_ready(self, app: App) -> None:
-        bring_up.pull_missing(self._client, app)
+        bring_up.pull_missing(self._client, app, self._say)
 
     def _start(self, app: App, name: str, what: dict[str, Any]) -> Container:
         return bring_up.start(self._client, app.id, name, what)
@@ -79,7 +80,7 @@ class Local(OneMachine[Container]):
         bring_up.wait(started, timeout_s)
 
     def _end(self, found: Sequence[Container], now: bool) -> None:
-        containers.end(found, now)
+        containers.end(found, now, self._say)
 
     def _lines(self, found: Sequence[Container], tail: int, follow: bool) -> Iterator[str]:
         return container_logs.follow(found, tail) if follow else container_logs.last(found, tail)

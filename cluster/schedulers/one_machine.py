@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
 from typing import Any, Generic, TypeVar
@@ -18,6 +19,11 @@ from scripts.hostport import HostPort
 T = TypeVar("T")
 
 
+def to_stderr(text: str) -> None:
+    """Where progress goes unless someone else wants it."""
+    print(text, file=sys.stderr)
+
+
 class OneMachine(ABC, Generic[T]):
     """A scheduler whose instances, the T, are started, watched and ended one by one.
 
@@ -27,6 +33,10 @@ class OneMachine(ABC, Generic[T]):
     """
 
     name: str
+
+    def __init__(self, project: str, say: Callable[[str], None]) -> None:
+        """`say` gets a line for each step that takes its time."""
+        self._project, self._say = project, say
 
     def plan(self, app: App) -> Change:
         """What `deploy` would do now; changes nothing."""

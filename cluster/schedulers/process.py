@@ -6,7 +6,6 @@ import fcntl
 import os
 import re
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,17 +30,13 @@ from cluster.schedulers.instances import (
     refuse_used_ports,
     wait,
 )
-from cluster.schedulers.one_machine import OneMachine
+from cluster.schedulers.one_machine import OneMachine, to_stderr
 from cluster.schedulers.process_instance import ProcessInstance
 from cluster.settings import ROOT
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 
 SCRIPTS = (ROOT / "scripts", ROOT / "components" / "worker" / "scripts")  # in /usr/local/bin of the worker's image
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
 
 
 class Process(OneMachine[ProcessInstance]):
@@ -54,8 +49,9 @@ class Process(OneMachine[ProcessInstance]):
 
     name = "process"
 
-    def __init__(self, project: str, folder: Path = ROOT / ".run", say: Callable[[str], None] = _say) -> None:
-        self._project, self._folder, self._say = project, folder / project, say
+    def __init__(self, project: str, folder: Path = ROOT / ".run", say: Callable[[str], None] = to_stderr) -> None:
+        super().__init__(project, say)
+        self._folder = folder / project
 
     @contextmanager
     def _alone(self, app_id: str) -> Iterator[None]:
@@ -166,7 +162,7 @@ class Process(OneMachine[ProcessInstance]):
         wait(started, works, late, timeout_s)
 
     def _end(self, found: Sequence[ProcessInstance], now: bool) -> None:
-        process_instance.end(found, now)
+        process_instance.end(found, now, self._say)
 
     def _lines(self, found: Sequence[ProcessInstance], tail: int, follow: bool) -> Iterator[str]:
         if follow:

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from cluster.schedulers import App
-from cluster.schedulers.instances import POLL_S, grace_s, instance_name, ports_of
+from cluster.schedulers.instances import POLL_S, grace_s, instance_name, let_finish, ports_of
 from scripts.errors import ClusterError
 
 # In the environment of an instance and of all that it starts: by this its processes are found when it ends, also those
@@ -185,14 +185,16 @@ def _write(path: Path, content: Any) -> None:
     new.replace(path)
 
 
-def end(instances: Sequence[ProcessInstance], now: bool = False) -> None:
+def end(instances: Sequence[ProcessInstance], now: bool, say: Callable[[str], None]) -> None:
     """Let all finish within their grace, side by side, then kill what is left and forget them; `now` grants none."""
     running = [] if now else [instance for instance in instances if instance.is_alive()]
-    deadlines = {instance: time.monotonic() + grace_s(instance.app.definition) for instance in running}
     for instance in running:
         instance.ask_to_stop()
-    while running := [one for one in running if one.is_alive() and time.monotonic() < deadlines[one]]:
-        time.sleep(POLL_S)
+    let_finish(
+        {instance.name: instance.is_alive for instance in running},
+        {instance.name: grace_s(instance.app.definition) for instance in running},
+        say,
+    )
     for instance in instances:
         instance.kill()
         instance.forget()

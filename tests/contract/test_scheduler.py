@@ -241,6 +241,14 @@ def test_stop_does_not_wait_longer_than_the_grace(scheduler, make_app):
     assert 1 <= time.monotonic() - began < 5
 
 
+def test_a_wait_that_takes_its_time_is_told(scheduler, make_app, capsys):
+    slow = FINISHES.replace("sleep 1;", "sleep 6;")
+    name = scheduler.deploy(make_app(slow, check=READY, taskKillGracePeriodSeconds=60)).instances[0].name
+    scheduler.stop("/app")
+    told = capsys.readouterr().err.splitlines()
+    assert told == [f"waiting for {name} to finish their work, 60 s at most (--now does not wait)"]
+
+
 def test_stop_takes_what_the_app_has_started_along(scheduler, make_app, shared):
     seconds = 54321.0 + int(time.time()) % 1000 / 1000
     forks = f"setsid sleep {seconds} & setsid sh -c 'sleep {seconds}' & {WAITS}"
