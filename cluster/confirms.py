@@ -87,10 +87,14 @@ class Link:
             custom_ioloop=loop,
         )
 
-    def close(self) -> None:
-        """Close the connection; `lost` follows."""
-        if not (self._connection.is_closing or self._connection.is_closed):
+    def close(self) -> bool:
+        """Close the connection, if it has come about; whether `lost` follows.
+
+        (pika fails when it is told to close a connection that is not open yet.)
+        """
+        if self._connection.is_open:
             self._connection.close()
+        return bool(self._connection.is_closing)
 
     def reopen(self) -> None:
         """Open another channel on this connection; `ready` follows."""

@@ -23,7 +23,7 @@ from scripts.errors import ClusterError, ServiceAway
 
 TICK_S = 0.1
 # How long an interrupted publishing waits for the confirms of what it has sent, and then for a polite goodbye.
-LAST_CONFIRMS_S = 10
+LAST_CONFIRMS_S = 5
 GOODBYE_S = 3
 # No confirm for so long, the connection being alive: the queue has lost its majority, or the broker is stuck.
 STALLED_AFTER_S = BLOCKED_TIMEOUT_S + 60
@@ -55,6 +55,7 @@ class Publisher:
         self._link: Link | None = None
         self._was_ready = False
         self._closes = False
+        self._is_blocked = False
         self._last_confirm = time.monotonic()
         self._error: ClusterError | None = None
 
@@ -107,6 +108,7 @@ class Publisher:
 
     def blocked(self, is_blocked: bool) -> None:
         """pika closes a connection that is blocked for too long."""
+        self._is_blocked = is_blocked
         self._last_confirm = time.monotonic()
         where = f"the broker at {self._target.place}"
         if is_blocked:
@@ -171,15 +173,14 @@ class Publisher:
             return
         self._out.stop()
         self._error = self._error or error
-        if self._out.has_channel and len(self._out.window):
+        if self._out.has_channel and len(self._out.window) and not self._is_blocked:
             self._loop.call_later(LAST_CONFIRMS_S, self._close)
         else:
             self._close()
 
     def _close(self) -> None:
         self._closes = True
-        if self._link:
-            self._link.close()
+        if self._link and self._link.close():
             self._loop.call_later(GOODBYE_S, self._loop.stop)
         else:
             self._loop.stop()

@@ -94,6 +94,7 @@ _MEANINGS = {
     "ProbableAccessDeniedError": "it refuses this user on this virtual host",
     "IncompatibleProtocolError": "what answers there does not speak AMQP 0-9-1",
     "AMQPConnectorStackTimeout": "what answers there does not speak AMQP in time",
+    "ConnectionOpenAborted": "what answers there does not speak AMQP in time",
     "AMQPConnectorSocketConnectError": "no connection",
     "StreamLostError": "the connection was lost",
     "AMQPHeartbeatTimeout": "the broker sent no heartbeat",

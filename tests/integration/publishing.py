@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from cluster.publish import SIDECARS
 from cluster.settings import ROOT
 from scripts.broker import open_blocking
 
@@ -105,6 +106,15 @@ class Publish:
             if text in line.decode():
                 return True
         return False
+
+
+def clean_up(inputs: Path) -> None:
+    """End what still runs, and delete the sidecars of inputs in this folder."""
+    while Publish.running:
+        Publish.running.pop().stop()
+    for sidecar in SIDECARS.glob("*.json"):
+        if f'"path": "{inputs}/' in sidecar.read_text():
+            sidecar.unlink()
 
 
 def publish(*args: str, **kwargs: Any) -> tuple[int, str]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from scripts.queues import failed_queue
-from tests.integration.publishing import Publish, Queue, bodies, eventually, publish, written
+from tests.integration.publishing import Publish, Queue, bodies, clean_up, eventually, publish, written
 
 pytestmark = pytest.mark.broker
 
@@ -19,11 +19,9 @@ LIMIT_BYTES = 16 * 1024 * 1024
 
 
 @pytest.fixture(autouse=True)
-def processes() -> Iterator[None]:
-    """None is left running."""
+def leaves_nothing(tmp_path: Path) -> Iterator[None]:
     yield
-    while Publish.running:
-        Publish.running.pop().stop()
+    clean_up(tmp_path)
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from cluster.publish import SIDECARS
-from tests.integration.publishing import Message, Publish, Queue, bodies, eventually, publish, written
+from tests.integration.publishing import Message, Publish, Queue, bodies, clean_up, eventually, publish, written
 
 pytestmark = pytest.mark.broker
 
@@ -21,11 +20,9 @@ LIMIT_BYTES = 16 * 1024 * 1024
 
 
 @pytest.fixture(autouse=True)
-def processes() -> Iterator[None]:
-    """None is left running."""
+def leaves_nothing(tmp_path: Path) -> Iterator[None]:
     yield
-    while Publish.running:
-        Publish.running.pop().stop()
+    clean_up(tmp_path)
 
 
 @pytest.fixture
@@ -43,13 +40,11 @@ def to(queue: Queue) -> list[str]:
 
 
 @pytest.fixture
-def lines(tmp_path: Path, queue_name: str) -> Iterator[Path]:
-    """A file of many lines, no two the same; its sidecar goes with it."""
+def lines(tmp_path: Path, queue_name: str) -> Path:
+    """A file of many lines, no two the same."""
     path = tmp_path / queue_name
     path.write_bytes(b"".join(b"line %d of many\n" % number for number in range(MANY)))
-    yield path
-    for sidecar in SIDECARS.glob(f"{queue_name}-*"):
-        sidecar.unlink()
+    return path
 
 
 def every_line_arrived(lines: Path, found: list[Message]) -> int:
@@ -157,6 +152,18 @@ def test_a_queue_deleted_in_the_middle_is_said_and_its_messages_are_not_counted(
     assert int(said[2].replace(",", "")) <= int(said[1].replace(",", "")) + 1 < MANY
 
 
+def test_what_the_broker_takes_and_returns_is_not_confirmed(queue: Queue, to: list[str]) -> None:
+    running = Publish(*to, "--file", "-", stdin=subprocess.PIPE)
+    running.write(b"one\n")
+    eventually(lambda: queue.ready() == 1)
+    queue.delete()
+    running.write(b"two\n")
+    running.process.wait(20)
+    assert running.end() == (
+        1, f"error: queue {queue.name!r} at {queue.url} is gone; confirmed: 1, first not confirmed: line 2\n"
+    )  # fmt: skip
+
+
 def test_a_full_queue_is_waited_for_a_while(queue: Queue, to: list[str], lines: Path) -> None:
     queue.delete()
     queue.make(x_max_length=1000, x_overflow="reject-publish")
@@ -172,6 +179,7 @@ def test_a_full_queue_that_is_emptied_takes_the_rest(queue: Queue, to: list[str]
     queue.make(x_max_length=1000, x_overflow="reject-publish")
     path = Path(written(tmp_path / "in", b"".join(b"%d\n" % number for number in range(8000))))
     running = Publish(*to, "--file", str(path))
+    assert running.said("is full; trying for 60 s")
     found: list[Message] = []
     while running.process.poll() is None:
         found += queue.take()
@@ -202,6 +210,11 @@ def test_a_broker_that_stays_away_is_exit_3_and_resumed_later(own_broker: Any, q
     last = err.splitlines()[-1]
     assert (code, last.startswith(f"error: the connection to {queue.url} is lost: ")) == (3, True), err
     assert re.search(r"confirmed: [\d,]+ of 100,000, first not confirmed: line [\d,]+; --resume goes on", last)
+    code, err = publish(*flags, "--resume")
+    last = err.splitlines()[-1]
+    assert (code, last.startswith(f"error: no broker at {queue.url}"), "--resume goes on" in last) == (3, True, True), (
+        err
+    )
     own_broker.start()
     code, err = publish(*flags, "--resume")
     assert code == 0, err
