@@ -87,11 +87,15 @@ def _report(found: list[Month]) -> Iterator[str]:
 
 
 def _next_commands(settings: Settings) -> list[str]:
-    prefix = "INVOKE_SCHEDULER=process " if settings.scheduler == "process" else ""
+    run = (
+        "INVOKE_SCHEDULER=process ./inv worker.run-local --action wordcount.sh"
+        if settings.scheduler == "process"
+        else "./inv worker.run-local"
+    )
     return [
-        f"  {prefix}./inv status                                        what runs, and where the messages are",
-        f"  {prefix}./inv worker.run-local && ./inv publish --body hi   an R action on a message of your own",
-        f"  {prefix}./inv down                                          stop all this",
+        "  ./inv status    shows what runs, and where the messages are",
+        f"  {run} && ./inv publish --body 'hello world'    and then ./inv worker.logs",
+        "  ./inv down      stops all this",
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cluster.schedulers import Scheduler
 from cluster.settings import Settings
-from scripts.errors import ServiceAway
+from scripts.errors import ClusterError, ServiceAway
 
 
 def scheduler(settings: Settings) -> Scheduler:
@@ -22,6 +22,18 @@ def every_scheduler(settings: Settings) -> list[Scheduler]:
         return [local(settings), process(settings)]
     except ServiceAway:
         return [process(settings)]
+
+
+def running(settings: Settings, app_id: str) -> Scheduler:
+    """The scheduler under which an app runs here.
+
+    Raises:
+        ClusterError: under none.
+    """
+    for where in every_scheduler(settings):
+        if app_id in [app.id for app in where.status()]:
+            return where
+    raise ClusterError(f"{app_id} does not run here: `./inv status` shows what does")
 
 
 def local(settings: Settings) -> Scheduler:

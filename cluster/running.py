@@ -84,13 +84,14 @@ def scale_workers(settings: Settings, queue: str, instances: int, say: Say) -> N
     """
     if instances < 1:
         raise ClusterError(f"--instances {instances}: use 1 or more, or `./inv worker.stop -q {queue}` for none")
-    status = here.scheduler(settings).scale(definitions.worker_id(queue), instances)
+    app_id = definitions.worker_id(queue)
+    status = here.running(settings, app_id).scale(app_id, instances)
     say(f"workers taking messages of {queue!r}: {status.running}")
 
 
 def logs(settings: Settings, app_id: str, tail: int, follow: bool) -> Iterator[str]:
     """The last lines of every instance of an app."""
-    return here.scheduler(settings).logs(app_id, tail, follow)
+    return here.running(settings, app_id).logs(app_id, tail, follow)
 
 
 def stop(settings: Settings, app_id: str, now: bool, say: Say) -> None:
@@ -99,9 +100,7 @@ def stop(settings: Settings, app_id: str, now: bool, say: Say) -> None:
     Raises:
         ClusterError: it does not run here.
     """
-    where = here.scheduler(settings)
-    if app_id not in [app.id for app in where.status()]:
-        raise ClusterError(f"{app_id} does not run here ({where.name}): `./inv status` shows what does")
+    where = here.running(settings, app_id)
     if not now:
         say(f"stopping {app_id}; running actions may finish (--now does not wait: their messages return to the queue)")
     where.stop(app_id, now)
