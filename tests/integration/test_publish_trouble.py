@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -109,6 +110,14 @@ def test_interrupted_while_it_reads_a_pipe_it_counts_what_came(queue: Queue, to:
     assert running.process.stderr
     err = running.process.stderr.read().decode()
     assert (code, err) == (130, "error: interrupted; confirmed: 2, first not confirmed: line 3\n")
+
+
+def test_interrupted_while_the_broker_does_not_answer_it_ends() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        running = Publish("-u", f"amqp://127.0.0.1:{silent.getsockname()[1]}", "--body", "x")
+        with silent.accept()[0]:
+            running.process.send_signal(signal.SIGINT)
+            assert running.end(timeout_s=20) == (130, "error: interrupted\n")
 
 
 def test_a_changed_file_is_not_resumed(queue: Queue, to: list[str], lines: Path) -> None:
