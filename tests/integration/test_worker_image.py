@@ -1,0 +1,126 @@
+"""The worker's image: its user, its actions, its health check, and what a changed action rebuilds."""
+
+import json
+import secrets
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster import definitions, images
+from cluster.components import WORKER
+from cluster.image_ref import ImageRef
+from cluster.schedulers.instances import health_command
+from tests.conftest import missing
+
+pytestmark = pytest.mark.engine
+
+EVERY_BYTE = bytes(range(256)) * 4096  # a megabyte
+
+
+@pytest.fixture(scope="module")
+def worker_image(docker_client: Any) -> str:
+    ref = ImageRef("cluster-test-worker", "latest")
+    images.build(docker_client, WORKER, ref, print)
+    return str(ref)
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    """A folder of this machine that the container sees as /tmp."""
+    tmp_path.chmod(0o1777)
+    return tmp_path
+
+
+@pytest.fixture
+def run(worker_image: str, shared: Path) -> Any:
+    """Run a command in a container, as a scheduler does."""
+
+    def go(*command: str, body: bytes = b"", env: dict[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
+        options = [word for name, value in (env or {}).items() for word in ("-e", f"{name}={value}")]
+        return subprocess.run(
+            ["docker", "run", "--rm", "-i", "--init", "-v", f"{shared}:/tmp", *options,
+             "--entrypoint", command[0], worker_image, *command[1:]],
+            input=body, capture_output=True, check=False, timeout=60,
+        )  # fmt: skip
+
+    if not shutil.which("docker"):
+        missing("the docker command is not here")
+    return go
+
+
+def test_the_action_in_r_leaves_the_message_byte_for_byte(run: Any, shared: Path) -> None:
+    done = run("myaction.r", body=EVERY_BYTE, env={"AMQP_MESSAGE_ID": "../one 1"})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == b"myaction.r: 1048576 bytes to /tmp/myaction-___one_1.txt \n"
+    assert [path.name for path in shared.iterdir()] == ["myaction-___one_1.txt"]
+    assert (shared / "myaction-___one_1.txt").read_bytes() == EVERY_BYTE
+
+
+def test_messages_without_an_id_do_not_share_a_file(run: Any, shared: Path) -> None:
+    for _ in range(2):
+        assert run("myaction.r", body=b"This is a test message").returncode == 0
+    assert [path.read_bytes() for path in shared.iterdir()] == [b"This is a test message"] * 2
+
+
+def test_a_file_of_an_action_is_readable_by_everybody(run: Any, shared: Path) -> None:
+    assert run("wordcount.sh", body=b"one two two", env={"AMQP_MESSAGE_ID": "1"}).returncode == 0
+    (result,) = (shared / "wordcount").iterdir()
+    assert result.stat().st_mode & 0o777 == 0o644
+    assert result.read_text() == "two\t2\none\t1\n"
+
+
+def test_an_action_in_python_runs_too(run: Any, shared: Path) -> None:
+    done = run("temperatures.py", "/tmp/days", body=b"2025-01-01 -1.0 3.0\n")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((shared / "days" / "2025-01-01.json").read_text())["mean"] == 1.0
+
+
+def test_what_the_worker_needs_is_there(run: Any) -> None:
+    for program in ("cluster_worker", "marathon_app_hostport"):
+        assert b"usage: " + program.encode() in run(program, "--help").stdout
+    assert run("locale", "charmap").stdout == b"UTF-8\n"
+    assert run("id", "-u").stdout == b"1000\n"
+
+
+def test_the_check_wants_a_fresh_file(run: Any, docker_client: Any, worker_image: str) -> None:
+    in_definition = health_command(definitions.load(WORKER.definition))
+    in_image = docker_client.images.get(worker_image).attrs["Config"]["Healthcheck"]["Test"][1]
+    for check in (in_definition, in_image):
+        assert run("sh", "-c", check).returncode == 1
+        assert run("sh", "-c", f'touch "$CLUSTER_WORKER_ALIVE_FILE"; {check}').returncode == 0
+        assert run("sh", "-c", f'touch -d "2 minutes ago" "$CLUSTER_WORKER_ALIVE_FILE"; {check}').returncode == 1
+    elsewhere = {"CLUSTER_WORKER_ALIVE_FILE": "/tmp/a folder"}
+    assert run("sh", "-c", f"touch '/tmp/a folder'; {in_definition}", env=elsewhere).returncode == 0
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """A copy of what the image is made from, without executable bits and with a strict umask's modes."""
+    root = tmp_path / "repo"
+    for name in ("scripts", "components"):
+        shutil.copytree(WORKER.root / name, root / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in root.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(0o700 if path.is_dir() else 0o600)
+    return root
+
+
+def test_a_changed_action_rebuilds_the_end_alone_whatever_its_mode(
+    copied: Path, docker_client: Any, worker_image: str
+) -> None:
+    said: list[str] = []
+    action = f"action-{secrets.token_hex(4)}.sh"
+    (copied / "components" / "worker" / "scripts" / action).write_text("#!/bin/sh\necho new\n")
+    ref = ImageRef("cluster-test-worker", "changed")
+    images.build(docker_client, replace(WORKER, root=copied), ref, said.append)
+    try:
+        assert not [step for step in said if "apt-get" in step]
+        assert docker_client.containers.run(str(ref), [], entrypoint=action, remove=True) == b"new\n"
+        help_text = docker_client.containers.run(str(ref), ["--help"], remove=True)
+        assert b"usage: cluster_worker" in help_text
+    finally:
+        docker_client.images.remove(str(ref), force=True)
