@@ -136,10 +136,13 @@ def test_too_little_memory_is_named(where):
         where.deploy(app(hungry))
 
 
-def test_a_command_that_the_engine_cannot_start_leaves_nothing(where, client):
-    broken = app(container={"docker": {"image": IMAGE, "parameters": [{"key": "workdir", "value": "/etc/passwd"}]}})
-    with pytest.raises(ClusterError, match=r"^deploy /app: "):
-        where.deploy(broken)
+def test_a_container_that_the_engine_cannot_start_is_removed_again(where):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        mapping = {"containerPort": 80, "hostPort": other.getsockname()[1], "protocol": "udp"}
+        keys = {"networks": [{"mode": "container/bridge"}], "container": {"portMappings": [mapping]}}
+        with pytest.raises(ClusterError, match=f"^deploy /app: .*port {mapping['hostPort']} .*in use"):
+            where.deploy(app(**keys))
     assert where.status() == []
 
 

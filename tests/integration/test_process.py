@@ -1,6 +1,7 @@
 """What the scheduler `process` alone does: pids, folders and the environment."""
 
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -52,7 +53,9 @@ def test_it_runs_on_and_its_exit_code_is_known_after_its_starter_has_gone(where,
     subprocess.run([sys.executable, "-c", starter], cwd=ROOT, check=True, timeout=20)
     (instance,) = where.status()[0].instances
     assert instance.state == "running"
-    psutil.wait_procs([psutil.Process(json.loads((tmp_path / "test/app/1/state.json").read_text())["pid"])], timeout=10)
+    pid = json.loads((tmp_path / "test/app/1/state.json").read_text())["pid"]
+    assert os.getsid(pid) == pid  # no terminal's Ctrl-C or hang-up reaches it
+    psutil.wait_procs([psutil.Process(pid)], timeout=10)
     assert where.status()[0].instances[0].detail == "ended with exit code 5"
 
 
