@@ -156,7 +156,7 @@ def refuse_other_queue(running_id: str, present: Mapping[str, Any], wanted: Mapp
     Raises:
         ClusterError: they serve two queues.
     """
-    old, new = (str(definition.get("env", {}).get("QUEUE_NAME", "")) for definition in (present, wanted))
+    old, new = (str((definition.get("env") or {}).get("QUEUE_NAME", "")) for definition in (present, wanted))
     if old != new:
         raise ClusterError(
             f"{running_id} runs for {_named(old)}, not for {_named(new)}; give this app an id of its own with --app"

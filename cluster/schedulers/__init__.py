@@ -26,7 +26,8 @@ class App:
     @property
     def instances(self) -> int:
         """How many instances are wanted."""
-        return int(self.definition.get("instances", 1))
+        wanted = self.definition.get("instances")
+        return 1 if wanted is None else int(wanted)
 
 
 @dataclass(frozen=True)

@@ -156,8 +156,9 @@ def environment(app: App, name: str, host_ports: Sequence[int]) -> dict[str, str
     The others are about Mesos' sandbox, offers and roles, which one machine has not.
     """
     env = {"HOST": LOCALHOST, "MARATHON_APP_ID": app.id, "MESOS_TASK_ID": name}
-    if image := (app.definition.get("container") or {}).get("docker", {}).get("image"):
-        env["MARATHON_APP_DOCKER_IMAGE"] = image
+    docker = (app.definition.get("container") or {}).get("docker") or {}
+    if "image" in docker:
+        env["MARATHON_APP_DOCKER_IMAGE"] = docker["image"]
     ports = ports_of(app.definition)
     for index, (port, chosen) in enumerate(zip(ports, host_ports, strict=True)):
         env[f"PORT{index}"] = env[f"PORT_{port.container or port.host or chosen}"] = str(chosen)
@@ -176,7 +177,8 @@ def health_command(definition: Mapping[str, Any]) -> str:
 
 def grace_s(definition: Mapping[str, Any]) -> int:
     """How long a stopped instance has to finish, in seconds; Docker's own 10 where the definition does not say."""
-    return int(definition.get("taskKillGracePeriodSeconds", 10))
+    wanted = definition.get("taskKillGracePeriodSeconds")
+    return 10 if wanted is None else int(wanted)
 
 
 class NotUp(ClusterError):

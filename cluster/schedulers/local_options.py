@@ -155,7 +155,7 @@ def container_body(task: Task) -> Body:
         ClusterError: the definition has a key or a value that cannot be run here.
     """
     check(task.app)
-    definition = {**DEFAULTS, **task.app.definition}
+    definition = {**DEFAULTS, **{key: value for key, value in task.app.definition.items() if value is not None}}
     body = docker_terms.every_instance(task)
     for path, rule in TABLE.items():
         value = _value(definition, path)
@@ -191,9 +191,9 @@ def check(app: App) -> None:
         ClusterError: a key or value that cannot be run on one host, with its place.
     """
     _check_object(app.definition, "", (), app.id)
-    if "cmd" in app.definition and "args" in app.definition:
+    if app.definition.get("cmd") is not None and app.definition.get("args") is not None:
         raise ClusterError(f"{app.id}: cmd and args exclude each other: keep one")
-    for name, value in app.definition.get("env", {}).items():
+    for name, value in (app.definition.get("env") or {}).items():
         if not isinstance(value, str):
             raise ClusterError(f"{app.id}: env.{name} is {value!r}: write a string")
 

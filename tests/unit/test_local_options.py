@@ -295,6 +295,13 @@ def test_a_docker_parameter(key):
             assert body[name] == part
 
 
+def test_null_says_nothing():
+    """As an older Marathon answers when it is asked for an app."""
+    nulls = dict.fromkeys([key for key in TABLE if "." not in key and key not in ("id", "container")])
+    nulls |= {"container": {"docker": {"image": "amqp:v1", "parameters": None}, "volumes": None, "portMappings": None}}
+    assert body_of(nulls)["HostConfig"] == body_of(IMAGE)["HostConfig"]
+
+
 def test_check_takes_what_marathon_answers_when_it_is_asked_for_an_app():
     """The answer of a Marathon 1.10 to POST /v2/apps, with what it adds."""
     answer = {
