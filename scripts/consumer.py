@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pika import spec
 from pika.exceptions import ChannelClosedByBroker
 
 from scripts.alive import AliveFile
@@ -36,8 +37,8 @@ class Consumer:
         self._delivered = delivered
         self._on_lost = lost
         self._alive = alive
-        self._connection = Reconnecting(loop, whereabouts, f"consuming from {queue!r}", self._opened, self._lost)
-        self._link: Link | None = None
+        self._connection = Reconnecting(loop, whereabouts, f"queue {queue!r}", self._opened, self._lost)
+        self._link: Any = None
         self._channel: Any = None
         self._consumer_tag: str | None = None
         self._warned: set[str] = set()
@@ -47,18 +48,37 @@ class Consumer:
 
     def start(self) -> None:
         """Connect and subscribe."""
+        self._alive.not_consuming()
         self._connection.start()
 
     def cancel(self) -> None:
-        """Take no more messages; those that were delivered can still be settled."""
+        """Take no more messages, for good; those that were delivered can still be settled."""
         self._alive.not_consuming()
         self._connection.give_up_when_lost()
-        if self._consumer_tag is None or not self._channel.is_open:
-            return
-        self._channel.basic_cancel(self._consumer_tag, callback=self._loop.guard(lambda _frame: None))
-        # pika would reject what arrives before the broker's answer, which counts as a failed delivery. We hand it back.
-        self._channel._cancelled.discard(self._consumer_tag)
-        self._consumer_tag = None
+        tag, self._consumer_tag = self._consumer_tag, None
+        if tag is not None and self._channel.is_open:
+            self._channel.basic_cancel(tag, callback=self._loop.guard(lambda _frame: None))
+            # pika would reject what arrives before the broker's answer, and that counts as failed. We hand it back.
+            self._channel._cancelled.discard(tag)
+
+    def get(self, queue: str, got: Callable[[Delivery | None], None]) -> None:
+        """Take one message of another queue, if there is one; it is settled like those that were delivered."""
+        channel, link, guard = self._channel, self._link, self._loop.guard
+        answers: list[Delivery | None] = []
+
+        def message(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
+            answers.append(
+                Delivery(link, method.delivery_tag, method.redelivered, method.routing_key, properties, body)
+            )
+            got(answers[0])
+
+        def empty(_frame: Any) -> None:
+            if not answers:
+                answers.append(None)
+                got(None)
+
+        channel.add_callback(guard(empty), [spec.Basic.GetEmpty])
+        channel.basic_get(queue, guard(message))
 
     def count_ready(self, names: Sequence[str], done: Callable[[int | None], None]) -> None:
         """How many messages are ready in these queues together; None when there is no connection to ask."""
@@ -83,29 +103,30 @@ class Consumer:
 
         def declared(problem: str | None) -> None:
             if problem is None:
-                connection.channel(on_open_callback=self._loop.guard(lambda channel: self._subscribe(channel, where)))
+                connection.channel(on_open_callback=self._loop.guard(lambda channel: self._use(channel, where)))
             else:
                 self._connection.trouble(problem)
 
         declare(connection, work_declarations(self._queue, self.server), self._loop.guard(declared), self._warn_once)
 
-    def _subscribe(self, channel: Any, where: str) -> None:
+    def _use(self, channel: Any, where: str) -> None:
         guard = self._loop.guard
         link = self._link = Link(channel)
         self._channel = channel
         channel.add_on_close_callback(guard(lambda _channel, reason: self._channel_closed(link, reason)))
         channel.add_on_cancel_callback(guard(lambda _frame: self._cancelled(link)))
+        channel.basic_qos(prefetch_count=self._prefetch, callback=guard(lambda _frame: self._subscribe(link, where)))
 
+    def _subscribe(self, link: Link, where: str) -> None:
         def message(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
-            delivery = Delivery(link, method.delivery_tag, method.redelivered, method.routing_key, properties, body)
-            self._delivered(delivery)
-
-        def limited(_frame: Any) -> None:
-            self._consumer_tag = channel.basic_consume(
-                self._queue, guard(message), callback=guard(lambda _frame: self._consuming(where))
+            self._delivered(
+                Delivery(link, method.delivery_tag, method.redelivered, method.routing_key, properties, body)
             )
 
-        channel.basic_qos(prefetch_count=self._prefetch, callback=guard(limited))
+        guard = self._loop.guard
+        self._consumer_tag = self._channel.basic_consume(
+            self._queue, guard(message), callback=guard(lambda _frame: self._consuming(where))
+        )
 
     def _consuming(self, where: str) -> None:
         self.consuming = True

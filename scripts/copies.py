@@ -50,7 +50,7 @@ class Copies:
         self._loop = loop
         self._known = frozenset(declared)
         self._declared = set(declared)
-        self._connection = Reconnecting(loop, whereabouts, "publishing", self._opened, self._lost)
+        self._connection = Reconnecting(loop, whereabouts, "copies", self._opened, self._lost)
         self._started = False
         self._server: dict[str, Any] = {}
         self._open: Any = None

@@ -49,8 +49,8 @@ _LONGEST_VARIABLE = 100 * 1024
 class Handled:
     """What is known of a message's past.
 
-    `attempts`: runs that ended with a verdict or were counted before; `lost`: deliveries since then that came back
-    without one, because a worker or its connection died; `alone`: its next run shares the worker with no other.
+    `attempts`: runs that are counted; `lost`: deliveries since then that came back without a verdict, because a worker
+    or its connection died; `alone`: the last attempt was made with nothing beside it in the worker, or is to be.
     """
 
     attempts: int

@@ -18,6 +18,9 @@ PAUSES_S = (1, 2, 4, 8, 16, 32, 64)
 # How long RabbitMQ waits for an acknowledgement before it takes the message back: longer than any action runs.
 CONSUMER_TIMEOUT_MS = 30 * 24 * 3600 * 1000
 
+# A worker takes a suspect from its queue in the moment it has put it there, if need be after a while on a busy machine.
+_ALONE_S = 10
+
 _LONGEST_SUFFIX = len(".retry.64s")
 
 # AMQP's reply codes PRECONDITION_FAILED and ACCESS_REFUSED.
@@ -36,6 +39,11 @@ class Declaration:
 def failed_queue(queue: str) -> str:
     """Where a message goes when its last attempt failed."""
     return f"{queue}.failed"
+
+
+def alone_queue(queue: str) -> str:
+    """Where a message goes that is to be run with nothing beside it; see scripts/solo.py."""
+    return f"{queue}.alone"
 
 
 def retry_queue(queue: str, pause_s: float) -> str:
@@ -73,17 +81,23 @@ def work_declarations(queue: str, server: dict[str, Any]) -> list[Declaration]:
 
 
 def retry_declaration(queue: str, pause_s: float, server: dict[str, Any]) -> Declaration:
-    """The queue in which messages of `queue` wait; the broker hands each back when its time is over.
-
-    At-least-once dead-lettering needs reject-publish (RabbitMQ's quorum queue guide), else it is silently at-most-once.
-    """
+    """The queue in which messages of `queue` wait; the broker hands each back when its time is over."""
     name = retry_queue(queue, pause_s)
-    seconds = int(name.removeprefix(f"{queue}.retry.").removesuffix("s"))
+    return _returning(name, queue, int(name.removeprefix(f"{queue}.retry.").removesuffix("s")), server)
+
+
+def alone_declaration(queue: str, server: dict[str, Any]) -> Declaration:
+    """The queue of suspects; what nobody has in hand there goes back to `queue`."""
+    return _returning(alone_queue(queue), queue, _ALONE_S, server)
+
+
+def _returning(name: str, queue: str, after_s: int, server: dict[str, Any]) -> Declaration:
+    # At-least-once dead-lettering needs reject-publish (RabbitMQ's quorum queue guide), else it is at-most-once.
     return Declaration(
         name,
         _quorum(server)
         | {
-            "x-message-ttl": seconds * 1000,
+            "x-message-ttl": after_s * 1000,
             "x-dead-letter-exchange": "",
             "x-dead-letter-routing-key": queue,
             "x-dead-letter-strategy": "at-least-once",

@@ -45,20 +45,20 @@ class Pauses:
 class Reconnecting:
     """Keeps a connection open: `opened` gets each new one with its address, `lost` is called when that is gone.
 
-    Trouble is logged once for each new reason, not once for each try.
+    Trouble is logged once for each new reason, not once for each try; `name` says which connection it is.
     """
 
     def __init__(
         self,
         loop: EventLoop,
         whereabouts: Whereabouts,
-        purpose: str,
+        name: str,
         opened: Callable[[Any, str], None],
         lost: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._whereabouts = whereabouts
-        self._purpose = purpose
+        self._name = name
         self._on_opened = opened
         self._on_lost = lost
         self._pauses = Pauses()
@@ -94,7 +94,7 @@ class Reconnecting:
             return
         if reason != self._said:
             self._said = reason
-            say(f"{reason}; trying again ({self._purpose})")
+            say(f"{self._name}: {reason}; trying again")
         self._timer = self._loop.call_later(self._pauses.next_s(), self.start)
 
     def give_up_when_lost(self) -> None:
@@ -122,7 +122,7 @@ class Reconnecting:
             self.trouble(place)
             return
         place.parameters.client_properties = {
-            "connection_name": f"cluster_worker {self._purpose} on {socket.gethostname()}, pid {os.getpid()}"
+            "connection_name": f"cluster_worker, {self._name}, {socket.gethostname()}, pid {os.getpid()}"
         }
         self._connection = SelectConnection(
             place.parameters,

@@ -19,7 +19,7 @@ class Run:
 
     delivery: Delivery
     id: str
-    attempt: int
+    attempt: int = 1
     alone: bool = False
     begun: bool = False
     outcome: Outcome | None = None

@@ -12,7 +12,16 @@ from typing import Any
 from scripts import headers
 from scripts.copies import Copies, Copy
 from scripts.jobs import Outcome
-from scripts.queues import Declaration, failed_queue, retry_declaration, retry_queue, version, work_declarations
+from scripts.queues import (
+    Declaration,
+    alone_declaration,
+    alone_queue,
+    failed_queue,
+    retry_declaration,
+    retry_queue,
+    version,
+    work_declarations,
+)
 from scripts.runs import Run
 from scripts.verdicts import Ack, Decision, Fail, Policy, Retry, decide
 from scripts.worker_log import say
@@ -48,7 +57,7 @@ class Settler:
         if isinstance(decision, Ack):
             self.ack(run)
             return
-        say(_words(run, outcome, decision, self._policy.attempts))
+        say(f"{run.id}: {_words(run, outcome, decision, self._policy.attempts)}")
         if isinstance(decision, Retry):
             self._retry(run, decision.pause_s)
         elif isinstance(decision, Fail):
@@ -68,30 +77,36 @@ class Settler:
         more |= headers.first_published(run.delivery.properties, time.time())
         self._copy(run, failed_queue(self._queue), more, lambda server: work_declarations(self._queue, server)[1])
 
-    def isolate(self, run: Run, attempts: int) -> None:
-        """Back to the queue, to be run alone; `attempts` are counted so far."""
-        say(f"{run.id}: lost with its worker or connection before; runs alone from now on")
-        self._send_back(run, {headers.ATTEMPT: attempts or None, headers.ALONE: True})
+    def fail_unrun(self, run: Run, reason: str) -> None:
+        """To the failed queue without another run."""
+        say(f"{run.id}: {reason}; to the failed queue")
+        self.fail(run, Outcome("failed"), reason)
+
+    def isolate(self, run: Run) -> None:
+        """To the queue of suspects; its coming run is counted now, since a lost worker cannot count it."""
+        say(
+            f"{run.id}: lost with its worker or connection before; attempt {run.attempt} is made with nothing beside it"
+        )
+        more = {headers.ATTEMPT: run.attempt, headers.ALONE: True}
+        self._copy(run, alone_queue(self._queue), more, lambda server: alone_declaration(self._queue, server))
 
     def hand_back(self, run: Run) -> None:
         """Back to the queue, this run not being counted.
 
         Where the broker would count a returned message as lost, a copy goes back: that begins with a count of zero.
         """
-        if version(self._server()) >= _NACK_IS_FREE:
+        if version(self._server()) >= _NACK_IS_FREE and not run.alone:
             run.delivery.link.hand_back(run.delivery.tag)
             self._settled(run)
         else:
-            self._send_back(run, {headers.ATTEMPT: run.attempt - 1 or None, headers.ALONE: run.alone or None})
+            more = {headers.ATTEMPT: run.attempt - 1 or None, headers.ALONE: None}
+            self._copy(run, self._queue, more, lambda server: work_declarations(self._queue, server)[0])
 
     def _retry(self, run: Run, pause_s: float) -> None:
         more = {headers.ATTEMPT: run.attempt, headers.ALONE: None}
         more |= headers.first_published(run.delivery.properties, time.time())
         queue = retry_queue(self._queue, pause_s)
         self._copy(run, queue, more, lambda server: retry_declaration(self._queue, pause_s, server))
-
-    def _send_back(self, run: Run, more: dict[str, Any]) -> None:
-        self._copy(run, self._queue, more, lambda server: work_declarations(self._queue, server)[0])
 
     def _copy(
         self, run: Run, queue: str, more: dict[str, Any], declaration: Callable[[dict[str, Any]], Declaration]
@@ -123,7 +138,7 @@ def _not_copied(run: Run) -> None:
 
 
 def _words(run: Run, outcome: Outcome, decision: Decision, attempts: int) -> str:
-    what = f"{run.id}: {outcome.reason} after {outcome.seconds:.1f} s"
+    what = f"{outcome.reason} after {outcome.seconds:.1f} s"
     if isinstance(decision, Retry):
         return f"{what}, attempt {run.attempt} of {attempts}; again in {decision.pause_s:g} s"
     if isinstance(decision, Fail):

@@ -26,13 +26,6 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Isolate:
-    """Send the message round once more, marked to be run alone, `attempts` being counted so far."""
-
-    attempts: int
-
-
-@dataclass(frozen=True)
 class Ack:
     """Done with."""
 
@@ -56,7 +49,7 @@ class HandBack:
     """Back to the queue as if it had never been taken."""
 
 
-Admission = Run | Isolate | Fail
+Admission = Run | Fail
 Decision = Ack | Retry | Fail | HandBack
 
 
@@ -64,14 +57,15 @@ def admit(past: Handled, policy: Policy) -> Admission:
     """What to do with a message that was just delivered.
 
     A delivery that was lost counts as an attempt: mostly the message was being worked on. But a worker that dies takes
-    all it holds with it, so a lost delivery alone proves nothing. Before the last attempt such a suspect is
-    marked; a marked one runs with nothing beside it, and if its worker is lost then, it was the message.
+    all it holds with it, so a message is never failed for that alone: its last attempt is made with nothing beside it.
+    One with that mark was lost again then.
     """
-    used = past.attempts + past.lost
     if past.alone:
-        return Fail(_taken_down(used)) if past.lost else Run(used + 1, alone=True)
+        again = past.attempts < policy.attempts
+        return Run(past.attempts + 1, alone=True) if again else Fail(worker_lost(past.attempts))
+    used = past.attempts + past.lost
     if past.lost and used + 1 >= policy.attempts:
-        return Isolate(min(used, policy.attempts - 1))
+        return Run(policy.attempts, alone=True)
     return Run(used + 1)
 
 
@@ -90,5 +84,6 @@ def decide(outcome: Outcome, attempt: int, policy: Policy) -> Decision:
     return Retry(min(policy.backoff_s * 2 ** (attempt - 1), policy.backoff_max_s))
 
 
-def _taken_down(attempts: int) -> str:
-    return f"worker or connection lost during {attempts} attempts, at the last of which nothing else was running"
+def worker_lost(attempts: int) -> str:
+    """The reason why a message failed that no action gave a verdict on."""
+    return f"its worker or connection was lost in attempt {attempts}, in which nothing else was running"

@@ -17,8 +17,9 @@ from scripts.event_loop import EventLoop
 from scripts.jobs import Job, Outcome, Runner
 from scripts.runs import Run
 from scripts.settling import Settler
+from scripts.solo import Solo
 from scripts.unclaimed import Unclaimed
-from scripts.verdicts import Fail, Isolate, Policy, admit
+from scripts.verdicts import Fail, Policy, admit
 from scripts.worker_log import say
 
 # How long a stop waits until the broker has confirmed what is handed back; a closed connection hands it back as well.
@@ -52,7 +53,6 @@ class Worker:
         self._unsettled: set[Run] = set()
         self._unclaimed = Unclaimed()
         self._running = 0
-        self._alone = False
         self._consuming = False
         self.stopping = False
         self._ended = False
@@ -67,6 +67,9 @@ class Worker:
         self._consumer = consumer
         self._copies = copies
         self._settler = Settler(self._work.queue, self._work.policy, copies, lambda: consumer.server, self._settled)
+        self._solo = Solo(
+            self._work.queue, consumer, self._settler, lambda: not self._running, self._take_alone, self._start_waiting
+        )
         self._runner.open(self._runner_changed, self._stop_for_good)
         self._runner_changed()
 
@@ -86,7 +89,7 @@ class Worker:
         """A message has come."""
         self.taken += 1
         run = self._unclaimed.claim(delivery) if delivery.redelivered and self._unclaimed else None
-        if run is None or not run.begun:
+        if run is None or (run.copy == "none" and not run.begun):
             self._take(delivery)
             return
         # It was lost with the connection and came back to us: what was done for it is not done again.
@@ -102,25 +105,31 @@ class Worker:
             self._unclaimed.add(run)
         self._waiting.clear()
         self._unsettled.clear()
+        self._solo.lost()
         self._end_when_done()
 
     def _take(self, delivery: Delivery) -> None:
         past = headers.handled(delivery.properties)
-        used = past.attempts + past.lost
-        run = Run(delivery, delivery.properties.message_id or headers.new_id(), used + 1, past.alone)
+        admission = admit(past, self._work.policy)
+        run = Run(delivery, delivery.properties.message_id or headers.new_id())
         self._unsettled.add(run)
+        if isinstance(admission, Fail):
+            run.attempt = past.attempts
+            self._settler.fail_unrun(run, admission.reason)
+            return
+        run.attempt, run.alone = admission.attempt, admission.alone
         if self.stopping:
             self._settler.hand_back(run)
-            return
-        admission = admit(past, self._work.policy)
-        if isinstance(admission, Isolate):
-            self._settler.isolate(run, admission.attempts)
-        elif isinstance(admission, Fail):
-            run.attempt = used
-            self._settler.fail(run, Outcome("failed"), admission.reason)
         else:
             self._waiting.append(run)
             self._start_waiting()
+
+    def _take_alone(self, run: Run) -> None:
+        self._unsettled.add(run)
+        if self.stopping:
+            self._settler.hand_back(run)
+        else:
+            self._run(run)
 
     # Running
 
@@ -131,14 +140,15 @@ class Worker:
         self._start_waiting()
 
     def _start_waiting(self) -> None:
-        while self._waiting and not self._alone and self._runner.free() > 0:
-            if self._waiting[0].alone and self._running:
-                return
-            self._run(self._waiting.popleft())
+        while self._waiting and not self._solo.busy and self._runner.free() > 0:
+            run = self._waiting.popleft()
+            if run.alone:
+                self._solo.take(run)
+            else:
+                self._run(run)
 
     def _run(self, run: Run) -> None:
         self._running += 1
-        self._alone = run.alone
         run.begun = True
         self._runner.start(self._job(run), partial(self._finished, run))
 
@@ -154,15 +164,17 @@ class Worker:
 
     def _finished(self, run: Run, outcome: Outcome) -> None:
         self._running -= 1
-        self._alone = False
         run.outcome = outcome
         self._judge_host(run, outcome)
+        self._solo.go_on()
         # The next action starts first: all that is to be done for this message is done while that one runs.
         self._start_waiting()
         for told in self.ran:
             told(run, outcome)
         if run in self._unsettled:
             self._settler.settle(run, outcome)
+        else:
+            self._solo.ended(run)
         self._end_when_done()
 
     def _judge_host(self, run: Run, outcome: Outcome) -> None:
@@ -175,6 +187,7 @@ class Worker:
 
     def _settled(self, run: Run) -> None:
         self._unsettled.discard(run)
+        self._solo.settled(run)
         self._end_when_done()
 
     # Stopping
@@ -189,8 +202,10 @@ class Worker:
         self.stopping = True
         self.exit_code = exit_code
         self._consumer.cancel()
-        while self._waiting:
-            self._settler.hand_back(self._waiting.popleft())
+        suspect = self._solo.withdraw()
+        for run in [*self._waiting, *([suspect] if suspect else [])]:
+            self._settler.hand_back(run)
+        self._waiting.clear()
         if self._work.drain_s is not None:
             self._loop.call_later(self._work.drain_s, self._drained)
         self._end_when_done()
@@ -207,7 +222,7 @@ class Worker:
     def _end_when_done(self) -> None:
         if not self.stopping or self._running or self._ended:
             return
-        if not self._unsettled:
+        if not self._unsettled and not self._solo.busy:
             self._end()
         elif self._settle_timer is None:
             self._settle_timer = self._loop.call_later(_SETTLE_TIMEOUT_S, self._end)

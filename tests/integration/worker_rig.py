@@ -85,6 +85,11 @@ class WorkerProcess:
         self.signal(signal.SIGTERM)
         return self.exit_code()
 
+    def stop_after_work(self, timeout_s: float) -> int:
+        """SIGTERM while it works, and its exit code when it is done."""
+        self.signal(signal.SIGTERM)
+        return self.exit_code(timeout_s)
+
     def kill(self) -> None:
         """SIGKILL, if it still runs."""
         if self.process.poll() is None:
@@ -98,6 +103,7 @@ class Rig:
     def __init__(self, url: str, management: str, queue: str, tmp: Path) -> None:
         self.url, self.management, self.queue, self.tmp = url, management, queue, tmp
         self.failed = failed_queue(queue)
+        self.published = 0
         self._workers: list[WorkerProcess] = []
 
     def action(self, script: str, name: str = "action", interpreter: str = "/bin/sh") -> str:
@@ -110,9 +116,9 @@ class Rig:
     def python_action(self, script: str) -> str:
         return self.action(script, interpreter=f"{sys.executable} -I")
 
-    def worker(self, *arguments: str, consuming: bool = True, **environ: str) -> WorkerProcess:
+    def worker(self, *arguments: str, consuming: bool = True, url: str = "", **environ: str) -> WorkerProcess:
         """Start a worker on the queue; by default it consumes when this returns."""
-        worker = WorkerProcess(["-u", self.url, "-q", self.queue, *arguments], self.tmp, environ)
+        worker = WorkerProcess(["-u", url or self.url, "-q", self.queue, *arguments], self.tmp, environ)
         self._workers.append(worker)
         if consuming:
             worker.says("consuming from")
@@ -134,6 +140,7 @@ class Rig:
             for number, body in enumerate(bodies):
                 given = {"message_id": f"m{number}", "delivery_mode": 2, **properties}
                 channel.basic_publish("", queue or self.queue, body, pika.BasicProperties(**given), mandatory=True)
+        self.published += len(bodies)
 
     def declare(self, queue: str = "", **arguments: Any) -> None:
         """Make the queue before any worker does."""
@@ -173,5 +180,10 @@ class Rig:
         for worker in self._workers:
             worker.kill()
         with self.channel() as channel:
-            for name in (self.queue, self.failed, *(retry_queue(self.queue, pause) for pause in PAUSES_S)):
+            for name in (
+                self.queue,
+                self.failed,
+                f"{self.queue}.alone",
+                *(retry_queue(self.queue, pause) for pause in PAUSES_S),
+            ):
                 channel.queue_delete(name)
