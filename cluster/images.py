@@ -70,13 +70,20 @@ def push(client: docker.DockerClient, ref: ImageRef, say: Callable[[str], None])
         for event in client.api.push(ref.repository, tag=ref.tag, stream=True, decode=True):
             problem = problem or problem_of(event)
             digest = (event.get("aux") or {}).get("Digest", digest)
-            show(" ".join(filter(None, (event.get("id"), event.get("status"), event.get("progress")))))
+            show(_now(event))
     if problem:
         raise push_failure(ref, problem)
     if not digest:
         raise ClusterError(f"{doing}: the registry {ref.registry} named no digest: push it again")
     say(f"pushed {ref}, {digest[:19]}")
     return digest
+
+
+def _now(event: Mapping[str, Any]) -> str:
+    """What a push does now, such as `Pushing 12 of 120 MB`."""
+    detail = event.get("progressDetail") or {}
+    done = f" {detail.get('current', 0) / 1e6:.0f} of {detail['total'] / 1e6:.0f} MB" if detail.get("total") else ""
+    return str(event.get("status", "")) + done
 
 
 def local_image(client: docker.DockerClient, ref: ImageRef) -> Any:

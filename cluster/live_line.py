@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.text import Text
 
+_SPINNER_WIDTH = 3  # with the blank after it and the cursor; a line that wraps would leave its first part behind
+
 
 @contextmanager
 def live_line(doing: str, console: Console | None = None) -> Iterator[Callable[[str], None]]:
@@ -17,4 +19,4 @@ def live_line(doing: str, console: Console | None = None) -> Iterator[Callable[[
         yield lambda now: None
         return
     with console.status(Text(doing)) as status:
-        yield lambda now: status.update(Text(f"{doing}: {now}" if now else doing, overflow="ellipsis", no_wrap=True))
+        yield lambda now: status.update(Text(f"{doing}: {now}"[: console.width - _SPINNER_WIDTH]))
