@@ -37,7 +37,7 @@ def host_ports_of(container: Container) -> tuple[int, ...]:
 
 
 def instance(container: Container) -> Instance:
-    """A container as people know it; where Docker's own first check is still to come, the check is run."""
+    """A container as people know it."""
     state, detail = state_of(container)
     ports = named_ports(ports_of(app_of(container).definition), host_ports_of(container))
     addresses = {name: HostPort(LOCALHOST, port) for name, port in ports.items()}
@@ -51,12 +51,17 @@ def state_of(container: Container) -> tuple[State, str]:
         return "unhealthy", f"{ended(container)}, starting again"
     if state["Status"] != "running":
         return "stopped", ended(container) if state["Status"] in ("exited", "dead") else state["Status"]
-    health = state.get("Health", {}).get("Status", "")
-    if health == "unhealthy":
-        return "unhealthy", check_output(container)
-    if health == "starting" and not check_succeeds(container):
-        return "starting", check_output(container)
+    health: State = state.get("Health", {}).get("Status", "healthy")
+    if health in ("starting", "unhealthy") and not _works_now(container, health):
+        return health, check_output(container)
     return "running", ""
+
+
+def _works_now(container: Container, health: State) -> bool:
+    """Docker's last word may be old: its checks are far apart, and one that was paused is unhealthy until the next."""
+    if health_command(app_of(container).definition):
+        return check_succeeds(container)
+    return health != "unhealthy"  # by a check of the image's own
 
 
 def ended(container: Container) -> str:

@@ -164,6 +164,15 @@ def test_the_health_check_runs_in_the_container_by_docker_too(where, client, pro
     assert container.attrs["State"]["Health"]["Log"][-1]["ExitCode"] == 0
 
 
+def test_what_was_paused_works_again_at_once(where, client, project):
+    where.deploy(app(healthChecks=[{"protocol": "COMMAND", "command": {"value": "true"}}]))
+    container = client.containers.get(f"{project}-app-1")
+    container.pause()
+    assert [(one.state, one.detail) for one in where.status()[0].instances] == [("stopped", "paused")]
+    container.unpause()
+    assert where.status()[0].running == 1
+
+
 def test_docker_starts_it_again_after_it_has_worked_and_limits_its_logs(where, client, project):
     where.deploy(app())
     config = client.containers.get(f"{project}-app-1").attrs["HostConfig"]
