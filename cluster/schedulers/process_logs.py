@@ -25,7 +25,7 @@ def follow(logs: dict[str, Path], tail: int, is_over: Callable[[], bool]) -> Ite
     files = {name: log.open("rb") for name, log in logs.items()}
     try:
         for name, file in files.items():
-            yield from (f"{name}: {_text(line)}" for line in deque(file, maxlen=tail))
+            yield from (f"{name}: {line}" for line in deque(_new_lines(file, over=False), maxlen=tail))
         over = False
         while not over:
             over = is_over()  # asked before the files are read, so that the last lines are not lost
