@@ -57,6 +57,7 @@ class Publisher:
         self._closes = False
         self._is_blocked = False
         self._last_confirm = time.monotonic()
+        self._noted = at
         self._error: ClusterError | None = None
 
     def run(self, signals: Signals) -> Window:
@@ -69,8 +70,10 @@ class Publisher:
             self._connect(check=True)
             self._tick(signals)
             self._loop.start()
-        except KeyboardInterrupt:
-            self._error = Interrupted("interrupted twice")
+        except KeyboardInterrupt as again:
+            # It may have come between two steps of the accounting: only what was noted before is sure.
+            where = self._source.place(self._noted.line)
+            raise Interrupted(f"interrupted twice; all before {where} is confirmed, perhaps more") from again
         finally:
             self._loop.close()
         self._report()
@@ -164,8 +167,9 @@ class Publisher:
         self._loop.call_later(TICK_S, lambda: self._tick(signals))
 
     def _report(self) -> None:
+        self._noted = self._out.position()
         self._watch.progress(self._out.window.confirmed)
-        self._watch.confirmed(self._out.position())
+        self._watch.confirmed(self._noted)
 
     def _stop(self, error: ClusterError) -> None:
         """Send nothing more, and wait a little for the confirms of what was sent."""

@@ -231,6 +231,28 @@ def test_a_broker_that_stays_away_is_exit_3_and_resumed_later(own_broker: Any, q
 
 
 @pytest.mark.engine
+def test_a_second_interrupt_does_not_wait_and_what_it_noted_is_resumed(
+    own_broker: Any, queue_name: str, lines: Path, alarm: Any
+) -> None:
+    queue = Queue(own_broker.url, queue_name).make()
+    flags = ["-u", queue.url, "-q", queue.name, "--file", str(lines)]
+    running = Publish(*flags)
+    eventually(lambda: queue.ready() > 10_000)
+    alarm(own_broker, True)
+    assert running.said("is short of memory or disk")
+    running.process.send_signal(signal.SIGINT)
+    running.process.send_signal(signal.SIGTERM)
+    code, err = running.end(timeout_s=20)
+    twice = (
+        r"error: interrupted twice; all before line [\d,]+ is confirmed, perhaps more; --resume goes on from there\n"
+    )
+    assert (code, bool(re.fullmatch(twice, err))) == (130, True), err
+    alarm(own_broker, False)
+    assert publish(*flags, "--resume")[0] == 0
+    every_line_arrived(lines, queue.take())
+
+
+@pytest.mark.engine
 def test_a_memory_alarm_is_said_and_waited_out(own_broker: Any, queue_name: str, lines: Path, alarm: Any) -> None:
     queue = Queue(own_broker.url, queue_name).make()
     running = Publish("-u", queue.url, "-q", queue.name, "--file", str(lines))
