@@ -16,7 +16,7 @@ from scripts.hostport import HostPort
 
 LOCALHOST = "127.0.0.1"  # the only address that anything is published on
 POLL_S = 0.2
-SILENCE_S = 5.0  # a wait that is longer is told
+SILENCE_S = 10.0  # a wait that is longer is told
 SETTLED_S = 1.0  # an app without a health check works when it has run so long
 
 T = TypeVar("T")
@@ -224,7 +224,7 @@ def let_finish(
     while left := [name for name in runs if runs[name]() and time.monotonic() - begun < grace_s[name]]:
         if time.monotonic() - begun > SILENCE_S and not told:
             longest_s = max(grace_s[name] for name in left)
-            say(f"waiting for {', '.join(left)} to finish their work, {longest_s:g} s at most (--now does not wait)")
+            say(f"waiting for {', '.join(left)} to finish, {longest_s:g} s at most (--now does not wait)")
             told = True
         time.sleep(POLL_S)
 
