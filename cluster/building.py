@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cluster import base_image, engine, here, images, registry
+from cluster import engine, here, images, registry
 from cluster.components import Component
 from cluster.image_ref import ImageRef
 from cluster.settings import Settings
@@ -27,7 +27,6 @@ def build_and_push(
     push = push and bool(ref.registry)
     if push:
         registry.ensure_up(settings, client, here.local(settings), say)
-    base_image.ensure_base(client, say)
     images.build(client, component, ref, say)
     if push:
         images.push(client, ref, say)
@@ -37,6 +36,5 @@ def build_and_push(
 def registry_up(settings: Settings, say: Callable[[str], None]) -> str:
     """Run the private registry of this machine where it is not running; its address."""
     client = engine.connect()
-    base_image.ensure_base(client, say)
     registry.ensure_up(settings, client, here.local(settings), say)
     return settings.registry

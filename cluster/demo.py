@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from cluster import apps, base_image, building, engine, here, progress, publish, registry, running
+from cluster import apps, building, engine, here, progress, publish, running
 from cluster.components import QUEUE, WORKER
 from cluster.schedulers import Scheduler
 from cluster.settings import ROOT, Settings
@@ -113,9 +113,6 @@ def _ground(settings: Settings, process: bool, say: Say) -> tuple[Settings, Sche
 
 
 def _build(settings: Settings, say: Say) -> None:
-    client = engine.connect()
-    base_image.ensure_base(client, say)
-    registry.ensure_up(settings, client, here.local(settings), say)
     for component, tag in ((QUEUE, settings.queue.tag), (WORKER, settings.worker.tag)):
         building.build_and_push(settings, component, tag, push=True, say=say)
 
