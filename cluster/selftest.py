@@ -20,8 +20,10 @@ CHECKS = (
 )
 
 
-def run(*, unit: bool, only: str, say: Say) -> None:
+def run(*, unit: bool, only: str, soak_s: int, seed: int, say: Say) -> None:
     """Run the checks and the tests; with `unit` those that need no service.
+
+    The soak lasts `soak_s` and breaks what `seed` says; 0: its own default, and a new seed.
 
     Raises:
         ClusterError: a check or a test failed.
@@ -33,6 +35,8 @@ def run(*, unit: bool, only: str, say: Say) -> None:
     for name, command in CHECKS:
         _run(name, command, say)
     _ready_services(say)
+    chosen += ["--soak", str(soak_s)] if soak_s else []
+    chosen += ["--seed", str(seed)] if seed else []
     _run("tests", ["pytest", "--durations=15", *chosen], say)
 
 

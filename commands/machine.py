@@ -32,9 +32,17 @@ def down(c: Any, data: bool = False, now: bool = False) -> None:
     running.down(settings_of(c.config), data=data, now=now, say=say)
 
 
-@task(name="test", help={"unit": "only the unit tests: seconds, no services", "only": "only tests whose names match"})
-def run_tests(c: Any, unit: bool = False, only: str = "") -> None:
+@task(
+    name="test",
+    help={
+        "unit": "only the unit tests: seconds, no services",
+        "only": "only tests whose names match",
+        "soak": "how many seconds everything is broken at random while messages are worked on",
+        "seed": "what is broken when: the seed of an earlier soak",
+    },
+)
+def run_tests(c: Any, unit: bool = False, only: str = "", soak: int = 0, seed: int = 0) -> None:
     """Run the tests: style, types, units, and everything against the real broker, engine and registry."""
     from cluster import selftest
 
-    selftest.run(unit=unit, only=only, say=say)
+    selftest.run(unit=unit, only=only, soak_s=soak, seed=seed, say=say)

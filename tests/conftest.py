@@ -29,7 +29,7 @@ from scripts.errors import ClusterError
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The soak's length and dice."""
-    parser.addoption("--soak", type=float, default=20, help="how many seconds the soak breaks things (default: 20)")
+    parser.addoption("--soak", type=int, default=10, help="how many seconds the soak breaks things (default: 10)")
     parser.addoption("--seed", type=int, default=0, help="the seed of an earlier soak (default: a new one)")
 
 

@@ -1,223 +1,213 @@
-"""The soak: publish known messages while workers, broker and network are broken at random, then count.
+"""The soak: publish known messages while workers, publisher, broker and network are broken at random, then count.
 
 A message counts as lost when it was neither worked on nor stands in the failed queue. One that was worked on twice must
-be explained by a break between its two runs: at-least-once is the promise, and these are its "more than once".
+be explained by what was broken: at-least-once is the promise, and these are its "more than once".
 """
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import closing
 from pathlib import Path
 
-from cluster.settings import ROOT
+from pika.exceptions import ChannelClosedByBroker
+
 from scripts.broker import open_blocking
-from scripts.errors import ClusterError
-from scripts.queues import failed_queue
+from scripts.headers import REASON
+from scripts.queues import PAUSES_S, alone_queue, failed_queue, retry_queue
 from tests.conftest import Broker
-from tests.soak.wire import Wire
+from tests.integration.network import Network
+from tests.soak.crew import Crew
+from tests.soak.publishing import Publishing
+from tests.soak.tally import Break, Tally
 
-ACTIONS = Path(__file__).with_name("actions.py")
-DONE_WITHIN_S = 180
+WORKERS = 4
+MESSAGES_A_SECOND = 150
+MESSAGE_BYTES = 150  # on the wire, with its id and what the protocol adds
 
+# Both sides give a silent connection up within three heartbeats.
+HEARTBEAT_S = 6
+SHORT_PAUSE_S = (1, 4)
+LONG_PAUSE_S = 4 * HEARTBEAT_S
+# Breaks that last so long have no place in a short soak.
+LONG_BREAKS_FROM_S = 60
 
-@dataclass(frozen=True)
-class Break:
-    """Something that was broken: what, whose (a worker's process id, 0 for all), and from when to when (epoch)."""
-
-    what: str
-    pid: int
-    began: float
-    ended: float
-
-
-@dataclass(frozen=True)
-class Run:
-    """One success of a message: the worker's process id and the time (epoch seconds)."""
-
-    pid: int
-    at: float
-
-
-@dataclass
-class Tally:
-    """What became of the messages."""
-
-    published: set[str]
-    runs: dict[str, list[Run]]
-    failed: list[str]
-    breaks: list[Break]
-    lost: set[str] = field(default_factory=set)
-    twice: dict[str, str] = field(default_factory=dict)
-    unexplained: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.lost = self.published - self.runs.keys() - set(self.failed)
-        for body, found in self.runs.items():
-            if len(found) > 1:
-                why = self._why(sorted(found, key=lambda run: run.at))
-                self.twice[body] = why
-                if not why:
-                    self.unexplained.add(body)
-
-    def _why(self, found: list[Run]) -> str:
-        first, last = found[0], found[-1]
-        between = (one for one in self.breaks if one.began <= last.at and one.ended >= first.at - 1)
-        return next((one.what for one in between if one.pid in (0, first.pid)), "")
-
-    def __str__(self) -> str:
-        by_cause: dict[str, int] = defaultdict(int)
-        for why in self.twice.values():
-            by_cause[why or "nothing"] += 1
-        twice = ", ".join(f"{count} after {cause}" for cause, count in sorted(by_cause.items())) or "none"
-        return (
-            f"{len(self.published):,} published, {len(self.runs):,} worked on, {len(self.failed):,} in the failed "
-            f"queue, {len(self.lost)} lost; worked on twice: {len(self.twice)} ({twice}); {len(self.breaks)} breaks"
-        )
+AT_REST_WITHIN_S = 180
 
 
 class Soak:
-    """Workers behind a wire, a publisher behind the same, and a dice."""
+    """Workers behind a network, a publisher behind a slow one, and a dice."""
 
-    def __init__(self, broker: Broker, folder: Path, queue: str, seed: int, workers: int = 4) -> None:
-        self.broker, self.folder, self.queue = broker, folder, queue
+    def __init__(self, broker: Broker, folder: Path, queue: str, seed: int, seconds: float) -> None:
+        self.broker, self.queue, self.seconds = broker, queue, seconds
         self.random = random.Random(seed)
-        self.wire = Wire(broker.settings.queue.port)
-        self.url = f"amqp://127.0.0.1:{self.wire.port}"
+        self.bodies = [f"{number:07d}" for number in range(int(seconds * MESSAGES_A_SECOND))]
+        items = folder / f"{queue}.txt"
+        items.write_text("".join(f"{body}\n" for body in self.bodies))
+        self.networks = (Network(broker.url), Network(broker.url, MESSAGES_A_SECOND * MESSAGE_BYTES))
+        for network in self.networks:
+            network.up()
+        near, slow = (f"{network.url}?heartbeat={HEARTBEAT_S}" for network in self.networks)
+        self.crew = Crew(near, queue, folder, WORKERS)
+        self.publishing = Publishing(slow, queue, items)
         self.breaks: list[Break] = []
-        self.ids = iter(range(1, 1_000_000))
-        self.workers = [self._start_worker(kept_alive=number % 2 == 1) for number in range(workers)]
 
-    def run(self, messages: int, seconds: float) -> Tally:
-        """Publish, break things for so long, let it come to rest, count."""
-        items = self.folder / "items.txt"
-        items.write_text("".join(f"{number:07d}\n" for number in range(messages)))
-        publisher = self._publisher(items, resume=False)
-        ends = time.monotonic() + seconds
+    def run(self) -> Tally:
+        """Break things for so long, and each at least once; let all come to rest; count."""
+        ends = time.monotonic() + self.seconds
+        kinds = [*SHORT_BREAKS, *(LONG_BREAKS if self.seconds >= LONG_BREAKS_FROM_S else ())]
         while time.monotonic() < ends:
-            # Not a wait for something: the pace at which things break.
-            time.sleep(self.random.uniform(0.5, 2))
-            self._break_something()
-            publisher = self._kept_going(publisher, items)
-        while publisher.wait(DONE_WITHIN_S):
-            publisher = self._publisher(items, resume=True)
-        self._come_to_rest(messages)
-        return Tally({f"{n:07d}" for n in range(messages)}, self._runs(), list(self._failed()), self.breaks)
+            for what in self.random.sample(kinds, len(kinds)):
+                # Not a wait for something: the pace at which things break.
+                time.sleep(self.random.uniform(0.3, 2))
+                self.crew.check()
+                self.publishing.tick()
+                what(self)
+        self._come_to_rest()
+        for number in self.crew.numbers:
+            self.crew.stop(number)
+        return Tally(frozenset(self.bodies), self.crew.runs(), list(self._failed()), self._left(), self.breaks)
 
     def close(self) -> None:
         """End all that was started."""
-        for worker, _ in self.workers:
-            worker.kill()
-            worker.wait()
-        self.wire.close()
+        self.publishing.close()
+        self.crew.close()
+        for network in self.networks:
+            network.down()
 
-    def _publisher(self, items: Path, resume: bool) -> subprocess.Popen[bytes]:
-        arguments = ["publish", "--file", str(items), "-q", self.queue, "-u", self.url]
-        arguments += ["--resume"] if resume else ["--create"]
-        log = (self.folder / "publisher.log").open("ab")
-        return subprocess.Popen([sys.executable, "-m", "invoke", *arguments], cwd=ROOT, stdout=log, stderr=log)
+    # What is broken
 
-    def _kept_going(self, publisher: subprocess.Popen[bytes], items: Path) -> subprocess.Popen[bytes]:
-        return self._publisher(items, resume=True) if publisher.poll() else publisher
+    def _kill_worker(self) -> None:
+        number, began = self._some_worker(), time.time()
+        self.crew.kill(number)
+        self._broke("worker killed", began, "loses", number)
+        self.crew.add()
 
-    def _start_worker(self, kept_alive: bool) -> tuple[subprocess.Popen[bytes], bool]:
-        number = next(self.ids)
-        flags = ["--keep-alive", "--framing", "netstring"] if kept_alive else []
-        action = [sys.executable, str(ACTIONS), str(self.folder / f"done.{number}")]
-        command = [
-            str(ROOT / "scripts" / "cluster_worker"), "-u", self.url, "-q", self.queue, "-j", "2", "--breaker", "0",
-            "--backoff", "1", "--attempts", "20", *flags, "--", *action, *(["kept-alive"] if kept_alive else []),
-        ]  # fmt: skip
-        log = (self.folder / f"worker.{number}.log").open("ab")
-        environ = os.environ | {"CLUSTER_WORKER_PYTHON": sys.executable}
-        return subprocess.Popen(command, stdout=log, stderr=log, env=environ), kept_alive
+    def _stop_worker(self) -> None:
+        number, began = self._some_worker(), time.time()
+        self.crew.stop(number)
+        self._broke("worker stopped", began, "nothing", number)
+        self.crew.add()
 
-    def _break_something(self) -> None:
-        what = self.random.choice(BREAKS)
+    def _pause_worker(self) -> None:
+        self._freeze_worker("worker paused", self.random.uniform(*SHORT_PAUSE_S), "delays")
+
+    def _pause_worker_for_long(self) -> None:
+        self._freeze_worker("worker paused for long", LONG_PAUSE_S, "loses")
+
+    def _freeze_worker(self, what: str, pause_s: float, effect: str) -> None:
+        number, began = self._some_worker(), time.time()
+        self.crew.signal(number, signal.SIGSTOP)
+        time.sleep(pause_s)
+        self.crew.signal(number, signal.SIGCONT)
+        self._broke(what, began, effect, number)
+
+    def _kill_publisher(self) -> None:
         began = time.time()
-        pid = what(self)
-        self.breaks.append(Break(what.__name__.strip("_").replace("_", " "), pid, began, time.time()))
+        self.publishing.kill()
+        self._broke("publisher killed", began, "nothing", publisher=True)
 
-    def _kill_worker(self) -> int:
-        return self._replace_worker(signal.SIGKILL)
-
-    def _stop_worker(self) -> int:
-        return self._replace_worker(signal.SIGTERM)
-
-    def _replace_worker(self, how: signal.Signals) -> int:
-        place = self.random.randrange(len(self.workers))
-        worker, kept_alive = self.workers[place]
-        worker.send_signal(how)
-        worker.wait(60)
-        self.workers[place] = self._start_worker(kept_alive)
-        return worker.pid
-
-    def _pause_worker(self) -> int:
-        worker, _ = self.random.choice(self.workers)
-        worker.send_signal(signal.SIGSTOP)
-        time.sleep(self.random.uniform(1, 4))
-        worker.send_signal(signal.SIGCONT)
-        return worker.pid
-
-    def _cut_network(self) -> int:
-        self.wire.cut()
+    def _cut_network(self) -> None:
+        began = time.time()
+        for network in self.networks:
+            network.down()
         time.sleep(self.random.uniform(0.1, 3))
-        self.wire.mend()
-        return 0
+        for network in self.networks:
+            network.up()
+        self._broke("network cut", began, "loses", *self.crew.numbers, publisher=True)
 
-    def _kill_broker(self) -> int:
+    def _silence_network(self) -> None:
+        began = time.time()
+        for network in self.networks:
+            network.fall_silent()
+        time.sleep(LONG_PAUSE_S)
+        for network in self.networks:
+            network.down()
+            network.up()
+        self._broke("network silent", began, "loses", *self.crew.numbers, publisher=True)
+
+    def _kill_broker(self) -> None:
+        began, there = time.time(), self.crew.numbers
         self.broker.kill()
+        self.random.choice((Soak._kill_worker, Soak._stop_worker, Soak._kill_publisher))(self)
         self.broker.start()
-        return 0
+        self._broke("broker killed", began, "loses", *there, publisher=True)
 
-    def _pause_broker(self) -> int:
+    def _pause_broker(self) -> None:
+        began = time.time()
         with self.broker.paused():
-            time.sleep(self.random.uniform(1, 4))
-        return 0
+            time.sleep(self.random.uniform(*SHORT_PAUSE_S))
+        self._broke("broker paused", began, "delays", *self.crew.numbers)
 
-    def _come_to_rest(self, messages: int) -> None:
-        """Wait until every message has an outcome, as long as outcomes keep coming."""
-        found, since = -1, time.monotonic()
-        while (now := len(self._runs().keys() | set(self._failed()))) < messages:
-            if now > found:
-                found, since = now, time.monotonic()
-            elif time.monotonic() - since > DONE_WITHIN_S:
-                return
+    def _some_worker(self) -> int:
+        return self.random.choice(self.crew.numbers)
+
+    def _broke(self, what: str, began: float, effect: str, *workers: int, publisher: bool = False) -> None:
+        self.breaks.append(Break(what, began, time.time(), effect, frozenset(workers), publisher))  # type: ignore[arg-type]
+
+    # The end
+
+    def _come_to_rest(self) -> None:
+        """Wait until nothing is left to do, as long as it gets less."""
+        left, since = self._undone(), time.monotonic()
+        while left:
+            assert time.monotonic() - since < AT_REST_WITHIN_S, f"nothing happens any more: {left}\n{self._words()}"
             time.sleep(0.5)
+            self.crew.check()
+            self.publishing.tick()
+            was, left = left, self._undone()
+            since = since if left == was else time.monotonic()
 
-    def _runs(self) -> dict[str, list[Run]]:
-        runs: dict[str, list[Run]] = defaultdict(list)
-        for path in self.folder.glob("done.*"):
-            for line in path.read_text().splitlines():
-                body, pid, at = line.split()
-                runs[body].append(Run(int(pid), float(at)))
-        return runs
+    def _undone(self) -> str:
+        """What is still to be done, for people; empty when nothing is."""
+        with closing(open_blocking(self.broker.url)) as connection:
+            work = connection.channel().queue_declare(self.queue, passive=True).method
+        done = sum(any(run.verdict == "ok" for run in runs) for runs in self.crew.runs().values())
+        to_do = sum(not body.endswith("99") for body in self.bodies) - done
+        failed = self._count(failed_queue(self.queue)) - sum(body.endswith("99") for body in self.bodies)
+        left = {
+            "published": not self.publishing.done,
+            f"{to_do} worked on": to_do > 0,
+            f"{-failed} in the failed queue": failed < 0,
+            f"{self._left()} out of the queues": self._left() > 0,
+            f"{WORKERS - work.consumer_count} workers consuming": work.consumer_count != WORKERS,
+        }
+        return ", ".join(f"not {what}" for what, is_so in left.items() if is_so)
 
-    def _failed(self) -> Iterator[str]:
-        """The bodies in the failed queue; looking at them gives them back."""
-        try:
-            connection = open_blocking(self.broker.url)
-        except ClusterError:
-            return
-        channel = connection.channel()
-        while (got := channel.basic_get(failed_queue(self.queue)))[0]:
-            yield got[2].decode()
-        connection.close()
+    def _left(self) -> int:
+        """Messages in the queues that must be empty at the end."""
+        waiting = (retry_queue(self.queue, pause) for pause in PAUSES_S)
+        return sum(map(self._count, (self.queue, alone_queue(self.queue), *waiting)))
+
+    def _count(self, queue: str) -> int:
+        with closing(open_blocking(self.broker.url)) as connection:
+            try:
+                return int(connection.channel().queue_declare(queue, passive=True).method.message_count)
+            except ChannelClosedByBroker:
+                return 0
+
+    def _failed(self) -> Iterator[tuple[str, str]]:
+        """Body and reason of each message in the failed queue; looking at them gives them back."""
+        with closing(open_blocking(self.broker.url)) as connection:
+            channel = connection.channel()
+            while (got := channel.basic_get(failed_queue(self.queue)))[0]:
+                yield got[2].decode(), got[1].headers[REASON]
+
+    def _words(self) -> str:
+        words = (f"worker {number}:\n{self.crew.last_words(number)}" for number in self.crew.numbers)
+        return "\n".join([*words, f"publisher:\n{self.publishing.last_words()}"])
 
 
-BREAKS: list[Callable[[Soak], int]] = [
-    Soak._kill_worker,
+SHORT_BREAKS: tuple[Callable[[Soak], None], ...] = (
     Soak._kill_worker,
     Soak._stop_worker,
     Soak._pause_worker,
+    Soak._kill_publisher,
     Soak._cut_network,
     Soak._kill_broker,
     Soak._pause_broker,
-]
+)
+LONG_BREAKS = (Soak._pause_worker_for_long, Soak._silence_network)
