@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 
-# Python ignores these two and a child would inherit that: `yes | head` would never end.
+# Python ignores these two, and a child would inherit that; programs expect to be ended by them.
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
 
 

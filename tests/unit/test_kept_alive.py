@@ -222,8 +222,10 @@ def test_the_child_is_told_how_it_runs(bench: Any) -> None:
 
 
 def test_signals_are_as_a_program_expects_them(bench: Any) -> None:
-    one = bench(["/bin/sh", "-c", "echo ready 1 >&3; read -r _; yes | head -1 >/dev/null; echo reject done >&3; cat"])
-    assert one.run(b"x").reason == "done"
+    program = "echo ready 1 >&3; read -r _; echo reject $(grep SigIgn /proc/self/status) >&3; cat"
+    ignored = int(bench(["/bin/sh", "-c", program]).run(b"x").reason.removeprefix("SigIgn: "), 16)
+    assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN, "Python ignores it"
+    assert not ignored & 1 << (signal.SIGPIPE - 1)
 
 
 def test_lines_of_output_stay_whole_and_carry_their_messages_id(bench: Any, capfd: Any) -> None:
@@ -232,6 +234,27 @@ def test_lines_of_output_stay_whole_and_carry_their_messages_id(bench: Any, capf
     one.run(ok("print('line', flush=True); print('oops', file=sys.stderr)"))
     one.close()
     assert capfd.readouterr() == ("0\tone\n0\ttwo\n1\thalf line\n", "1\toops\n")
+
+
+def test_the_last_line_of_a_child_gets_its_newline(bench: Any, capfd: Any) -> None:
+    one = bench()
+    one.run(ok("print('half', end='', flush=True)"))
+    assert capfd.readouterr().out == ""
+    one.close()
+    assert capfd.readouterr().out == "half\n"
+
+
+def test_what_was_printed_before_a_verdict_belongs_to_its_message(bench: Any) -> None:
+    one = bench()
+    one.until_free()
+
+    def next_one() -> None:
+        one.start(b"os.write(2, b'see there'); verdicts.write('retry\\n')")
+        time.sleep(0.3)  # it answers now; the loop then sees its verdict first, being the pipe it saw last
+
+    one.start(ok(), done=next_one)
+    one.until(lambda: len(one.outcomes) == 2 and all(one.outcomes.values()))
+    assert one.last().stderr == b"see there"
 
 
 def test_a_body_with_a_newline_is_no_line(bench: Any) -> None:
@@ -364,6 +387,13 @@ def test_a_verdict_given_before_the_end_of_its_message_counts(bench: Any) -> Non
     assert stubborn.run(b"x").verdict == "done"
 
 
+def test_a_child_that_gave_its_verdict_and_closed_its_stdin_gets_no_more(bench: Any) -> None:
+    one = bench(
+        ["/bin/sh", "-c", "echo ready 1 >&3; head -c 9 >/dev/null; exec <&-; sleep .2; echo ok >&3; sleep 1000"]
+    )
+    assert [one.run(b"x" * 1_000_000).verdict for _ in range(2)] == ["done", "done"]
+
+
 # What goes wrong between messages
 
 
@@ -471,6 +501,14 @@ def test_one_start_that_fails_is_no_reason_to_give_up(bench: Any, tmp_path: Path
     assert len(list(tmp_path.iterdir())) == 3
 
 
+def test_a_place_that_stays_empty_is_no_reason_to_give_up_while_others_work(bench: Any, tmp_path: Path) -> None:
+    only = "import os, sys\nos.mkdir('{}')\nos.write(3, b'ready 1\\n')\nfor body in sys.stdin: os.write(3, b'ok\\n')"
+    one = bench(only.format(tmp_path / "taken"), children=2)
+    one.until(lambda: one.runner._places[0].failed_starts + one.runner._places[1].failed_starts == 4)
+    assert not one.broken
+    assert one.run(b"").verdict == "done"
+
+
 def test_a_message_that_nobody_can_take_is_unstartable(bench: Any, tmp_path: Path) -> None:
     action = tmp_path / "action"
     action.write_text("#!/bin/sh\necho ready 1 >&3\nread -r _\necho ok >&3\nmv $0 $0.gone\n")
@@ -538,6 +576,16 @@ def test_it_works_on_a_kernel_without_pidfd(bench: Any, monkeypatch: pytest.Monk
     one = bench()
     assert one.run(b"os._exit(3)").reason == "the action ended without a verdict: exit 3"
     assert one.run(ok()).verdict == "done"
+
+
+def test_a_verdict_right_before_the_end_counts_there_too(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "pidfd_open")
+    one = bench(children=2)
+    one.until_free(2)
+    # Both end while the loop is busy with the first; SIGCHLD tells of the second before its pipe does.
+    one.start(b"os._exit(3)", done=lambda: time.sleep(0.6))
+    one.start(b"time.sleep(0.3); verdicts.write('ok\\n'); os._exit(0)")
+    assert one.last().verdict == "done"
 
 
 # What is shipped and documented
