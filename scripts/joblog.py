@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shlex
 import socket
@@ -34,8 +35,7 @@ class JobLog:
         self._runs = 0
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            if os.fstat(self._file).st_size == 0:
-                os.write(self._file, _line(COLUMNS))
+            _begin(self._file)
         except OSError as error:
             raise ClusterError(f"--joblog {path}: {(error.strerror or str(error)).lower()}") from error
 
@@ -64,6 +64,14 @@ class JobLog:
             os.write(self._file, line)
         except OSError as error:
             say(f"--joblog {self._path}: {error.strerror}")
+
+
+def _begin(file: int) -> None:
+    """Write the line with the columns' names, unless a worker that started at the same time has done so."""
+    fcntl.flock(file, fcntl.LOCK_EX)
+    if os.fstat(file).st_size == 0:
+        os.write(file, _line(COLUMNS))
+    fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _exit_value(outcome: Outcome) -> int:
