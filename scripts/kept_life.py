@@ -196,6 +196,7 @@ class Life:
         run, self._run = self._run, None
         assert run is not None
         self.answered += 1
+        # The loop may learn of the verdict before it learns of what was printed ahead of it.
         self._child.catch_up()
         outcome = self._outcome(
             _VERDICTS[verdict.word],
