@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError
 
 from cluster import apt
 from cluster.engine import docker_errors
-from cluster.engine_errors import is_silence, reason
+from cluster.engine.errors import is_silence, reason
 from scripts.errors import ClusterError
 
 NAME = "debian:trixie-slim"

@@ -12,8 +12,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from cluster import apps, building, engine, here, progress, publish, running
+from cluster import apps, building, engine, here, progress, running
 from cluster.components import QUEUE, WORKER
+from cluster.publishing import publish
 from cluster.schedulers import Scheduler
 from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError, ServiceAway

@@ -32,13 +32,13 @@ def publish(
     retry_for: float = 60.0, url: str = "", json: bool = False, dry_run: bool = False,
 ) -> None:  # fmt: skip
     """Publish messages; returns when the broker has confirmed them all."""
-    from cluster import publishing
+    from cluster.publishing import request
 
-    request = publishing.Request(
+    wanted = request.Request(
         body=body, file=file, files=files, null=null, lines_per_message=lines_per_message, skip_empty=skip_empty,
         header=header or (), queue=queue, create=create, resume=resume, retry_for_s=retry_for, url=url,
         dry_run=dry_run,
     )  # fmt: skip
-    done = publishing.run(settings_of(c.config), request, say)
+    done = request.run(settings_of(c.config), wanted, say)
     if json:
         result(done.as_json())

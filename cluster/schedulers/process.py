@@ -14,7 +14,7 @@ from typing import Any
 
 from cluster import rabbitmq_process
 from cluster.definitions import digest
-from cluster.engine_ports import who_listens
+from cluster.engine.ports import who_listens
 from cluster.schedulers import App, Instance, process_instance, process_logs
 from cluster.schedulers.docker_terms import data_name
 from cluster.schedulers.instances import (

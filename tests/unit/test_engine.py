@@ -21,8 +21,11 @@ from docker.errors import APIError, BuildError, ImageNotFound
 from urllib3 import HTTPConnectionPool
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
-from cluster import engine, engine_errors, engine_install, engine_ports
-from cluster.engine_errors import Lookups
+from cluster import engine
+from cluster.engine import errors as engine_errors
+from cluster.engine import install as engine_install
+from cluster.engine import ports as engine_ports
+from cluster.engine.errors import Lookups
 from cluster.settings import ROOT
 from scripts.errors import ClusterError, ServiceAway
 

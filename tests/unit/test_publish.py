@@ -11,17 +11,17 @@ import yaml
 from pika import BasicProperties
 from pika.spec import BasicProperties as Decoded
 
-from cluster import publishing
-from cluster.confirms import Target
-from cluster.interrupts import Interrupted, Signals, Terminated
-from cluster.items import Split
-from cluster.messages import Properties, headers_of
-from cluster.patience import Patience
-from cluster.publish import Published, publish_noting
-from cluster.publisher import Watch
-from cluster.publishing import Request
+from cluster.publishing import request as publishing
+from cluster.publishing.confirms import Target
+from cluster.publishing.interrupts import Interrupted, Signals, Terminated
+from cluster.publishing.items import Split
+from cluster.publishing.messages import Properties, headers_of
+from cluster.publishing.patience import Patience
+from cluster.publishing.publish import Published, publish_noting
+from cluster.publishing.publisher import Watch
+from cluster.publishing.request import Request
+from cluster.publishing.sources import text_file
 from cluster.settings import ROOT, Settings
-from cluster.sources import text_file
 from scripts.errors import ClusterError, ServiceAway
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.items import Position, Split
-from cluster.sources import Feed, Source, chosen, file_set, listed, one_body, stream, text_file
+from cluster.publishing.items import Position, Split
+from cluster.publishing.sources import Feed, Source, chosen, file_set, listed, one_body, stream, text_file
 from scripts.errors import ClusterError
 
 

@@ -11,13 +11,13 @@ from typing import Any
 from pika.adapters.select_connection import IOLoop
 from pika.exceptions import ChannelClosedByBroker, ConnectionBlockedTimeout
 
-from cluster.confirms import Link, Target
-from cluster.interrupts import Interrupted, Signals
-from cluster.items import Position
-from cluster.outflow import Outflow
-from cluster.patience import Patience
-from cluster.sources import Source
-from cluster.window import Window
+from cluster.publishing.confirms import Link, Target
+from cluster.publishing.interrupts import Interrupted, Signals
+from cluster.publishing.items import Position
+from cluster.publishing.outflow import Outflow
+from cluster.publishing.patience import Patience
+from cluster.publishing.sources import Source
+from cluster.publishing.window import Window
 from scripts.broker import BLOCKED_TIMEOUT_S, broker_errors, explain
 from scripts.errors import ClusterError, ServiceAway
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cluster.items import MAX_BODY_BYTES, Item, Position, Scan, Split, items, scan
+from cluster.publishing.items import MAX_BODY_BYTES, Item, Position, Scan, Split, items, scan
 from scripts.errors import ClusterError
 
 CHUNK_BYTES = 64 * 1024

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster import progress
-from cluster.confirms import Target
-from cluster.items import Split
-from cluster.messages import headers_of
-from cluster.publish import Published, publish_noting
-from cluster.publisher import Watch
+from cluster.publishing.confirms import Target
+from cluster.publishing.items import Split
+from cluster.publishing.messages import headers_of
+from cluster.publishing.publish import Published, publish_noting
+from cluster.publishing.publisher import Watch
+from cluster.publishing.sources import Source, chosen
 from cluster.settings import Settings
-from cluster.sources import Source, chosen
 from scripts.errors import ClusterError
 from scripts.queues import checked_name
 

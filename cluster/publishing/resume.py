@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cluster.items import Position
+from cluster.publishing.items import Position
 from scripts.errors import ClusterError
 
 _LARGEST_BYTES = 1024 * 1024

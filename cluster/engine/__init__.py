@@ -15,9 +15,10 @@ from docker.context.config import get_current_context_name
 from docker.errors import DockerException
 from urllib3.exceptions import HTTPError
 
-from cluster import engine_errors, engine_install
-from cluster.engine_errors import Lookups
-from cluster.engine_ports import who_listens
+from cluster.engine import errors as engine_errors
+from cluster.engine import install as engine_install
+from cluster.engine.errors import Lookups
+from cluster.engine.ports import who_listens
 from scripts.errors import ClusterError, ServiceAway
 
 PROBE_TIMEOUT_S = 10

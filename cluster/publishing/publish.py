@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cluster.confirms import Target
-from cluster.interrupts import Signals
-from cluster.items import Position, Split
-from cluster.publisher import Publisher, Watch
-from cluster.resume import Record, Sidecar, start_at
+from cluster.publishing.confirms import Target
+from cluster.publishing.interrupts import Signals
+from cluster.publishing.items import Position, Split
+from cluster.publishing.publisher import Publisher, Watch
+from cluster.publishing.resume import Record, Sidecar, start_at
+from cluster.publishing.sources import Source, text_file
 from cluster.settings import ROOT
-from cluster.sources import Source, text_file
 from scripts.errors import ClusterError
 
 SIDECARS = ROOT / ".run" / "publish"

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from pika.exceptions import ChannelClosedByBroker
 
-from cluster.corked import CorkedConnection
+from cluster.publishing.corked import CorkedConnection
 from scripts import broker, queues
 from scripts.errors import ClusterError, ServiceAway
 

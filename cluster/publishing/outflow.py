@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from cluster.confirms import Target
-from cluster.items import Item, Position
-from cluster.messages import FILE_HEADER, Properties
-from cluster.sources import Feed, Source
-from cluster.window import Window
+from cluster.publishing.confirms import Target
+from cluster.publishing.items import Item, Position
+from cluster.publishing.messages import FILE_HEADER, Properties
+from cluster.publishing.sources import Feed, Source
+from cluster.publishing.window import Window
 
 # How soon a slow pipe is looked at again.
 SOURCE_PAUSE_S = 0.02

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import chain, takewhile
 from operator import attrgetter
 
-from cluster.items import Item
+from cluster.publishing.items import Item
 
 # Enough in flight to keep a broker busy, and so little that memory stays flat whatever the size of the bodies.
 IN_FLIGHT_MESSAGES = 2000
