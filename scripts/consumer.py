@@ -12,7 +12,7 @@ from scripts.alive import AliveFile
 from scripts.broker import explain
 from scripts.deliveries import Delivery, Link
 from scripts.event_loop import EventLoop
-from scripts.queues import count_ready, declare, work_declarations
+from scripts.queues import count_ready, declare, failed_queue, work_declarations
 from scripts.reconnect import Reconnecting
 from scripts.whereabouts import Whereabouts
 from scripts.worker_log import say
@@ -41,10 +41,13 @@ class Consumer:
         self._link: Any = None
         self._channel: Any = None
         self._consumer_tag: str | None = None
+        self._takes_more = True
         self._warned: set[str] = set()
         self._open: Any = None
         self.server: dict[str, Any] = {}
         self.consuming = False
+        # How many messages stood in the failed queue before the first one was taken.
+        self.failed_before: int | None = None
 
     def start(self) -> None:
         """Connect and subscribe."""
@@ -53,6 +56,7 @@ class Consumer:
 
     def cancel(self) -> None:
         """Take no more messages, for good; those that were delivered can still be settled."""
+        self._takes_more = False
         self._alive.not_consuming()
         self._connection.give_up_when_lost()
         tag, self._consumer_tag = self._consumer_tag, None
@@ -67,9 +71,7 @@ class Consumer:
         answers: list[Delivery | None] = []
 
         def message(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
-            answers.append(
-                Delivery(link, method.delivery_tag, method.redelivered, method.routing_key, properties, body)
-            )
+            answers.append(_delivery(link, method, properties, body))
             got(answers[0])
 
         def empty(_frame: Any) -> None:
@@ -102,10 +104,20 @@ class Consumer:
         self.server = connection.server_properties or {}
 
         def declared(problem: str | None) -> None:
-            if problem is None:
-                connection.channel(on_open_callback=self._loop.guard(lambda channel: self._use(channel, where)))
-            else:
+            if problem is not None:
                 self._connection.trouble(problem)
+            elif self.failed_before is None:
+                count_ready(connection, [failed_queue(self._queue)], self._loop.guard(counted))
+            else:
+                open_channel()
+
+        def counted(failed: int | None) -> None:
+            if failed is not None:
+                self.failed_before = failed
+                open_channel()
+
+        def open_channel() -> None:
+            connection.channel(on_open_callback=self._loop.guard(lambda channel: self._use(channel, where)))
 
         declare(connection, work_declarations(self._queue, self.server), self._loop.guard(declared), self._warn_once)
 
@@ -118,10 +130,12 @@ class Consumer:
         channel.basic_qos(prefetch_count=self._prefetch, callback=guard(lambda _frame: self._subscribe(link, where)))
 
     def _subscribe(self, link: Link, where: str) -> None:
+        if not (self._takes_more and link.open):
+            # It was told to stop while it came up.
+            return
+
         def message(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
-            self._delivered(
-                Delivery(link, method.delivery_tag, method.redelivered, method.routing_key, properties, body)
-            )
+            self._delivered(_delivery(link, method, properties, body))
 
         guard = self._loop.guard
         self._consumer_tag = self._channel.basic_consume(
@@ -155,3 +169,7 @@ class Consumer:
         if warning not in self._warned:
             self._warned.add(warning)
             say(warning)
+
+
+def _delivery(link: Link, method: Any, properties: Any, body: bytes) -> Delivery:
+    return Delivery(link, method.delivery_tag, method.redelivered, method.routing_key, properties, body)

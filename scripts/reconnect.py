@@ -109,7 +109,9 @@ class Reconnecting:
         self._closed = closed
         if self._timer is not None:
             self._loop.remove_timeout(self._timer)
-        if self._connection is None:
+        if self._connection is None or not self._connection.is_open:
+            # pika fails when it is told to close a connection that is not open yet. It ends with the process.
+            self._connection = None
             self._loop.add_callback_threadsafe(self._finish)
             return
         self._loop.call_later(_CLOSE_TIMEOUT_S, self._finish)
@@ -124,6 +126,8 @@ class Reconnecting:
         place.parameters.client_properties = {
             "connection_name": f"cluster_worker, {self._name}, {socket.gethostname()}, pid {os.getpid()}"
         }
+        # A loop waits without harm; giving up would publish what the broker may have taken in already once more.
+        place.parameters.blocked_connection_timeout = None
         self._connection = SelectConnection(
             place.parameters,
             on_open_callback=self._loop.guard(lambda connection: self._opened(connection, place.url)),

@@ -19,6 +19,9 @@ from scripts.worker_log import say
 _READINGS_APART_S = 6.0
 _LOOK_EVERY_S = 1.0
 
+# The API comes up after AMQP does, and may be away for a moment.
+_API_TRIES = 4
+
 # A batch whose broker stays away for so long ends with an error.
 BROKER_AWAY_S = 300.0
 
@@ -49,7 +52,7 @@ class UntilEmpty:
         self._consumer = consumer
         self._management_url = management_url
         self._api_works = True
-        self._failed_before: int | None = None
+        self._api_failures = 0
         self._first: Reading | None = None
         self._connected_at = time.monotonic()
 
@@ -63,9 +66,6 @@ class UntilEmpty:
         if not self._consumer.consuming:
             self._first = None
             self._away()
-        elif self._failed_before is None:
-            self._connected_at = time.monotonic()
-            self._count([failed_queue(self._queue)], self._remember_failed)
         elif not self._worker.idle:
             self._connected_at = time.monotonic()
             self._differs()
@@ -77,10 +77,6 @@ class UntilEmpty:
         if time.monotonic() - self._connected_at > BROKER_AWAY_S:
             self._worker.stop(f"no broker for {BROKER_AWAY_S:g} s", ServiceAway.exit_code)
         self.start()
-
-    def _remember_failed(self, count: int) -> None:
-        self._failed_before = count
-        self._look()
 
     def _counted(self, ready: int) -> None:
         if ready:
@@ -94,10 +90,15 @@ class UntilEmpty:
 
     def _asked(self, answer: tuple[list[str], int]) -> None:
         """The API named the queues that there are; how many are ready in them, AMQP tells without delay."""
+        self._api_failures = 0
         there, unacknowledged = answer
         self._count(there, lambda ready: self._read(ready, unacknowledged))
 
     def _no_api(self, reason: str) -> None:
+        self._api_failures += 1
+        if self._api_failures < _API_TRIES:
+            self._differs()
+            return
         self._api_works = False
         say(f"{reason}; --until-empty speaks for this worker's own work only")
         self._look()
@@ -117,7 +118,7 @@ class UntilEmpty:
         self.start()
 
     def _finish(self, failed: int) -> None:
-        failures = max(failed - (self._failed_before or 0), self._worker.failed)
+        failures = max(failed - (self._consumer.failed_before or 0), self._worker.failed)
         if failures:
             text = f"queue {self._queue!r} is done, but {failures} messages are in {failed_queue(self._queue)!r}"
             self._worker.stop(text, MessagesFailed.exit_code)

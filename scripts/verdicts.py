@@ -81,7 +81,7 @@ def decide(outcome: Outcome, attempt: int, policy: Policy) -> Decision:
         return Fail(outcome.reason)
     if outcome.retry_after_s is not None:
         return Retry(outcome.retry_after_s)
-    return Retry(min(policy.backoff_s * 2 ** (attempt - 1), policy.backoff_max_s))
+    return Retry(min(policy.backoff_s * 2 ** min(attempt - 1, 32), policy.backoff_max_s))
 
 
 def worker_lost(attempts: int) -> str:

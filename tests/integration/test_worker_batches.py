@@ -1,0 +1,149 @@
+"""--until-empty and --joblog."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from tests.integration.network import Network
+from tests.integration.worker_rig import Rig, until
+
+pytestmark = pytest.mark.broker
+
+# Two readings of the management API lie six seconds apart.
+_BATCH_S = 40
+
+
+@pytest.fixture
+def batch(rig: Rig) -> tuple[str, ...]:
+    if not rig.management:
+        pytest.skip("no management API")
+    return ("--until-empty", "--management", rig.management)
+
+
+def test_it_exits_0_when_all_is_done(rig: Rig, batch: tuple[str, ...]) -> None:
+    rig.declare()
+    rig.publish(*[b"x\n"] * 20)
+    worker = rig.worker(*batch, "-j", "2", "cat")
+    assert worker.exit_code(_BATCH_S) == 0
+    assert worker.out.count(b"x\n") == 20
+    worker.says(f"queue {rig.queue!r} is empty and all is done")
+
+
+def test_it_exits_2_when_messages_failed_since_it_started(rig: Rig, batch: tuple[str, ...]) -> None:
+    rig.declare()
+    rig.declare(rig.failed)
+    rig.publish(b"failed before", queue=rig.failed)
+    rig.publish(b"x")
+    worker = rig.worker(*batch, rig.action("exit 65"))
+    assert worker.exit_code(_BATCH_S) == 2
+    worker.says("but 1 messages are in")
+
+
+def test_old_failures_are_not_its_own(rig: Rig, batch: tuple[str, ...]) -> None:
+    rig.declare(rig.failed)
+    rig.publish(b"failed before", queue=rig.failed)
+    assert rig.worker(*batch, "cat").exit_code(_BATCH_S) == 0
+
+
+def test_it_waits_for_what_waits_to_be_tried_again(rig: Rig, batch: tuple[str, ...]) -> None:
+    rig.declare()
+    rig.publish(b"x")
+    worker = rig.worker(*batch, "--backoff", "16", rig.action("[ $AMQP_ATTEMPT = 2 ] && echo done"))
+    assert worker.exit_code(_BATCH_S + 20) == 0
+    assert worker.out == b"done\n"
+
+
+def test_it_waits_for_what_another_worker_has_in_hand(rig: Rig, batch: tuple[str, ...]) -> None:
+    started, release = rig.tmp / "started", rig.tmp / "release"
+    slow = rig.action(f"touch {started}; until [ -e {release} ]; do sleep 0.02; done")
+    other = rig.worker(slow)
+    rig.publish(b"x")
+    until(started.exists, "the other worker has it")
+    worker = rig.worker(*batch, "cat")
+    began = time.monotonic()
+    until(lambda: worker.process.poll() is not None or time.monotonic() - began > 15, "it stays", timeout_s=20)
+    assert worker.process.poll() is None
+    release.touch()
+    assert worker.exit_code(_BATCH_S) == 0
+    assert other.process.poll() is None
+
+
+def test_a_message_that_fails_in_another_worker_counts(rig: Rig, batch: tuple[str, ...]) -> None:
+    started, release = rig.tmp / "started", rig.tmp / "release"
+    rig.worker(rig.action(f"touch {started}; until [ -e {release} ]; do sleep 0.02; done; exit 65"))
+    rig.publish(b"x")
+    until(started.exists, "the other worker has it")
+    worker = rig.worker(*batch, "cat")
+    release.touch()
+    assert worker.exit_code(_BATCH_S) == 2
+
+
+def test_without_the_api_it_speaks_for_its_own_work_and_says_so(rig: Rig) -> None:
+    rig.declare()
+    rig.publish(b"x\n")
+    worker = rig.worker("--until-empty", "--management", "http://127.0.0.1:1", "cat")
+    assert worker.exit_code(_BATCH_S) == 0
+    assert worker.out == b"x\n"
+    worker.says("no management API at http://127.0.0.1:1")
+    worker.says("--until-empty speaks for this worker's own work only")
+
+
+def test_a_connection_that_is_lost_meanwhile_does_not_end_it(rig: Rig, batch: tuple[str, ...]) -> None:
+    network = Network(rig.url)
+    network.up()
+    worker = rig.worker(*batch, "cat", url=network.url)
+    network.down()
+    worker.says("lost the broker")
+    rig.publish(b"late\n")
+    network.up()
+    assert worker.exit_code(_BATCH_S) == 0
+    assert worker.out == b"late\n"
+    network.down()
+
+
+def test_the_joblog_has_a_line_a_run_with_parallel_s_columns_and_ours(rig: Rig) -> None:
+    log = rig.tmp / "log.tsv"
+    action = rig.action("cat; case $AMQP_MESSAGE_ID in killed) kill -9 $$;; failed) exit 3;; rejected) exit 65;; esac")
+    worker = rig.worker("--joblog", str(log), "--attempts", "2", "--backoff", "0", action)
+    for message_id in ("fine", "failed", "killed", "rejected"):
+        rig.publish(b"12345\n", message_id=message_id)
+    until(lambda: log.read_text().count("\n") == 7, "six runs")
+    header, *lines = [line.split("\t") for line in log.read_text().splitlines()]
+    assert header == [
+        "Seq", "Host", "Starttime", "JobRuntime", "Send", "Receive", "Exitval", "Signal", "Command",
+        "MessageId", "Queue", "Attempt", "Verdict", "Reason",
+    ]  # fmt: skip
+    runs = [dict(zip(header, line, strict=True)) for line in lines]
+    assert [run["Seq"] for run in runs] == ["1", "2", "3", "4", "5", "6"]
+    assert {run["Command"] for run in runs} == {action}
+    assert {(run["Send"], run["Receive"]) for run in runs} == {("6", "6")}
+    keys = ("MessageId", "Attempt", "Exitval", "Signal", "Verdict", "Reason")
+    assert sorted(tuple(run[key] for key in keys) for run in runs) == [
+        ("failed", "1", "3", "0", "failed", "exit 3"),
+        ("failed", "2", "3", "0", "failed", "exit 3"),
+        ("fine", "1", "0", "0", "done", ""),
+        ("killed", "1", "0", "9", "failed", "killed by SIGKILL"),
+        ("killed", "2", "0", "9", "failed", "killed by SIGKILL"),
+        ("rejected", "1", "65", "0", "rejected", "exit 65"),
+    ]
+    assert all(abs(float(run["Starttime"]) - time.time()) < 100 for run in runs)
+    worker.stop()
+
+
+def test_a_second_worker_goes_on_with_the_same_joblog(rig: Rig) -> None:
+    log = rig.tmp / "log.tsv"
+    for number in range(2):
+        worker = rig.worker("--joblog", str(log), "cat")
+        rig.publish(b"x")
+        until(lambda n=number: log.read_text().count("\n") == n + 2, "one more line")
+        worker.stop()
+    assert log.read_text().count("Seq") == 1
+
+
+def test_a_joblog_that_cannot_be_written_is_an_error_at_the_start(rig: Rig) -> None:
+    worker = rig.worker("--joblog", os.fspath(rig.tmp / "no" / "folder"), "cat", consuming=False)
+    assert worker.exit_code() == 1
+    assert "no/folder: no such file or directory" in worker.log

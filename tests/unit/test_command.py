@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scripts.command import CommandNotExecutable, CommandNotFound, executable
+
+
+def test_a_command_of_path_becomes_a_path() -> None:
+    program, *arguments = executable(["sh", "-c", "true"])
+    assert Path(program).is_absolute()
+    assert program.endswith("/sh")
+    assert arguments == ["-c", "true"]
+
+
+def test_a_relative_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "script"
+    script.touch(0o755)
+    monkeypatch.chdir(tmp_path)
+    assert executable(["./script"]) == (str(script),)
+
+
+def test_what_is_not_there() -> None:
+    for name in ("/no/such/file", "no-such-command-at-all"):
+        with pytest.raises(CommandNotFound) as caught:
+            executable([name])
+        assert caught.value.exit_code == 127
+
+
+def test_what_cannot_be_executed(tmp_path: Path) -> None:
+    (tmp_path / "file").touch(0o644)
+    for path in (tmp_path, tmp_path / "file"):
+        with pytest.raises(CommandNotExecutable) as caught:
+            executable([str(path)])
+        assert caught.value.exit_code == 126

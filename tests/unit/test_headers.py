@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any
+
+import pika
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripts import headers
+from scripts.amqp_fields import Field
+from scripts.headers import (
+    Handled,
+    copied,
+    failure_headers,
+    fitted,
+    handled,
+    metadata,
+    text_tail,
+    timestamp_text,
+    variables,
+)
+from scripts.jobs import Outcome
+
+
+def _with(table: dict[str, Any] | None = None, **others: Any) -> Any:
+    return pika.BasicProperties(headers=table, **others)
+
+
+def _size(properties: Any) -> int:
+    return sum(map(len, properties.encode()))
+
+
+def test_handled() -> None:
+    assert handled(_with()) == Handled(0, 0, False)
+    assert handled(_with({"x-cluster-attempt": 2, "x-delivery-count": 3})) == Handled(2, 3, False)
+    count = Field(b"l" + struct.pack(">q", 4), 4)
+    assert handled(_with({"x-delivery-count": count, "x-cluster-alone": True})) == Handled(0, 4, True)
+
+
+def test_nonsense_in_our_headers_counts_for_nothing() -> None:
+    assert handled(_with({"x-cluster-attempt": "two", "x-delivery-count": -1, "x-cluster-alone": "yes"})) == Handled(
+        0, 0, False
+    )
+
+
+def test_a_copy_leaves_out_what_the_broker_added() -> None:
+    added = {"x-death": [{}], "x-delivery-count": 1, "x-first-death-queue": "q", "x-last-death-reason": "expired"}
+    copy = copied(_with({"mine": 1, **added}), "q", "q", {"x-cluster-attempt": 1})
+    assert copy.headers == {"mine": 1, "x-cluster-attempt": 1}
+
+
+def test_a_copy_without_headers_has_no_table() -> None:
+    assert copied(_with(), "q", "q", {"x-cluster-alone": None}).headers is None
+
+
+def test_a_copy_remembers_its_first_routing_key() -> None:
+    first = copied(_with(), "orders.new", "q", {})
+    assert first.headers == {"x-cluster-routing-key": "orders.new"}
+    assert copied(first, "q", "q", {}).headers == {"x-cluster-routing-key": "orders.new"}
+
+
+def test_none_takes_a_header_away() -> None:
+    assert copied(_with({"x-cluster-alone": True, "a": 1}), "q", "q", {"x-cluster-alone": None}).headers == {"a": 1}
+
+
+def test_failure_headers_of_a_signal_and_of_a_verdict_line() -> None:
+    killed = failure_headers(Outcome("failed", signal=9, started_at=1.0), "killed", 3, "host", "worker")
+    assert killed["x-cluster-exit"] == 137
+    said = failure_headers(Outcome("rejected"), "no good", 1, "host", "worker")
+    assert said["x-cluster-exit"] is None
+    assert said["x-cluster-started"] is None
+
+
+@given(st.integers(0, 5000), st.integers(0, 140_000), st.integers(0, 60_000), st.text(max_size=3000))
+def test_headers_are_made_to_fit(stderr: int, one: int, other: int, reason: str) -> None:
+    ours = failure_headers(Outcome("failed", stderr=b"\xff" * stderr), reason, 3, "host", "worker")
+    properties = fitted(copied(_with({"one": "x" * one, "other": "y" * other}), "q", "q", ours))
+    assert _size(properties) <= headers.LARGEST_HEADERS
+    assert properties.headers["x-cluster-attempt"] == 3
+    assert properties.headers["x-cluster-reason"] == reason[:1000]
+
+
+def test_what_fits_is_not_touched() -> None:
+    properties = _with({"one": "x" * 130_000, "x-cluster-stderr": "e" * 100})
+    assert fitted(properties).headers == {"one": "x" * 130_000, "x-cluster-stderr": "e" * 100}
+
+
+@given(st.binary(max_size=300), st.integers(0, 100))
+def test_text_tail_is_short_text(data: bytes, most: int) -> None:
+    tail = text_tail(data, most)
+    assert len(tail.encode()) <= most
+    assert data.decode(errors="replace").endswith(tail)
+
+
+def test_timestamps() -> None:
+    assert timestamp_text(1700000000.25) == "2023-11-14T22:13:20.250Z"
+    assert timestamp_text(2**63) == str(2**63)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.text(), _JSON, max_size=5), st.text() | st.binary())
+def test_any_headers_can_be_given_to_an_action(table: dict[str, Any], content_type: Any) -> None:
+    facts = ("q", 1, False, "q", "id", _with(table, content_type=content_type))
+    for name, value in variables(*facts).items():
+        assert name.isascii()
+        assert "\0" not in value
+        value.encode(errors="surrogateescape")
+    json.loads(json.dumps(metadata(*facts)))
+
+
+def test_metadata_keeps_types() -> None:
+    told = metadata("q", 2, True, "key", "id", _with({"n": 1, "f": Field(b"", 1.5)}, timestamp=5, content_type="a/b"))
+    assert told == {
+        "queue": "q", "message_id": "id", "attempt": 2, "redelivered": True, "routing_key": "key",
+        "content_type": "a/b", "timestamp": 5, "headers": {"n": 1, "f": 1.5},
+    }  # fmt: skip

@@ -1,0 +1,107 @@
+"""What ends a child and notices its end; with real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from scripts.event_loop import EventLoop
+from scripts.exit_watch import PidfdWatch, SigchldWatch
+from scripts.process_group import Ending
+from scripts.spawn import spawn
+
+_LIMIT_S = 10
+
+
+@pytest.fixture
+def loop() -> Iterator[EventLoop]:
+    one = EventLoop()
+    yield one
+    one.close()
+
+
+def _run(loop: EventLoop) -> None:
+    """Run the loop until it is stopped, at most for a while."""
+    timer = loop.call_later(_LIMIT_S, lambda: pytest.fail(f"not over after {_LIMIT_S} s"))
+    loop.run()
+    loop.remove_timeout(timer)
+
+
+def _start(*argv: str) -> int:
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        return spawn(argv, {"PATH": os.environ["PATH"]}, [null, null, null])
+    finally:
+        os.close(null)
+
+
+@pytest.mark.parametrize("watch", [PidfdWatch, SigchldWatch])
+def test_an_exit_is_noticed_and_reaped(
+    loop: EventLoop, watch: Callable[[EventLoop], PidfdWatch | SigchldWatch]
+) -> None:
+    codes: list[int] = []
+    before = signal.getsignal(signal.SIGCHLD)
+    one = watch(loop)
+
+    def exited(status: int) -> None:
+        codes.append(os.waitstatus_to_exitcode(status))
+        if len(codes) == 3:
+            loop.stop()
+
+    one.watch(_start("/bin/sh", "-c", "exit 3"), exited)
+    one.watch(_start("/bin/sh", "-c", "sleep 0.1; kill -9 $$"), exited)
+    gone = _start("/bin/true")
+    time.sleep(0.05)
+    one.watch(gone, exited)
+    _run(loop)
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, before)
+    assert sorted(codes) == [-9, 0, 3]
+
+
+def test_an_ending_waits_for_the_whole_group(loop: EventLoop, tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    pid = _start("/bin/sh", "-c", f"trap '' TERM; sleep 0.5 & trap - TERM; touch {ready}; exec sleep 60")
+    while not ready.exists():
+        time.sleep(0.01)
+    began = time.monotonic()
+    ending = Ending(loop, pid, kill_after_s=5)
+    PidfdWatch(loop).watch(pid, lambda _status: ending.ended(loop.stop))
+    _run(loop)
+    assert 0.1 < time.monotonic() - began < 4
+    assert not _members(pid)
+
+
+def test_what_ignores_term_is_killed(loop: EventLoop, tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    forever = "while :; do sleep 1; done"
+    pid = _start("/bin/sh", "-c", f"trap '' TERM; sh -c '{forever}' & touch {ready}; {forever}")
+    while not ready.exists():
+        time.sleep(0.01)
+    ending = Ending(loop, pid, kill_after_s=0.3)
+    PidfdWatch(loop).watch(pid, lambda _status: ending.ended(loop.stop))
+    _run(loop)
+    assert not _members(pid)
+
+
+def test_a_bug_in_a_guarded_callback_ends_the_loop_with_its_traceback(loop: EventLoop) -> None:
+
+    def bug() -> None:
+        raise ZeroDivisionError("our own")
+
+    loop.call_later(0, loop.guard(bug))
+    with pytest.raises(ZeroDivisionError, match="our own"):
+        _run(loop)
+
+
+def _members(group: int) -> list[str]:
+    """The processes of a group that still run."""
+    found = subprocess.run(["ps", "-eo", "pid=,pgid=,stat="], capture_output=True, text=True).stdout
+    rows = [row.split() for row in found.splitlines()]
+    return [pid for pid, pgid, state in rows if int(pgid) == group and not state.startswith("Z")]

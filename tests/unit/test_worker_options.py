@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+
+from scripts.errors import WrongUsage
+from scripts.jobs import RunLimits
+from scripts.verdicts import Policy
+from scripts.worker_options import parse
+
+
+def test_the_defaults() -> None:
+    options = parse(["-q", "myqueue", "cat"])
+    assert (options.url, options.marathon, options.queue) == ("amqp://127.0.0.1:5672", None, "myqueue")
+    assert (options.jobs, options.prefetch, options.breaker, options.tag) == (1, 1, 10, False)
+    assert options.policy == Policy(attempts=3, backoff_s=1, backoff_max_s=64)
+    assert options.limits == RunLimits(timeout_s=None, kill_after_s=10)
+    assert options.drain_s is None
+    assert options.command == ("cat",)
+
+
+def test_prefetch_is_as_many_as_run_at_once() -> None:
+    assert parse(["-q", "q", "-j", "7", "cat"]).prefetch == 7
+
+
+@pytest.mark.parametrize("words", [["cat", "-j", "5", "--tag"], ["--", "cat", "-j", "5", "--tag"]])
+def test_what_follows_the_command_is_its_own(words: list[str]) -> None:
+    options = parse(["-q", "q", *words])
+    assert options.command == ("cat", "-j", "5", "--tag")
+    assert (options.jobs, options.tag) == (1, False)
+
+
+def test_marathon() -> None:
+    options = parse(["-m", "a:8080,b:8080", "-a", "amqp", "-q", "q", "cat"])
+    assert (options.marathon, options.app, options.url) == ("a:8080,b:8080", "amqp", None)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["cat"], "required: -q"),
+        (["-q", "q"], "which COMMAND"),
+        (["-q", "q", "--"], "which COMMAND"),
+        (["-q", "", "cat"], "it is empty"),
+        (["-q", "q", "-m", "h:1", "cat"], "needs -a APP"),
+        (["-q", "q", "-a", "amqp", "cat"], "needs -m HOST:PORT"),
+        (["-q", "q", "-m", "h:1", "-a", "amqp", "-u", "amqp://h", "cat"], "exclude each other"),
+        (["-q", "q", "-j", "4", "--prefetch", "3", "cat"], "--prefetch 3 is less than -j 4"),
+        (["-q", "q", "-j", "-1", "cat"], "'-1' is not a number from 0"),
+        (["-q", "q", "--attempts", "0", "cat"], "'0' is not a number from 1"),
+        (["-q", "q", "--timeout", "0", "cat"], "'0' is not a time in seconds"),
+        (["-q", "q", "--timeout", "nan", "cat"], "'nan' is not a time in seconds"),
+        (["-q", "q", "--backoff-max", "65", "cat"], "a pause of 0 to 64 seconds"),
+        (["-q", "q", "--recycle-after", "9", "cat"], "need --keep-alive"),
+        (["-q", "q", "--framing", "netstring", "cat"], "need --keep-alive"),
+        (["-q", "q", "--tim", "9", "cat"], "unrecognized arguments"),
+    ],
+)
+def test_wrong_usage(words: list[str], complaint: str) -> None:
+    with pytest.raises(WrongUsage, match=complaint.replace("?", r"\?")):
+        parse(words)
