@@ -168,8 +168,10 @@ def _declare_one(connection: Any, answered: Callable[[Any], None], name: str, **
     def opened(channel: Any) -> None:
         def declared(frame: Any) -> None:
             answers.append(frame)
-            channel.close()
-            answered(frame)
+            # A channel that is closing: the whole connection is, and nobody waits for the answer any more.
+            if channel.is_open:
+                channel.close()
+                answered(frame)
 
         channel.add_on_close_callback(closed)
         channel.queue_declare(name, callback=declared, **how)

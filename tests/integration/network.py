@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -25,6 +26,8 @@ class Network:
             self.port = free.getsockname()[1]
         self.url = f"amqp://127.0.0.1:{self.port}"
         self.connections = 0
+        # Called with each piece of what the broker says, before it is passed on.
+        self.answered: Callable[[], None] = lambda: None
 
     def up(self) -> None:
         """Accept connections."""
@@ -78,12 +81,13 @@ class Network:
             self.connections += 1
             with self._lock:
                 self._pairs.append((near, far))
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._forward, args=(source, sink), daemon=True).start()
+            for source, sink, passing in ((near, far, lambda: None), (far, near, lambda: self.answered())):
+                threading.Thread(target=self._forward, args=(source, sink, passing), daemon=True).start()
 
-    def _forward(self, source: socket.socket, sink: socket.socket) -> None:
+    def _forward(self, source: socket.socket, sink: socket.socket, passing: Callable[[], None]) -> None:
         with suppress(OSError):
             while data := source.recv(self._bytes_per_s // 10 or 65536):
+                passing()
                 if self._bytes_per_s:
                     time.sleep(len(data) / self._bytes_per_s)
                 if not self._silent:
