@@ -46,6 +46,7 @@ class Consumer:
         self._open: Any = None
         self.server: dict[str, Any] = {}
         self.consuming = False
+        self._stopped = False
         # How many messages stood in the failed queue before the first one was taken.
         self.failed_before: int | None = None
 
@@ -57,6 +58,7 @@ class Consumer:
     def cancel(self) -> None:
         """Take no more messages, for good; those that were delivered can still be settled."""
         self._takes_more = False
+        self._stopped = True
         self._alive.not_consuming()
         self._connection.give_up_when_lost()
         tag, self._consumer_tag = self._consumer_tag, None
@@ -143,6 +145,8 @@ class Consumer:
         )
 
     def _consuming(self, where: str) -> None:
+        if self._stopped:
+            return
         self.consuming = True
         self._connection.works()
         self._alive.consuming()
