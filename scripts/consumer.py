@@ -46,7 +46,6 @@ class Consumer:
         self._open: Any = None
         self.server: dict[str, Any] = {}
         self.consuming = False
-        self._stopped = False
         # How many messages stood in the failed queue before the first one was taken.
         self.failed_before: int | None = None
 
@@ -58,7 +57,6 @@ class Consumer:
     def cancel(self) -> None:
         """Take no more messages, for good; those that were delivered can still be settled."""
         self._takes_more = False
-        self._stopped = True
         self._alive.not_consuming()
         self._connection.give_up_when_lost()
         tag, self._consumer_tag = self._consumer_tag, None
@@ -145,7 +143,7 @@ class Consumer:
         )
 
     def _consuming(self, where: str) -> None:
-        if self._stopped:
+        if not self._takes_more:
             return
         self.consuming = True
         self._connection.works()
