@@ -123,6 +123,8 @@ class ProcessInstance:
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             return False, f"no end after {timeout_s:g} s"
+        except FileNotFoundError:  # its folder: it was stopped meanwhile
+            return False, ""
         return done.returncode == 0, (done.stdout.strip().splitlines() or [""])[0]
 
     def ask_to_stop(self) -> None:

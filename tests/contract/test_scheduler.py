@@ -141,10 +141,11 @@ def test_a_deploy_that_was_killed_halfway_is_picked_up_by_the_next(make_schedule
         f"kind = Kind(where, project) if where else Kind(project, pathlib.Path({str(tmp_path / 'run')!r}))\n"
         f"kind.deploy(App('/app', {new.definition!r} | {{'cmd': 'sleep 3; exec sleep 1000'}}))\n"
     )
-    halfway = subprocess.Popen([sys.executable, "-c", deploy], cwd=ROOT)
-    until(lambda: [i for app in scheduler.status() for i in app.instances] and scheduler.plan(old).kind != "nothing")
-    halfway.kill()
-    halfway.wait()
+    with subprocess.Popen([sys.executable, "-c", deploy], cwd=ROOT) as halfway:
+        try:
+            until(lambda: scheduler.plan(old).kind != "nothing" and scheduler.status())
+        finally:
+            halfway.kill()
     status = scheduler.deploy(new)
     assert (status.running, len(status.instances)) == (2, 2)
     assert scheduler.plan(new).kind == "nothing"
