@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -31,7 +31,7 @@ MESSAGE_BYTES = 150  # on the wire, with its id and what the protocol adds
 # Both sides give a silent connection up within three heartbeats.
 HEARTBEAT_S = 6
 SHORT_PAUSE_S = (1, 4)
-LONG_PAUSE_S = 4 * HEARTBEAT_S
+LONG_PAUSE_S = 3 * HEARTBEAT_S
 # Breaks that last so long have no place in a short soak.
 LONG_BREAKS_FROM_S = 60
 
@@ -54,6 +54,7 @@ class Soak:
         self.crew = Crew(near, queue, folder, WORKERS)
         self.publishing = Publishing(slow, queue, items)
         self.breaks: list[Break] = []
+        self.frozen: set[int] = set()
 
     def run(self) -> Tally:
         """Break things for so long, and each at least once; let all come to rest; count."""
@@ -61,11 +62,7 @@ class Soak:
         kinds = [*SHORT_BREAKS, *(LONG_BREAKS if self.seconds >= LONG_BREAKS_FROM_S else ())]
         while time.monotonic() < ends:
             for what in self.random.sample(kinds, len(kinds)):
-                # Not a wait for something: the pace at which things break.
-                time.sleep(self.random.uniform(0.3, 2))
-                self.crew.check()
-                self.publishing.tick()
-                what(self)
+                self._go_on(what)
         self._come_to_rest()
         for number in self.crew.numbers:
             self.crew.stop(number)
@@ -80,6 +77,19 @@ class Soak:
 
     # What is broken
 
+    def _go_on(self, what: Callable[[Soak], None]) -> None:
+        # Not a wait for something: the pace at which things break.
+        time.sleep(self.random.uniform(0.3, 2))
+        self.crew.check()
+        self.publishing.tick()
+        what(self)
+
+    def _meanwhile(self, kinds: Sequence[Callable[[Soak], None]]) -> None:
+        """Break further things for as long as a long pause lasts."""
+        ends = time.monotonic() + LONG_PAUSE_S
+        while time.monotonic() < ends:
+            self._go_on(self.random.choice(kinds))
+
     def _kill_worker(self) -> None:
         number, began = self._some_worker(), time.time()
         self.crew.kill(number)
@@ -93,17 +103,20 @@ class Soak:
         self.crew.add()
 
     def _pause_worker(self) -> None:
-        self._freeze_worker("worker paused", self.random.uniform(*SHORT_PAUSE_S), "delays")
-
-    def _pause_worker_for_long(self) -> None:
-        self._freeze_worker("worker paused for long", LONG_PAUSE_S, "loses")
-
-    def _freeze_worker(self, what: str, pause_s: float, effect: str) -> None:
         number, began = self._some_worker(), time.time()
         self.crew.signal(number, signal.SIGSTOP)
-        time.sleep(pause_s)
+        time.sleep(self.random.uniform(*SHORT_PAUSE_S))
         self.crew.signal(number, signal.SIGCONT)
-        self._broke(what, began, effect, number)
+        self._broke("worker paused", began, "delays", number)
+
+    def _pause_worker_for_long(self) -> None:
+        number, began = self._some_worker(), time.time()
+        self.crew.signal(number, signal.SIGSTOP)
+        self.frozen.add(number)
+        self._meanwhile(SHORT_BREAKS)
+        self.frozen.remove(number)
+        self.crew.signal(number, signal.SIGCONT)
+        self._broke("worker paused for long", began, "loses", number)
 
     def _kill_publisher(self) -> None:
         began = time.time()
@@ -123,16 +136,17 @@ class Soak:
         began = time.time()
         for network in self.networks:
             network.fall_silent()
-        time.sleep(LONG_PAUSE_S)
+        there = self.crew.numbers
+        self._meanwhile(WORKER_BREAKS)
         for network in self.networks:
             network.down()
             network.up()
-        self._broke("network silent", began, "loses", *self.crew.numbers, publisher=True)
+        self._broke("network silent", began, "loses", *there, *self.crew.numbers, publisher=True)
 
     def _kill_broker(self) -> None:
         began, there = time.time(), self.crew.numbers
         self.broker.kill()
-        self.random.choice((Soak._kill_worker, Soak._stop_worker, Soak._kill_publisher))(self)
+        self.random.choice(WORKER_BREAKS)(self)
         self.broker.start()
         self._broke("broker killed", began, "loses", *there, publisher=True)
 
@@ -143,7 +157,7 @@ class Soak:
         self._broke("broker paused", began, "delays", *self.crew.numbers)
 
     def _some_worker(self) -> int:
-        return self.random.choice(self.crew.numbers)
+        return self.random.choice([number for number in self.crew.numbers if number not in self.frozen])
 
     def _broke(self, what: str, began: float, effect: str, *workers: int, publisher: bool = False) -> None:
         self.breaks.append(Break(what, began, time.time(), effect, frozenset(workers), publisher))  # type: ignore[arg-type]
@@ -201,13 +215,12 @@ class Soak:
         return "\n".join([*words, f"publisher:\n{self.publishing.last_words()}"])
 
 
-SHORT_BREAKS: tuple[Callable[[Soak], None], ...] = (
+# These need neither broker nor network.
+WORKER_BREAKS: tuple[Callable[[Soak], None], ...] = (
     Soak._kill_worker,
     Soak._stop_worker,
     Soak._pause_worker,
     Soak._kill_publisher,
-    Soak._cut_network,
-    Soak._kill_broker,
-    Soak._pause_broker,
 )
+SHORT_BREAKS = (*WORKER_BREAKS, Soak._cut_network, Soak._kill_broker, Soak._pause_broker)
 LONG_BREAKS = (Soak._pause_worker_for_long, Soak._silence_network)
