@@ -1,6 +1,6 @@
 """What publishing a file costs, beside the ways people have today; prints ratios and the machine.
 
-    .venv/bin/python benchmarks/publish.py --url amqp://127.0.0.1:5672
+    .venv/bin/python benchmarks/publish.py [--url amqp://HOST:PORT] [--rounds 3] [--no-memory]
 
 200,000 short lines go to a quorum queue, `--rounds` times in turn, so that what else the machine does hits all alike;
 the median counts:
@@ -9,15 +9,13 @@ the median counts:
 - one confirm at a time: pika's BlockingChannel with confirms, on 3,000 messages (to reach: 12 x)
 - `amqp-publish -l -p`: no confirms, what is lost is lost silently (to reach: 0.25 x)
 
-Then, unless --no-memory: the peak memory of `inv publish` on 1 MB and on 1 GB (to reach: under 45 MB, and flat). Only
-the ratios travel to another machine.
+Then, unless --no-memory: the peak memory of `inv publish` on 1 MB and on 1 GB (to reach: under 45 MB, and flat).
+Without --url it starts a broker of its own. How to read it: benchmarks/README.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import re
 import secrets
 import shutil
@@ -30,12 +28,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pika
+from ground import ROOT, broker, machine
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from scripts.broker import open_blocking, parameters  # noqa: E402
-from scripts.queues import work_declarations  # noqa: E402
+from scripts.broker import open_blocking, parameters
+from scripts.queues import work_declarations
 
 LINES = 200_000
 ONE_BY_ONE = 3_000
@@ -146,24 +142,20 @@ def compare(queue: Queue, rounds: int, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--url", default="amqp://127.0.0.1:5672", help="the broker, with nothing else to do")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--url", default="", help="a broker with nothing else to do (default: one is started)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each runs (default: %(default)s)")
     parser.add_argument("--no-memory", action="store_true", help="leave the 1 GB file out")
     options = parser.parse_args()
-    queue = Queue(options.url)
-    with open_blocking(options.url) as connection:
-        version = connection._impl.server_properties["version"]
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"pika {pika.__version__}, RabbitMQ {version}"
-    )
-    try:
-        with tempfile.TemporaryDirectory() as name:
+    with broker(options.url) as url, tempfile.TemporaryDirectory() as name:
+        queue = Queue(url)
+        with open_blocking(url) as connection:
+            print(f"{machine(connection._impl.server_properties)}, pika {pika.__version__}\n", flush=True)
+        try:
             compare(queue, options.rounds, Path(name))
             for size_mib in () if options.no_memory else (1, 1024):
-                print(f"{f'memory on {size_mib} MiB':22}{peak_mib(queue, Path(name), size_mib):10.1f} MiB")
-    finally:
-        queue.remove()
+                print(f"{f'memory on {size_mib} MiB':22}{peak_mib(queue, Path(name), size_mib):10.1f} MiB", flush=True)
+        finally:
+            queue.remove()
 
 
 if __name__ == "__main__":
