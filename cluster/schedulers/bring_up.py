@@ -102,9 +102,12 @@ def wait(made: Sequence[Container], timeout_s: float) -> None:
 
 
 def _supervise(container: Container) -> None:
-    """From now on Docker starts its program again when it ends."""
+    """From now on Docker starts its program again when it ends; what has ended a moment before is not up."""
     if container.attrs["HostConfig"]["RestartPolicy"]["Name"] == "no":
         container.update(restart_policy=RESTARTS)
+        _reload(container)
+        if container.status in ("exited", "dead"):
+            raise _crashed(container)
 
 
 def _reload(container: Container) -> None:

@@ -1,6 +1,7 @@
 """What every scheduler promises (the docstrings of `cluster.schedulers.Scheduler`), tried with real apps."""
 
 import re
+import secrets
 import socket
 import subprocess
 import sys
@@ -128,7 +129,8 @@ def test_what_does_not_come_up_in_time_is_an_error_and_the_next_deploy_waits_for
 
 
 def test_a_deploy_that_was_killed_halfway_is_picked_up_by_the_next(make_scheduler, make_app, shared, tmp_path):
-    scheduler = make_scheduler("test-killed-halfway")
+    project = f"test-{secrets.token_hex(4)}"
+    scheduler = make_scheduler(project)
     old, new = make_app(WAITS, check=READY, instances=2), make_app(WAITS, check=READY, instances=2, env={"NEW": "1"})
     scheduler.deploy(old)
     (shared / "ready").unlink()
@@ -137,7 +139,7 @@ def test_a_deploy_that_was_killed_halfway_is_picked_up_by_the_next(make_schedule
         "from cluster.schedulers import App\n"
         f"from cluster.schedulers.{scheduler.name} import {type(scheduler).__name__} as Kind\n"
         f"where = docker.from_env() if {scheduler.name == 'local'} else None\n"
-        "project = 'test-killed-halfway'\n"
+        f"project = {project!r}\n"
         f"kind = Kind(where, project) if where else Kind(project, pathlib.Path({str(tmp_path / 'run')!r}))\n"
         f"kind.deploy(App('/app', {new.definition!r} | {{'cmd': 'sleep 3; exec sleep 1000'}}))\n"
     )
