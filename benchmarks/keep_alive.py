@@ -1,11 +1,9 @@
-"""What a kept-alive action is worth: the same worker and broker, with and without; prints ratios and the machine.
+"""What it is worth to keep an action alive; prints ratios and the machine.
 
-    .venv/bin/python benchmarks/keep_alive.py [--url amqp://HOST:PORT] [--rounds 3]
+    .venv/bin/python benchmarks/keep_alive.py [--url amqp://HOST:PORT] [--rounds 3] [--only r,python]
 
-Two comparisons:
-
-- an R action that reads a line, kept alive, beside Rscript started for each message (to reach: 500 x)
-- a Python action, kept alive, beside amqp-consume, which starts `cat` for each message (to reach: 8 x)
+- r: an R action that reads a line, kept alive, beside Rscript started for each message
+- python: a Python action, kept alive, beside amqp-consume, which starts `cat` for each message
 
 All hold 100 messages in advance. Without --url it starts a broker of its own. How to read it: benchmarks/README.md.
 """
@@ -16,11 +14,13 @@ import argparse
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from ground import Contestant, Queue, broker, compare, machine, worker
 
 PREFETCH = 100
+HOLD = ("--prefetch", str(PREFETCH))
 
 R_EACH = 'line <- readLines(file("stdin"), n = 1)\n'
 R_KEPT = """\
@@ -39,43 +39,47 @@ with open(3, "w", buffering=1) as verdicts:
 """
 
 
-def r_line(queue: Queue, folder: Path, rounds: int) -> None:
+def r(queue: Queue, folder: Path, rounds: int) -> None:
     rscript = shutil.which("Rscript")
     if not rscript:
-        print("R is not here: its comparison is left out\n")
+        print("Rscript is not here, and nothing to compare with: apt install r-base-core\n")
         return
-    (folder / "each.r").write_text(R_EACH)
-    (folder / "kept.r").write_text(R_KEPT)
-    held = ("--prefetch", str(PREFETCH))
-    each = worker(queue, *held, rscript, f"{folder}/each.r")
-    kept = worker(queue, *held, "--keep-alive", rscript, f"{folder}/kept.r")
-    base = Contestant("Rscript a message", [each], 20, PREFETCH)
-    compare(queue, base, Contestant("R, kept alive", [kept], 20_000, PREFETCH), 500, rounds)
+    each, kept = folder / "each.r", folder / "kept.r"
+    each.write_text(R_EACH)
+    kept.write_text(R_KEPT)
+    base = Contestant("Rscript a message", [worker(queue, *HOLD, rscript, str(each))], 20, PREFETCH)
+    command = worker(queue, *HOLD, "--keep-alive", rscript, str(kept))
+    compare(queue, base, Contestant("R, kept alive", [command], 20_000, PREFETCH), 500, rounds)
 
 
-def python_line(queue: Queue, folder: Path, rounds: int) -> None:
+def python(queue: Queue, folder: Path, rounds: int) -> None:
     tool = shutil.which("amqp-consume")
     if not tool:
         print("amqp-consume is not here, and nothing to compare with: apt install amqp-tools\n")
         return
-    (folder / "kept.py").write_text(PYTHON_KEPT)
-    each = [tool, "-u", queue.url, "-q", queue.name, "-p", str(PREFETCH), "cat"]
-    kept = worker(queue, "--prefetch", str(PREFETCH), "--keep-alive", sys.executable, f"{folder}/kept.py")
-    base = Contestant("amqp-consume cat", [each], 2_000, PREFETCH)
-    compare(queue, base, Contestant("Python, kept alive", [kept], 20_000, PREFETCH), 8, rounds)
+    kept = folder / "kept.py"
+    kept.write_text(PYTHON_KEPT)
+    theirs = [tool, "-u", queue.url, "-q", queue.name, "-p", str(PREFETCH), "cat"]
+    base = Contestant(f"amqp-consume -p {PREFETCH} cat", [theirs], 2_000, PREFETCH)
+    command = worker(queue, *HOLD, "--keep-alive", sys.executable, str(kept))
+    compare(queue, base, Contestant("Python, kept alive", [command], 20_000, PREFETCH), 8, rounds)
+
+
+MEASURED: dict[str, Callable[[Queue, Path, int], None]] = {"r": r, "python": python}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="", help="a broker with nothing else to do (default: one is started)")
     parser.add_argument("--rounds", type=int, default=3, help="how often each runs (default: %(default)s)")
+    parser.add_argument("--only", default=",".join(MEASURED), help="which (default: %(default)s)")
     given = parser.parse_args()
     with broker(given.url) as url, tempfile.TemporaryDirectory() as folder:
         queue = Queue(url)
         print(f"{machine(queue.server)}\n", flush=True)
         try:
-            r_line(queue, Path(folder), given.rounds)
-            python_line(queue, Path(folder), given.rounds)
+            for name in given.only.split(","):
+                MEASURED[name](queue, Path(folder), given.rounds)
         finally:
             queue.remove()
 
