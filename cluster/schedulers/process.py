@@ -51,7 +51,7 @@ class Process(OneMachine[ProcessInstance]):
 
     def __init__(self, project: str, folder: Path = ROOT / ".run", say: Callable[[str], None] = to_stderr) -> None:
         super().__init__(project, say)
-        self._folder = folder / project
+        self._folder = folder.resolve() / project
 
     @contextmanager
     def _alone(self, app_id: str) -> Iterator[None]:
@@ -65,7 +65,8 @@ class Process(OneMachine[ProcessInstance]):
 
     def _found(self, app_id: str = "") -> list[ProcessInstance]:
         folders = self._folder.glob(f"{_slug(app_id) if app_id else '*'}/*/definition.json")
-        found = [ProcessInstance.read(definition.parent, self._project) for definition in folders]
+        instances = (definition.parent for definition in folders if definition.parents[1] != self._data)
+        found = [ProcessInstance.read(folder, self._project) for folder in instances]
         of_app = [one for one in found if one and app_id in ("", one.app.id)]
         return sorted(of_app, key=lambda one: (one.app.id, one.number))
 

@@ -95,6 +95,13 @@ def test_what_it_cannot_run_is_refused(where, other, error):
         where.deploy(other)
 
 
+def test_what_an_app_writes_is_not_taken_for_an_instance(where):
+    volumes = [{"containerPath": "/data", "hostPath": "/var/lib/cluster/one"}]
+    writes = App("/app", app('cd "$CLUSTER_DATA_ONE"; echo "{" >definition.json; exec sleep 1000').definition)
+    where.deploy(App("/app", writes.definition | {"container": {"volumes": volumes}}))
+    assert [one.id for one in where.status()] == ["/app"]
+
+
 def test_a_log_keeps_only_what_its_instance_printed(where):
     where.deploy(app("echo one; exec sleep 1000"))
     where.deploy(app("echo two; exec sleep 1000"))
