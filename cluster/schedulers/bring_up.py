@@ -9,11 +9,11 @@ from docker.errors import APIError, ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.utils import parse_repository_tag
 
-from cluster.schedulers import App, containers, instances
+from cluster.schedulers import App, containers, waiting
 from cluster.schedulers.containers import CONFLICT
 from cluster.schedulers.docker_terms import RESTARTS, Body, merged
-from cluster.schedulers.instances import NotUp
 from cluster.schedulers.local_options import image_of
+from cluster.schedulers.waiting import NotUp
 from scripts.errors import ClusterError
 
 
@@ -98,7 +98,7 @@ def wait(made: Sequence[Container], timeout_s: float) -> None:
             _supervise(container)
         return done
 
-    instances.wait(made, works, lambda container: _late(container, timeout_s), timeout_s)
+    waiting.wait(made, works, lambda container: _late(container, timeout_s), timeout_s)
 
 
 def _supervise(container: Container) -> None:

@@ -14,7 +14,8 @@ from docker.models.containers import Container
 
 from cluster.schedulers import App, Instance, State
 from cluster.schedulers.docker_terms import APP, NUMBER, PORTS, SOURCE
-from cluster.schedulers.instances import LOCALHOST, SETTLED_S, health_command, let_finish, named_ports, ports_of
+from cluster.schedulers.instances import LOCALHOST, health_command, named_ports, ports_of
+from cluster.schedulers.waiting import SETTLED_S, let_finish
 from scripts.hostport import HostPort
 
 KILLED = 128 + 9  # how a shell and Docker tell of the signal KILL

@@ -11,8 +11,9 @@ from typing import Any, Generic, TypeVar
 
 from cluster.definitions import refuse_other_queue
 from cluster.schedulers import App, AppStatus, Change, Instance
-from cluster.schedulers.instances import Found, NotUp, Steps, address, check_instances, decide
+from cluster.schedulers.instances import Found, Steps, address, check_instances, decide
 from cluster.schedulers.local_options import check
+from cluster.schedulers.waiting import NotUp
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 

@@ -19,8 +19,6 @@ from cluster.schedulers import App, Instance, process_instance, process_logs
 from cluster.schedulers.docker_terms import data_name
 from cluster.schedulers.instances import (
     LOCALHOST,
-    SETTLED_S,
-    NotUp,
     choose_ports,
     environment,
     health_command,
@@ -28,10 +26,10 @@ from cluster.schedulers.instances import (
     named_ports,
     ports_of,
     refuse_used_ports,
-    wait,
 )
 from cluster.schedulers.one_machine import OneMachine, to_stderr
 from cluster.schedulers.process_instance import ProcessInstance
+from cluster.schedulers.waiting import SETTLED_S, NotUp, wait
 from cluster.settings import ROOT
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort

@@ -17,7 +17,8 @@ from typing import Any
 import psutil
 
 from cluster.schedulers import App
-from cluster.schedulers.instances import POLL_S, grace_s, instance_name, let_finish, ports_of
+from cluster.schedulers.instances import grace_s, instance_name, ports_of
+from cluster.schedulers.waiting import POLL_S, let_finish
 from scripts.errors import ClusterError
 
 # In the environment of an instance and of all that it starts: by this its processes are found when it ends, also those

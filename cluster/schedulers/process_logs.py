@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from cluster.schedulers.instances import POLL_S
+from cluster.schedulers.waiting import POLL_S
 
 
 def last(log: Path, count: int) -> list[str]:

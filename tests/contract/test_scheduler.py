@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cluster.schedulers import App, instances
+from cluster.schedulers import App, waiting
 from cluster.settings import ROOT
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
@@ -247,7 +247,7 @@ def test_stop_does_not_wait_longer_than_the_grace(scheduler, make_app):
 
 
 def test_a_wait_that_takes_its_time_is_told(scheduler, make_app, capsys, monkeypatch):
-    monkeypatch.setattr(instances, "SILENCE_S", 0.3)
+    monkeypatch.setattr(waiting, "SILENCE_S", 0.3)
     name = scheduler.deploy(make_app(FINISHES, check=READY)).instances[0].name
     scheduler.stop("/app")
     assert capsys.readouterr().err.splitlines() == [f"waiting for {name} to finish, 5 s at most (--now does not wait)"]
