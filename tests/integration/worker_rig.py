@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pika
+import psutil
 
 from scripts.broker import parameters
 from scripts.queues import PAUSES_S, failed_queue, retry_queue
@@ -91,10 +92,15 @@ class WorkerProcess:
         return self.exit_code(timeout_s)
 
     def kill(self) -> None:
-        """SIGKILL, if it still runs."""
+        """SIGKILL, if it still runs, and to the actions, which nobody else would end then."""
+        actions = []
         if self.process.poll() is None:
+            actions = psutil.Process(self.process.pid).children(recursive=True)
             self.process.kill()
         self.process.wait()
+        for action in actions:
+            with suppress(psutil.NoSuchProcess):
+                action.kill()
 
 
 class Rig:
