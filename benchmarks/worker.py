@@ -1,6 +1,6 @@
 """What the worker itself costs, beside amqp-consume; prints ratios and the machine.
 
-    .venv/bin/python benchmarks/worker.py [--url amqp://HOST:PORT] [--rounds 5] [--only drain,spread,memory]
+    .venv/bin/python benchmarks/worker.py [--url amqp://HOST:PORT] [--rounds 7] [--only drain,spread,memory]
 
 - drain: a process (`cat`) a message, one at a time beside `amqp-consume -p 10`, and two at a time beside two of them
 - spread: 64 messages of `sleep 1` over 4 workers with -j 4, beside the 4 s that they take at best
@@ -42,7 +42,7 @@ def drain(queue: Queue, rounds: int) -> None:
         print("amqp-consume is not here, and nothing to compare with: apt install amqp-tools\n")
         return
     theirs = [tool, "-u", queue.url, "-q", queue.name, "-p", str(PREFETCH), "cat"]
-    for jobs, messages in ((1, 3000), (2, 4000)):
+    for jobs, messages in ((1, 2000), (2, 3000)):
         held = PREFETCH * jobs
         ours = worker(queue, "-j", str(jobs), "--prefetch", str(held), "cat")
         base = Contestant(f"{jobs} x amqp-consume -p {PREFETCH} cat", [theirs] * jobs, messages, held)
@@ -109,7 +109,7 @@ MEASURED: dict[str, Callable[[Queue, int], None]] = {"drain": drain, "spread": s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="", help="a broker with nothing else to do (default: one is started)")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each runs (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, help="how often each runs (default: %(default)s)")
     parser.add_argument("--only", default=",".join(MEASURED), help="which (default: %(default)s)")
     given = parser.parse_args()
     with broker(given.url) as url:
