@@ -1,8 +1,8 @@
 """What the soak's workers run: some messages fail once, some for good, some take longer, each run is written down.
 
-Bodies are numbers: one that ends in 7 fails at its first attempt, one that ends in 99 fails for good. A run is a line
-`body verdict began ended published` in a file of the worker's own; times in seconds since the machine's start (which a
-shell can read without a further process), `published` in seconds since 1970.
+Bodies are numbers: one that ends in 3 or 7 fails at its first attempt, one that ends in 99 fails for good. A run is a
+line `body verdict began ended published` in a file of the worker's own; times in seconds since the machine's start
+(which a shell can read without a further process), `published` in seconds since 1970.
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ SHELL = """\
 #!/bin/sh
 read -r began _ </proc/uptime
 read -r body
-case $body in *500) sleep 3 ;; *50) sleep 0.3 ;; *) sleep 0.02 ;; esac
-case $body.$AMQP_ATTEMPT in *99.*) verdict=reject code=65 ;; *7.1) verdict=retry code=1 ;; *) verdict=ok code=0 ;; esac
+case $body in *500) sleep 3 ;; *50) sleep 1.5 ;; *) sleep 0.02 ;; esac
+case $body.$AMQP_ATTEMPT in
+    *99.*) verdict=reject code=65 ;;
+    *[37].1) verdict=retry code=1 ;;
+    *) verdict=ok code=0 ;;
+esac
 read -r ended _ </proc/uptime
 echo "$body $verdict $began $ended $AMQP_TIMESTAMP" >>"$1"
 exit $code
@@ -36,13 +40,13 @@ def booted_at() -> float:
 
 
 def pause_s(body: str) -> float:
-    return 3 if body.endswith("500") else 0.3 if body.endswith("50") else 0.02
+    return 3 if body.endswith("500") else 1.5 if body.endswith("50") else 0.02
 
 
 def verdict(body: str, attempt: int) -> str:
     if body.endswith("99"):
         return "reject"
-    return "retry" if body.endswith("7") and attempt == 1 else "ok"
+    return "retry" if body.endswith(("3", "7")) and attempt == 1 else "ok"
 
 
 def netstring() -> bytes:

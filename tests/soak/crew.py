@@ -12,6 +12,7 @@ from cluster.settings import ROOT
 from tests.soak import actions
 from tests.soak.tally import Run
 
+JOBS = 4
 STOPPED_WITHIN_S = 30
 
 
@@ -39,7 +40,7 @@ class Crew:
         kept_alive = ["--keep-alive", "--framing", "netstring", "--", sys.executable, actions.__file__, runs]
         command = [
             sys.executable, "-I", str(ROOT / "scripts"), "cluster_worker", "-u", self._url, "-q", self._queue,
-            "-j", "2", *(kept_alive if number % 2 else ["--", str(self._shell), runs]),
+            "-j", str(JOBS), *(kept_alive if number % 2 else ["--", str(self._shell), runs]),
         ]  # fmt: skip
         with self._log(number).open("ab") as log:
             self._processes[number] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

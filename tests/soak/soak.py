@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from pika.exceptions import ChannelClosedByBroker
 
@@ -22,10 +23,12 @@ from tests.conftest import Broker
 from tests.integration.network import Network
 from tests.soak.crew import Crew
 from tests.soak.publishing import Publishing
-from tests.soak.tally import Break, Tally
+from tests.soak.tally import Break, Effect, Tally
 
 WORKERS = 4
 MESSAGES_A_SECOND = 150
+# To break each thing once takes about so long: publishing is to be under way meanwhile.
+LEAST_S = 20
 MESSAGE_BYTES = 150  # on the wire, with its id and what the protocol adds
 
 # Both sides give a silent connection up within three heartbeats.
@@ -41,10 +44,10 @@ AT_REST_WITHIN_S = 180
 class Soak:
     """Workers behind a network, a publisher behind a slow one, and a dice."""
 
-    def __init__(self, broker: Broker, folder: Path, queue: str, seed: int, seconds: float) -> None:
+    def __init__(self, broker: Broker, folder: Path, queue: str, seed: int, seconds: int) -> None:
         self.broker, self.queue, self.seconds = broker, queue, seconds
         self.random = random.Random(seed)
-        self.bodies = [f"{number:07d}" for number in range(int(seconds * MESSAGES_A_SECOND))]
+        self.bodies = [f"{number:07d}" for number in range(max(seconds, LEAST_S) * MESSAGES_A_SECOND)]
         items = folder / f"{queue}.txt"
         items.write_text("".join(f"{body}\n" for body in self.bodies))
         self.networks = (Network(broker.url), Network(broker.url, MESSAGES_A_SECOND * MESSAGE_BYTES))
@@ -124,13 +127,18 @@ class Soak:
         self._broke("publisher killed", began, "nothing", publisher=True)
 
     def _cut_network(self) -> None:
+        """First nothing arrives any more, then connections end."""
         began = time.time()
         for network in self.networks:
+            network.fall_silent()
+        time.sleep(self.random.uniform(0, 1))
+        for network in self.networks:
             network.down()
+        gone = time.time()
         time.sleep(self.random.uniform(0.1, 3))
         for network in self.networks:
             network.up()
-        self._broke("network cut", began, "loses", *self.crew.numbers, publisher=True)
+        self._broke("network cut", began, "loses", *self.crew.numbers, publisher=True, gone=gone)
 
     def _silence_network(self) -> None:
         began = time.time()
@@ -146,9 +154,10 @@ class Soak:
     def _kill_broker(self) -> None:
         began, there = time.time(), self.crew.numbers
         self.broker.kill()
+        gone = time.time()
         self.random.choice(WORKER_BREAKS)(self)
         self.broker.start()
-        self._broke("broker killed", began, "loses", *there, publisher=True)
+        self._broke("broker killed", began, "loses", *there, publisher=True, gone=gone)
 
     def _pause_broker(self) -> None:
         began = time.time()
@@ -159,8 +168,8 @@ class Soak:
     def _some_worker(self) -> int:
         return self.random.choice([number for number in self.crew.numbers if number not in self.frozen])
 
-    def _broke(self, what: str, began: float, effect: str, *workers: int, publisher: bool = False) -> None:
-        self.breaks.append(Break(what, began, time.time(), effect, frozenset(workers), publisher))  # type: ignore[arg-type]
+    def _broke(self, what: str, began: float, effect: Effect, *workers: int, **more: Any) -> None:
+        self.breaks.append(Break(what, began, time.time(), effect, frozenset(workers), **more))
 
     # The end
 

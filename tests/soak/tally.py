@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,17 @@ from typing import Literal
 
 # The reason with which a message fails whose workers were lost; see scripts/verdicts.py.
 WORKER_LOST = "worker or connection was lost"
+# From the start of an action until it looks at the clock, on a busy machine.
+STARTED_S = 1
 # From the end of an action until the broker has its acknowledgement, on a busy machine.
 SETTLED_S = 2
+# From the loss of a connection until the worker knows of it, on a busy machine.
+NOTICED_S = 0.5
 # A message bears the second at which it was published, or one before.
 STAMP_S = 2
+
+
+Effect = Literal["loses", "delays", "nothing"]
 
 
 @dataclass(frozen=True)
@@ -22,15 +30,16 @@ class Break:
     """Something that was broken, from when to when (seconds since 1970).
 
     It `loses` what these workers have in hand (their numbers), or `delays` them, or does nothing to them; `publisher`:
-    the publisher cannot know what arrived of what it sent.
+    the publisher cannot know what arrived of what it sent; `gone`: when the connections were lost at the latest.
     """
 
     what: str
     began: float
     ended: float
-    effect: Literal["loses", "delays", "nothing"]
+    effect: Effect
     workers: frozenset[int] = frozenset()
     publisher: bool = False
+    gone: float = math.inf
 
     def touches(self, began: float, ended: float) -> bool:
         return self.began <= ended and self.ended >= began
@@ -145,8 +154,8 @@ def _delivered_twice(runs: Sequence[Run], breaks: Sequence[Break]) -> str:
             if (
                 one.effect == "loses"
                 and run.worker in one.workers
-                and one.touches(run.began, ended)
-                and (by_others or run.ended < one.began + SETTLED_S)
+                and one.touches(run.began - STARTED_S, ended)
+                and (by_others or run.ended < one.gone + NOTICED_S)
             ):
                 return one.what
     return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.soak.tally import Break, Run, Tally, why_twice
 
 KILLED = Break("worker killed", 5, 5, "loses", frozenset({1}))
-CUT = Break("network cut", 5, 6, "loses", frozenset({1, 2}), publisher=True)
+CUT = Break("network cut", 5, 6, "loses", frozenset({1, 2}), publisher=True, gone=5.2)
 STOPPED = Break("worker stopped", 5, 6, "nothing", frozenset({1}))
 PAUSED = Break("worker paused", 5, 9, "delays", frozenset({1}))
 
