@@ -6,12 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from cluster import here, management, registry_api
-from cluster.management import QueueCount
+from cluster import here, registry_api
 from cluster.schedulers import AppStatus
 from cluster.settings import Settings
 from scripts.broker import open_blocking
 from scripts.errors import ClusterError
+from scripts.management import QueueCount
 
 
 def status(settings: Settings, *, as_json: bool) -> str:
@@ -45,7 +45,7 @@ def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 def _queues(settings: Settings) -> list[QueueCount]:
     """The management API knows all queues, but its figures are up to 5 seconds old; AMQP's are of now."""
     try:
-        found = management.queues(settings.queue.management_url)
+        found = settings.queue.management.queues()
         connection = open_blocking(settings.queue.url)
     except ClusterError:
         return []

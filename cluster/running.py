@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from cluster import apps, definitions, here, management
+from cluster import apps, definitions, here
 from cluster.apps import Work
 from cluster.image_ref import ImageRef
 from cluster.schedulers import App, AppStatus, Scheduler
@@ -134,7 +134,7 @@ def _workers_first(app_id: str) -> tuple[int, str]:
 
 
 def _messages_lost(settings: Settings) -> str:
-    found = [queue for queue in management.queues(settings.queue.management_url) if queue.messages]
+    found = [queue for queue in settings.queue.management.queues() if queue.messages]
     total = sum(queue.messages for queue in found)
     names = ", ".join(f"{queue.name} {queue.messages:,}" for queue in found)
     return f"deleting {total:,} messages ({names})" if total else "no messages are in the queues"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.errors import ClusterError
+from scripts.management import Management
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEDULERS = ("local", "process")
@@ -36,6 +37,11 @@ class QueueSettings:
     def management_url(self) -> str:
         """RabbitMQ's own page and API on this machine."""
         return f"http://127.0.0.1:{self.management_port}"
+
+    @property
+    def management(self) -> Management:
+        """The same, to be asked as RabbitMQ's own first user, who may come from this machine alone."""
+        return Management(self.management_url, "guest", "guest", "/")
 
 
 @dataclass(frozen=True)

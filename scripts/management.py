@@ -17,8 +17,27 @@ _TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
+class QueueCount:
+    """How many messages of a queue wait and are in hand, and how many consumers it has."""
+
+    name: str
+    ready: int
+    unacknowledged: int
+    consumers: int
+
+    @property
+    def messages(self) -> int:
+        """All that is in the queue."""
+        return self.ready + self.unacknowledged
+
+
+@dataclass(frozen=True)
 class Management:
-    """Where the API is, and who asks; blocks, so it is asked in a thread."""
+    """Where the API is, and who asks; blocks, so a worker asks it in a thread.
+
+    RabbitMQ renews its numbers every five seconds. Every question raises ServiceAway when the API does not answer, and
+    ClusterError when it refuses or its answer makes no sense.
+    """
 
     url: str
     user: str
@@ -26,24 +45,24 @@ class Management:
     virtual_host: str
 
     def messages(self, queue: str) -> tuple[int, int] | None:
-        """Messages of a queue that are ready and that are unacknowledged; None when there is no such queue.
+        """Messages of a queue that are ready and that are unacknowledged; None when there is no such queue."""
+        found = self._read(f"/{quote(queue, safe='')}", absent=404)
+        return None if found is None else (_count(found).ready, _count(found).unacknowledged)
 
-        RabbitMQ renews these numbers every five seconds.
+    def queues(self) -> list[QueueCount]:
+        """All queues of the virtual host, by name."""
+        return sorted((_count(found) for found in self._read("")), key=lambda queue: queue.name)
 
-        Raises:
-            ServiceAway: the API does not answer.
-            ClusterError: it refuses, or its answer makes no sense.
-        """
-        status, body = self._get(f"/api/queues/{quote(self.virtual_host, safe='')}/{quote(queue, safe='')}")
-        if status == 404:
+    def _read(self, path: str, absent: int = 0) -> Any:
+        status, body = self._get(f"/api/queues/{quote(self.virtual_host, safe='')}{path}")
+        if status == absent:
             return None
         if status != 200:
             raise ClusterError(f"the management API at {self.url} answers with status {status}")
         try:
-            queue_now = json.loads(body)
+            return json.loads(body)
         except ValueError as error:
             raise ClusterError(f"the management API at {self.url} does not answer in JSON") from error
-        return int(queue_now.get("messages_ready") or 0), int(queue_now.get("messages_unacknowledged") or 0)
 
     def _get(self, path: str) -> tuple[int, bytes]:
         parts = urlsplit(self.url)
@@ -58,6 +77,16 @@ class Management:
             raise ServiceAway(f"no management API at {self.url}: {error}") from error
         finally:
             connection.close()
+
+
+def _count(queue: dict[str, Any]) -> QueueCount:
+    """A queue that was just made has no figures yet."""
+    return QueueCount(
+        str(queue.get("name", "")),
+        int(queue.get("messages_ready") or 0),
+        int(queue.get("messages_unacknowledged") or 0),
+        int(queue.get("consumers") or 0),
+    )
 
 
 def management_of(parameters: Any, url: str | None) -> Management:

@@ -146,28 +146,26 @@ def make_broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     return make
 
 
-@pytest.fixture(scope="session")
-def broker(make_broker: Any) -> Iterator[Broker]:
-    """A broker that all tests share: do not end it, use queues of your own."""
-    one = make_broker()
+def running(one: Broker) -> Iterator[Broker]:
+    """Start it, and remove it in the end."""
     try:
         one.start()
     except ClusterError as error:
         missing(str(error))
     yield one
     one.remove()
+
+
+@pytest.fixture(scope="session")
+def broker(make_broker: Any) -> Iterator[Broker]:
+    """A broker that all tests share: do not end it, use queues of your own."""
+    yield from running(make_broker())
 
 
 @pytest.fixture
 def own_broker(make_broker: Any) -> Iterator[Broker]:
     """A broker that this test alone may kill and start again."""
-    one = make_broker()
-    try:
-        one.start()
-    except ClusterError as error:
-        missing(str(error))
-    yield one
-    one.remove()
+    yield from running(make_broker())
 
 
 @pytest.fixture
