@@ -45,20 +45,25 @@ class Processes:
 
     def open(self, changed: Callable[[], None], broken: Callable[[str], None]) -> None:
         """A process a message needs nothing beforehand: all are free from the start."""
+        self._changed = changed
 
     def start(self, job: Job, done: Done) -> None:
         """Run the job; `done` is called once, from the loop."""
         child = _Child(self, job)
-
-        def ended(outcome: Outcome) -> None:
-            self._children.discard(child)
-            done(outcome)
-
         self._children.add(child)
-        child.start(ended)
+        child.start(done)
         if not self._sweeping:
             self._sweeping = True
             self.loop.call_later(_WATCH_PIPES_AFTER_S, self._watch_pipes)
+
+    def ended(self, child: _Child) -> None:
+        """This one runs no more."""
+        self._children.discard(child)
+
+    def succeeded(self, child: _Child) -> None:
+        """It runs no more and all is well: the next one may start before this one's output is passed on."""
+        self._children.discard(child)
+        self._changed()
 
     def free(self) -> int:
         """How many more jobs can be started now."""
@@ -104,6 +109,7 @@ class _Child:
         try:
             self._pid = self._spawn()
         except (OSError, ValueError) as error:
+            self._of.ended(self)
             outcome = Outcome("unstartable", _why_unstartable(error, self._of.argv[0]), started_at=self._started_at)
             self._loop.add_callback_threadsafe(lambda: ended(outcome))
             return
@@ -190,6 +196,8 @@ class _Child:
         if self._timer is not None:
             self._loop.remove_timeout(self._timer)
         if self._ending is None:
+            if status == 0:
+                self._of.succeeded(self)
             self._finish(status)
         else:
             self._ending.ended(lambda: self._finish(status))
@@ -198,6 +206,7 @@ class _Child:
         self._close_stdin()
         for pipe in list(self._pipes):
             self._drain(pipe)
+        self._of.ended(self)
         self._ended(self._outcome(status))
 
     def _close_stdin(self) -> None:

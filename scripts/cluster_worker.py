@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import resource
@@ -67,7 +68,9 @@ def work(options: Options, command: Sequence[str]) -> int:
     )
     alive_file = alive.AliveFile(loop, os.environ.get(alive.VARIABLE))
     copies = Copies(loop, whereabouts, {options.queue, failed_queue(options.queue)})
-    consumer = Consumer(loop, whereabouts, options.queue, options.prefetch, worker.delivered, worker.lost, alive_file)
+    consumer = Consumer(
+        loop, whereabouts, options.queue, options.jobs, options.prefetch, worker.delivered, worker.lost, alive_file
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.watch_signal(number, partial(worker.stop, number.name))
     if options.joblog is not None:
@@ -75,6 +78,8 @@ def work(options: Options, command: Sequence[str]) -> int:
     if options.until_empty:
         UntilEmpty(loop, options.queue, worker, consumer, options.management).start()
     worker.start(consumer, copies)
+    # Modules stay: the collector need not look at them again and again.
+    gc.freeze()
     loop.run()
     return worker.exit_code
 

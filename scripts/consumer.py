@@ -26,6 +26,7 @@ class Consumer:
         loop: EventLoop,
         whereabouts: Whereabouts,
         queue: str,
+        jobs: int,
         prefetch: int,
         delivered: Callable[[Delivery], None],
         lost: Callable[[], None],
@@ -34,6 +35,8 @@ class Consumer:
         self._loop = loop
         self._queue = queue
         self._prefetch = prefetch
+        # With half of the messages that wait, the broker has time to send new ones before they run out.
+        self._hold = max(1, (prefetch - jobs) // 2)
         self._delivered = delivered
         self._on_lost = lost
         self._alive = alive
@@ -68,6 +71,8 @@ class Consumer:
     def get(self, queue: str, got: Callable[[Delivery | None], None]) -> None:
         """Take one message of another queue, if there is one; it is settled like those that were delivered."""
         channel, link, guard = self._channel, self._link, self._loop.guard
+        # Nothing that is settled may be lost with a message that takes the worker down.
+        link.flush()
         answers: list[Delivery | None] = []
 
         def message(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
@@ -97,6 +102,8 @@ class Consumer:
     def close(self, closed: Callable[[], None]) -> None:
         """Send what was written and end the connection."""
         self._alive.not_consuming()
+        if self._link is not None:
+            self._link.flush()
         self._connection.close(closed)
 
     def _opened(self, connection: Any, where: str) -> None:
@@ -123,7 +130,7 @@ class Consumer:
 
     def _use(self, channel: Any, where: str) -> None:
         guard = self._loop.guard
-        link = self._link = Link(channel)
+        link = self._link = Link(self._loop, channel, self._hold)
         self._channel = channel
         channel.add_on_close_callback(guard(lambda _channel, reason: self._channel_closed(link, reason)))
         channel.add_on_cancel_callback(guard(lambda _frame: self._cancelled(link)))

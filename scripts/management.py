@@ -16,6 +16,10 @@ DEFAULT_PORT = 15672
 _TIMEOUT_S = 10.0
 
 
+class NoNumbers(ClusterError):
+    """The API knows the queue, but not, or not yet, how many messages it has."""
+
+
 @dataclass(frozen=True)
 class QueueCount:
     """How many messages of a queue wait and are in hand, and how many consumers it has."""
@@ -35,8 +39,8 @@ class QueueCount:
 class Management:
     """Where the API is, and who asks; blocks, so a worker asks it in a thread.
 
-    RabbitMQ renews its numbers every five seconds. Every question raises ServiceAway when the API does not answer, and
-    ClusterError when it refuses or its answer makes no sense.
+    Its numbers are up to ten seconds old: a quorum queue tells its own every five, and the API asks every five. Every
+    question raises ServiceAway when the API does not answer, ClusterError when it refuses or makes no sense.
     """
 
     url: str
@@ -44,10 +48,18 @@ class Management:
     password: str
     virtual_host: str
 
-    def messages(self, queue: str) -> tuple[int, int] | None:
-        """Messages of a queue that are ready and that are unacknowledged; None when there is no such queue."""
+    def unacknowledged(self, queue: str) -> int | None:
+        """How many messages of a queue consumers have in hand; None when there is no such queue.
+
+        Raises:
+            NoNumbers: the API has none for this queue, as in the first ten seconds of a queue's life.
+        """
         found = self._read(f"/{quote(queue, safe='')}", absent=404)
-        return None if found is None else (_count(found).ready, _count(found).unacknowledged)
+        if found is None:
+            return None
+        if "messages_unacknowledged" not in found:
+            raise NoNumbers(f"the management API at {self.url} has no numbers for queue {queue!r}")
+        return _count(found).unacknowledged
 
     def queues(self) -> list[QueueCount]:
         """All queues of the virtual host, by name."""

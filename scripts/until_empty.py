@@ -15,12 +15,12 @@ from scripts.whereabouts import in_thread
 from scripts.worker import Worker
 from scripts.worker_log import say
 
-# The API's numbers are up to five seconds old: the second reading must not rest on the same ones.
-_READINGS_APART_S = 6.0
+# The API's numbers are up to ten seconds old: the second reading must not rest on any from before the first.
+_READINGS_APART_S = 12.0
 _LOOK_EVERY_S = 1.0
 
-# The API comes up after AMQP does, and may be away for a moment.
-_API_TRIES = 4
+# The API comes up after AMQP does, may be away for a moment, and has no numbers for a queue that is new.
+_API_PATIENCE_S = 20.0
 
 # A batch whose broker stays away for so long ends with an error.
 BROKER_AWAY_S = 300.0
@@ -52,7 +52,7 @@ class UntilEmpty:
         self._consumer = consumer
         self._management_url = management_url
         self._api_works = True
-        self._api_failures = 0
+        self._api_failed_at: float | None = None
         self._first: Reading | None = None
         self._connected_at = time.monotonic()
 
@@ -90,13 +90,14 @@ class UntilEmpty:
 
     def _asked(self, answer: tuple[list[str], int]) -> None:
         """The API named the queues that there are; how many are ready in them, AMQP tells without delay."""
-        self._api_failures = 0
+        self._api_failed_at = None
         there, unacknowledged = answer
         self._count(there, lambda ready: self._read(ready, unacknowledged))
 
     def _no_api(self, reason: str) -> None:
-        self._api_failures += 1
-        if self._api_failures < _API_TRIES:
+        now = time.monotonic()
+        self._api_failed_at = self._api_failed_at or now
+        if now - self._api_failed_at < _API_PATIENCE_S:
             self._differs()
             return
         self._api_works = False
@@ -144,8 +145,8 @@ def _side_queues(queue: str) -> list[str]:
 
 def _ask(management: Management, names: list[str]) -> tuple[list[str], int]:
     """Those of the queues that there are, and how many messages of them are unacknowledged."""
-    found = {name: management.messages(name) for name in names}
-    there = {name: counts for name, counts in found.items() if counts is not None}
+    found = {name: management.unacknowledged(name) for name in names}
+    there = {name: count for name, count in found.items() if count is not None}
     if names[0] not in there:
         raise ClusterError(f"the management API at {management.url} does not know queue {names[0]!r}")
-    return list(there), sum(unacknowledged for _, unacknowledged in there.values())
+    return list(there), sum(there.values())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 import time
 
 import pytest
 
+from scripts.amqp_fields import Field, keep_fields
 from tests.integration.worker_rig import Rig, until
 
 pytestmark = pytest.mark.broker
@@ -171,3 +173,21 @@ def test_retry_queues_come_into_being_when_they_are_needed_and_again_when_delete
     rig.publish(b"x", message_id="second")
     assert rig.take_failed()[0].properties.message_id == "second"
     assert worker.log.count("again in 1 s") == 4
+
+
+def test_headers_that_pika_cannot_read_or_write_are_kept(rig: Rig) -> None:
+    """A double, a timestamp beyond the year 9999 and a string that is not UTF-8: no worker falls over them."""
+    wire = {
+        "double": b"d" + struct.pack(">d", 1.5),
+        "far": b"T" + struct.pack(">Q", 2**60),
+        "latin": b"S" + struct.pack(">I", 3) + b"\xe4\xf6\xfc",
+        "signed": b"l" + struct.pack(">q", -5),
+    }
+    worker = rig.worker("--attempts", "2", "--backoff", "0", rig.action('echo "$AMQP_HEADER_DOUBLE"; exit 1'))
+    keep_fields()
+    rig.publish(b"x", headers={name: Field(raw, None) for name, raw in wire.items()})
+    (message,) = rig.take_failed()
+    found = {name: value.raw for name, value in message.headers.items() if name in wire}
+    assert found == wire
+    assert worker.out == b"1.5\n1.5\n"
+    assert worker.log.count("consuming from") == 1

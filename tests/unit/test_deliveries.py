@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from scripts.deliveries import Link
+from scripts.event_loop import EventLoop
+
+
+class Channel:
+    """What the broker would know: which tags are settled, and how many frames that took."""
+
+    is_open = True
+
+    def __init__(self, delivered: int) -> None:
+        self.unsettled = set(range(1, delivered + 1))
+        self.handed_back: set[int] = set()
+        self.frames = 0
+
+    def basic_ack(self, tag: int, multiple: bool = False) -> None:
+        self.frames += 1
+        assert tag in self.unsettled, "the broker closes a channel on which an unknown tag is settled"
+        self.unsettled -= set(range(1, tag + 1)) if multiple else {tag}
+
+    def basic_nack(self, tag: int, requeue: bool) -> None:
+        assert requeue
+        self.unsettled.remove(tag)
+        self.handed_back.add(tag)
+
+
+@pytest.fixture
+def loop() -> Iterator[EventLoop]:
+    one = EventLoop()
+    yield one
+    one.close()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data(), st.integers(1, 8))
+def test_exactly_what_is_settled_is_told(loop: EventLoop, data: Any, hold: int) -> None:
+    """Whatever the order, and whatever is handed back in between."""
+    channel = Channel(12)
+    link = Link(loop, channel, hold)
+    settled = data.draw(st.lists(st.integers(1, 12), unique=True))
+    back = {tag for tag in settled if data.draw(st.booleans())}
+    for tag in settled:
+        if tag in back:
+            link.hand_back(tag)
+        else:
+            link.ack(tag)
+        assert channel.unsettled >= set(range(1, 13)) - set(settled)
+    link.flush()
+    assert channel.unsettled == set(range(1, 13)) - set(settled)
+    assert channel.handed_back == back
+
+
+def test_in_order_they_go_together(loop: EventLoop) -> None:
+    channel = Channel(100)
+    link = Link(loop, channel, hold=5)
+    for tag in range(1, 101):
+        link.ack(tag)
+    assert channel.frames == 20
+    assert not channel.unsettled
+
+
+def test_without_a_hold_each_goes_at_once(loop: EventLoop) -> None:
+    channel = Channel(3)
+    link = Link(loop, channel)
+    link.ack(2)
+    assert channel.unsettled == {1, 3}
+
+
+def test_none_waits_for_long(loop: EventLoop) -> None:
+    channel = Channel(9)
+    link = Link(loop, channel, hold=9)
+    link.ack(1)
+    began = time.monotonic()
+
+    def look() -> None:
+        if channel.unsettled == set(range(2, 10)):
+            loop.stop()
+        else:
+            loop.call_later(0.001, look)
+
+    loop.call_later(0.001, look)
+    loop.run()
+    assert time.monotonic() - began < 1
+
+
+def test_a_lost_link_settles_nothing(loop: EventLoop) -> None:
+    channel = Channel(3)
+    link = Link(loop, channel, hold=2)
+    link.ack(1)
+    link.lose()
+    link.ack(2)
+    link.hand_back(3)
+    link.flush()
+    assert channel.frames == 0
+    assert channel.unsettled == {1, 2, 3}
