@@ -14,7 +14,6 @@ from functools import partial
 from scripts import alive, broker, marathon_access
 from scripts.amqp_fields import keep_fields
 from scripts.breaker import Breaker
-from scripts.child import Processes
 from scripts.command import executable
 from scripts.consumer import Consumer
 from scripts.copies import Copies
@@ -23,10 +22,12 @@ from scripts.event_loop import EventLoop
 from scripts.joblog import JobLog
 from scripts.jobs import Runner
 from scripts.kept_alive import KeepAlive, KeptAlive
+from scripts.processes import Processes
 from scripts.queues import failed_queue
 from scripts.until_empty import UntilEmpty
 from scripts.whereabouts import GivenUrl, MarathonApp, Whereabouts
-from scripts.worker import Work, Worker
+from scripts.work import Work
+from scripts.worker import Worker
 from scripts.worker_options import Options, parse
 
 # A run needs six descriptors while it starts; the rest is for connections, logs and what Python opens.

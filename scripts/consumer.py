@@ -35,8 +35,8 @@ class Consumer:
         self._loop = loop
         self._queue = queue
         self._prefetch = prefetch
-        # With half of the messages that wait, the broker has time to send new ones before they run out.
-        self._hold = max(1, (prefetch - jobs) // 2)
+        # With a third of the waiting messages left, the broker has time to send new ones before they run out.
+        self._hold = max(1, (prefetch - jobs) * 2 // 3)
         self._delivered = delivered
         self._on_lost = lost
         self._alive = alive

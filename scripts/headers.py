@@ -1,8 +1,7 @@
-"""What stands in a message's headers: attempts so far, what the action is told, and what a copy of it carries."""
+"""What stands in a message's headers: its past, and what a copy of it carries."""
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,9 +40,6 @@ _NOT_COPIED = frozenset(
 # Headers travel in one frame; of its 128 KiB some bytes are the frame's own.
 LARGEST_HEADERS = 128 * 1024 - 64
 
-# Linux refuses to start a program with a variable over 128 KiB (MAX_ARG_STRLEN).
-_LONGEST_VARIABLE = 100 * 1024
-
 
 @dataclass(frozen=True)
 class Handled:
@@ -69,45 +65,12 @@ def handled(properties: pika.BasicProperties) -> Handled:
 _NEW = Handled(0, 0, False)
 
 
-def new_id() -> str:
-    """An id for a message that came without one."""
-    return str(uuid.uuid4())
-
-
-def variables(queue: str, attempt: int, redelivered: bool, routing_key: str, message_id: str,
-              properties: pika.BasicProperties) -> dict[str, str]:  # fmt: skip
-    """The AMQP_* variables of an action. Values that no variable can hold (a NUL, over 100 KiB) are left out."""
-    headers = properties.headers or {}
-    found = {
-        "AMQP_QUEUE": queue,
-        "AMQP_MESSAGE_ID": message_id,
-        "AMQP_ATTEMPT": str(attempt),
-        "AMQP_REDELIVERED": "1" if redelivered else "0",
-        "AMQP_ROUTING_KEY": str(headers.get(ROUTING_KEY, routing_key)),
-    }
-    if properties.content_type is not None:
-        found["AMQP_CONTENT_TYPE"] = _text(properties.content_type)
-    if properties.timestamp is not None:
-        found["AMQP_TIMESTAMP"] = str(properties.timestamp)
-    for name, value in headers.items():
-        found[f"AMQP_HEADER_{_variable(name)}"] = _text(value)
-    return {name: value for name, value in found.items() if "\0" not in value and len(value) < _LONGEST_VARIABLE}
-
-
-def metadata(queue: str, attempt: int, redelivered: bool, routing_key: str, message_id: str,
-             properties: pika.BasicProperties) -> dict[str, Any]:  # fmt: skip
-    """The same for a kept-alive action, as a value for JSON; headers keep their types where JSON has them."""
-    headers = properties.headers or {}
-    return {
-        "queue": queue,
-        "message_id": message_id,
-        "attempt": attempt,
-        "redelivered": redelivered,
-        "routing_key": str(headers.get(ROUTING_KEY, routing_key)),
-        "content_type": None if properties.content_type is None else _text(properties.content_type),
-        "timestamp": properties.timestamp,
-        "headers": {_text(name): _plain(value) for name, value in headers.items()},
-    }
+def id_of(properties: pika.BasicProperties) -> str:
+    """The message's id as text; one that came without gets a new one."""
+    given = properties.message_id
+    if not given:
+        return str(uuid.uuid4())
+    return given if isinstance(given, str) else given.decode(errors="backslashreplace")
 
 
 def copied(properties: pika.BasicProperties, routing_key: str, queue: str, more: Mapping[str, Any]) -> Any:
@@ -170,7 +133,7 @@ def fitted(properties: Any, largest: int = LARGEST_HEADERS) -> Any:
     headers = properties.headers
     if STDERR in headers:
         headers[STDERR] = text_tail(headers[STDERR].encode(), max(0, len(headers[STDERR].encode()) - over))
-    foreign = sorted((name for name in headers if not name.startswith("x-cluster-")), key=lambda n: _weight(headers[n]))
+    foreign = sorted((name for name in headers if not _is_ours(name)), key=lambda name: _weight(headers[name]))
     while foreign and _size(properties) > largest:
         del headers[foreign.pop()]
     return properties
@@ -194,6 +157,10 @@ def _size(properties: Any) -> int:
     return sum(len(piece) for piece in properties.encode())
 
 
+def _is_ours(name: Any) -> bool:
+    return isinstance(name, str) and name.startswith("x-cluster-")
+
+
 def _weight(value: Any) -> int:
     return len(value.raw if isinstance(value, Field) else str(value))
 
@@ -202,25 +169,3 @@ def _number(value: Any) -> int:
     if isinstance(value, Field):
         value = value.value
     return value if isinstance(value, int) and value > 0 else 0
-
-
-def _variable(name: Any) -> str:
-    return "".join(char if char.isascii() and char.isalnum() else "_" for char in _text(name)).upper()
-
-
-def _text(value: Any) -> str:
-    plain = _plain(value)
-    return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
-
-
-def _plain(value: Any) -> Any:
-    """A header's value as JSON knows it; bytes that are no text keep their values through surrogate escapes."""
-    if isinstance(value, Field):
-        value = value.value
-    if isinstance(value, bytes):
-        return value.decode(errors="surrogateescape")
-    if isinstance(value, dict):
-        return {_text(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return value if isinstance(value, str | int | float | bool) or value is None else str(value)

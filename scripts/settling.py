@@ -114,7 +114,7 @@ class Settler:
         """Publish a copy; the original is acknowledged when the broker has the copy safe."""
         delivery = run.delivery
         properties = headers.copied(delivery.properties, delivery.routing_key, self._queue, more)
-        properties.message_id = run.id
+        properties.message_id = properties.message_id or run.id
         run.copy = "sent"
         self._copies.send(
             Copy(

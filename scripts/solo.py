@@ -91,7 +91,7 @@ class Solo:
             self._over()
             return
         past = headers.handled(delivery.properties)
-        run = Run(delivery, delivery.properties.message_id or headers.new_id(), past.attempts, alone=True)
+        run = Run(delivery, headers.id_of(delivery.properties), past.attempts, alone=True)
         if past.lost:
             self._settler.fail_unrun(run, worker_lost(run.attempt))
             self._consumer.get(self._queue, self._got)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,31 +13,17 @@ from scripts.consumer import Consumer
 from scripts.copies import Copies
 from scripts.deliveries import Delivery
 from scripts.event_loop import EventLoop
-from scripts.jobs import Job, Outcome, Runner
+from scripts.jobs import Outcome, Runner
 from scripts.runs import Run
 from scripts.settling import Settler
 from scripts.solo import Solo
 from scripts.unclaimed import Unclaimed
-from scripts.verdicts import Fail, Policy, admit
+from scripts.verdicts import Fail, admit
+from scripts.work import Work
 from scripts.worker_log import say
 
 # How long a stop waits until the broker has confirmed what is handed back; a closed connection hands it back as well.
 _SETTLE_TIMEOUT_S = 10.0
-
-
-@dataclass(frozen=True)
-class Work:
-    """From which queue, by which rules, and what an action is told.
-
-    `environment` is what a process gets besides the AMQP_* variables (None: no process a message is started);
-    `metadata`: whether the runner sends a message's metadata.
-    """
-
-    queue: str
-    policy: Policy
-    drain_s: float | None
-    environment: Mapping[str, str] | None
-    metadata: bool
 
 
 class Worker:
@@ -111,7 +96,7 @@ class Worker:
     def _take(self, delivery: Delivery) -> None:
         past = headers.handled(delivery.properties)
         admission = admit(past, self._work.policy)
-        run = Run(delivery, delivery.properties.message_id or headers.new_id())
+        run = Run(delivery, headers.id_of(delivery.properties))
         self._unsettled.add(run)
         if isinstance(admission, Fail):
             run.attempt = past.attempts
@@ -150,17 +135,7 @@ class Worker:
     def _run(self, run: Run) -> None:
         self._running += 1
         run.begun = True
-        self._runner.start(self._job(run), partial(self._finished, run))
-
-    def _job(self, run: Run) -> Job:
-        delivery, work = run.delivery, self._work
-        facts = (work.queue, run.attempt, delivery.redelivered, delivery.routing_key, run.id, delivery.properties)
-        return Job(
-            run.id,
-            delivery.body,
-            {} if work.environment is None else {**work.environment, **headers.variables(*facts)},
-            headers.metadata(*facts) if work.metadata else {},
-        )
+        self._runner.start(self._work.job(run), partial(self._finished, run))
 
     def _finished(self, run: Run, outcome: Outcome) -> None:
         self._running -= 1

@@ -191,3 +191,15 @@ def test_headers_that_pika_cannot_read_or_write_are_kept(rig: Rig) -> None:
     assert found == wire
     assert worker.out == b"1.5\n1.5\n"
     assert worker.log.count("consuming from") == 1
+
+
+def test_names_and_words_that_are_not_utf_8_are_kept(rig: Rig) -> None:
+    odd = b"\xe4\xf6"
+    worker = rig.worker("--attempts", "2", "--backoff", "0", "--tag", rig.action('echo "$AMQP_MESSAGE_ID"; exit 1'))
+    rig.publish(b"x", message_id=odd, content_type=odd, correlation_id=odd, headers={odd: odd})
+    (message,) = rig.take_failed()
+    properties = message.properties
+    assert (properties.message_id, properties.content_type, properties.correlation_id) == (odd, odd, odd)
+    assert odd in message.headers
+    assert worker.out == b"\\xe4\\xf6\t\\xe4\\xf6\n" * 2
+    assert worker.process.poll() is None

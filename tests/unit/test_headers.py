@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import struct
 from typing import Any
 
@@ -16,10 +15,8 @@ from scripts.headers import (
     failure_headers,
     fitted,
     handled,
-    metadata,
     text_tail,
     timestamp_text,
-    variables,
 )
 from scripts.jobs import Outcome
 
@@ -97,28 +94,3 @@ def test_text_tail_is_short_text(data: bytes, most: int) -> None:
 def test_timestamps() -> None:
     assert timestamp_text(1700000000.25) == "2023-11-14T22:13:20.250Z"
     assert timestamp_text(2**63) == str(2**63)
-
-
-_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text() | st.binary(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=5,
-)
-
-
-@given(st.dictionaries(st.text(), _JSON, max_size=5), st.text() | st.binary())
-def test_any_headers_can_be_given_to_an_action(table: dict[str, Any], content_type: Any) -> None:
-    facts = ("q", 1, False, "q", "id", _with(table, content_type=content_type))
-    for name, value in variables(*facts).items():
-        assert name.isascii()
-        assert "\0" not in value
-        value.encode(errors="surrogateescape")
-    json.loads(json.dumps(metadata(*facts)))
-
-
-def test_metadata_keeps_types() -> None:
-    told = metadata("q", 2, True, "key", "id", _with({"n": 1, "f": Field(b"", 1.5)}, timestamp=5, content_type="a/b"))
-    assert told == {
-        "queue": "q", "message_id": "id", "attempt": 2, "redelivered": True, "routing_key": "key",
-        "content_type": "a/b", "timestamp": 5, "headers": {"n": 1, "f": 1.5},
-    }  # fmt: skip
