@@ -158,8 +158,10 @@ def running(commands: Sequence[Sequence[str]]) -> Iterator[list[subprocess.Popen
 def rate(queue: Queue, contestant: Contestant) -> float:
     """Messages a second that leave the queue, once all commands consume and the first messages are through."""
     warm = max(2, contestant.messages // 20)
+    there = contestant.prefetch + warm + contestant.messages + warm
     queue.renew()
-    queue.fill(contestant.prefetch + warm + contestant.messages + warm)
+    queue.fill(there)
+    queue.wait(lambda ready, _: ready == there)
     with running(contestant.commands):
         before, began = queue.wait(
             lambda ready, consumers: ready <= contestant.messages + warm and consumers == len(contestant.commands)
