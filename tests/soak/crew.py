@@ -1,4 +1,4 @@
-"""The soak's workers: processes with numbers, every other one with a kept-alive action."""
+"""The soak's workers: processes with numbers, half with a kept-alive action, half with more messages than they run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cluster.settings import ROOT
 from tests.soak import actions
 from tests.soak.tally import Run
 
-JOBS = 4
+JOBS, PREFETCH = 4, 12
 STOPPED_WITHIN_S = 30
 
 
@@ -40,7 +40,8 @@ class Crew:
         kept_alive = ["--keep-alive", "--framing", "netstring", "--", sys.executable, actions.__file__, runs]
         command = [
             sys.executable, "-I", str(ROOT / "scripts"), "cluster_worker", "-u", self._url, "-q", self._queue,
-            "-j", str(JOBS), *(kept_alive if number % 2 else ["--", str(self._shell), runs]),
+            "-j", str(JOBS), "--prefetch", str(PREFETCH if number % 4 > 1 else JOBS),
+            *(kept_alive if number % 2 else ["--", str(self._shell), runs]),
         ]  # fmt: skip
         with self._log(number).open("ab") as log:
             self._processes[number] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
