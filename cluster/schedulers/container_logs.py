@@ -5,12 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from datetime import datetime
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
 from docker.errors import APIError
 from docker.models.containers import Container
+
+# Docker is asked for the lines since a little before the last one, since it takes a time as a rounded number; what came
+# already is known by its exact time.
+_OVERLAP_S = 0.001
 
 
 def last(containers: Sequence[Container], tail: int) -> Iterator[str]:
@@ -50,23 +55,32 @@ class _Follower:
     def __init__(self, container: Container, tail: int) -> None:
         self.container, self.tail = container, tail
         self.stream: Any = None
+        self.last = b""
         self.is_closed = False
 
     def run(self, arriving: SimpleQueue[str | None]) -> None:
+        began_s = time.time()
         try:
-            ended_s = self._read(arriving, tail=self.tail)
+            self._read(arriving, tail=self.tail)
             while not self.is_closed and self._runs_again():
-                ended_s = self._read(arriving, since=ended_s)
+                self._read(arriving, since=seconds(self.last) - _OVERLAP_S if self.last else began_s)
         except APIError:
             pass  # the container was removed
         finally:
             arriving.put(None)
 
-    def _read(self, arriving: SimpleQueue[str | None], **which: Any) -> float:
-        self.stream = self.container.logs(stream=True, follow=True, **which)
-        for line in lines(self.stream):
+    def _read(self, arriving: SimpleQueue[str | None], **which: Any) -> None:
+        self.stream = self.container.logs(stream=True, follow=True, timestamps=True, **which)
+        for line in lines(self._new_chunks()):
             arriving.put(f"{self.container.name}: {line}")
-        return time.time()
+
+    def _new_chunks(self) -> Iterator[bytes]:
+        """What was not read before; each chunk comes as its time, a space and a line or a part of a long one."""
+        before = self.last
+        for chunk in self.stream:
+            self.last, _, text = chunk.partition(b" ")
+            if self.last > before:
+                yield text
 
     def _runs_again(self) -> bool:
         self.container.reload()
@@ -77,3 +91,8 @@ class _Follower:
         if self.stream is not None:
             with suppress(OSError):
                 self.stream.close()
+
+
+def seconds(at: bytes) -> float:
+    """A time of Docker's (RFC 3339 in UTC with nine digits of a second, which sorts as text) as seconds since 1970."""
+    return datetime.fromisoformat(at.decode()).timestamp()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cluster import base_image
-from cluster.schedulers import App
+from cluster.schedulers import App, container_logs
 from cluster.schedulers.local import Local
 from scripts.errors import ClusterError
 
@@ -146,12 +146,51 @@ def test_a_container_that_the_engine_cannot_start_is_removed_again(where):
     assert where.status() == []
 
 
+PRINTS_UP = "echo up; echo $$ >/tmp/pid; exec sleep 1000"
+END_IT = ["/bin/sh", "-c", "kill $(cat /tmp/pid)"]
+
+
 def test_logs_are_followed_over_a_new_start(where, client, project):
-    where.deploy(app("echo up; echo $$ >/tmp/pid; exec sleep 1000"))
+    where.deploy(app(PRINTS_UP))
     lines = where.logs("/app", follow=True)
     assert next(lines).endswith(": up")
-    client.containers.get(f"{project}-app-1").exec_run(["/bin/sh", "-c", "kill $(cat /tmp/pid)"])
+    client.containers.get(f"{project}-app-1").exec_run(END_IT)
     assert next(lines).endswith(": up")
+    lines.close()
+
+
+class LateReader:
+    """A container whose streams are seen to end only when the program has started again and printed more."""
+
+    def __init__(self, container: Any) -> None:
+        self.container = container
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.container, name)
+
+    def logs(self, **which: Any) -> "LateStream":
+        return LateStream(self.container, self.container.logs(**which))
+
+
+class LateStream:
+    def __init__(self, container: Any, stream: Any) -> None:
+        self.container, self.close = container, stream.close
+        self.chunks = iter(stream)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self.chunks
+        deadline = time.monotonic() + 20
+        while self.container.logs().count(b"up") < 2:
+            assert time.monotonic() < deadline
+
+
+def test_what_a_new_start_prints_at_once_is_followed_too(where, client, project):
+    where.deploy(app(PRINTS_UP))
+    container = client.containers.get(f"{project}-app-1")
+    lines = container_logs.follow([LateReader(container)], tail=100)
+    assert next(lines) == f"{project}-app-1: up"
+    container.exec_run(END_IT)
+    assert next(lines) == f"{project}-app-1: up"
     lines.close()
 
 
