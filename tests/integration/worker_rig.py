@@ -17,7 +17,8 @@ import pika
 import psutil
 
 from scripts.broker import parameters
-from scripts.queues import PAUSES_S, failed_queue, retry_queue
+from scripts.headers import handled
+from scripts.queues import PAUSES_S, Declaration, failed_queue, retry_queue, work_declarations
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,7 +45,19 @@ class Message:
 
     @property
     def headers(self) -> dict[str, Any]:
-        return self.properties.headers or {}
+        """All headers but the count of lost deliveries, which RabbitMQ 3 sets to 0 at the first."""
+        headers = self.properties.headers or {}
+        return {name: value for name, value in headers.items() if name != "x-delivery-count"}
+
+    @property
+    def lost(self) -> int:
+        """How often it was delivered and came back, by the broker's count."""
+        return handled(self.properties).lost
+
+
+def failed_declaration(server: dict[str, Any]) -> Declaration:
+    """A quorum queue as this broker is asked for it."""
+    return work_declarations("any", server)[1]
 
 
 class WorkerProcess:
@@ -150,8 +163,8 @@ class Rig:
 
     def declare(self, queue: str = "", **arguments: Any) -> None:
         """Make the queue before any worker does."""
-        quorum = {"x-queue-type": "quorum", "x-delivery-limit": -1}
         with self.channel() as channel:
+            quorum = failed_declaration(channel.connection._impl.server_properties).arguments
             channel.queue_declare(queue or self.queue, durable=True, arguments=quorum | arguments)
 
     def ready(self, queue: str = "") -> int:
