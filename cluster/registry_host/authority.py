@@ -1,0 +1,186 @@
+"""Our own CA: its key stays in .secrets/ of this machine, its certificates are for registries that we run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from cluster import credentials, secret_file
+from scripts.errors import ClusterError
+
+CA_TIME = timedelta(days=3650)
+SERVER_TIME = timedelta(days=365)
+RENEW_BEFORE = timedelta(days=30)
+
+_CLOCKS_DIFFER = timedelta(hours=1)
+_PEM = serialization.Encoding.PEM
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A server's certificate and its key, as PEM."""
+
+    certificate: bytes
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Authority:
+    """The CA of a project; `file` holds its certificate."""
+
+    file: Path
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey = field(repr=False)
+
+    def issue(self, host: str, now: datetime) -> Pair:
+        """A certificate for a server at this name or IP address, with a new key; it ends no later than the CA."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+        builder = (
+            _builder(f"registry {host}"[:64], key, now, min(now + SERVER_TIME, self.certificate.not_valid_after_utc))
+            .issuer_name(self.certificate.subject)
+            .add_extension(x509.SubjectAlternativeName([_name(host)]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(usages, critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False
+            )
+        )  # fmt: skip
+        return Pair(builder.sign(self.key, hashes.SHA256()).public_bytes(_PEM), _key_pem(key))
+
+
+def place(project: str) -> Path:
+    """Where the certificate of a project's CA is kept; its key lies beside it."""
+    return credentials.SECRETS / f"{project}-registry-ca.pem"
+
+
+def of(project: str, now: datetime) -> Authority:
+    """The CA of a project; made on first use.
+
+    Raises:
+        ClusterError: it has ended, or one of its two files is lost or not the other's.
+    """
+    return kept(project, now) or _make(project, now)
+
+
+def kept(project: str, now: datetime) -> Authority | None:
+    """The CA of a project, None before its first use; raises as `of`."""
+    file, key_file = place(project), place(project).with_suffix(".key")
+    if not file.exists():
+        return None  # a key without a certificate is of a run that was interrupted
+    try:
+        certificate = x509.load_pem_x509_certificate(file.read_bytes())
+        key = serialization.load_pem_private_key(key_file.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError) as error:
+        raise ClusterError(f"the CA in {file} and {key_file} cannot be read ({_words(error)}): {_ANEW}") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+        raise ClusterError(f"{key_file} is not the key of {file}: {_ANEW}")
+    if certificate.not_valid_after_utc - RENEW_BEFORE < now:
+        raise ClusterError(f"the CA in {file} ends on {certificate.not_valid_after_utc:%Y-%m-%d}: {_ANEW}")
+    return Authority(file, certificate, key)
+
+
+_ANEW = (
+    "put back what was there; or delete both and /etc/cluster/registry on the registry's host, and run "
+    "`./inv registry.up --host` again: then every host has to be told to trust the new CA"
+)
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """As `openssl x509 -fingerprint -sha256` prints it."""
+    return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
+
+
+def lacks(pair: Pair | None, host: str, authority: Authority, now: datetime) -> str:
+    """Why a server at this name or IP address needs a new certificate; empty when it has a right one."""
+    if pair is None:
+        return "there is none"
+    try:
+        certificate = x509.load_pem_x509_certificate(pair.certificate)
+        key = serialization.load_pem_private_key(pair.key, password=None)
+    except (ValueError, TypeError):
+        return "it cannot be read"
+    if key.public_key() != certificate.public_key():
+        return "its key is another's"
+    if not is_of(certificate, authority):
+        return "it is of another CA"
+    if _name(host) not in names(certificate):
+        return f"it is not for {host}"
+    ends = certificate.not_valid_after_utc
+    return f"it ends on {ends:%Y-%m-%d}" if ends - RENEW_BEFORE < now else ""
+
+
+def is_of(certificate: x509.Certificate, authority: Authority) -> bool:
+    """Whether this CA has signed the certificate."""
+    try:
+        certificate.verify_directly_issued_by(authority.certificate)
+    except (InvalidSignature, ValueError, TypeError):
+        return False
+    return True
+
+
+def names(certificate: x509.Certificate) -> list[x509.GeneralName]:
+    """The names and IP addresses that a certificate is for."""
+    try:
+        return list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    except x509.ExtensionNotFound:
+        return []
+
+
+def _make(project: str, now: datetime) -> Authority:
+    key = ec.generate_private_key(ec.SECP384R1())
+    use = dict.fromkeys(
+        ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+         "encipher_only", "decipher_only"), False,
+    )  # fmt: skip
+    subject = f"{project} registry CA"
+    certificate = (
+        _builder(subject, key, now, now + CA_TIME)
+        .issuer_name(_common_name(subject))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.KeyUsage(key_cert_sign=True, crl_sign=True, **use), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    file = place(project)
+    secret_file.write(file.with_suffix(".key"), _key_pem(key))  # first: without the certificate there is no CA yet
+    secret_file.write(file, certificate.public_bytes(_PEM), mode=0o644)
+    return Authority(file, certificate, key)
+
+
+def _builder(subject: str, key: ec.EllipticCurvePrivateKey, now: datetime, ends: datetime) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(_common_name(subject))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _CLOCKS_DIFFER)
+        .not_valid_after(ends)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+
+
+def _common_name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def _name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+def _words(error: Exception) -> str:
+    return (error.strerror or "") if isinstance(error, OSError) else "not PEM"

@@ -1,0 +1,69 @@
+"""The logins of private registries on this machine: in .secrets/, a file a registry, never in ~/.docker."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cluster import credentials, secret_file
+from scripts.errors import ClusterError
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who we are at a registry, and the file of the CA that its certificate is of (None: one the system trusts)."""
+
+    user: str
+    password: str = field(repr=False)
+    ca: Path | None = None
+
+    @property
+    def auth_config(self) -> dict[str, str]:
+        """The login as the Docker SDK takes it for one push or pull."""
+        return {"username": self.user, "password": self.password}
+
+
+def place(registry: str) -> Path:
+    """Where the login of a registry (`host:port`) is kept."""
+    return credentials.SECRETS / f"registry-{registry}.json"
+
+
+def for_registry(registry: str) -> Access | None:
+    """The login of a registry; None where none is kept for it.
+
+    Raises:
+        ClusterError: its file is none of ours, or the CA that it names is not there.
+    """
+    path = place(registry)
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        ca = path.parent / kept["ca"] if kept.get("ca") else None
+        access = Access(str(kept["user"]), str(kept["password"]), ca)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ClusterError(f"{path}: {error.strerror}: it holds the login of {registry}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ClusterError(
+            f'{path} holds no login: write {{"user": ..., "password": ..., "ca": ...}}, or delete it and run '
+            "`./inv registry.up --host` again"
+        ) from None
+    if access.ca and not access.ca.is_file():
+        raise ClusterError(f"{access.ca} is missing, the CA of {registry}: `./inv registry.up --host` makes a new one")
+    return access
+
+
+def auth_config(registry: str) -> dict[str, str] | None:
+    """The login for one push or pull by the Docker SDK; None leaves it to the SDK, as for a registry without one."""
+    access = for_registry(registry)
+    return access.auth_config if access else None
+
+
+def keep(registry: str, access: Access) -> None:
+    """Keep the login of a registry; does nothing where it is kept already."""
+    ca = str(access.ca.relative_to(credentials.SECRETS)) if access.ca else ""
+    content = json.dumps({"user": access.user, "password": access.password, "ca": ca}, indent=2) + "\n"
+    path = place(registry)
+    if not path.is_file() or path.read_text(encoding="utf-8") != content:
+        secret_file.write(path, content.encode())

@@ -1,0 +1,27 @@
+"""Files with secrets: written whole or not at all, for their owner alone."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def write(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write a file so that nobody ever sees a part of it, also when this process ends in the middle.
+
+    Its folder is made, for its owner alone, where it is not there.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # of mode 0600
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(mode)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink()
+        raise
