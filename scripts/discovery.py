@@ -1,7 +1,6 @@
 """Where an app runs, as Marathon tells it: which instance to use, and why there is none.
 
-`pick` and `waiting_for` decide from Marathon's answers alone; `discover` asks. Marathon's fields mean what its own
-sources make of them (TaskForStatistics.scala, TaskConversion.scala); those of 0.8 to 1.10 are understood.
+`pick` and `waiting_for` decide from Marathon's answers alone; `discover` asks.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from scripts.app_id import app_id
 from scripts.app_ports import address, mapping, mappings, wanted_port
+from scripts.app_tasks import App, Task, fresh_failure, is_healthy, is_outdated, moment, runs
 from scripts.errors import ClusterError, ServiceAway
 from scripts.hostport import HostPort
 from scripts.one_line import one_line
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from scripts.marathon import Marathon
 
 _POLL_S = 0.5
-
-Task = Mapping[str, Any]
-App = Mapping[str, Any]
 
 
 class NoInstance(ClusterError):
@@ -98,13 +94,13 @@ def pick(app: App, wish: Wish) -> HostPort:
         ClusterError: the app has no such port.
     """
     port = wanted_port(app, wish.port_name, wish.port_index)
-    running = [task for task in mappings(app.get("tasks")) if _runs(task)]
-    healthy = [task for task in running if _is_healthy(app, task)]
+    running = [task for task in mappings(app.get("tasks")) if runs(task)]
+    healthy = [task for task in running if is_healthy(app, task)]
     for task in sorted(healthy, key=lambda task: _rank(app, task)):
         found = address(task, port)
         if found:
             return found
-    raise NoInstance(f"{_why_none(app, running, healthy)}{_fresh_failure(app)}")
+    raise NoInstance(f"{_why_none(app, running, healthy)}{_failure(app)}")
 
 
 def waiting_for(queue: Sequence[Mapping[str, Any]], wanted_id: str) -> str:
@@ -140,23 +136,12 @@ def _explained(failure: ClusterError, marathon: Marathon, wanted_id: str) -> Clu
     return type(failure)(one_line(f"{failure}{hint} (Marathon at {marathon.place})", longest=1000))
 
 
-def _runs(task: Task) -> bool:
-    """Answers of old Marathons have no state; only a task that has started has a start."""
-    return task.get("state") in ("TASK_RUNNING", None) and bool(task.get("startedAt"))
-
-
-def _is_healthy(app: App, task: Task) -> bool:
-    """Without health checks, running is all there is to know, and Marathon counts no task as healthy."""
-    results = mappings(task.get("healthCheckResults"))
-    return not app.get("healthChecks") or (bool(results) and all(result.get("alive") is True for result in results))
-
-
 def _rank(app: App, task: Task) -> tuple[bool, float, float, str]:
     """Current ones first, of the outdated the newest; then the one that has run longest: everyone gets the same."""
-    version, changed = _time(task.get("version")), _time(mapping(app.get("versionInfo")).get("lastConfigChangeAt"))
-    outdated = version < changed
+    version, changed = moment(task.get("version")), moment(mapping(app.get("versionInfo")).get("lastConfigChangeAt"))
+    outdated = is_outdated(app, task)
     newest = -version if outdated or not changed else 0.0
-    return outdated, newest, _time(task.get("startedAt")), str(task.get("id"))
+    return outdated, newest, moment(task.get("startedAt")), str(task.get("id"))
 
 
 def _why_none(app: App, running: Sequence[Task], healthy: Sequence[Task]) -> str:
@@ -179,19 +164,9 @@ def _health_cause(running: Sequence[Task]) -> str:
     return f", last check: {one_line(causes[-1])}" if causes else ""
 
 
-def _fresh_failure(app: App) -> str:
-    """Marathon keeps the last failure for ever; it means something only if it came after the last change."""
-    failure = mapping(app.get("lastTaskFailure"))
-    changed = mapping(app.get("versionInfo")).get("lastConfigChangeAt") or app.get("version")
-    of_this_version = failure.get("version") == app.get("version")
-    if not failure or not (of_this_version or _time(failure.get("timestamp")) >= _time(changed)):
+def _failure(app: App) -> str:
+    failure = fresh_failure(app)
+    if not failure:
         return ""
     message = one_line(failure.get("message") or failure.get("state"))
     return f"; the last one failed on {failure.get('host')}: {message}"
-
-
-def _time(text: Any) -> float:
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except (TypeError, ValueError):
-        return 0.0

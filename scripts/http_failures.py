@@ -20,9 +20,22 @@ from scripts.errors import ClusterError, ServiceAway
 # What OpenSSL calls an answer that is no TLS.
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
 
+# Failures of a connection that was never made, so nothing was asked.
+_UNSENT = (
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+    urllib3.exceptions.LocationParseError,
+    requests.exceptions.InvalidURL,
+    socket.gaierror,
+)
+
 
 class WrongServer(ClusterError):
     """What answers there is not what was asked for, or cannot prove who it is."""
+
+
+class AnswerLost(ServiceAway):
+    """The request may have arrived and been obeyed; what came of it is not known."""
 
 
 @contextmanager
@@ -30,20 +43,23 @@ def http_failures(place: str, timeout_s: float) -> Iterator[None]:
     """Turn the exceptions of requests into ours.
 
     Raises:
-        ServiceAway: no answer; there may be one later.
+        ServiceAway: no connection; there may be one later.
+        AnswerLost: a connection, and no answer.
         WrongServer: an answer that stays wrong however often one asks.
     """
     try:
         yield
     except (TimeoutError, requests.Timeout) as error:
-        raise ServiceAway(f"{place}: no answer within {timeout_s:g} s") from error
+        kind = ServiceAway if isinstance(error, requests.ConnectTimeout) else AnswerLost
+        raise kind(f"{place}: no answer within {timeout_s:g} s") from error
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         causes = list(_causes(error))
         wrong = next(filter(None, map(_wrong, causes)), "")
         if wrong:
             raise WrongServer(f"{place}: {wrong}") from error
         away = next(filter(None, map(_away, causes)), f"the connection broke ({type(error).__name__})")
-        raise ServiceAway(f"{place}: {away}") from error
+        kind = ServiceAway if any(isinstance(cause, _UNSENT) for cause in causes) else AnswerLost
+        raise kind(f"{place}: {away}") from error
 
 
 def _wrong(cause: BaseException) -> str:

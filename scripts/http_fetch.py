@@ -1,4 +1,4 @@
-"""One HTTP GET: within a time, and with credentials for the servers they are meant for.
+"""One HTTP request: within a time, and with credentials for the servers they are meant for.
 
 Importing this costs 8 MiB and 50 ms, which is requests.
 """
@@ -9,11 +9,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from threading import Thread
+from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
 
 from scripts.http_failures import WrongServer, http_failures
+
+T = TypeVar("T")
 
 _MOST_REDIRECTS = 5
 _MOST_BYTES = 64 * 2**20
@@ -47,7 +50,7 @@ class _Session(requests.Session):
 
 
 class Fetcher:
-    """Gets URLs; `authorization` (a header's value) goes to the servers of the `trusted` URLs and to no other."""
+    """Asks servers; `authorization` (a header's value) goes to the servers of the `trusted` URLs and to no other."""
 
     def __init__(self, trusted: Sequence[str], authorization: str, ca_file: str, timeout_s: float) -> None:
         self._trusted = {_origin(url) for url in trusted}
@@ -68,11 +71,25 @@ class Fetcher:
         """The answer to a GET for JSON, whatever its status.
 
         Raises:
-            ServiceAway: no answer, or none within the time.
+            ServiceAway: no answer (AnswerLost when there was a connection), or none within the time.
             WrongServer: a certificate that is not trusted, or redirects that are not followed.
         """
         with http_failures(_origin(url), self._timeout_s):
             return _within(self._timeout_s, lambda: self._follow(url))
+
+    def send(self, method: str, url: str, content: bytes = b"") -> Answer:
+        """The answer to a request that changes something, with JSON as its content; a redirect is not followed.
+
+        Raises:
+            ServiceAway: no connection, so nothing was changed.
+            AnswerLost: no answer, or none within the time; whether something was changed is not known.
+            WrongServer: a certificate that is not trusted, or a redirect.
+        """
+        with http_failures(_origin(url), self._timeout_s):
+            answer, location = _within(self._timeout_s, lambda: self._exchange(url, method, content))
+        if location:
+            raise WrongServer(f"{_origin(url)}: redirects to {_origin(_redirected(url, location))}: give that address")
+        return answer
 
     def _follow(self, url: str) -> Answer:
         for _ in range(_MOST_REDIRECTS):
@@ -82,12 +99,15 @@ class Fetcher:
             url = _redirected(url, location)
         raise WrongServer(f"{_origin(url)}: redirects without end")
 
-    def _exchange(self, url: str) -> tuple[Answer, str]:
+    def _exchange(self, url: str, method: str = "GET", content: bytes = b"") -> tuple[Answer, str]:
+        headers = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if content else {})
         with (
             _Session() as session,
-            session.get(
+            session.request(
+                method,
                 url,
-                headers={"Accept": "application/json"},
+                data=content or None,
+                headers=headers,
                 auth=self._authorize(url),
                 timeout=self._timeout_s,
                 verify=self._ca_file or True,
@@ -139,9 +159,9 @@ def _body(response: requests.Response) -> bytes:
     return bytes(body)
 
 
-def _within(timeout_s: float, ask: Callable[[], Answer]) -> Answer:
+def _within(timeout_s: float, ask: Callable[[], T]) -> T:
     """The answer within a time for everything: the library's limits hold for each read, and not for finding a name."""
-    future: Future[Answer] = Future()
+    future: Future[T] = Future()
 
     def run() -> None:
         try:

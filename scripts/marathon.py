@@ -1,16 +1,16 @@
-"""What is asked of Marathon: at each of its addresses until one answers."""
+"""What Marathon is asked and told: at each of its addresses until one answers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
 from scripts.app_ports import mapping, mappings
 from scripts.errors import ClusterError, ServiceAway
-from scripts.http_failures import WrongServer
+from scripts.http_failures import AnswerLost, WrongServer
 from scripts.http_fetch import Answer, Fetcher
 from scripts.marathon_access import addresses, authorization, ca_file
 from scripts.one_line import one_line
@@ -21,6 +21,14 @@ _AWAY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATE
 
 class NotFound(ClusterError):
     """Marathon answers, and has no such app."""
+
+
+class Refused(ClusterError):
+    """Marathon will not do it: `status` is HTTP's, `content` what it says, with details for programs."""
+
+    def __init__(self, reason: str, status: int, content: Mapping[str, Any]) -> None:
+        super().__init__(reason)
+        self.status, self.content = status, content
 
 
 class Marathon:
@@ -44,32 +52,49 @@ class Marathon:
         """An app with its tasks.
 
         Raises:
-            NotFound, ServiceAway, ClusterError: as `_get` does.
+            NotFound, ServiceAway, ClusterError: as `get` does.
         """
-        return mapping(self._get(f"/v2/apps{app_id}", "app", dict))
+        return mapping(self.get(f"/v2/apps{app_id}", "app"))
 
     def ids_with(self, text: str) -> list[str]:
         """The ids of the apps that have the text in their id."""
-        apps = mappings(self._get(f"/v2/apps?{urlencode({'id': text})}", "apps", list))
+        apps = mappings(self.get(f"/v2/apps?{urlencode({'id': text})}", "apps", list))
         return sorted(str(app.get("id")) for app in apps)
 
     def queue(self) -> list[Mapping[str, Any]]:
         """What Marathon has yet to start, and why it has not."""
-        return mappings(self._get("/v2/queue", "queue", list))
+        return mappings(self.get("/v2/queue", "queue", list))
 
-    def _get(self, path: str, wrapper: str, kind: type) -> Any:
-        """What stands under the name `wrapper` in the answer of the first address that answers.
+    def get(self, path: str, wrapper: str = "", kind: type = dict) -> Any:
+        """What stands under the name `wrapper` (empty: the whole) in the answer of the first address that answers.
 
         Raises:
             NotFound: there is no such thing.
             ServiceAway: no address answers.
-            ClusterError: it refuses, or what answers is not Marathon.
+            ClusterError: it refuses (Refused), or what answers is not Marathon.
         """
+        return self._first(lambda url: self._read(self._fetcher.get(url + path), wrapper, kind))
+
+    def send(self, method: str, path: str, content: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+        """What is answered to a change, by the first address that a connection can be made to.
+
+        Raises:
+            AnswerLost: Marathon may have obeyed: look before you send it again.
+            NotFound, ServiceAway, ClusterError: as `get` does; nothing was changed.
+        """
+        body = json.dumps(content).encode() if content is not None else b""
+        ask = self._fetcher.send
+        return mapping(self._first(lambda url: self._read(ask(method, url + path, body), "", dict), changes=True))
+
+    def _first(self, ask: Callable[[str], Any], changes: bool = False) -> Any:
+        """The answer of the first address that has one; a change that may have been made is not asked for again."""
         failures: list[ClusterError] = []
         for url in self._urls:
             try:
-                found = self._read(self._fetcher.get(url + path), wrapper, kind)
+                found = ask(url)
             except (ServiceAway, WrongServer) as failure:
+                if changes and isinstance(failure, AnswerLost):
+                    raise
                 failures.append(failure)
                 continue
             # Who answers now is asked first the next time.
@@ -81,16 +106,16 @@ class Marathon:
         content = _json(answer)
         message = one_line(mapping(content).get("message") or "")
         if answer.status in _AWAY:
-            raise ServiceAway(f"{answer.place}: {message or _status(answer)}")
-        if answer.status == HTTPStatus.UNAUTHORIZED or (answer.status == HTTPStatus.FORBIDDEN and message):
+            raise AnswerLost(f"{answer.place}: {message or _status(answer)}")
+        if _wants_credentials(answer, message):
             raise self._refused(answer, message)
         if answer.status == HTTPStatus.NOT_FOUND and "does not exist" in message:
             raise NotFound(message)
         if "URI not found" in message:
             raise WrongServer(f"{answer.place}: there is a Marathon, but its API is not at {answer.path}")
         if answer.status >= 400 and message and answer.status != HTTPStatus.NOT_FOUND:
-            raise ClusterError(f"{answer.place}: {_status(answer)}: {message}")
-        found = mapping(content).get(wrapper)
+            raise Refused(f"{answer.place}: {_status(answer)}: {message}", answer.status, mapping(content))
+        found = mapping(content).get(wrapper) if wrapper else content
         if answer.status >= 300 or not isinstance(found, kind):
             raise WrongServer(f"{answer.place} is not Marathon: it answers {_status(answer)} with {_what(answer)}")
         return found
@@ -104,6 +129,12 @@ class Marathon:
         return ClusterError(
             f"{reason}: it wants credentials: set MARATHON_USER and MARATHON_PASSWORD_FILE, or DCOS_ACS_TOKEN_FILE"
         )
+
+
+def _wants_credentials(answer: Answer, message: str) -> bool:
+    """Beside wrong credentials, Marathon forbids one thing to everyone: more deployments than it can follow."""
+    forbidden = answer.status == HTTPStatus.FORBIDDEN and message and "running deployments" not in message
+    return answer.status == HTTPStatus.UNAUTHORIZED or bool(forbidden)
 
 
 def _unanswered(failures: list[ClusterError]) -> ClusterError:
