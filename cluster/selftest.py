@@ -6,12 +6,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 
 from cluster import engine
+from cluster.image_ref import ImageRef
 from cluster.settings import ROOT
 from scripts.errors import ClusterError, ServiceAway
 
 Say = Callable[[str], None]
+
+# Most tests wait for a broker or a container most of their time.
+_PROCESSES = 3
 
 CHECKS = (
     ("style", ["ruff", "check", "."]),
@@ -37,6 +42,8 @@ def run(*, unit: bool, only: str, soak_s: int, seed: int, say: Say) -> None:
     _ready_services(say)
     chosen += ["--soak", str(soak_s)] if soak_s else []
     chosen += ["--seed", str(seed)] if seed else []
+    if not only:
+        chosen += ["--numprocesses", str(_PROCESSES), "--dist", "loadgroup"]
     _run("tests", ["pytest", "--durations=15", *chosen], say)
 
 
@@ -52,6 +59,7 @@ def _ready_services(say: Say) -> None:
     if os.environ.get("INVOKE_SCHEDULER") != "process":
         try:
             engine.ensure(say)
+            _build_images(say)
             return
         except ServiceAway as error:
             say(f"{error}\nso the tests run that need no engine")
@@ -61,3 +69,13 @@ def _ready_services(say: Say) -> None:
         rabbitmq_process.ensure_installed(say)
     except ClusterError as error:
         say(str(error))
+
+
+def _build_images(say: Say) -> None:
+    """Once for all: tests that run side by side would each build what is not cached."""
+    from cluster import base_image, components, images
+
+    with closing(engine.connect()) as client:
+        base_image.ensure_base(client, say)
+        for component in components.ALL:
+            images.build(client, component, ImageRef(f"cluster-test-{component.name}", "latest"), say)

@@ -33,6 +33,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=0, help="the seed of an earlier soak (default: a new one)")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a fixture of their module, or the hosts, stay in one process when `inv test` runs several."""
+    for item in items:
+        if "hosts" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("hosts"))
+            continue
+        fixtures = item._fixtureinfo.name2fixturedefs.values()  # type: ignore[attr-defined]
+        if any(fixture.scope == "module" and fixture.baseid for each in fixtures for fixture in each):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
 def missing(reason: str) -> NoReturn:
     """A service that a test needs is not here."""
     if os.environ.get("CI"):

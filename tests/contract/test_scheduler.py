@@ -376,9 +376,10 @@ def test_a_fixed_port_stays_with_the_app_over_a_replacement(scheduler, make_app)
 
 def test_a_port_in_use_is_found_before_anything_is_stopped(scheduler, make_app, shared):
     scheduler.deploy(make_app(WAITS, check=READY))
+    us = re.escape(psutil.Process().name())
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(ClusterError, match=rf"port {port} of this machine is in use by .*python.*: stop it"):
+        with pytest.raises(ClusterError, match=rf"port {port} of this machine is in use by .*{us}.*: stop it"):
             scheduler.deploy(make_app(WAITS, check=READY, portDefinitions=[{"port": port}]))
     assert (scheduler.status()[0].running, len(starts(shared))) == (1, 1)
 
