@@ -58,6 +58,16 @@ class WorkerSettings:
 
 
 @dataclass(frozen=True)
+class AgentSettings:
+    """The agent hosts and how they are reached over SSH; `timeout_s` is for each step of reaching one."""
+
+    hosts: str
+    hosts_file: str
+    ssh_config: str
+    timeout_s: float
+
+
+@dataclass(frozen=True)
 class Settings:
     """Every default of invoke.yaml; `project` begins the name of all that is made on a machine."""
 
@@ -66,6 +76,7 @@ class Settings:
     scheduler: str
     queue: QueueSettings
     worker: WorkerSettings
+    agents: AgentSettings
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> Settings:
@@ -80,6 +91,7 @@ class Settings:
             scheduler=str(config["scheduler"]),
             queue=QueueSettings(**_fields(QueueSettings, config, "queue")),
             worker=WorkerSettings(**_fields(WorkerSettings, config, "worker")),
+            agents=AgentSettings(**_fields(AgentSettings, config, "agents")),
         )
         if not _PROJECT.fullmatch(settings.project):
             raise ClusterError(

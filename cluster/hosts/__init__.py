@@ -1,0 +1,1 @@
+"""The hosts of a cluster, over SSH: reached, asked, changed, all at once."""

@@ -1,0 +1,89 @@
+"""Which hosts: what a person wrote, parsed once at the border."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.settings import Settings
+from scripts.errors import ClusterError
+
+_SHAPE = re.compile(
+    r"(?:(?P<user>[^\s@,]+)@)?(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<name>[^\s@:,\[\]-][^\s@:,\[\]]*))(?::(?P<port>\d{1,5}))?"
+)
+_BARE_V6 = re.compile(r"(?:(?P<user>[^\s@,]+)@)?(?P<v6>[0-9A-Fa-f]*:[0-9A-Fa-f:.%]*:[0-9A-Fa-f:.%]*)")
+
+
+@dataclass(frozen=True)
+class Host:
+    """`[user@]name[:port]` as ssh knows it; user "" and port 0 mean what the ssh configuration says."""
+
+    name: str
+    user: str = ""
+    port: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Host:
+        """Read a host; a v6 address may stand in brackets, and must where a port follows.
+
+        Raises:
+            ClusterError: the text has another shape.
+        """
+        match = _BARE_V6.fullmatch(text) or _SHAPE.fullmatch(text)
+        parts = match.groupdict() if match else {}
+        port = int(parts.get("port") or 0)
+        if not match or port > 65535 or parts.get("port") == "0":
+            raise ClusterError(f"{text!r} is not a host: write it as you would to ssh: [user@]name[:port]")
+        return cls(parts.get("v6") or parts["name"], parts["user"] or "", port)
+
+    def __str__(self) -> str:
+        name = f"[{self.name}]" if ":" in self.name else self.name
+        return f"{self.user}@{name}"[not self.user :] + (f":{self.port}" if self.port else "")
+
+
+def chosen(settings: Settings, hosts: str = "", hosts_file: str = "") -> list[Host]:
+    """The hosts of --hosts, else of --hosts-file, else of invoke.yaml; each once, in the order given.
+
+    Raises:
+        ClusterError: none are named anywhere, one cannot be read, or the file cannot.
+    """
+    agents = settings.agents
+    if hosts:
+        found = _of_list(hosts)
+    elif hosts_file:
+        found = _of_file(hosts_file)
+    elif agents.hosts:
+        found = _of_list(agents.hosts)
+    elif agents.hosts_file:
+        found = _of_file(agents.hosts_file)
+    else:
+        raise ClusterError("no hosts: give --hosts a,b,c or --hosts-file FILE, or set agents.hosts in invoke.yaml")
+    return list(dict.fromkeys(found))
+
+
+def _of_list(text: str) -> list[Host]:
+    return [Host.parse(part.strip()) for part in text.split(",") if part.strip()]
+
+
+def _of_file(path: str) -> list[Host]:
+    try:
+        lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text in UTF-8"
+        raise ClusterError(f"the hosts file {path}: {reason}: give a file with one host a line") from error
+    found = list(_of_lines(path, lines))
+    if not found:
+        raise ClusterError(f"the hosts file {path} names no host: one a line, as you would say it to ssh")
+    return found
+
+
+def _of_lines(path: str, lines: list[str]) -> Iterator[Host]:
+    for number, line in enumerate(lines, 1):
+        text = line.partition("#")[0].strip()
+        try:
+            if text:
+                yield Host.parse(text)
+        except ClusterError as error:
+            raise ClusterError(f"{path}, line {number}: {error}") from None

@@ -1,0 +1,117 @@
+"""Why a host cannot be reached, as one line that names it, the cause and the next step."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import paramiko
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+from paramiko.ssh_exception import (
+    AuthenticationException,
+    BadAuthenticationType,
+    ChannelException,
+    NoValidConnectionsError,
+    SSHException,
+)
+
+from cluster.hosts.host import Host
+from cluster.hosts.ssh_config import Way
+from scripts.errors import ClusterError, ServiceAway
+from scripts.one_line import one_line
+
+_FORWARDING_IS_OFF = 1  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, RFC 4254 5.1
+_EXPECTED = (SSHException, OSError, EOFError)
+
+
+@contextmanager
+def connect_errors(host: Host, hop: Way, way: Way, timeout_s: float) -> Iterator[None]:
+    """Turn what Fabric, Paramiko and sockets raise while `hop`, on the way to `host`, is reached into one line."""
+    who = f"{host}: " if hop is way else f"{host}: the jump host {hop.said}: "
+    try:
+        yield
+    except ClusterError as error:
+        raise type(error)(who + str(error)) from error
+    except AuthenticationException as error:
+        raise ClusterError(who + _not_let_in(hop, error, timeout_s)) from error
+    except ChannelException as error:
+        raise ServiceAway(who + _not_forwarded(hop, way, error)) from error
+    except _EXPECTED as error:
+        raise ServiceAway(who + _away(hop, error, timeout_s)) from error
+
+
+def _away(hop: Way, error: BaseException, timeout_s: float) -> str:
+    place = f"{hop.hostname} port {hop.port}"
+    if isinstance(error, socket.gaierror):
+        return f"no address is known for the name {hop.hostname}: is it right, and in DNS, /etc/hosts or ssh's config?"
+    if isinstance(error, NoValidConnectionsError):
+        return _no_connection(place, error)
+    if _is_silence(error):
+        return (
+            f"{place} did not answer within {timeout_s:g} s: is it up and the port right, does a firewall drop this? "
+            "(agents.timeout_s in invoke.yaml)"
+        )
+    if "banner" in str(error) or "Incompatible ssh" in str(error):
+        return f"what listens at {place} is no SSH server: give its port as {hop.hostname}:PORT"
+    if isinstance(error, ConnectionError | EOFError):
+        return f"{place} closed the connection at once: see sshd's log there (too many at once, a ban?)"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{place}: {error.strerror}: is the address right and the network up?"
+    return f"{place}: {one_line(error)}: try `ssh -v {hop.said}`"
+
+
+def _no_connection(place: str, error: NoValidConnectionsError) -> str:
+    """All addresses of a name were tried; a refusal says most, as there is a machine."""
+    numbers = {inner.errno for inner in error.errors.values()}
+    if errno.ECONNREFUSED in numbers:
+        return f"connection refused at {place}: start sshd there (systemctl start ssh), or give its port as NAME:PORT"
+    return f"no way to {place}: is it up, and the address right?"
+
+
+def _is_silence(error: BaseException) -> bool:
+    seen = [error, error.__cause__, error.__context__]
+    silent = any(isinstance(one, TimeoutError) for one in seen)
+    words = str(error)
+    return silent or "Timeout" in words or words.endswith("timed out") or "No existing session" in words
+
+
+def _not_forwarded(hop: Way, way: Way, error: ChannelException) -> str:
+    before = way.jumps[(*way.jumps, way).index(hop) - 1].said if way.jumps else "ssh"
+    if error.code == _FORWARDING_IS_OFF:
+        return f"the jump host {before} forwards nothing: AllowTcpForwarding yes in its sshd_config"
+    return f"the jump host {before} cannot reach {hop.hostname} port {hop.port}: is it up, and known to that host?"
+
+
+def _not_let_in(hop: Way, error: AuthenticationException, timeout_s: float) -> str:
+    if _is_silence(error):
+        return f"it did not decide within {timeout_s:g} s whether {hop.user} may log in: see sshd's log there"
+    locked = [key for key in hop.keys if needs_passphrase(key)]
+    if locked and not hop.agent:
+        return (
+            f"the key {locked[0]} needs a passphrase, and no ssh-agent has it: eval $(ssh-agent); ssh-add {locked[0]}"
+        )
+    if isinstance(error, BadAuthenticationType) and "publickey" not in error.allowed_types:
+        return f"it takes no keys, only {', '.join(error.allowed_types)}: PubkeyAuthentication yes in its sshd_config"
+    return f"{hop.user} is not let in with {_tried(hop)}: ssh-copy-id {hop.said}, or name another User or IdentityFile"
+
+
+def _tried(hop: Way) -> str:
+    keys = [str(key) for key in hop.keys] or (["your keys in ~/.ssh"] if hop.default_keys else [])
+    return " and ".join([*keys, *["those of the ssh-agent"] * hop.agent]) or "no key (the IdentityFile is not there)"
+
+
+def needs_passphrase(key: Path) -> bool:
+    """Whether a private key is encrypted."""
+    try:
+        load_ssh_private_key(key.read_bytes(), None)
+    except TypeError:  # what cryptography says when a password is missing
+        return True
+    except (OSError, ValueError, paramiko.SSHException):
+        try:
+            return b"ENCRYPTED" in key.read_bytes()  # PEM of older ssh-keygens
+        except OSError:
+            return False
+    return False

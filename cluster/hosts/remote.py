@@ -1,0 +1,158 @@
+"""A host that was reached: commands, files and the Docker Engine there."""
+
+from __future__ import annotations
+
+import shlex
+from functools import cached_property
+from typing import Any
+
+from cluster.hosts import remote_engine
+from cluster.hosts.execution import Lost, Ran, Show, execute, quoted
+from scripts.errors import ClusterError, ServiceAway
+
+COMMAND_TIMEOUT_S = 60.0
+
+_ABSENT, _CUT_SHORT = 44, 45
+_FULL = "No space left on device"
+
+# A link stays one, and what it points to is written. The new content is put beside the old one and takes its place
+# at once; a connection that breaks in the middle ends STDIN early, so the length is looked at.
+_READ = f'export LC_ALL=C; [ -e "$1" ] || exit {_ABSENT}; cat -- "$1"'
+_WRITE = f"""
+set -eu; export LC_ALL=C; umask 022
+mkdir -p -- "$(dirname -- "$1")"
+path=$(readlink -f -- "$1")
+new=$(mktemp "$(dirname -- "$path")/.cluster.XXXXXX")
+trap 'rm -f -- "$new"' EXIT
+cat >"$new"
+[ "$(wc -c <"$new")" -eq "$2" ] || exit {_CUT_SHORT}
+if [ -n "$4" ]; then chown -- "$4" "$new"; fi
+chmod -- "$3" "$new"
+facts() {{ stat -c "%a %u %g" -- "$1"; }}
+if [ -f "$path" ] && cmp -s -- "$path" "$new" && [ "$(facts "$path")" = "$(facts "$new")" ]; then
+    echo same
+else
+    mv -f -- "$new" "$path"
+    echo changed
+fi
+"""
+
+
+class Remote:
+    """One host over one SSH connection. Commands run under /bin/sh, whatever the user's login shell is.
+
+    Everything here raises ClusterErrors that begin with the host's name; ServiceAway when the host went away.
+    """
+
+    def __init__(self, name: str, address: str, user: str, transport: Any, timeout_s: float) -> None:
+        self.name, self.address, self.user = name, address, user
+        self._transport, self._timeout_s = transport, timeout_s
+        self._engine: Any = None
+
+    def run(
+        self, command: str, *, input: bytes = b"", sudo: bool = False,  # noqa: A002 (as subprocess.run calls it)
+        timeout_s: float = COMMAND_TIMEOUT_S, show: Show | None = None,
+    ) -> Ran:  # fmt: skip
+        """Run a command for /bin/sh and return how it ended, whatever its exit code; `sudo` runs it as root."""
+        line = f"sh -c {quoted(command)}"
+        if sudo and not self.is_root:
+            self._refuse_without_sudo()
+            line = f"sudo -n -- {line}"
+        return self._execute(line, input, timeout_s, show)
+
+    def step(
+        self, doing: str, command: str, *, input: bytes = b"", sudo: bool = False,  # noqa: A002
+        timeout_s: float = COMMAND_TIMEOUT_S,
+    ) -> bytes:  # fmt: skip
+        """Run a command that must succeed; its output. `doing` begins the error, such as "install the engine"."""
+        ran = self.run(command, input=input, sudo=sudo, timeout_s=timeout_s)
+        if ran.code:
+            raise ClusterError(f"{self.name}: {doing}: {ran.reason}")
+        return ran.out
+
+    def read(self, path: str, *, sudo: bool = True) -> bytes | None:
+        """A file's content, None where there is none."""
+        ran = self.run(_script(_READ, path), sudo=sudo)
+        if ran.code == _ABSENT:
+            return None
+        if ran.code:
+            raise ClusterError(f"{self.name}: read {path}: {ran.reason}")
+        return ran.out
+
+    def write(self, path: str, content: bytes, *, mode: int, owner: str = "", sudo: bool = True) -> bool:
+        """Put a file there at once, with its folders; False when it was there already, just so.
+
+        The content travels on STDIN. `owner` is `user:group` (names or numbers), else who writes: root, or the user
+        without `sudo`.
+        """
+        script = _script(_WRITE, path, str(len(content)), f"{mode:o}", owner)
+        ran = self.run(script, input=content, sudo=sudo)
+        if ran.code:
+            raise ClusterError(f"{self.name}: {self._not_written(path, ran)}")
+        return ran.out.strip() == b"changed"
+
+    def engine(self) -> Any:
+        """The host's Docker Engine (docker.DockerClient) through this connection; closed with it."""
+        if self._engine is None:
+            access = remote_engine.access(self)
+            self._engine = remote_engine.client(self._transport, access, self._timeout_s)
+        return self._engine
+
+    @cached_property
+    def is_root(self) -> bool:
+        """Whether the SSH user is root."""
+        return self.step("ask who the user is", "id -u").strip() == b"0"
+
+    @cached_property
+    def sudo_refusal(self) -> str:
+        """Why the user cannot become root without a password, "" when that works or needs not be."""
+        if self.is_root:
+            return ""
+        ran = self._execute("env LC_ALL=C sudo -n -- true", b"", COMMAND_TIMEOUT_S, None)
+        if not ran.code:
+            return ""
+        rule = f"echo '{self.user} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/{self.user} there, or log in as root"
+        if "not found" in ran.reason or "No such file" in ran.reason:
+            return f"{self.user} is not root, and sudo is not installed: install it, or log in as root"
+        if "password is required" in ran.reason:
+            return f"sudo asks {self.user} for a password: {rule}"
+        return f"sudo refuses {self.user} ({ran.reason}): {rule}"
+
+    def close(self) -> None:
+        """End what was opened through the connection."""
+        if self._engine is not None:
+            self._engine.close()
+
+    def abandon(self) -> None:
+        """Cut the connection, from any thread: whatever waits for the host ends."""
+        self._transport.close()
+
+    def _execute(self, line: str, stdin: bytes, timeout_s: float, show: Show | None) -> Ran:
+        try:
+            return execute(self._transport, line, stdin, timeout_s, show)
+        except TimeoutError:
+            raise ClusterError(
+                f"{self.name}: the command did not end within {timeout_s:g} s; it may still run there: look, or give "
+                "it longer (--timeout)"
+            ) from None
+        except Lost as error:
+            raise ServiceAway(
+                f"{self.name}: the connection broke in the middle: is the host down? what was begun there may be half "
+                "done; when it is up again, run this again"
+            ) from error
+
+    def _refuse_without_sudo(self) -> None:
+        if self.sudo_refusal:
+            raise ClusterError(f"{self.name}: {self.sudo_refusal}")
+
+    def _not_written(self, path: str, ran: Ran) -> str:
+        if _FULL in ran.err.decode(errors="replace"):
+            return f"write {path}: the disk is full there: df -h {shlex.quote(path.rpartition('/')[0] or '/')}"
+        if ran.code == _CUT_SHORT:
+            return f"write {path}: it did not arrive whole; the old file stays: run this again"
+        return f"write {path}: {ran.reason}"
+
+
+def _script(script: str, *args: str) -> str:
+    """A script with its arguments, as one command."""
+    return f"set -- {shlex.join(args)}; {script}"

@@ -1,0 +1,125 @@
+"""The Docker Engine of a host through its SSH connection: `docker system dial-stdio`, as the docker command does."""
+
+from __future__ import annotations
+
+import queue
+from typing import TYPE_CHECKING, Any
+
+import docker
+import urllib3
+from docker.transport.basehttpadapter import BaseHTTPAdapter
+from paramiko.ssh_exception import SSHException
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool
+
+from cluster.engine import TIMEOUT_S
+from scripts.errors import ClusterError
+
+if TYPE_CHECKING:
+    from cluster.hosts.remote import Remote
+
+# sshd allows 10 sessions a connection (MaxSessions), which commands and files need, too.
+_KEPT_OPEN = 4
+_URL = "http+docker://ssh"
+
+_ASK = "export LC_ALL=C; {docker} version --format '{{{{.Server.APIVersion}}}}'"
+
+
+class Access:
+    """How the engine there is spoken to: the docker command, with sudo where it must be, and its API version."""
+
+    def __init__(self, command: str, api_version: str) -> None:
+        self.command, self.api_version = command, api_version
+
+
+def access(remote: Remote) -> Access:
+    """Find out how the user may use the engine.
+
+    Raises:
+        ClusterError: there is none, it does not run, or the user may not.
+    """
+    for command in ("docker", "sudo -n docker"):
+        ran = remote.run(_ASK.format(docker=command))
+        version = ran.out.decode(errors="replace").strip()
+        if not ran.code and version:
+            return Access(command, version)
+        words = (ran.err + ran.out).decode(errors="replace")
+        if "permission denied" not in words.lower() or remote.sudo_refusal:
+            break
+    raise ClusterError(f"{remote.name}: {_why_not(remote.user, ran.code, words, ran.reason)}")
+
+
+def client(transport: Any, access: Access, open_timeout_s: float) -> docker.DockerClient:
+    """The SDK's client, which speaks through channels of this connection and leaves the connection open."""
+    made = docker.DockerClient(base_url="tcp://localhost:1", version=access.api_version, timeout=TIMEOUT_S)
+    made.api.mount(_URL, _Adapter(transport, f"{access.command} system dial-stdio", open_timeout_s))
+    made.api.base_url = _URL
+    made.api.trust_env = False  # a proxy of this machine has no meaning there
+    return made
+
+
+def _why_not(user: str, code: int, words: str, reason: str) -> str:
+    lower = words.lower()
+    if code == 127 or "not found" in lower:
+        return "there is no docker command: install Docker there (Debian: apt-get install docker.io docker-cli)"
+    if "permission denied" in lower:
+        return f"{user} may not use the Docker Engine: usermod -aG docker {user} there, or let {user} use sudo"
+    if "connect" in lower:
+        return "the Docker Engine does not run: systemctl start docker there"
+    return f"the Docker Engine does not answer: {reason}"
+
+
+class _Adapter(BaseHTTPAdapter):  # type: ignore[misc]
+    """requests' way to the one pool of connections."""
+
+    def __init__(self, transport: Any, command: str, open_timeout_s: float) -> None:
+        self._pool = _Pool(transport, command, open_timeout_s)
+        super().__init__()
+
+    def get_connection(self, url: Any, proxies: Any = None) -> _Pool:
+        return self._pool
+
+    def close(self) -> None:
+        super().close()
+        self._pool.close()
+
+
+class _Pool(HTTPConnectionPool):
+    scheme = "ssh"
+
+    def __init__(self, transport: Any, command: str, open_timeout_s: float) -> None:
+        super().__init__("localhost", timeout=TIMEOUT_S, maxsize=_KEPT_OPEN)
+        self._opening = (transport, command, open_timeout_s)
+
+    def _new_conn(self) -> Any:
+        return _Connection(*self._opening)
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        """A kept connection that still stands; urllib3 would look with select, which costs a pipe a channel."""
+        if self.pool is None:
+            raise urllib3.exceptions.ClosedPoolError(self, "the pool is closed")
+        try:
+            kept = self.pool.get(block=False)
+        except queue.Empty:
+            return self._new_conn()
+        if kept and kept.sock and kept.sock.closed:
+            kept.close()
+        return kept or self._new_conn()
+
+
+class _Connection(HTTPConnection):
+    """HTTP over a channel whose other end is the engine's socket."""
+
+    def __init__(self, transport: Any, command: str, open_timeout_s: float) -> None:
+        super().__init__("localhost", timeout=TIMEOUT_S)
+        self._opening = (transport, command, open_timeout_s)
+
+    def connect(self) -> None:
+        transport, command, open_timeout_s = self._opening
+        try:
+            channel = transport.open_session(timeout=open_timeout_s)
+            channel.settimeout(self.timeout)
+            channel.exec_command(command)
+        except (SSHException, EOFError) as error:
+            raise ConnectionError("the SSH connection to the host broke") from error
+        self.sock = channel

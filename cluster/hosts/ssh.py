@@ -1,0 +1,94 @@
+"""A connection to one host, by the person's own ssh configuration, keys, jump hosts and known hosts.
+
+Nothing is ever asked for: neither a password nor a passphrase nor whether a key is right.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import fabric
+from paramiko.config import SSHConfig
+
+from cluster.hosts import ssh_config
+from cluster.hosts.host import Host
+from cluster.hosts.host_keys import KnownOnly
+from cluster.hosts.refusals import connect_errors
+from cluster.hosts.remote import Remote
+from cluster.hosts.ssh_config import Way
+from cluster.settings import Settings
+
+# It logs as errors what is raised as well, and Python prints what nobody else takes.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
+
+
+@contextmanager
+def connected(settings: Settings, host: Host) -> Iterator[Remote]:
+    """The host, reached; closed at the end.
+
+    Raises:
+        ServiceAway: it, or a jump host, cannot be reached in time.
+        ClusterError: it does not let the user in, or shows a key that is not known.
+    """
+    way = ssh_config.way_to(ssh_config.read(settings.agents.ssh_config), host)
+    timeout_s = settings.agents.timeout_s
+    with ExitStack() as opened:
+        before: Any = None
+        for hop in (*way.jumps, way):
+            with connect_errors(host, hop, way, timeout_s):
+                before = _open(opened, hop, before, timeout_s)
+        opened.enter_context(_beating(before.transport, timeout_s))
+        remote = Remote(str(host), way.hostname, way.user, before.transport, timeout_s)
+        opened.callback(remote.close)
+        yield remote
+
+
+def _open(opened: ExitStack, hop: Way, before: Any, timeout_s: float) -> Any:
+    """Fabric's connection to a hop through the one before; Fabric itself checks no key and has no time limit."""
+    keys = KnownOnly(hop)
+    limits = dict.fromkeys(("timeout", "banner_timeout", "auth_timeout", "channel_timeout"), timeout_s)
+    connection = fabric.Connection(
+        hop.hostname,
+        user=hop.user,
+        port=hop.port,
+        gateway=before or hop.command or False,
+        config=fabric.Config(ssh_config=SSHConfig(), lazy=True),  # all of it is in `hop`
+        connect_kwargs=limits
+        | {
+            "key_filename": [str(key) for key in hop.keys],
+            "look_for_keys": hop.default_keys,
+            "allow_agent": hop.agent,
+            "transport_factory": keys.transport_factory(),
+        },
+    )
+    connection.client.set_missing_host_key_policy(keys)
+    opened.callback(connection.client.close)  # Fabric's own close does nothing to one that was half open
+    connection.open()
+    return connection
+
+
+@contextmanager
+def _beating(transport: Any, silence_s: float) -> Iterator[None]:
+    """Ask for a sign of life now and then, and close a connection that gives none for so long.
+
+    Paramiko's keepalive waits for no answer, and TCP alone takes a quarter of an hour to notice that a host is gone.
+    """
+    ended = threading.Event()
+    threading.Thread(target=_beat, args=(transport, silence_s, ended), daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def _beat(transport: Any, silence_s: float, ended: threading.Event) -> None:
+    while transport.is_active() and not ended.wait(silence_s / 4):
+        limit = threading.Timer(silence_s, transport.close)
+        limit.daemon = True
+        limit.start()
+        transport.global_request("keepalive@openssh.com", wait=True)
+        limit.cancel()

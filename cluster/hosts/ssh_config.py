@@ -1,0 +1,150 @@
+"""How a host is reached, by the person's ssh configuration (ssh_config(5)): address, user, keys, jumps, known hosts."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from paramiko.config import SSHConfig
+from paramiko.ssh_exception import ConfigParseError, CouldNotCanonicalize
+
+from cluster.hosts.host import Host
+from scripts.errors import ClusterError
+
+USER_FILE = "~/.ssh/config"
+SYSTEM_FILE = "/etc/ssh/ssh_config"
+MOST_JUMPS = 8
+_INCLUDES_IN_INCLUDES = 16  # as in OpenSSH's readconf.c
+
+_KEYWORD = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+)(.+)")
+
+
+@dataclass(frozen=True)
+class Way:
+    """How one host is reached. `jumps` are passed in this order; `command` is a ProxyCommand instead of them."""
+
+    said: str
+    hostname: str
+    port: int
+    user: str
+    known_as: str = ""
+    known_hosts: tuple[Path, ...] = ()
+    keys: tuple[Path, ...] = ()
+    default_keys: bool = True
+    agent: bool = True
+    jumps: tuple[Way, ...] = ()
+    command: str = ""
+
+
+def read(path: str) -> SSHConfig:
+    """The configuration in this file alone (as `ssh -F`), else in the person's and the system's.
+
+    Raises:
+        ClusterError: the file cannot be read or understood.
+    """
+    files = [path] if path else [file for file in (USER_FILE, SYSTEM_FILE) if Path(file).expanduser().is_file()]
+    lines = [line for file in files for line in [*_with_includes(Path(file).expanduser(), 0), "Host *"]]
+    try:
+        return SSHConfig.from_text("\n".join(lines))
+    except (ConfigParseError, ValueError) as error:
+        raise ClusterError(f"the ssh configuration {', '.join(files)}: {error}") from error
+
+
+def way_to(config: SSHConfig, host: Host, depth: int = 0) -> Way:
+    """How a host is reached.
+
+    Raises:
+        ClusterError: the configuration says something impossible about it.
+    """
+    found = _looked_up(config, host)
+    way = _alone(found, host)
+    jumps, command = found.get("proxyjump", "none"), found.get("proxycommand") or ""
+    if jumps.lower() == "none":
+        return replace(way, command=command)
+    if depth >= MOST_JUMPS:
+        raise ClusterError(f"{host}: ProxyJump in the ssh configuration goes in circles: {jumps}")
+    hops = [Host.parse(hop.strip().removeprefix("ssh://")) for hop in jumps.split(",")]
+    if any(hop.name in (host.name, way.hostname) for hop in hops):
+        return way  # a `Host *` with a ProxyJump names the jump host, too
+    return replace(way, jumps=_chain(config, hops, depth))
+
+
+def _chain(config: SSHConfig, hops: list[Host], depth: int) -> tuple[Way, ...]:
+    """All hosts in between: the first hop's own jumps come before it, the others are reached through the one before."""
+    first = way_to(config, hops[0], depth + 1)
+    rest = [replace(way_to(config, hop, depth + 1), jumps=(), command="") for hop in hops[1:]]
+    return (*first.jumps, replace(first, jumps=()), *rest)
+
+
+def _looked_up(config: SSHConfig, host: Host) -> Any:
+    try:
+        return config.lookup(host.name)
+    except (ConfigParseError, CouldNotCanonicalize, ValueError, KeyError) as error:
+        raise ClusterError(f"{host}: the ssh configuration cannot be applied to it: {error}") from error
+
+
+def _alone(found: Any, host: Host) -> Way:
+    """The host itself, without what stands in between."""
+    user = host.user or found.get("user") or getpass.getuser()
+    keys = tuple(Path(key).expanduser() for key in found.get("identityfile", []) if key.lower() != "none")
+    return Way(
+        said=str(host),
+        hostname=found["hostname"],
+        port=host.port or int(found.get("port", 22)),
+        user=user,
+        known_as=found.get("hostkeyalias", ""),
+        known_hosts=tuple(_known_hosts(found)),
+        keys=tuple(key for key in keys if key.is_file()),  # as ssh does, which passes over those that are not there
+        default_keys=not found.get("identityfile"),
+        agent=_uses_agent(found),
+    )
+
+
+def _known_hosts(found: Any) -> Iterator[Path]:
+    users = found.get("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2")
+    systems = found.get("globalknownhostsfile", "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2")
+    for name in [*shlex.split(users), *shlex.split(systems)]:
+        if name.lower() != "none":
+            yield Path(name.replace("%d", str(Path.home()))).expanduser()
+
+
+def _uses_agent(found: Any) -> bool:
+    """IdentitiesOnly with files that are there means these alone."""
+    alone = found.get("identitiesonly", "no").lower() == "yes" and bool(found.get("identityfile"))
+    return found.get("identityagent", "").lower() != "none" and not alone and bool(os.environ.get("SSH_AUTH_SOCK"))
+
+
+def _with_includes(path: Path, depth: int) -> Iterator[str]:
+    """The lines of a file and of what it includes, which Paramiko leaves out; a block goes on after an Include."""
+    block = "Host *"
+    for line in _lines(path):
+        match = _KEYWORD.match(line)
+        keyword = match[1].lower() if match else ""
+        if match and keyword == "include" and depth < _INCLUDES_IN_INCLUDES:
+            yield from (inner for file in _included(match[2], path) for inner in _with_includes(file, depth + 1))
+            yield block
+            continue
+        if keyword in ("host", "match"):
+            block = line
+        yield line
+
+
+def _included(patterns: str, path: Path) -> Iterator[Path]:
+    """A relative pattern starts in ~/.ssh, in the system's file in /etc/ssh."""
+    start = Path(SYSTEM_FILE).parent if path.is_relative_to(Path(SYSTEM_FILE).parent) else Path("~/.ssh").expanduser()
+    for pattern in shlex.split(patterns):
+        whole = start / Path(pattern).expanduser()
+        yield from sorted(Path(whole.anchor).glob(str(whole.relative_to(whole.anchor))))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise ClusterError(f"the ssh configuration {path}: {error.strerror}: see agents.ssh_config") from error
