@@ -1,0 +1,186 @@
+"""The login of a cluster's queue: made on first use, kept in .secrets/, and put on the hosts as files.
+
+An app definition, which everyone who can ask Marathon may read, has the paths of these files and nothing of what is in
+them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from cluster import credentials, secret_file
+from cluster.settings import Settings
+from scripts.broker import credentials as broker_credentials
+from scripts.errors import ClusterError
+from scripts.hostport import HostPort
+
+USER = "cluster"
+HOST_FOLDER = "/etc/cluster/secrets"
+
+# The plain user of the queue's image (its Dockerfile).
+QUEUE_UID = 900
+
+# RabbitMQ reads every *.conf here after its rabbitmq.conf.
+_CONF_FOLDER = "/etc/rabbitmq/conf.d"
+
+
+@dataclass(frozen=True)
+class QueueLogin:
+    """User and password; `salt` and `id` stay the same as long as these do. The id tells nothing of them."""
+
+    user: str
+    password: str = field(repr=False)
+    salt: str = field(repr=False)
+    id: str
+
+    @property
+    def users_json(self) -> str:
+        """RabbitMQ's definitions of the user, with the password's salted hash (its SHA-256 form) in place of it."""
+        salt = bytes.fromhex(self.salt)
+        digest = b64encode(salt + hashlib.sha256(salt + self.password.encode()).digest()).decode()
+        user = {
+            "name": self.user,
+            "password_hash": digest,
+            "hashing_algorithm": "rabbit_password_hashing_sha256",
+            "tags": ["administrator"],
+        }
+        permission = {"user": self.user, "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}
+        content = {"vhosts": [{"name": "/"}], "users": [user], "permissions": [permission]}
+        return json.dumps(content, indent=2) + "\n"
+
+
+@dataclass(frozen=True)
+class HostFile:
+    """A file that the hosts need; `owner` is a user's number there."""
+
+    path: str
+    content: bytes = field(repr=False)
+    owner: int
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What an app has to do with secrets: `env` and `volumes` for its definition, `files` for the hosts it runs on."""
+
+    env: dict[str, str]
+    volumes: tuple[dict[str, str], ...]
+    files: tuple[HostFile, ...]
+
+    def added_to(self, definition: Mapping[str, Any]) -> dict[str, Any]:
+        """The definition with the environment and the volumes."""
+        container = definition["container"]
+        volumes = [*container.get("volumes", []), *self.volumes]
+        return {
+            **definition,
+            "env": {**definition.get("env", {}), **self.env},
+            "container": {**container, "volumes": volumes},
+        }
+
+
+def ensure(settings: Settings, environ: Mapping[str, str] = os.environ) -> QueueLogin:
+    """The login of this project's queue on a cluster: AMQP_USER and AMQP_PASSWORD(_FILE), else the one kept, else new
+
+    Raises:
+        ClusterError: a file that cannot be read or holds no login; a user without a password.
+    """
+    kept = known(settings)
+    user, password = broker_credentials("", environ)
+    if user and not password:
+        raise ClusterError("AMQP_USER: set AMQP_PASSWORD_FILE or AMQP_PASSWORD too")
+    if kept and (not password or (user or USER, password) == (kept.user, kept.password)):
+        return kept
+    login = QueueLogin(
+        user or USER, password or secrets.token_urlsafe(24), salt=secrets.token_hex(4), id=secrets.token_hex(4)
+    )
+    content = {"user": login.user, "password": login.password, "salt": login.salt, "id": login.id}
+    secret_file.write(place(settings), (json.dumps(content, indent=2) + "\n").encode())
+    return login
+
+
+def known(settings: Settings) -> QueueLogin | None:
+    """The login that is kept; None before the first deploy.
+
+    Raises:
+        ClusterError: the file cannot be read or holds no login.
+    """
+    path = place(settings)
+    try:
+        return QueueLogin(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ClusterError(f"{path}: {error.strerror}: it holds the login of the cluster's queue") from None
+    except (ValueError, TypeError):
+        raise ClusterError(
+            f"{path} holds no login: delete it, then deploy the queue and the workers again, which makes a new one"
+        ) from None
+
+
+def place(settings: Settings) -> Path:
+    """Where the login is kept."""
+    return credentials.SECRETS / f"{settings.project}-queue.json"
+
+
+def for_queue(settings: Settings, login: QueueLogin) -> Secrets:
+    """RabbitMQ reads its user when it starts, and makes no guest on a new disk; an old guest may not come from the network.
+
+    The id is in the environment so that another password is another definition, which starts the queue again.
+    """
+    folder = f"{HOST_FOLDER}/{settings.project}/queue"
+    conf = f"load_definitions = {_CONF_FOLDER}/users.json\n"
+    files = (
+        HostFile(f"{folder}/90-users.conf", conf.encode(), QUEUE_UID),
+        HostFile(f"{folder}/users.json", login.users_json.encode(), QUEUE_UID),
+    )
+    return Secrets({"CLUSTER_LOGIN_ID": login.id}, (_read_only(folder, _CONF_FOLDER),), files)
+
+
+def for_workers(settings: Settings, login: QueueLogin, environ: Mapping[str, str] = os.environ) -> Secrets:
+    """Workers read the password from a file, and what opens Marathon, where that asks for something, from others."""
+    folder = f"{HOST_FOLDER}/{settings.project}/worker"
+    found = {"AMQP_PASSWORD_FILE": login.password.encode() + b"\n", **_marathon_files(environ)}
+    env = {name: f"{folder}/{name.lower().replace('_', '-')}" for name in found}
+    plain = {"AMQP_USER": login.user, "CLUSTER_LOGIN_ID": login.id}
+    if environ.get("MARATHON_USER"):
+        plain["MARATHON_USER"] = environ["MARATHON_USER"]
+    files = tuple(HostFile(env[name], content, credentials.WORKER_UID) for name, content in found.items())
+    return Secrets({**plain, **env}, (_read_only(folder, folder),), files)
+
+
+def url(address: HostPort, login: QueueLogin | None) -> str:
+    """The queue with its login, for the standard tools; without one as guest."""
+    user = f"{quote(login.user, safe='')}:{quote(login.password, safe='')}@" if login else ""
+    return f"amqp://{user}{address}"
+
+
+def _marathon_files(environ: Mapping[str, str]) -> dict[str, bytes]:
+    """What this machine opens Marathon with, by the variable that names a worker's file of it."""
+    found = {}
+    for name in ("MARATHON_PASSWORD", "DCOS_ACS_TOKEN"):
+        if environ.get(name):
+            found[f"{name}_FILE"] = environ[name].encode() + b"\n"
+        elif environ.get(f"{name}_FILE"):
+            found[f"{name}_FILE"] = _content(f"{name}_FILE", environ)
+    if environ.get("MARATHON_CA_FILE"):
+        found["MARATHON_CA_FILE"] = _content("MARATHON_CA_FILE", environ)
+    return found
+
+
+def _content(name: str, environ: Mapping[str, str]) -> bytes:
+    try:
+        return Path(environ[name]).read_bytes()
+    except OSError as error:
+        raise ClusterError(f"{name}: {environ[name]}: {error.strerror}") from None
+
+
+def _read_only(host_path: str, container_path: str) -> dict[str, str]:
+    return {"containerPath": container_path, "hostPath": host_path, "mode": "RO"}

@@ -1,0 +1,71 @@
+"""A queue with a login of its own: who is let in from the network."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster import apps, credentials, here, queue_login
+from cluster.queue_login import HostFile
+from cluster.schedulers import App
+from cluster.settings import Settings
+from scripts.broker import open_blocking
+from scripts.errors import ClusterError
+from scripts.hostport import HostPort
+from scripts.management import Management
+from tests.conftest import own_settings
+
+pytestmark = [pytest.mark.engine, pytest.mark.broker]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queue_image: str) -> Iterator[Settings]:
+    monkeypatch.setattr(credentials, "SECRETS", tmp_path / ".secrets")
+    monkeypatch.setattr(queue_login, "HOST_FOLDER", str(tmp_path / "host"))
+    found = own_settings(tmp_path)
+    yield found
+    where = here.local(found)
+    where.stop("/amqp", now=True)
+    where.delete_data("/amqp")
+
+
+def put(file: HostFile) -> None:
+    """What SSH does on a host."""
+    path = Path(file.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(file.content)
+    path.chmod(0o400 if os.getuid() == 0 else 0o444)
+    if os.getuid() == 0:
+        os.chown(path, file.owner, file.owner)
+
+
+def deploy(settings: Settings, image: str, environ: dict[str, str]) -> queue_login.QueueLogin:
+    """Like on a cluster: without what lets guest in."""
+    login = queue_login.ensure(settings, environ)
+    secrets = queue_login.for_queue(settings, login)
+    for file in secrets.files:
+        put(file)
+    definition: dict[str, Any] = apps.queue_app(settings, image, "test").definition
+    env = {name: value for name, value in definition["env"].items() if name != "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"}
+    here.local(settings).deploy(App("/amqp", secrets.added_to(definition | {"env": env})), timeout_s=120)
+    return login
+
+
+def test_its_user_comes_in_and_guest_does_not_and_a_new_password_takes_its_place(settings, queue_image):
+    address = HostPort("127.0.0.1", settings.queue.port)
+    first = deploy(settings, queue_image, {})
+    with open_blocking(queue_login.url(address, first)) as connection:
+        connection.channel().queue_declare("kept", durable=True, arguments={"x-queue-type": "quorum"})
+    assert Management(settings.queue.management_url, first.user, first.password, "/").queues()
+    with pytest.raises(ClusterError, match="refuses this user and password"):
+        open_blocking(str(settings.queue.url))
+
+    second = deploy(settings, queue_image, {"AMQP_PASSWORD": "another"})
+    assert second.id != first.id
+    with open_blocking(queue_login.url(address, second)) as connection:
+        connection.channel().queue_declare("kept", passive=True)
+    with pytest.raises(ClusterError, match="refuses this user and password"):
+        open_blocking(queue_login.url(address, replace(first)))
