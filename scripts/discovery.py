@@ -1,6 +1,6 @@
 """Where an app runs, as Marathon tells it: which instance to use, and why there is none.
 
-`pick` and `waiting_for` decide from Marathon's answers alone; `discover` asks.
+`pick` decides from Marathon's answers alone; `discover` asks.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scripts.app_id import app_id
 from scripts.app_ports import address, mapping, mappings, wanted_port
-from scripts.app_tasks import App, Task, fresh_failure, is_healthy, is_outdated, moment, runs
+from scripts.app_reasons import last_failure, waiting_for
+from scripts.app_tasks import App, Task, is_healthy, is_outdated, moment, runs
 from scripts.errors import ClusterError, ServiceAway
 from scripts.hostport import HostPort
 from scripts.one_line import one_line
@@ -100,24 +101,7 @@ def pick(app: App, wish: Wish) -> HostPort:
         found = address(task, port)
         if found:
             return found
-    raise NoInstance(f"{_why_none(app, running, healthy)}{_failure(app)}")
-
-
-def waiting_for(queue: Sequence[Mapping[str, Any]], wanted_id: str) -> str:
-    """Why Marathon does not start what is wanted of an app (its launch queue); empty when nothing is wanted."""
-    entry = next((item for item in queue if mapping(item.get("app")).get("id") == wanted_id), None)
-    if entry is None:
-        return ""
-    delay, offers = mapping(entry.get("delay")), mapping(entry.get("processedOffersSummary"))
-    if not delay.get("overdue") and delay.get("timeLeftSeconds"):
-        return f"after failures Marathon waits {delay['timeLeftSeconds']} s before it starts the next"
-    if offers.get("processedOffersCount") == 0:
-        return "no agent has offered anything yet"
-    refused = [item for item in mappings(offers.get("rejectSummaryLastOffers")) if item.get("declined")]
-    if not refused:
-        return "Marathon waits for an offer of an agent"
-    worst = max(refused, key=lambda item: int(item["declined"]))
-    return f"no offer of an agent fits: {worst.get('reason')} ({worst['declined']} of {worst.get('processed')} offers)"
+    raise NoInstance(f"{_why_none(app, running, healthy)}{_last(app)}")
 
 
 def _explained(failure: ClusterError, marathon: Marathon, wanted_id: str) -> ClusterError:
@@ -164,9 +148,6 @@ def _health_cause(running: Sequence[Task]) -> str:
     return f", last check: {one_line(causes[-1])}" if causes else ""
 
 
-def _failure(app: App) -> str:
-    failure = fresh_failure(app)
-    if not failure:
-        return ""
-    message = one_line(failure.get("message") or failure.get("state"))
-    return f"; the last one failed on {failure.get('host')}: {message}"
+def _last(app: App) -> str:
+    failure = last_failure(app)
+    return f"; the last one {failure}" if failure else ""

@@ -220,7 +220,7 @@ class TestNoInstance:
         assert program(marathon.address, app="big").error == (
             "app /big has no running instance: 1 staging; "
             "the last one failed on agent1: Container exited with status 1; "
-            f"no offer of an agent fits: InsufficientMemory (3 of 3 offers) (Marathon at {marathon.url})"
+            f"no agent fits: not enough memory free (3 of 3 offers refused) (Marathon at {marathon.url})"
         )
 
     def test_a_failure_of_an_earlier_version_is_not_told(self, program: Program, marathon: Standin) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scripts.discovery import NoInstance, Wish, pick, waiting_for
+from scripts.discovery import NoInstance, Wish, pick
 from scripts.errors import ClusterError
 
 AMQP = Wish("/amqp")
@@ -286,39 +286,3 @@ class TestNone:
         words = reason(app(lastTaskFailure=failure))
         assert words.isprintable()
         assert len(words) < 500
-
-
-class TestQueue:
-    def entry(self, **fields: Any) -> list[dict[str, Any]]:
-        return [
-            {"app": {"id": "/other"}},
-            {"app": {"id": "/amqp"}, "delay": {"timeLeftSeconds": 0, "overdue": True}} | fields,
-        ]
-
-    def test_nothing_is_waited_for(self) -> None:
-        assert waiting_for([], "/amqp") == ""
-        assert waiting_for([{"app": {"id": "/other"}}, {"pod": {"id": "/amqp"}}], "/amqp") == ""
-
-    def test_backing_off(self) -> None:
-        delay = {"timeLeftSeconds": 17, "overdue": False}
-        assert "waits 17 s" in waiting_for(self.entry(delay=delay), "/amqp")
-
-    def test_the_reason_of_most_refusals(self) -> None:
-        offers = {
-            "processedOffersCount": 123,
-            "rejectSummaryLastOffers": [
-                {"reason": "UnfulfilledConstraint", "declined": 2, "processed": 123},
-                {"reason": "InsufficientMemory", "declined": 75, "processed": 121},
-                {"reason": "InsufficientPorts", "declined": 0, "processed": 46},
-            ],
-        }
-        words = waiting_for(self.entry(processedOffersSummary=offers), "/amqp")
-        assert words == "no offer of an agent fits: InsufficientMemory (75 of 121 offers)"
-
-    def test_no_agent_at_all(self) -> None:
-        offers = {"processedOffersCount": 0, "rejectSummaryLastOffers": []}
-        assert "no agent" in waiting_for(self.entry(processedOffersSummary=offers), "/amqp")
-
-    @pytest.mark.parametrize("fields", [{}, {"processedOffersSummary": None}, {"delay": None}], ids=str)
-    def test_old_answers_have_no_summary(self, fields: dict[str, Any]) -> None:
-        assert "waits for an offer" in waiting_for(self.entry(**fields), "/amqp")

@@ -1,0 +1,111 @@
+"""Why instances do not come up, in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scripts.app_reasons import last_failure, waiting_for
+
+VERSION = "2026-01-02T00:00:00.000Z"
+APP = {"id": "/x", "mem": 64, "cpus": 0.5, "version": VERSION, "versionInfo": {"lastConfigChangeAt": VERSION}}
+
+
+def after(message: str, **fields: Any) -> str:
+    failure = {"host": "agent1", "message": message, "state": "TASK_FAILED", "timestamp": "2026-01-02T00:00:01.000Z"}
+    return last_failure(APP | {"lastTaskFailure": failure | {"version": VERSION} | fields})
+
+
+class TestFailure:
+    def test_as_marathon_tells_it(self) -> None:
+        assert after("Container exited with status 1") == "failed on agent1: Container exited with status 1"
+
+    def test_without_a_message_its_state(self) -> None:
+        assert after("", host=None) == "failed: TASK_FAILED"
+
+    def test_of_an_earlier_version_is_not_told(self) -> None:
+        old = "2026-01-01T00:00:00.000Z"
+        assert after("Container exited with status 1", version=old, timestamp=old) == ""
+
+    def test_of_an_earlier_versions_instance_after_the_change_is_told(self) -> None:
+        assert "status 1" in after("Container exited with status 1", version="2026-01-01T00:00:00.000Z")
+
+    @pytest.mark.parametrize(
+        ("words", "remedy"),
+        [
+            ("Get https://reg:5000/v2/: x509: certificate signed by unknown authority", "agents.trust"),
+            ("Get https://reg:5000/v2/x/manifests/1: no basic auth credentials", "has no login"),
+            ("manifest for reg:5000/x:1 not found: manifest unknown", "no such image"),
+            ("Get https://reg:5000/v2/: dial tcp 10.0.0.1:5000: connect: connection refused", "cannot reach"),
+            ("Get https://reg:5000/v2/: http: server gave HTTP response to HTTPS client", "registry.up --host"),
+            ("write /var/lib/docker/x: no space left on device", "disk is full"),
+        ],
+    )
+    def test_of_a_pull_says_which_image_and_what_to_do(self, words: str, remedy: str) -> None:
+        told = after(
+            "Failed to launch container: Failed to run 'docker -H unix:///var/run/docker.sock pull reg:5000/x:1': "
+            f"exited with status 1; stderr='Error response from daemon: {words}'"
+        )
+        assert told.startswith(f"did not start on agent1: the image reg:5000/x:1 cannot be pulled: {words} (")
+        assert remedy in told
+
+    @pytest.mark.parametrize("message", ["Container exited with status 137", "Memory limit exceeded: Requested: 64MB"])
+    def test_for_lack_of_memory_says_how_much_there_was(self, message: str) -> None:
+        assert after(message) == f"was killed on agent1, most likely out of memory, it has 64 MiB: {message}"
+
+    def test_with_a_status_that_begins_like_killed_is_none_of_memory(self) -> None:
+        assert after("Container exited with status 13") == "failed on agent1: Container exited with status 13"
+
+
+class TestQueue:
+    def entry(self, **fields: Any) -> list[dict[str, Any]]:
+        return [
+            {"app": {"id": "/other"}},
+            {"app": {"id": "/amqp"}, "delay": {"timeLeftSeconds": 0, "overdue": True}} | fields,
+        ]
+
+    def test_nothing_is_waited_for(self) -> None:
+        assert waiting_for([], "/amqp") == ""
+        assert waiting_for([{"app": {"id": "/other"}}, {"pod": {"id": "/amqp"}}], "/amqp") == ""
+
+    def test_backing_off(self) -> None:
+        delay = {"timeLeftSeconds": 17, "overdue": False}
+        assert "waits 17 s" in waiting_for(self.entry(delay=delay), "/amqp")
+
+    @pytest.mark.parametrize(
+        ("reason", "words"),
+        [
+            ("InsufficientMemory", "not enough memory free, an instance wants 512 MiB"),
+            ("InsufficientCpus", "not enough CPU free, an instance wants 0.5 cores"),
+            ("InsufficientGpus", "not enough GPUs free"),
+            ("UnfulfilledConstraint", "none is as the constraint says (hostname:CLUSTER:agent7)"),
+            ("InsufficientPorts", "not enough free ports, or a fixed hostPort is taken"),
+            ("SomethingNew", "SomethingNew"),
+        ],
+    )
+    def test_a_refusal_in_words_with_its_numbers(self, reason: str, words: str) -> None:
+        app = {"id": "/amqp", "mem": 512, "cpus": 0.5, "constraints": [["hostname", "CLUSTER", "agent7"]]}
+        offers = {"rejectSummaryLastOffers": [{"reason": reason, "declined": 3, "processed": 4}]}
+        told = waiting_for(self.entry(app=app, processedOffersSummary=offers), "/amqp")
+        assert told == f"no agent fits: {words} (3 of 4 offers refused)"
+
+    def test_the_reason_of_most_refusals(self) -> None:
+        offers = {
+            "processedOffersCount": 123,
+            "rejectSummaryLastOffers": [
+                {"reason": "UnfulfilledConstraint", "declined": 2, "processed": 123},
+                {"reason": "InsufficientMemory", "declined": 75, "processed": 121},
+                {"reason": "InsufficientPorts", "declined": 0, "processed": 46},
+            ],
+        }
+        words = waiting_for(self.entry(processedOffersSummary=offers), "/amqp")
+        assert words == "no agent fits: not enough memory free (75 of 121 offers refused)"
+
+    def test_no_agent_at_all(self) -> None:
+        offers = {"processedOffersCount": 0, "rejectSummaryLastOffers": []}
+        assert "no agent" in waiting_for(self.entry(processedOffersSummary=offers), "/amqp")
+
+    @pytest.mark.parametrize("fields", [{}, {"processedOffersSummary": None}, {"delay": None}], ids=str)
+    def test_old_answers_have_no_summary(self, fields: dict[str, Any]) -> None:
+        assert "waits for an offer" in waiting_for(self.entry(**fields), "/amqp")
