@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from cluster import engine, here, images, registry
 from cluster.components import Component
@@ -21,6 +22,7 @@ def build_and_push(
         ServiceAway: no engine, no registry.
     """
     ref = ImageRef.parse(tag, settings.registry)
+    settings = replace(settings, registry=ref.registry)
     if settings.scheduler == "process":
         raise ClusterError("scheduler: process in invoke.yaml runs no containers and needs no images: nothing to build")
     client = engine.connect()

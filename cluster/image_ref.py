@@ -15,6 +15,15 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _REGISTRY = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::\d{1,5})?")
 
 
+def is_registry(text: str) -> bool:
+    """Whether Docker takes this for the `host[:port]` of a registry, and not for a name at its own hub."""
+    return _names_a_registry(text) and bool(_REGISTRY.fullmatch(text))
+
+
+def _names_a_registry(first: str) -> bool:
+    return "." in first or ":" in first or first == "localhost"
+
+
 @dataclass(frozen=True)
 class ImageRef:
     """A built component's name; `registry` and `digest` may be empty, `tag` is empty only beside a digest."""
@@ -34,7 +43,7 @@ class ImageRef:
             ClusterError: the text is not an image name.
         """
         first, slash, rest = text.partition("/")
-        has_registry = slash and ("." in first or ":" in first or first == "localhost")
+        has_registry = slash and _names_a_registry(first)
         path = rest if has_registry else text
         path, _, digest = path.partition("@")
         name, colon, tag = path.partition(":")
@@ -44,7 +53,7 @@ class ImageRef:
 
     def _check(self, text: str) -> None:
         problem = (
-            "the registry is not host:port" if self.registry and not _REGISTRY.fullmatch(self.registry)
+            f"the registry {self.registry!r} is not host:port" if self.registry and not is_registry(self.registry)
             else "a name is made of a-z, 0-9 and single . _ - between them" if not _NAME.fullmatch(self.name)
             else "the digest is not sha256: and 64 hex digits" if self.digest and not _DIGEST.fullmatch(self.digest)
             else "a tag is 1 to 128 of A-Z a-z 0-9 _ . - and begins with none of . -"

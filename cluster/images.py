@@ -9,13 +9,14 @@ from typing import Any
 import docker
 from docker.errors import APIError, ImageNotFound
 
-from cluster import base_image, build_events
+from cluster import base_image, build_events, registry_login, registry_trust
 from cluster.build_events import problem_of
 from cluster.components import Component
 from cluster.engine import docker_errors
 from cluster.image_ref import ImageRef
 from cluster.live_line import live_line
-from cluster.push_errors import push_failure
+from cluster.push_errors import push_failure, registry_failure
+from cluster.registry_api import is_local
 from cluster.revision import revision_of
 from scripts.errors import ClusterError
 
@@ -59,7 +60,7 @@ def proxies(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def push(client: docker.DockerClient, ref: ImageRef, say: Callable[[str], None]) -> str:
-    """Push an image to the registry of its name; its digest there (`sha256:...`).
+    """Push an image to the registry of its name, with the login kept for it; its digest there (`sha256:...`).
 
     Raises:
         ClusterError: the registry refuses it; the SDK itself would say nothing.
@@ -67,12 +68,13 @@ def push(client: docker.DockerClient, ref: ImageRef, say: Callable[[str], None])
     """
     doing, digest, problem = f"push {ref}", "", ""
     with docker_errors(doing), live_line(doing) as show:
-        for event in client.api.push(ref.repository, tag=ref.tag, stream=True, decode=True):
+        login = registry_login.auth_config(ref.registry)
+        for event in client.api.push(ref.repository, tag=ref.tag, stream=True, decode=True, auth_config=login):
             problem = problem or problem_of(event)
             digest = (event.get("aux") or {}).get("Digest", digest)
             show(_now(event))
     if problem:
-        raise push_failure(ref, problem)
+        raise push_failure(ref, problem, registry_trust.certificates(client))
     if not digest:
         raise ClusterError(f"{doing}: the registry {ref.registry} named no digest: push it again")
     say(f"pushed {ref}, {digest[:19]}")
@@ -99,7 +101,8 @@ def deployable(client: docker.DockerClient, ref: ImageRef) -> str:
     """What an app definition calls the image: by its content where its registry holds it, else by its tag.
 
     Raises:
-        ClusterError: it is neither on this machine nor in its registry.
+        ClusterError: it is neither on this machine nor in its registry, or that does not let us look.
+        ServiceAway: it is not here, and a registry elsewhere does not answer.
     """
     image = local_image(client, ref)
     if image is None:
@@ -110,8 +113,13 @@ def deployable(client: docker.DockerClient, ref: ImageRef) -> str:
 
 def _digest_in_registry(client: docker.DockerClient, ref: ImageRef) -> str:
     try:
-        return str(client.images.get_registry_data(str(ref)).id)
+        login = registry_login.auth_config(ref.registry)
+        return str(client.images.get_registry_data(str(ref), auth_config=login).id)
     except APIError as error:
+        words, certificates = str(error.explanation or error), registry_trust.certificates(client)
+        known = registry_failure(f"look for {ref}", ref.registry, words, certificates)
+        if known and not is_local(ref.registry):
+            raise known from error
         raise ClusterError(
             f"no image {ref}, neither on this machine nor in its registry: build it with "
             f"`./inv {_task(ref)} -t {ref.name}:{ref.tag}`"

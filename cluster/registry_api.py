@@ -9,6 +9,7 @@ from typing import Any
 
 import requests
 
+from cluster import registry_login, registry_tls
 from scripts.errors import ClusterError, ServiceAway
 
 TIMEOUT_S = 10
@@ -42,76 +43,121 @@ def is_local(registry: str) -> bool:
 def answers(registry: str) -> bool:
     """Whether something there speaks the registry's protocol, be it that it asks for a login."""
     try:
-        answer = _ask(registry, "")
+        with _Door(registry) as door:
+            return _is_registry(door.ask(""))
     except requests.RequestException:
         return False
-    return answer.headers.get("Docker-Distribution-Api-Version") == "registry/2.0"
 
 
-def stored(registry: str) -> list[StoredImage]:
-    """All images of a registry, by name and tag.
+def check(registry: str) -> None:
+    """See that a registry answers, with the certificate and to the login that are kept for it.
 
     Raises:
         ServiceAway: it does not answer.
-        ClusterError: it asks for a login, or is no registry.
+        ClusterError: its certificate is not trusted, it does not let us in, or is no registry.
     """
-    found = (_image(registry, name, tag) for name in _names(registry) for tag in _tags(registry, name))
+    with _Door(registry) as door:
+        if not _is_registry(door.get("")):
+            raise _no_registry(registry)
+
+
+def stored(registry: str) -> list[StoredImage]:
+    """All images of a registry, by name and tag; asked with the login and the CA that are kept for it.
+
+    Raises:
+        ServiceAway: it does not answer.
+        ClusterError: its certificate is not trusted, it does not let us in, or is no registry.
+    """
+    with _Door(registry) as door:
+        found = [_image(door, name, tag) for name in _names(door) for tag in _tags(door, name)]
     return sorted((image for image in found if image), key=lambda image: (image.name, image.tag))
 
 
-def _names(registry: str) -> Iterator[str]:
+class _Door:
+    """Connections to one registry, kept open from question to question."""
+
+    def __init__(self, registry: str) -> None:
+        self.registry = registry
+        self._access = registry_login.for_registry(registry)
+        self._session = requests.Session()
+        self._session.trust_env = not is_local(registry)  # no proxy is asked for what is on this machine
+
+    def __enter__(self) -> _Door:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
+    def ask(self, path: str) -> requests.Response:
+        """As the Docker Engine does: a loopback address in plain HTTP, any other with TLS."""
+        access = self._access
+        return self._session.get(
+            f"{'http' if is_local(self.registry) else 'https'}://{self.registry}/v2/{path}",
+            timeout=TIMEOUT_S,
+            headers={"Accept": _MANIFESTS},
+            auth=(access.user, access.password) if access else None,
+            verify=str(access.ca) if access and access.ca else True,
+        )
+
+    def get(self, path: str) -> requests.Response:
+        """An answer that is neither an error nor a refusal, or a 404."""
+        try:
+            answer = self.ask(path)
+        except requests.exceptions.SSLError as error:
+            raise registry_tls.failure(self.registry, error) from error
+        except requests.RequestException as error:
+            remedy = (
+                "start it with `./inv registry.up`" if is_local(self.registry) else "see `registry:` in invoke.yaml"
+            )
+            raise ServiceAway(f"no registry answers at {self.registry}: {remedy}") from error
+        if answer.status_code in (requests.codes.unauthorized, requests.codes.forbidden):
+            raise ClusterError(registry_login.refused(self.registry))
+        if answer.status_code != requests.codes.not_found and not answer.ok:
+            raise ClusterError(
+                f"the registry {self.registry} fails: {answer.status_code} {answer.reason} for /v2/{path}"
+            )
+        return answer
+
+    def json(self, path: str) -> dict[str, Any]:
+        """The object that the registry answers with."""
+        try:
+            answer = self.get(path).json()
+        except requests.JSONDecodeError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise _no_registry(self.registry)
+        return answer
+
+
+def _is_registry(answer: requests.Response) -> bool:
+    return answer.headers.get("Docker-Distribution-Api-Version") == "registry/2.0"
+
+
+def _no_registry(registry: str) -> ClusterError:
+    return ClusterError(f"what answers at {registry} is no registry: see `registry:` in invoke.yaml")
+
+
+def _names(door: _Door) -> Iterator[str]:
     """The catalog comes in pages."""
     last = ""
     while True:
-        page = _json(registry, f"_catalog?n={_PAGE}{last}").get("repositories") or []
+        page = door.json(f"_catalog?n={_PAGE}{last}").get("repositories") or []
         yield from page
         if len(page) < _PAGE:
             return
         last = f"&last={page[-1]}"
 
 
-def _tags(registry: str, name: str) -> list[str]:
+def _tags(door: _Door, name: str) -> list[str]:
     """Its tags; an image whose tags were all deleted has null, or is not found at all."""
-    return _json(registry, f"{name}/tags/list").get("tags") or []
+    return door.json(f"{name}/tags/list").get("tags") or []
 
 
-def _image(registry: str, name: str, tag: str) -> StoredImage | None:
-    answer = _get(registry, f"{name}/manifests/{tag}")
+def _image(door: _Door, name: str, tag: str) -> StoredImage | None:
+    answer = door.get(f"{name}/manifests/{tag}")
     if answer.status_code == requests.codes.not_found:
         return None  # deleted since it was listed
     manifest = answer.json()
     parts = [manifest.get("config", {}), *manifest.get("layers", []), *manifest.get("manifests", [])]
     size = sum(int(part.get("size", 0)) for part in parts)
     return StoredImage(name, tag, answer.headers.get("Docker-Content-Digest", ""), size)
-
-
-def _json(registry: str, path: str) -> dict[str, Any]:
-    try:
-        answer = _get(registry, path).json()
-    except requests.JSONDecodeError:
-        answer = None
-    if not isinstance(answer, dict):
-        raise ClusterError(f"what answers at {registry} is no registry: see `registry:` in invoke.yaml")
-    return answer
-
-
-def _get(registry: str, path: str) -> requests.Response:
-    try:
-        answer = _ask(registry, path)
-    except requests.RequestException as error:
-        remedy = "start it with `./inv registry.up`" if is_local(registry) else "see `registry:` in invoke.yaml"
-        raise ServiceAway(f"no registry answers at {registry}: {remedy}") from error
-    if answer.status_code in (requests.codes.unauthorized, requests.codes.forbidden):
-        raise ClusterError(f"the registry {registry} asks for a login: look into it with its own tools")
-    if answer.status_code != requests.codes.not_found and not answer.ok:
-        raise ClusterError(f"the registry {registry} fails: {answer.status_code} {answer.reason} for /v2/{path}")
-    return answer
-
-
-def _ask(registry: str, path: str) -> requests.Response:
-    """As the Docker Engine does: a loopback address in plain HTTP, any other with TLS; no proxy for a loopback one."""
-    local = is_local(registry)
-    url = f"{'http' if local else 'https'}://{registry}/v2/{path}"
-    with requests.Session() as session:
-        session.trust_env = not local
-        return session.get(url, timeout=TIMEOUT_S, headers={"Accept": _MANIFESTS})

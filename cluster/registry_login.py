@@ -60,6 +60,19 @@ def auth_config(registry: str) -> dict[str, str] | None:
     return access.auth_config if access else None
 
 
+def refused(registry: str) -> str:
+    """The line for a registry that does not let us in."""
+    if for_registry(registry):
+        return (
+            f"the registry {registry} does not take the login in {place(registry)}: `./inv registry.up --host` sets "
+            "that of a registry of ours right"
+        )
+    return (
+        f"the registry {registry} asks for a login, and there is none for it: take the .secrets/ that it was set up "
+        f'with, or write {{"user": ..., "password": ...}} into {place(registry)}'
+    )
+
+
 def keep(registry: str, access: Access) -> None:
     """Keep the login of a registry; does nothing where it is kept already."""
     ca = str(access.ca.relative_to(credentials.SECRETS)) if access.ca else ""

@@ -20,8 +20,8 @@ def result(text: str) -> None:
     print(text, flush=True)
 
 
-def settings_of(config: Mapping[str, Any]) -> Settings:
-    """The checked settings of an Invoke context's configuration."""
+def settings_of(config: Mapping[str, Any], registry: str = "") -> Settings:
+    """The checked settings of an Invoke context's configuration; `registry`, where it is given, in place of theirs."""
     from cluster.settings import Settings
 
-    return Settings.read(config)
+    return Settings.read({**config, "registry": registry or config["registry"]})

@@ -9,6 +9,7 @@ from commands.task import task
 
 HELP = {
     "tag": "image name and tag, such as amqp:v1 (default: queue.tag in invoke.yaml)",
+    "registry": "the registry's address, host:port (default: registry in invoke.yaml)",
     "no_push": "build only; do not push to the registry",
     "dry_run": "print what would be run, run nothing",
     "now": "do not wait, end it at once",
@@ -17,13 +18,13 @@ HELP = {
 }
 
 
-@task(help={key: HELP[key] for key in ("tag", "no_push")})
-def build(c: Any, tag: str = "", no_push: bool = False) -> None:
+@task(help={key: HELP[key] for key in ("tag", "registry", "no_push")})
+def build(c: Any, tag: str = "", registry: str = "", no_push: bool = False) -> None:
     """Build the queue's image and push it to the private registry."""
     from cluster import building
     from cluster.components import QUEUE
 
-    settings = settings_of(c.config)
+    settings = settings_of(c.config, registry)
     result(str(building.build_and_push(settings, QUEUE, tag or settings.queue.tag, push=not no_push, say=say)))
 
 

@@ -27,13 +27,13 @@ RUN_FLAGS = (
 )  # fmt: skip
 
 
-@task(help={key: HELP[key] for key in ("tag", "no_push")})
-def build(c: Any, tag: str = "", no_push: bool = False) -> None:
+@task(help={key: HELP[key] for key in ("tag", "registry", "no_push")})
+def build(c: Any, tag: str = "", registry: str = "", no_push: bool = False) -> None:
     """Build the worker's image, with your actions in it, and push it to the private registry."""
     from cluster import building
     from cluster.components import WORKER
 
-    settings = settings_of(c.config)
+    settings = settings_of(c.config, registry)
     result(str(building.build_and_push(settings, WORKER, tag or settings.worker.tag, push=not no_push, say=say)))
 
 
