@@ -131,7 +131,7 @@ def place(settings: Settings) -> Path:
 
 
 def for_queue(settings: Settings, login: QueueLogin) -> Secrets:
-    """RabbitMQ reads its user when it starts, and makes no guest on a new disk; an old guest may not come from the network.
+    """RabbitMQ reads its user when it starts, and makes no guest on an empty disk; an old one may come from nowhere.
 
     The id is in the environment so that another password is another definition, which starts the queue again.
     """
