@@ -25,6 +25,7 @@ from cluster.schedulers import Scheduler
 from cluster.settings import ROOT, Settings
 from scripts.broker import open_blocking
 from scripts.errors import ClusterError
+from tests.hosts.cluster import Hosts, running_hosts
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -138,6 +139,13 @@ def queue_image(docker_client: Any) -> str:
     ref = ImageRef("cluster-test-queue", "latest")
     images.build(docker_client, QUEUE, ref, print)
     return str(ref)
+
+
+@pytest.fixture(scope="session")
+def hosts(docker_client: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
+    """Hosts with sshd and an engine each, which all tests share; each starts when a test first asks for it."""
+    with running_hosts(docker_client, tmp_path_factory.mktemp("hosts"), missing) as hosts:
+        yield hosts
 
 
 @pytest.fixture(scope="session")

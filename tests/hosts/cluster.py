@@ -1,0 +1,104 @@
+"""All hosts of a run."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from os import environ
+from pathlib import Path
+from typing import Any, NoReturn
+
+from docker.errors import APIError
+
+from cluster import base_image, build_events, images
+from tests.hosts import access
+from tests.hosts.access import Key
+from tests.hosts.host import IMAGE, TestHost
+from tests.hosts.network import address, gateway, make_network
+
+AGENTS = 3
+
+
+class Hosts:
+    """Three agent hosts, a registry host and a jump host; each starts when a test first asks for it."""
+
+    def __init__(self, client: Any, folder: Path, missing: Callable[[str], NoReturn]) -> None:
+        self._client, self._missing, self.folder = client, missing, folder
+        self.name = f"test-hosts-{secrets.token_hex(4)}"
+        self._network = make_network(client, self.name)
+        self.gateway = gateway(self._network)  # this machine, as the hosts see it
+        client_key = Key()
+        self.identity = access.write_private(folder / "id_ed25519", client_key)
+        names = [*(f"agent{number}" for number in range(1, AGENTS + 1)), "registry1", "jump"]
+        self.all = [
+            TestHost(client, self._network, name, address(self._network, number), client_key, name != "jump")
+            for number, name in enumerate(names, start=1)
+        ]
+        self.known_hosts = folder / "known_hosts"
+        self.known_hosts.write_text(access.known_hosts((host.name, host.ip, host.key) for host in self.all))
+        self.ssh_config = self.write_ssh_config(folder / "ssh_config")
+
+    @property
+    def agents(self) -> list[TestHost]:
+        """The agent hosts: all are up."""
+        return self._up(self.all[:AGENTS])
+
+    @property
+    def agent(self) -> TestHost:
+        """The first agent host, for a test that needs no more."""
+        return self._up(self.all[:1])[0]
+
+    @property
+    def registry(self) -> TestHost:
+        """The host for a registry."""
+        return self._up([self.all[AGENTS]])[0]
+
+    @property
+    def jump(self) -> TestHost:
+        """The host that `inner-1` to `inner-3` of the ssh configuration go through: agent1 to agent3 from within."""
+        return self._up([self.all[-1]])[0]
+
+    def write_ssh_config(self, path: Path, *, identity: Path | None = None, known_hosts: Path | None = None) -> Path:
+        """An ssh configuration that knows the hosts; with another key or other known_hosts than the right ones."""
+        addresses = {host.name: host.ip for host in self.all}
+        inner = {f"inner-{number}": host.ip for number, host in enumerate(self.all[:AGENTS], start=1)}
+        path.write_text(access.ssh_config(addresses, inner, identity or self.identity, known_hosts or self.known_hosts))
+        return path
+
+    def remove(self) -> None:
+        """End all hosts and take away what they had."""
+        with ThreadPoolExecutor() as threads:
+            ends = [threads.submit(host.remove) for host in self.all]
+        self._network.remove()
+        for end in ends:
+            end.result()
+
+    def _up(self, hosts: list[TestHost]) -> list[TestHost]:
+        try:
+            with ThreadPoolExecutor() as threads:
+                list(threads.map(TestHost.wait, hosts))
+        except (APIError, TimeoutError) as error:
+            self._missing(f"this machine runs no hosts in containers: {error}")
+        return hosts
+
+
+@contextmanager
+def running_hosts(client: Any, folder: Path, missing: Callable[[str], NoReturn]) -> Iterator[Hosts]:
+    """Hosts, removed in the end; `missing` is told why there are none."""
+    _build(client)
+    hosts = Hosts(client, folder, missing)
+    try:
+        yield hosts
+    finally:
+        hosts.remove()
+
+
+def _build(client: Any) -> None:
+    base_image.ensure_base(client, print)
+    events = client.api.build(
+        path=str(Path(__file__).parent / "image"), tag=IMAGE, rm=True, forcerm=True, decode=True,
+        buildargs=images.proxies(environ), use_config_proxy=True,
+    )  # fmt: skip
+    build_events.follow(f"build {IMAGE}", events, print, lambda _: None)
