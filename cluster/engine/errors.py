@@ -20,10 +20,14 @@ _FULL = "no space left on device"
 
 @dataclass(frozen=True)
 class Lookups:
-    """What is looked up only when an error needs it: who listens on a port, where the engine keeps its data."""
+    """What is looked up only when an error needs it: who listens on a port, where the engine keeps its data.
+
+    `machine` is what the machine of the engine is called.
+    """
 
     port_holder: Callable[[int], str]
     data_folder: Callable[[], str]
+    machine: str = "this machine"
 
 
 def no_engine(place: str, is_installed: bool) -> str:
@@ -60,7 +64,9 @@ def explained(doing: str, error: Exception, lookups: Lookups) -> ClusterError:
     if isinstance(error, ImageNotFound):
         return ClusterError(f"{doing}: {words}: build it first (./inv queue.build or ./inv worker.build)")
     if is_silence(error):
-        return ServiceAway(f"{doing}: the Docker Engine did not answer in time: is this machine overloaded? try again")
+        return ServiceAway(
+            f"{doing}: the Docker Engine did not answer in time: is {lookups.machine} overloaded? try again"
+        )
     if isinstance(error, requests.ConnectionError):
         return ServiceAway(f"{doing}: the Docker Engine went away ({reason(error)}): see its log, then try again")
     return ClusterError(f"{doing}: {words}")
@@ -99,7 +105,7 @@ def _port_taken(words: str, lookups: Lookups) -> str:
         return words
     port = int(match[1])
     by = lookups.port_holder(port) or "another program (as root, ss -ltnp shows which)"
-    return f"port {port} of this machine is in use by {by}: stop it, or set another port in invoke.yaml"
+    return f"port {port} of {lookups.machine} is in use by {by}: stop it, or set another port in invoke.yaml"
 
 
 def _disk_full(lookups: Lookups) -> str:

@@ -36,12 +36,17 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True)
 class Task:
-    """One instance that is to be: the app, its project and number, and the host ports chosen for it."""
+    """One instance that is to be: the app, its project and number, and the host ports chosen for it.
+
+    On a host of the cluster (`on_host`) its ports are open to the network, and its data is in the very folder that the
+    definition names; on this machine they are for this machine alone, and a Docker volume.
+    """
 
     app: App
     project: str
     number: int
     host_ports: tuple[int, ...] = ()
+    on_host: bool = False
 
     @property
     def name(self) -> str:
@@ -104,7 +109,8 @@ def volumes(wanted: Sequence[Mapping[str, Any]], task: Task) -> Body:
 def _mount(volume: Mapping[str, Any], task: Task) -> Body:
     mount = {"Target": volume["containerPath"], "ReadOnly": volume.get("mode") == "RO"}
     path = volume["hostPath"]
-    if name := data_name(path):
+    name = "" if task.on_host else data_name(path)
+    if name:
         owner = {"Labels": {PROJECT: task.project, APP: task.app.id}}
         return mount | {"Type": "volume", "Source": f"{task.project}-{name}", "VolumeOptions": owner}
     if not path.startswith("/"):
@@ -119,14 +125,14 @@ def data_name(host_path: str) -> str:
 
 
 def ports(mappings: Sequence[Mapping[str, Any]], task: Task) -> Body:
-    """Published on 127.0.0.1 alone."""
+    """Published on 127.0.0.1 alone, on a host of the cluster on all its addresses."""
     exposed: Body = {}
     bindings: Body = {}
     for port, host_port in zip(ports_of({"container": {"portMappings": mappings}}), task.host_ports, strict=True):
         for protocol in port.protocol.split(","):
             key = f"{port.container or host_port}/{protocol}"
             exposed[key] = {}
-            bindings[key] = [{"HostIp": LOCALHOST, "HostPort": str(host_port)}]
+            bindings[key] = [{"HostIp": "" if task.on_host else LOCALHOST, "HostPort": str(host_port)}]
     return {"ExposedPorts": exposed, "HostConfig": {"PortBindings": bindings}}
 
 

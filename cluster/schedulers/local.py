@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -13,7 +13,7 @@ from cluster.definitions import digest
 from cluster.engine import docker_errors, port_holder
 from cluster.schedulers import App, Instance, bring_up, container_logs, containers, refusals
 from cluster.schedulers.docker_terms import APP, DEFINITION, PROJECT, Task
-from cluster.schedulers.instances import choose_ports, ports_of, refuse_used_ports
+from cluster.schedulers.instances import Port, choose_ports, ports_of, refuse_used_ports
 from cluster.schedulers.local_options import container_body
 from cluster.schedulers.one_machine import OneMachine, to_stderr
 
@@ -60,15 +60,21 @@ class Local(OneMachine[Container]):
     def _prepare(self, app: App, numbers: Sequence[int], found: Sequence[Container]) -> dict[str, dict[str, Any]]:
         ports = ports_of(app.definition)
         chosen = choose_ports(ports, len(numbers))
-        tasks = [Task(app, self._project, *each) for each in zip(numbers, chosen, strict=True)]
+        tasks = [self._task(app, *each) for each in zip(numbers, chosen, strict=True)]
         bodies = {task.name: container_body(task) for task in tasks}
         for name, body in bodies.items():
             refusals.foreign_container(self._client, self._project, app.id, name)
             refusals.foreign_volumes(self._client, self._project, app.id, body)
         if bodies:
             ours = {port for one in found if self._runs(one) for port in containers.host_ports_of(one)}
-            refuse_used_ports(app.id, ports, ours, port_holder)
+            self._refuse_used_ports(app.id, ports, ours)
         return bodies
+
+    def _task(self, app: App, number: int, host_ports: tuple[int, ...]) -> Task:
+        return Task(app, self._project, number, host_ports)
+
+    def _refuse_used_ports(self, app_id: str, ports: Sequence[Port], ours: Set[int]) -> None:
+        refuse_used_ports(app_id, ports, ours, port_holder)
 
     def _get_ready(self, app: App) -> None:
         bring_up.pull_missing(self._client, app, self._say)
