@@ -57,7 +57,7 @@ class Remote:
         line = f"sh -c {quoted(command)}"
         if sudo and not self.is_root:
             self._refuse_without_sudo()
-            line = f"sudo -n -- {line}"
+            line = f"sudo -n -H -- {line}"
         return self._execute(line, input, timeout_s, show)
 
     def step(

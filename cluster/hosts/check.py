@@ -1,0 +1,235 @@
+"""Whether the agent hosts can do their work: a cell a question, and for each red one what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import urlsplit
+
+from docker.errors import DockerException
+
+from cluster import registry_api, registry_login
+from cluster.hosts import facts, trust
+from cluster.hosts.host import Host
+from cluster.hosts.pull import ENGINE_ERRORS, explained, failure
+from cluster.hosts.registry_words import says_absent
+from cluster.hosts.remote import Remote
+from cluster.hosts.together import Outcome, Say, Show, together
+from cluster.image_ref import ImageRef
+from cluster.settings import Settings
+from scripts import marathon_access
+from scripts.broker import redacted
+from scripts.errors import ClusterError
+from scripts.hostport import HostPort
+
+COLUMNS = ("ssh", "user", "engine", "disk", "memory", "cores", "clock", "registry", "queue", "marathon")
+
+# A worker's image with R is 480 MB unpacked and half of that packed: room for two versions and their logs.
+LEAST_DISK_MIB = 2048
+# From here on etcd warns of its peers' clocks (rafthttp: "clock difference against peer is too high [... > 1s]").
+MOST_CLOCK_S = 1.0
+
+_AMQP_PORTS = {"amqp": 5672, "amqps": 5671}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One answer; red when there is something to do about it."""
+
+    text: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the hosts have to reach and to hold. No queue, no Marathon: not asked for."""
+
+    registry: str
+    image: ImageRef
+    mem_mib: int
+    queue: HostPort | None = None
+    marathon: tuple[HostPort, ...] = ()
+
+
+Row = dict[str, Cell]
+Probe = Callable[[Remote, Wish], Row]
+
+
+def wish(settings: Settings, url: str, marathon: str) -> Wish:
+    """What is asked of the hosts, from the settings and from -u and -m.
+
+    Raises:
+        ClusterError: one of them is no address.
+    """
+    return Wish(
+        registry=settings.registry,
+        image=ImageRef.parse(settings.worker.tag, registry=settings.registry),
+        mem_mib=settings.worker.mem_mib,
+        queue=_broker(url) if url else None,
+        marathon=tuple(_address(one) for one in marathon_access.addresses(marathon)) if marathon else (),
+    )
+
+
+def check(settings: Settings, hosts: Sequence[Host], wished: Wish, timeout_s: float, say: Say) -> dict[str, Row]:
+    """Ask every host everything; its row by its name. A host that is not reached has one cell."""
+    outcomes = together(
+        settings, hosts, partial(_row, wished), doing="check the agent hosts", timeout_s=timeout_s,
+        say=say, told=_told,
+    )  # fmt: skip
+    return {str(outcome.host): _outcome_row(outcome) for outcome in outcomes}
+
+
+def refuse_red(rows: dict[str, Row]) -> None:
+    """Raise ClusterError when a cell is red."""
+    red = [host for host, row in rows.items() if any(cell.remedy for cell in row.values())]
+    if red:
+        raise ClusterError(f"{len(red)} of {len(rows)} hosts are not ready: {', '.join(red)}: see above what to do")
+
+
+def _outcome_row(outcome: Outcome[Row]) -> Row:
+    if outcome.error:
+        return {"ssh": Cell("no", str(outcome.error).removeprefix(f"{outcome.host}: "))}
+    return outcome.value or {}
+
+
+def _told(row: Row) -> str:
+    red = [name for name, cell in row.items() if cell.remedy]
+    return f"red: {', '.join(red)}" if red else "ready"
+
+
+def _row(wished: Wish, remote: Remote, show: Show) -> Row:
+    row = {"ssh": Cell("yes")}
+    for name, probe in _PROBES.items():
+        if name in _THROUGH_THE_ENGINE and row["engine"].remedy:
+            continue
+        show(f"asks: {name}")
+        try:
+            row |= probe(remote, wished)
+        except ClusterError as error:
+            row[name] = Cell("no", str(error).removeprefix(f"{remote.name}: "))
+    return row
+
+
+def _user(remote: Remote, wished: Wish) -> Row:
+    if remote.is_root:
+        return {"user": Cell("root")}
+    refusal = remote.sudo_refusal
+    return {"user": Cell(f"{remote.user}, no sudo" if refusal else f"{remote.user}, sudo", refusal)}
+
+
+def _engine(remote: Remote, wished: Wish) -> Row:
+    try:
+        return {"engine": Cell(str(remote.engine().version()["Version"]))}
+    except ENGINE_ERRORS as error:
+        raise failure(remote, "ask the Docker Engine", error) from error
+
+
+def _disk(remote: Remote, wished: Wish) -> Row:
+    try:
+        folder = str(remote.engine().info()["DockerRootDir"])
+    except ENGINE_ERRORS as error:
+        raise failure(remote, "ask where it keeps its data", error) from error
+    return {"disk": disk_cell(facts.disk(remote, folder))}
+
+
+def _machine(remote: Remote, wished: Wish) -> Row:
+    machine = facts.machine(remote)
+    return {
+        "memory": memory_cell(machine, wished.mem_mib),
+        "cores": Cell(str(machine.cores)),
+        "clock": clock_cell(machine),
+    }
+
+
+def disk_cell(disk: facts.Disk) -> Cell:
+    """Red when no image would fit."""
+    remedy = (
+        f"{disk.folder} has room for no more images: docker system prune there, or give it more room"
+        if disk.free_mib < LEAST_DISK_MIB
+        else ""
+    )
+    return Cell(f"{disk.free_mib / 1024:,.1f} GiB free", remedy)
+
+
+def memory_cell(machine: facts.Machine, mem_mib: int) -> Cell:
+    """Red when not one worker would fit."""
+    short = machine.free_memory_mib < mem_mib
+    remedy = f"not one worker fits (worker.mem_mib is {mem_mib}): see what takes the memory there (top)"
+    return Cell(f"{machine.free_memory_mib / 1024:,.1f} GiB free", remedy if short else "")
+
+
+def clock_cell(machine: facts.Machine) -> Cell:
+    """Red when the difference is there for sure, whatever the question's way took."""
+    ahead = machine.clock_ahead_s
+    wrong = abs(ahead) - machine.clock_doubt_s > MOST_CLOCK_S
+    remedy = "certificates and logs go by the time: let NTP set the clock there and here (timedatectl set-ntp true)"
+    return Cell(f"{ahead:+,.1f} s", remedy if wrong else "")
+
+
+def _registry(remote: Remote, wished: Wish) -> Row:
+    """Through the host's own engine, with the login that agents.trust writes there; no image is moved."""
+    registry = wished.registry
+    if registry_api.is_local(registry):
+        step = "no host can reach a registry on this machine alone: ./inv registry.up --host HOST sets up one"
+        return {"registry": Cell("no", step)}
+    access = registry_login.for_registry(registry)
+    missing = list(map(str, trust.changes(remote, registry, access))) if access else []
+    if missing:
+        return {"registry": Cell("no trust", f"not as it should be: {', '.join(missing)}: ./inv agents.trust")}
+    try:
+        remote.engine().images.get_registry_data(str(wished.image), auth_config=access.auth_config if access else None)
+    except DockerException as error:
+        words = str(getattr(error, "explanation", "") or error)
+        if says_absent(words):
+            return {"registry": Cell(f"yes, no {wished.image.name}:{wished.image.tag} yet")}
+        return {"registry": Cell("no", explained(registry, words))}
+    except ENGINE_ERRORS as error:
+        raise failure(remote, f"ask {registry}", error) from error
+    return {"registry": Cell("yes")}
+
+
+def _queue(remote: Remote, wished: Wish) -> Row:
+    return {"queue": _reach(remote, (wished.queue,), "the queue")} if wished.queue else {}
+
+
+def _marathon(remote: Remote, wished: Wish) -> Row:
+    return {"marathon": _reach(remote, wished.marathon, "Marathon")} if wished.marathon else {}
+
+
+def _reach(remote: Remote, addresses: Sequence[HostPort], what: str) -> Cell:
+    """Green when one of them is reached: workers take the first that answers."""
+    refused = []
+    for address in addresses:
+        why = facts.unreachable(remote, address)
+        if not why:
+            return Cell("yes")
+        refused.append(f"{address}: {why}")
+    return Cell("no", f"{what} is not reached from there ({'; '.join(refused)}): is it up, a firewall between?")
+
+
+_PROBES: dict[str, Probe] = {
+    "user": _user,
+    "engine": _engine,
+    "disk": _disk,
+    "memory": _machine,
+    "registry": _registry,
+    "queue": _queue,
+    "marathon": _marathon,
+}
+_THROUGH_THE_ENGINE = ("disk", "registry")
+
+
+def _broker(url: str) -> HostPort:
+    parts = urlsplit(url)
+    try:
+        if parts.scheme in _AMQP_PORTS and parts.hostname:
+            return HostPort(parts.hostname, parts.port or _AMQP_PORTS[parts.scheme])
+    except ValueError:
+        pass
+    raise ClusterError(f"{redacted(url)!r} is not a broker's URL: write it as amqp://HOST:PORT")
+
+
+def _address(url: str) -> HostPort:
+    """Marathon's, which always has a port here."""
+    return HostPort.parse(urlsplit(url).netloc)

@@ -1,0 +1,125 @@
+"""An image on every host before it is needed there, by its content, so that all run the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from docker.errors import DockerException, ImageNotFound
+from requests import RequestException
+from urllib3.exceptions import HTTPError
+
+from cluster import registry_api, registry_login
+from cluster.build_events import problem_of
+from cluster.engine.errors import is_silence, reason
+from cluster.hosts.host import Host
+from cluster.hosts.registry_words import remedy
+from cluster.hosts.remote import Remote
+from cluster.hosts.together import Say, Show, together, values
+from cluster.image_ref import ImageRef
+from cluster.settings import Settings
+from scripts.errors import ClusterError, ServiceAway
+
+ENGINE_ERRORS = (DockerException, RequestException, HTTPError)
+
+
+def pull(settings: Settings, hosts: Sequence[Host], tag: str, *, timeout_s: float, dry_run: bool, say: Say) -> ImageRef:
+    """Pull an image to all hosts; its name by content.
+
+    Raises:
+        ServiceAway: the registry does not answer.
+        ClusterError: the registry does not hold it (no host is asked then), or hosts failed.
+    """
+    ref = in_registry(ImageRef.parse(tag, registry=settings.registry))
+    doing = f"pull {tag}"
+    login = registry_login.auth_config(ref.registry)
+
+    def act(remote: Remote, show: Show) -> str:
+        if _is_there(remote, ref):
+            return "has it already"
+        if dry_run:
+            return f"would pull {ref}"
+        return f"pulled {_pull(remote, ref, login, show) / 1e6:,.0f} MB"
+
+    outcomes = together(settings, hosts, act, doing=doing, timeout_s=timeout_s, say=say, told=str)
+    values(outcomes, doing, say)
+    return ref
+
+
+def in_registry(ref: ImageRef) -> ImageRef:
+    """The image by its content, as the registry has it now.
+
+    Raises:
+        ServiceAway: the registry does not answer.
+        ClusterError: it holds no such image, or no other machine can reach it.
+    """
+    if registry_api.is_local(ref.registry):
+        raise ClusterError(
+            f"{ref}: {ref.registry} is this machine alone, so no host can pull from it: ./inv registry.up --host HOST "
+            "sets up one, then name it as registry: in invoke.yaml"
+        )
+    held = registry_api.held(ref.registry, ref.name, ref.digest or ref.tag)
+    if held is None:
+        raise ClusterError(f"the registry holds no {ref}: build and push it first")
+    return ref.at(held.digest)
+
+
+def _is_there(remote: Remote, ref: ImageRef) -> bool:
+    try:
+        remote.engine().images.get(str(ref))
+    except ImageNotFound:
+        return False
+    except ENGINE_ERRORS as error:
+        raise failure(remote, f"look for {ref}", error) from error
+    return True
+
+
+def _pull(remote: Remote, ref: ImageRef, login: dict[str, str] | None, show: Show) -> int:
+    """How many bytes came; the rest was there."""
+    sizes: dict[str, tuple[int, int]] = {}
+    problem = ""
+    try:
+        for event in remote.engine().api.pull(
+            ref.repository, tag=ref.digest, stream=True, decode=True, auth_config=login
+        ):
+            problem = problem or problem_of(event)
+            note(sizes, event)
+            show(progress(sizes.values()))
+    except ENGINE_ERRORS as error:
+        raise failure(remote, f"pull {ref}", error) from error
+    if problem:
+        raise ClusterError(f"pull {ref}: {explained(ref.registry, problem)}")
+    return sum(done for done, _ in sizes.values())
+
+
+def note(sizes: dict[str, tuple[int, int]], event: dict[str, Any]) -> None:
+    """Keep how many bytes of a layer came and how many there are; unpacking counts the same bytes again."""
+    detail, layer = event.get("progressDetail") or {}, event.get("id", "")
+    if event.get("status") == "Downloading" and detail.get("total"):
+        sizes[layer] = (detail.get("current", 0), detail["total"])
+    elif event.get("status") == "Download complete" and layer in sizes:
+        sizes[layer] = (sizes[layer][1], sizes[layer][1])
+
+
+def progress(sizes: Iterable[tuple[int, int]]) -> str:
+    """Such as `12 of 120 MB`; once all came, the layers are unpacked."""
+    pairs = list(sizes)
+    done, total = sum(pair[0] for pair in pairs), sum(pair[1] for pair in pairs)
+    if total and done >= total:
+        return f"{total / 1e6:,.0f} MB came, unpacks"
+    return f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB" if total else "asks the registry"
+
+
+def failure(remote: Remote, doing: str, error: Exception) -> ClusterError:
+    """The one-line error for what the SDK raised about a host's engine."""
+    if is_silence(error):
+        return ServiceAway(f"{remote.name}: {doing}: its Docker Engine did not answer in time: is it overloaded?")
+    words = str(getattr(error, "explanation", "") or reason(error))
+    return ClusterError(f"{remote.name}: {doing}: {explained('the registry', words)}")
+
+
+def explained(registry: str, problem: str) -> str:
+    """The engine's words, with what to do where we know it."""
+    words = " ".join(problem.split())
+    step = remedy(registry, words)
+    return f"{step} ({words})" if step else words
