@@ -1,7 +1,7 @@
 """Where apps run: one interface, several schedulers.
 
-`local` is the Docker Engine of this machine, `process` plain processes of this machine. Each takes the same app
-definition, a Marathon app in the 1.5+ form with its placeholders filled.
+`local` is the Docker Engine of this machine, `process` plain processes of this machine, `marathon` the agents of a
+cluster. Each takes the same app definition, a Marathon app in the 1.5+ form with its placeholders filled.
 """
 
 from __future__ import annotations
@@ -34,12 +34,14 @@ class App:
 class Change:
     """What a deploy would do, and what would be sent, for --dry-run.
 
-    `scale` leaves what runs in peace and makes or stops further instances.
+    `scale` leaves what runs in peace and makes or stops further instances. `differences` are those to what runs, a
+    line each, from a scheduler that can tell.
     """
 
     app_id: str
     kind: Kind
     sent: dict[str, Any]
+    differences: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,12 @@ class Scheduler(Protocol):
 
     def restart(self, app_id: str, timeout_s: float = 60) -> AppStatus:
         """Stop and start every instance, the definition being the same."""
+
+    def rollback(self, app_id: str, to: str = "", timeout_s: float = 60) -> AppStatus:
+        """Run the version `to` of the app again, without one the newest that differs, as many instances as now.
+
+        A scheduler that keeps no versions refuses.
+        """
 
     def stop(self, app_id: str, now: bool = False) -> bool:
         """Stop the app with all it has started and forget it, its data staying; False when there was none.

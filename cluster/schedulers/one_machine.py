@@ -69,6 +69,13 @@ class OneMachine(ABC, Generic[T]):
             numbers = tuple(sorted(self._number(one) for one in found))
             return self._run(app, Steps(stop=numbers, create=numbers, keep=()), found, timeout_s)
 
+    def rollback(self, app_id: str, to: str = "", timeout_s: float = 60) -> AppStatus:
+        """Refused: this machine keeps no earlier definitions."""
+        self._existing(app_id)
+        raise ClusterError(
+            f"{app_id} has no versions here ({self.name}): run-local with the earlier tag (-t) brings it back"
+        )
+
     def stop(self, app_id: str, now: bool = False) -> bool:
         """Stop the app and forget it, its data staying; False when there was none."""
         with self._errors(f"stop {app_id}"):

@@ -1,0 +1,74 @@
+"""What only the agents' Docker Engines know and can do: what tasks print, and ending one at once.
+
+Marathon gives each container the label MESOS_TASK_ID (TaskBuilder.scala), by which it is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
+
+import docker
+from docker.errors import NotFound
+from docker.models.containers import Container
+
+from cluster.engine import docker_errors
+from cluster.schedulers import container_logs
+from scripts.errors import ClusterError
+
+# Gives the engines of the agents, for as long as they are needed.
+Engines = Callable[[], AbstractContextManager[Sequence[docker.DockerClient]]]
+
+TASK = "MESOS_TASK_ID"
+
+
+def opened(
+    engines: Engines | None, app_id: str, task_ids: Collection[str]
+) -> AbstractContextManager[Sequence[docker.DockerClient]]:
+    """The engines.
+
+    Raises:
+        ClusterError: nobody has said where they are.
+    """
+    if engines is None:
+        example = f", such as {min(task_ids)}" if task_ids else ""
+        raise ClusterError(
+            f"the containers of {app_id} are on the agents, each with the label {TASK}{example}: name those hosts in "
+            "agents.hosts of invoke.yaml, to be reached over SSH"
+        )
+    return engines()
+
+
+def containers_of(engines: Sequence[docker.DockerClient], task_ids: Collection[str]) -> dict[str, Container]:
+    """The containers of these tasks, on whichever engine, by task."""
+    with docker_errors("look for the containers of the tasks"):
+        found = {
+            container.labels[TASK]: container
+            for engine in engines
+            for container in engine.containers.list(all=True, filters={"label": TASK}, ignore_removed=True)
+        }
+    return {task_id: found[task_id] for task_id in sorted(task_ids) if task_id in found}
+
+
+def lines(
+    engines: Sequence[docker.DockerClient], task_ids: Collection[str], tail: int, follow: bool
+) -> Iterator[str]:  # fmt: skip
+    """The last `tail` lines of each task, with `follow` those to come too, each beginning with its task."""
+    found = containers_of(engines, task_ids)
+    tasks = {container.name: task_id for task_id, container in found.items()}
+    read = container_logs.follow if follow else container_logs.last
+    with docker_errors("read the logs of the tasks"):
+        for line in read(list(found.values()), tail):
+            name, _, text = line.partition(": ")
+            yield f"{tasks[name]}: {text}"
+
+
+def kill(engines: Sequence[docker.DockerClient], task_ids: Collection[str]) -> None:
+    """End tasks at once: Marathon itself cannot shorten the time that a task was promised."""
+    found = containers_of(engines, task_ids)
+    with docker_errors("end the containers of the tasks"):
+        for container in found.values():
+            try:
+                container.kill()
+            except NotFound:
+                continue

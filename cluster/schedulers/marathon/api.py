@@ -1,0 +1,151 @@
+"""What is asked of Marathon and told to it, and its refusals in a line each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from scripts.app_ports import mapping, mappings
+from scripts.errors import ClusterError
+from scripts.marathon import Marathon, NotFound, Refused
+from scripts.one_line import one_line
+
+# The form of our definitions, with `networks` and `container.portMappings`, is 1.5's.
+_OLDEST = (1, 5)
+
+App = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A change that Marathon has taken on: the deployment that makes it, and the version that the app gets."""
+
+    deployment: str
+    version: str
+
+
+class Locked(ClusterError):
+    """Another deployment works on the app."""
+
+
+class Api:
+    """Marathon's REST API, as far as deploys need it.
+
+    Every question raises ServiceAway when Marathon cannot be reached, ClusterError when it refuses; every change
+    raises AnswerLost, too, when Marathon may have made it.
+    """
+
+    def __init__(self, marathon: Marathon) -> None:
+        self._marathon = marathon
+
+    @property
+    def place(self) -> str:
+        """Its addresses, for people."""
+        return self._marathon.place
+
+    def check(self) -> None:
+        """See that a Marathon answers that understands our definitions.
+
+        Raises:
+            ClusterError: it is older than 1.5, or no Marathon.
+        """
+        version = str(self._marathon.get("/v2/info").get("version") or "")
+        match = re.match(r"(\d+)\.(\d+)", version)
+        if not match:
+            raise ClusterError(f"what answers at {self.place} does not say which version of Marathon it is")
+        if (int(match[1]), int(match[2])) < _OLDEST:
+            raise ClusterError(f"Marathon {version} at {self.place} is too old: 1.5 or a later one is needed")
+
+    def app(self, app_id: str) -> App | None:
+        """An app with its tasks; None where there is none."""
+        try:
+            return self._marathon.app(app_id)
+        except NotFound:
+            return None
+
+    def apps(self) -> list[App]:
+        """All apps with their tasks."""
+        return mappings(self._marathon.get("/v2/apps?embed=apps.tasks&embed=apps.lastTaskFailure", "apps", list))
+
+    def deployments(self) -> list[App]:
+        """The deployments under way; one that ended, in whichever way, is gone."""
+        return mappings(self._marathon.get("/v2/deployments", kind=list))
+
+    def queue(self) -> list[App]:
+        """What Marathon has yet to start, and why it has not."""
+        return self._marathon.queue()
+
+    def task_ids(self, app_id: str) -> set[str]:
+        """The tasks of an app that are not over, also those of an app that was deleted."""
+        tasks = mappings(self._marathon.get("/v2/tasks", "tasks", list))
+        return {str(task.get("id")) for task in tasks if task.get("appId") == app_id}
+
+    def versions(self, app_id: str) -> list[str]:
+        """The versions of an app, newest first."""
+        return [str(each) for each in self._marathon.get(f"/v2/apps{app_id}/versions", "versions", list)]
+
+    def version(self, app_id: str, version: str) -> App | None:
+        """An app's definition of this version; None where there is none."""
+        try:
+            return mapping(self._marathon.get(f"/v2/apps{app_id}/versions/{version}"))
+        except NotFound:
+            return None
+
+    def put(self, app_id: str, content: Mapping[str, Any], *, force: bool, partial: bool = False) -> Accepted:
+        """Make an app, or change it: into what is given, or with `partial` only what is given."""
+        flags = f"force={_word(force)}&partialUpdate={_word(partial)}"
+        return self._change("PUT", app_id, f"/v2/apps{app_id}?{flags}", content)
+
+    def restart(self, app_id: str, *, force: bool) -> Accepted:
+        """Start every task of an app anew."""
+        return self._change("POST", app_id, f"/v2/apps{app_id}/restart?force={_word(force)}")
+
+    def delete(self, app_id: str) -> Accepted:
+        """Delete an app, whatever is done to it at the moment; its tasks end later."""
+        return self._change("DELETE", app_id, f"/v2/apps{app_id}?force=true")
+
+    def _change(self, method: str, app_id: str, path: str, content: Mapping[str, Any] | None = None) -> Accepted:
+        with self._refusals(app_id):
+            answer = self._marathon.send(method, path, content)
+        return Accepted(str(answer.get("deploymentId") or ""), str(answer.get("version") or ""))
+
+    @contextmanager
+    def _refusals(self, app_id: str) -> Iterator[None]:
+        try:
+            yield
+        except Refused as refused:
+            if refused.status == HTTPStatus.CONFLICT and "deployments" in refused.content:
+                raise Locked(self._locked(app_id, refused.content)) from refused
+            raise ClusterError(f"{app_id} is refused: {refused}{details(refused.content)}") from refused
+
+    def _locked(self, app_id: str, content: Mapping[str, Any]) -> str:
+        """Who holds the lock, since when and at what, if that deployment is still there."""
+        ids = [str(each.get("id")) for each in mappings(content.get("deployments"))]
+        held = next((each for each in self.deployments() if each.get("id") in ids), {})
+        since = f", since {held['version']}" if held.get("version") else ""
+        steps = f", at step {held['currentStep']} of {held['totalSteps']}" if held.get("totalSteps") else ""
+        return (
+            f"{app_id} is locked by the deployment {', '.join(ids) or '(unnamed)'}{since}{steps}, and nothing was "
+            "changed: wait until it ends, or cancel it with --force"
+        )
+
+
+def details(content: Mapping[str, Any]) -> str:
+    """What Marathon says of each field, as an appendix to its message.
+
+    Its `details` are a list of fields, a text or missing; Marathons before 1.0 list `errors`.
+    """
+    found = content.get("details")
+    if isinstance(found, str):
+        return f": {one_line(found)}"
+    fields = [f"{item.get('path')}: {', '.join(map(str, item.get('errors') or []))}" for item in mappings(found)]
+    fields += [f"{item.get('attribute')}: {item.get('error')}" for item in mappings(content.get("errors"))]
+    return f": {one_line('; '.join(sorted(fields)), 2000)}" if fields else ""
+
+
+def _word(fact: bool) -> str:
+    return "true" if fact else "false"

@@ -1,0 +1,59 @@
+"""Changes whose answer may be lost: look whether Marathon made them before they are sent again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cluster.schedulers.marathon.api import Accepted, Api, App, Locked
+from scripts.app_ports import mappings
+from scripts.http_failures import AnswerLost
+
+_TRIES = 3
+_PAUSE_S = 1
+
+
+@dataclass(frozen=True)
+class Change:
+    """How a change is sent, and how one sees that it was made to an app (None: there is no app any more)."""
+
+    app_id: str
+    send: Callable[[], Accepted]
+    is_made: Callable[[App | None], bool]
+
+
+def make(api: Api, change: Change, say: Callable[[str], None]) -> Accepted:
+    """Make a change once, also when an answer is lost.
+
+    Raises:
+        ServiceAway: Marathon cannot be reached, or its answers are lost again and again.
+        ClusterError: it refuses.
+    """
+    lost: AnswerLost | None = None
+    for _ in range(_TRIES):
+        try:
+            return change.send()
+        except AnswerLost as error:
+            lost = error
+            say(f"the answer was lost ({error}): looking whether {change.app_id} was changed")
+            time.sleep(_PAUSE_S)
+        except Locked:
+            # The lock may be that of our own change.
+            found = lost and _found(api, change)
+            if not found:
+                raise
+            return found
+        found = _found(api, change)
+        if found:
+            return found
+    assert lost is not None
+    raise lost
+
+
+def _found(api: Api, change: Change) -> Accepted | None:
+    app = api.app(change.app_id)
+    if not change.is_made(app):
+        return None
+    under_way = mappings((app or {}).get("deployments"))
+    return Accepted(str(under_way[0].get("id")) if under_way else "", str((app or {}).get("version") or ""))

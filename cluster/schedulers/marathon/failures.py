@@ -1,0 +1,53 @@
+"""What a person is told when a change did not come to its end: what runs now, and how to go back."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from cluster.publishing.interrupts import Interrupted
+from cluster.schedulers.marathon.api import Api
+from cluster.schedulers.marathon.following import NotDeployed
+from cluster.schedulers.marathon.judgement import Goal, Tally
+from scripts.app_ports import mapping
+from scripts.errors import ClusterError
+
+
+def told(api: Api, goal: Goal, failure: NotDeployed) -> ClusterError:
+    """The failure, what runs now, and how to go back."""
+    app_id = str(goal.wanted["id"])
+    app = api.app(app_id)
+    now = f"now {Tally.of(app)}" if app else "nothing of it runs now"
+    still = any(each.get("id") == goal.deployment for each in api.deployments())
+    goes_on = ", and Marathon goes on trying" if still else ""
+    return NotDeployed(f"deploy {app_id}: {failure}; {now}{goes_on}; to go back: {way_back(goal, api.place)}")
+
+
+def interrupted(api: Api, goal: Goal) -> Interrupted:
+    """The line for Ctrl-C while a change is followed."""
+    app_id = str(goal.wanted["id"])
+    return Interrupted(
+        f"interrupted: the deployment of {app_id} goes on; ./inv status -m {api.place} shows how far it is; "
+        f"to go back: {way_back(goal, api.place)}"
+    )
+
+
+def way_back(goal: Goal, place: str) -> str:
+    """The command line that undoes a change."""
+    if goal.before is None:
+        return command("stop", goal.wanted, place)
+    if goal.is_scaled:
+        return command("scale", goal.wanted, place) + f" --instances {goal.before.get('instances')}"
+    return command("rollback", goal.wanted, place)
+
+
+def command(task: str, definition: Mapping[str, Any], place: str) -> str:
+    """The command line that does this to an app of ours."""
+    labels, env = mapping(definition.get("labels")), mapping(definition.get("env"))
+    component = labels.get("component", "worker")
+    line = f"./inv {component}.{task} -m {place.replace(' ', '')}"
+    if component == "queue":
+        return line
+    queue = f" -q {shlex.quote(str(env['QUEUE_NAME']))}" if env.get("QUEUE_NAME") else ""
+    return f"{line}{queue} --app {definition['id']}"

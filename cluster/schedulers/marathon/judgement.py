@@ -1,0 +1,133 @@
+"""What Marathon's answers mean for a change under way: a deployment that is over may have failed, too.
+
+A deployment that is over is not listed any more, whether it succeeded, was cancelled, reverted or replaced by another;
+only the app tells which. One that cannot succeed stays for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cluster.schedulers.marathon.comparison import is_same
+from scripts.app_ports import mapping, mappings
+from scripts.app_tasks import App, is_healthy, is_outdated, runs
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What shall come of a change: the app's definition, and the deployment and version that Marathon has named.
+
+    `before` is what ran until then (None: nothing did). A change that changed nothing has no deployment; one that
+    `is_scaled` changed nothing but the number of instances.
+    """
+
+    wanted: App
+    deployment: str
+    version: str
+    before: App | None = None
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether the number of instances is all that changed."""
+        before = self.before
+        return (
+            before is not None
+            and before.get("instances", 1) != self.wanted.get("instances", 1)
+            and is_same(before, self.wanted)
+        )
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How far it is, in words.
+
+    `undone` means that the deployment is over and instances are missing: that may be a moment between two answers.
+    """
+
+    state: Literal["going", "done", "failed", "undone"]
+    words: str
+
+
+@dataclass(frozen=True)
+class Tally:
+    """The instances of an app.
+
+    Of its present definition: wanted, running, and up, which is running and healthy where there are checks. `surplus`
+    are those of earlier definitions that run, and those beyond what is wanted; `leaving` is asked to end.
+    """
+
+    wanted: int
+    up: int
+    running: int
+    surplus: int
+    leaving: int
+
+    @classmethod
+    def of(cls, app: App) -> Tally:
+        """Count what an answer has."""
+        tasks = mappings(app.get("tasks"))
+        running = [task for task in tasks if runs(task)]
+        current = [task for task in running if not is_outdated(app, task)]
+        wanted = int(app.get("instances") or 0)
+        return cls(
+            wanted=wanted,
+            up=sum(is_healthy(app, task) for task in current),
+            running=len(current),
+            surplus=len(running) - min(len(current), wanted),
+            leaving=sum(task.get("state") == "TASK_KILLING" for task in tasks),
+        )
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether what is wanted is up, and nothing else is there."""
+        return self.up == self.wanted and not self.surplus and not self.leaving
+
+    def __str__(self) -> str:
+        parts = [f"{self.up} of {self.wanted} instances up"]
+        parts += [f"{self.running - self.up} not healthy yet"] if self.running > self.up else []
+        parts += [f"{self.surplus} to be replaced or stopped"] if self.surplus else []
+        parts += [f"{self.leaving} finishing their work"] if self.leaving else []
+        return ", ".join(parts)
+
+
+def judge(goal: Goal, app: App | None, deployments: Sequence[Mapping[str, Any]]) -> Judgement:
+    """How far a change is. The deployments must have been asked for before the app."""
+    if app is None:
+        return Judgement("failed", "the app is gone: it was deleted meanwhile, or its deployment was reverted")
+    under_way = next((each for each in deployments if goal.deployment and each.get("id") == goal.deployment), None)
+    if under_way is not None:
+        return Judgement("going", f"{_step(under_way)}{Tally.of(app)}")
+    if not _is_ours(goal, app):
+        return Judgement("failed", _taken_over(goal, app, deployments))
+    tally, other = Tally.of(app), _other(app, deployments)
+    scaled = f" (scaled to {tally.wanted} meanwhile)" if tally.wanted != goal.wanted.get("instances", 1) else ""
+    if tally.is_complete and not other:
+        return Judgement("done", f"{tally}{scaled}")
+    if other or tally.leaving:
+        return Judgement("going", f"{_step(other or {})}{tally}{scaled}")
+    return Judgement("undone", f"the deployment is over, and {tally}{scaled}: was it cancelled, or did they end again?")
+
+
+def _is_ours(goal: Goal, app: App) -> bool:
+    """Whether the app is as we want it: by its version, or (after a change that changed nothing) by its definition."""
+    changed = mapping(app.get("versionInfo")).get("lastConfigChangeAt")
+    return goal.version in (app.get("version"), changed) or is_same(app, goal.wanted)
+
+
+def _taken_over(goal: Goal, app: App, deployments: Sequence[Mapping[str, Any]]) -> str:
+    if goal.before is not None and is_same(app, goal.before):
+        return "the deployment was reverted meanwhile: the app is as it was before"
+    other = _other(app, deployments)
+    by = f"the deployment {other['id']}" if other else "another one"
+    return f"the deployment was replaced meanwhile by {by}: the app is now of version {app.get('version')}"
+
+
+def _other(app: App, deployments: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    return next((each for each in deployments if app.get("id") in (each.get("affectedApps") or [])), None)
+
+
+def _step(deployment: Mapping[str, Any]) -> str:
+    total = deployment.get("totalSteps") or len(deployment.get("steps") or [])
+    return f"step {deployment.get('currentStep') or 1} of {total}, " if total else ""
