@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from os import environ
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,9 +14,10 @@ from typing import Any, NoReturn
 from docker.errors import APIError
 
 from cluster import base_image, build_events, images
+from cluster.settings import Settings
 from tests.hosts import access
 from tests.hosts.access import Key
-from tests.hosts.host import IMAGE, TestHost
+from tests.hosts.host import CGROUPS, IMAGE, TestHost
 from tests.hosts.network import address, gateway, make_network
 
 AGENTS = 3
@@ -60,6 +62,10 @@ class Hosts:
         """The host that `inner-1` to `inner-3` of the ssh configuration go through: agent1 to agent3 from within."""
         return self._up([self.all[-1]])[0]
 
+    def settings(self, settings: Settings, **agents: Any) -> Settings:
+        """The same settings with the way to these hosts, and with further ones of the agents."""
+        return replace(settings, agents=replace(settings.agents, ssh_config=str(self.ssh_config), **agents))
+
     def write_ssh_config(self, path: Path, *, identity: Path | None = None, known_hosts: Path | None = None) -> Path:
         """An ssh configuration that knows the hosts; with another key or other known_hosts than the right ones."""
         addresses = {host.name: host.ip for host in self.all}
@@ -74,6 +80,13 @@ class Hosts:
         self._network.remove()
         for end in ends:
             end.result()
+        self._remove_control_groups()
+
+    def _remove_control_groups(self) -> None:
+        """Those of the hosts' engines are the machine's, and stay when a host ends."""
+        command = ["find", CGROUPS, "-depth", "-type", "d", "-path", f"*/{self.name}-*", "-exec", "rmdir", "{}", "+"]
+        binds = [f"{CGROUPS}:{CGROUPS}:rw"]
+        self._client.containers.run(IMAGE, command, volumes=binds, cgroupns="host", network_mode="none", remove=True)
 
     def _up(self, hosts: list[TestHost]) -> list[TestHost]:
         try:

@@ -17,6 +17,7 @@ from docker.types import EndpointConfig
 from tests.hosts.access import Key, files_of_a_host
 
 IMAGE = "cluster-test-host:latest"
+CGROUPS = "/sys/fs/cgroup"
 UP_TIMEOUT_S = 60
 
 # What an engine needs in a container where --privileged is refused.
@@ -92,12 +93,12 @@ class TestHost:
             self.container.unpause()
 
     def kill(self) -> None:
-        """Switch it off without warning; `wait` finds it off until `restart`."""
+        """Switch it off without warning; `restart` switches it on."""
         self.container.kill()
 
     def restart(self) -> None:
-        """Switch it off and on; return when all answers. Its disk and its address stay."""
-        self.container.restart(timeout=10)
+        """Switch it off, if it is on, and on; return when all answers. Its disk and its address stay."""
+        self.container.restart(timeout=0)
         self.wait()
 
     def stop_engine(self) -> None:
@@ -121,11 +122,7 @@ class TestHost:
 
     def remove(self) -> None:
         """End it, with all that it keeps."""
-        if self._container is None:
-            return
-        try:
-            self._container.stop(timeout=10)  # it clears up after its engine
-        finally:
+        if self._container is not None:
             self._container.remove(v=True, force=True)
 
     def _create(self) -> Any:
@@ -136,7 +133,7 @@ class TestHost:
             hostname=f"{self._network.name}-{self.name}",
             name=f"{self._network.name}-{self.name}",
             environment={"ENGINE": "yes" if self.has_engine else "no"},
-            volumes=["/sys/fs/cgroup", *_VOLUMES] if self.has_engine else [],
+            volumes=[CGROUPS, *_VOLUMES] if self.has_engine else [],
             labels={"cluster.test": self._network.name},
             networking_config=api.create_networking_config({self._network.name: endpoint}),
             host_config=self._host_config(api),
@@ -150,7 +147,7 @@ class TestHost:
         always: dict[str, Any] = {"tmpfs": {"/run": ""}, "dns_opt": ["timeout:1", "attempts:1"]}
         if not self.has_engine:
             return api.create_host_config(**always)
-        return api.create_host_config(binds=["/sys/fs/cgroup:/sys/fs/cgroup:rw"], **_MAY_RUN_AN_ENGINE, **always) | (
+        return api.create_host_config(binds=[f"{CGROUPS}:{CGROUPS}:rw"], **_MAY_RUN_AN_ENGINE, **always) | (
             _ALL_OF_PROC
         )
 

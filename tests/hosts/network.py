@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from ipaddress import ip_network
 from typing import Any
 
+from docker.errors import APIError
 from docker.types import IPAMConfig, IPAMPool
+
+_ATTEMPTS = 5
 
 
 def make_network(client: Any, name: str) -> Any:
@@ -14,14 +18,17 @@ def make_network(client: Any, name: str) -> Any:
     The engine grants addresses only where the subnet was named, and knows alone which is free: it says it with a first
     network of the name, which makes room for the second.
     """
-    first = client.networks.create(name, internal=True)
-    first.reload()
-    pool = first.attrs["IPAM"]["Config"][0]
-    first.remove()
-    ipam = IPAMConfig(pool_configs=[IPAMPool(subnet=pool["Subnet"], gateway=pool["Gateway"])])
-    network = client.networks.create(name, internal=True, ipam=ipam)
-    network.reload()
-    return network
+    for _ in range(_ATTEMPTS):
+        first = client.networks.create(name, internal=True)
+        first.reload()
+        pool = first.attrs["IPAM"]["Config"][0]
+        first.remove()
+        ipam = IPAMConfig(pool_configs=[IPAMPool(subnet=pool["Subnet"], gateway=pool["Gateway"])])
+        with suppress(APIError):  # somebody else was quicker
+            network = client.networks.create(name, internal=True, ipam=ipam)
+            network.reload()
+            return network
+    raise TimeoutError(f"no free subnet for the network {name}")
 
 
 def gateway(network: Any) -> str:
