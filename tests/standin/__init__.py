@@ -1,12 +1,39 @@
-"""A stand-in for Marathon: a real HTTP server that answers as Marathon's sources and documents say.
+"""A stand-in for Marathon and Mesos: a real HTTP server that answers as Marathon's sources and documents say.
 
 Marathon itself is retired and cannot be had as a package. What was tested against this was not tested against Marathon.
 
-    world.py           what there is: apps, their tasks, the launch queue
-    api.py             what is answered to which URL (Marathon 1.10)
-    dialects.py        what older Marathons say differently
-    filters.py         what stands before the API: credentials, redirects, proxies
+    with Standin(World(agents=[Agent("127.0.0.1", docker.from_env())])) as marathon:
+        marathon.address, marathon.url, marathon.world, marathon.requests
+
+With agents it runs real containers on their Docker Engines, and removes them at its end; without, tests put apps and
+tasks into its World. Sources of its behaviour: the code of Marathon 1.10 and of Mesos's Docker executor; file names in
+the docstrings are theirs.
+
+What is asked for and answered:
     server.py          the server, on a free port of 127.0.0.1
+    filters.py         what stands before the API: credentials, redirects, proxies
+    api.py             which URL is answered by whom
+    reading.py         what GET is answered with; rendering.py: how things look
+    writing.py         what POST, PUT, PATCH and DELETE do
+    dialects.py        what older Marathons say differently
+    typecheck.py, canonical.py, service_ports.py, validation.py      from what was sent to a definition
+    answers.py, calls.py, events.py
+
+What happens:
+    world.py           all that is: apps, tasks, deployments, agents
+    plans.py, deployments.py      from one set of definitions to another, one worker a deployment
+    rolling.py, offers.py, backoff.py, keeper.py      how many tasks, where, when
+    executor.py, containers.py, environment.py, pulls.py, health.py      one task as one container
+    agents.py, watch.py      an agent and whether it is there
+    cluster.py         the threads of all this
+
+For tests of other things:
     certificates.py    what https needs
     wire.py            servers that are no Marathon at all
+
+What it does not do: pods, groups (but for the glob of GET), readiness checks, dependencies between apps, persistent and
+external volumes, secrets, roles and reservations, the Mesos containerizer, `resourceLimits`, `args` without an image,
+zones and regions, a limit of running deployments, authorization beyond one password; only those `docker run` parameters
+that containers.py lists; only file:// in `fetch`. Nothing outlives it. Agents' resources are numbers that are counted,
+not measured. Times are shorter than Mesos's: offers come ten times a second, an agent is lost after seconds.
 """

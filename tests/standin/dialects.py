@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tests.standin.answers import invalid
+
 _NETWORK = {"host": "HOST", "container/bridge": "BRIDGE", "container": "USER"}
 
 
@@ -18,6 +20,13 @@ class Dialect:
     text_by_default: bool = False
     legacy: bool = False
     has_state: bool = True
+
+    def refuse_newer(self, sent: dict[str, Any]) -> None:
+        """Raises Refused for what this version does not know: before 1.5 its JSON schema allows no other fields."""
+        wrong = [f"/{key}" for key in ("networks",) if key in sent]
+        wrong += ["/container/portMappings"] if "portMappings" in (sent.get("container") or {}) else []
+        if self.legacy and wrong:
+            raise invalid([(path, "is not a known field") for path in wrong], "Invalid JSON")
 
     def app(self, app: dict[str, Any]) -> dict[str, Any]:
         """The app as this version writes it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable
 
-from tests.standin.api import Request, Response, message
+from tests.standin.answers import Request, Response, message
 
 Filter = Callable[[Request], Response | None]
 

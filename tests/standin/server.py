@@ -1,10 +1,12 @@
-"""The stand-in's HTTP server, a thread on a free port of 127.0.0.1."""
+"""The stand-in's HTTP server, a thread on a free port (of 127.0.0.1 unless told otherwise)."""
 
 from __future__ import annotations
 
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from types import TracebackType
@@ -12,7 +14,8 @@ from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.standin import api
-from tests.standin.api import Request, Response
+from tests.standin.answers import Request, Response
+from tests.standin.cluster import Cluster
 from tests.standin.dialects import CURRENT, Dialect
 from tests.standin.filters import Filter
 from tests.standin.world import World
@@ -30,7 +33,8 @@ _HEADERS = {
 class Standin:
     """One Marathon; two of them with one world are a leader and a Marathon that proxies to it.
 
-    `prefix` is the path under which a proxy shows it, `requests` what was asked.
+    `bind` is the address to listen on, `prefix` the path under which a proxy shows it, `requests` what was asked. With
+    the leader ends all that its world's agents run.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class Standin:
         filters: Sequence[Filter] = (),
         prefix: str = "",
         tls: ssl.SSLContext | None = None,
+        bind: str = "127.0.0.1",
     ) -> None:
         self.world = world or World()
         self.dialect = dialect
@@ -48,26 +53,36 @@ class Standin:
         self.prefix = prefix
         self.requests: list[Request] = []
         self._scheme = "https" if tls else "http"
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server((bind, 0), _Handler)
         self._server.standin = self
         if tls:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.world.leader = self.world.leader or self.address
+        self._cluster = Cluster(self.world) if self._leads else None
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
+        if self._cluster:
+            self._cluster.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+        if self._cluster:
+            self._cluster.stop()
+
+    @property
+    def _leads(self) -> bool:
+        return self.address == self.world.leader
 
     @property
     def address(self) -> str:
         """host:port."""
-        return f"127.0.0.1:{self._server.server_address[1]}"
+        host, port = self._server.server_address[:2]
+        return f"{host}:{port}"
 
     @property
     def url(self) -> str:
@@ -84,12 +99,14 @@ class Standin:
             return Response(404, b"404 page not found\n", "text/plain")
         path = request.path.removeprefix(self.prefix)
         request = Request(request.method, path, request.query, request.headers, request.body)
+        if path == "/v2/events" and not self._leads:
+            return Response(302, headers=self._headers() | {"Location": f"http://{self.world.leader}/v2/events"})
         found = api.answer(self.world, self.dialect, request)
-        return Response(found.status, found.body, found.content_type, self._headers() | found.headers)
+        return replace(found, headers=self._headers() | found.headers)
 
     def _headers(self) -> dict[str, str]:
         """The leader says so; another one says through whom it asked."""
-        if self.address == self.world.leader:
+        if self._leads:
             return _HEADERS | {"X-Marathon-Leader": f"http://{self.world.leader}"}
         return _HEADERS | {
             "X-Marathon-Leader": f"http://{self.world.leader}",
@@ -120,11 +137,23 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(response.status)
         for name, value in response.headers.items():
             self.send_header(name, value)
-        if response.body:
+        if response.body or response.stream:
             self.send_header("Content-Type", response.content_type)
+        if response.stream:
+            self._stream(response.stream)
+            return
         self.send_header("Content-Length", str(len(response.body)))
         self.end_headers()
         self.wfile.write(response.body)
+
+    def _stream(self, frames: Iterator[bytes]) -> None:
+        """Until one of both sides ends it."""
+        self.close_connection = True
+        self.send_header("Connection", "close")
+        self.end_headers()
+        with closing(frames), suppress(OSError):  # type: ignore[type-var]
+            for frame in frames:
+                self.wfile.write(frame)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _respond  # noqa: N815
 

@@ -1,37 +1,36 @@
-"""What the stand-in knows: apps, their tasks, the launch queue. Tests script it, also while it serves."""
+"""What the stand-in knows: apps, tasks, deployments, agents. Tests may script it, also while it serves."""
 
 from __future__ import annotations
 
+import secrets
+import time
 import uuid
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from threading import RLock
+from threading import Condition, Event, RLock
 from typing import Any
 
-# What Marathon adds to a definition (RAML types app.raml, appContainer.raml of 1.10).
-DEFAULTS: dict[str, Any] = {
-    "backoffFactor": 1.15,
-    "backoffSeconds": 1,
-    "cpus": 1,
-    "disk": 0,
-    "executor": "",
-    "gpus": 0,
-    "instances": 1,
-    "killSelection": "YOUNGEST_FIRST",
-    "labels": {},
-    "maxLaunchDelaySeconds": 300,
-    "mem": 128,
-    "networks": [{"mode": "host"}],
-    "requirePorts": False,
-    "role": "*",
-    "unreachableStrategy": {"inactiveAfterSeconds": 0, "expungeAfterSeconds": 0},
-    "upgradeStrategy": {"maximumOverCapacity": 1, "minimumHealthCapacity": 1},
-}
+from tests.standin.agents import Agent
+from tests.standin.backoff import Backoff
+from tests.standin.canonical import canonical
+from tests.standin.events import Events
+from tests.standin.plans import Plan
+from tests.standin.rolling import Roll, Seen
+from tests.standin.service_ports import with_service_ports
+
+# TaskFailure.scala; NotifyRateLimiterStepImpl.scala.
+_FAILURES = ("TASK_FAILED", "TASK_ERROR", "TASK_LOST", "TASK_DROPPED", "TASK_GONE", "TASK_UNKNOWN")
+_SLOWED_BY = ("TASK_FAILED", "TASK_FINISHED", "TASK_ERROR", "TASK_DROPPED", "TASK_GONE")
 
 
-@dataclass
+@dataclass(eq=False)
 class Task:
-    """One task; `results` are its health checks' results, in Marathon's form."""
+    """One task; `results` are its health checks' results, in Marathon's form.
+
+    With an agent it is a container: `container` is its id, `exit_code` set when it ended, `wake` when something
+    happened that its executor has to look at.
+    """
 
     id: str
     app_id: str
@@ -43,11 +42,40 @@ class Task:
     started_at: str | None
     ip: str | None = None
     results: list[dict[str, Any] | None] = field(default_factory=list)
+    definition: dict[str, Any] = field(default_factory=dict)
+    agent: Agent | None = None
+    container: str = ""
+    killing: bool = False
+    exit_code: int | None = None
+    lost_at_s: float = 0.0
+    wake: Event = field(default_factory=Event)
+
+    def is_healthy(self) -> bool:
+        """Running, and all of its health checks passed."""
+        results = [result for result in self.results if result]
+        checked = len(results) >= len(self.definition.get("healthChecks", []))
+        return self.state == "TASK_RUNNING" and checked and all(result["alive"] for result in results)
+
+    def seen(self) -> Seen:
+        return Seen(self.id, self.is_healthy() and not self.killing, self.killing, self.staged_at)
 
 
 @dataclass
+class Launching:
+    """An entry of the launch queue: tasks that an app wants and has not got."""
+
+    count: int
+    since: str
+    processed: int = 0
+    unused: int = 0
+    last_unused: str = ""
+    last_used: str = ""
+    reasons: list[str] = field(default_factory=list)
+
+
+@dataclass(eq=False)
 class App:
-    """An app: its definition with defaults, and when it was changed."""
+    """An app: its definition with defaults, and when it was changed; `scripted`: nobody starts and ends its tasks."""
 
     definition: dict[str, Any]
     version: str
@@ -55,16 +83,47 @@ class App:
     last_scaling: str
     tasks: list[Task] = field(default_factory=list)
     last_failure: dict[str, Any] | None = None
+    scripted: bool = True
+    history: dict[str, dict[str, Any]] = field(default_factory=dict)
+    roll: Roll | None = None
+    launching: Launching | None = None
+    backoff: Backoff = field(default_factory=Backoff)
+
+    def is_new(self, task: Task) -> bool:
+        """Whether the task has the app's present configuration."""
+        return task.version >= self.last_config_change
 
 
 class World:
-    """All apps of a cluster."""
+    """All of a cluster.
 
-    def __init__(self) -> None:
+    `time_scale` divides the waits of back-offs and health checks, `agent_timeout_s` is how long an engine may be silent
+    before its agent counts as lost, `pull_delay_s` makes every pull take so long.
+    """
+
+    def __init__(
+        self,
+        agents: Sequence[Agent] = (),
+        *,
+        time_scale: float = 1.0,
+        agent_timeout_s: float = 2.0,
+        pull_delay_s: float = 0.0,
+        task_killing: bool = False,
+    ) -> None:
+        self.id = secrets.token_hex(6)
+        self.agents = list(agents)
+        self.time_scale, self.agent_timeout_s, self.pull_delay_s = time_scale, agent_timeout_s, pull_delay_s
+        self.task_killing = task_killing
         self.lock = RLock()
+        self.changed = Condition(self.lock)
+        self.over = Event()
         self.apps: dict[str, App] = {}
+        self.leaving: list[App] = []
+        self.plans: list[Plan] = []
         self.queue: list[dict[str, Any]] = []
+        self.notes: list[str] = []
         self.leader = ""
+        self.events = Events(lambda: timestamp(datetime.now(UTC)))
         self._last_instant = datetime(2020, 1, 1, tzinfo=UTC)
 
     def now(self) -> str:
@@ -73,21 +132,35 @@ class World:
             self._last_instant = max(datetime.now(UTC), self._last_instant + timedelta(milliseconds=1))
             return timestamp(self._last_instant)
 
+    def tasks(self, agent: Agent | None = None) -> Iterable[Task]:
+        """All tasks, also those of apps that were deleted; of one agent if so asked."""
+        apps = [*self.apps.values(), *self.leaving]
+        return [task for app in apps for task in app.tasks if agent is None or task.agent is agent]
+
     def put_app(self, definition: dict[str, Any]) -> App:
         """Define an app, or change the definition of one, its tasks staying."""
         with self.lock:
             now, old = self.now(), self.apps.get(definition["id"])
-            app = App(_with_defaults(definition), now, now, now, old.tasks if old else [])
+            app = App(self.filled(definition), now, now, now, old.tasks if old else [])
             app.last_failure = old.last_failure if old else None
+            app.history = (old.history if old else {}) | {now: app.definition}
             self.apps[definition["id"]] = app
             return app
+
+    def filled(self, definition: dict[str, Any]) -> dict[str, Any]:
+        """In canonical form, with defaults and service ports, those of the present definition staying."""
+        app = canonical(definition)
+        present = self.apps.get(app["id"])
+        others = [other.definition for name, other in self.apps.items() if name != app["id"]]
+        return with_service_ports(app, present.definition if present else None, others)
 
     def scale(self, app_id: str, instances: int) -> App:
         """A scaled app has a new version, and its config change stays."""
         with self.lock:
             app = self.apps[app_id]
-            app.definition["instances"] = instances
+            app.definition = app.definition | {"instances": instances}
             app.version = app.last_scaling = self.now()
+            app.history[app.version] = app.definition
             return app
 
     def delete_app(self, app_id: str) -> None:
@@ -99,21 +172,23 @@ class World:
         app_id: str,
         *,
         host: str | None = "agent1",
-        ports: tuple[int, ...] = (),
+        ports: Sequence[int] = (),
         state: str = "TASK_RUNNING",
         ip: str | None = None,
         alive: bool | None = None,
         version: str = "",
     ) -> Task:
         """A task of the app in this state; `alive` is the result of its one health check, None: none yet."""
-        with self.lock:
+        with self.changed:
             now, app = self.now(), self.apps[app_id]
-            task = Task(_task_id(app_id), app_id, host, version or app.version, state, list(ports), now, None, ip)
+            task = Task(task_id(app_id), app_id, host, version or app.version, state, list(ports), now, None, ip)
+            task.definition = app.definition
             if state not in ("TASK_STAGING", "TASK_STARTING"):
                 task.started_at = self.now()
             if alive is not None:
                 task.results.append(self.health_result(task, alive))
             app.tasks.append(task)
+            self.changed.notify_all()
             return task
 
     def health_result(self, task: Task, alive: bool, cause: str = "") -> dict[str, Any]:
@@ -126,15 +201,41 @@ class World:
         """The app's last failure is now, of its present version."""
         with self.lock:
             app = self.apps[app_id]
-            app.last_failure = {
-                "appId": app_id,
-                "host": host,
-                "message": message,
-                "state": "TASK_FAILED",
-                "taskId": _task_id(app_id),
-                "timestamp": self.now(),
-                "version": app.version,
-            }
+            app.last_failure = self.failure(app_id, task_id(app_id), host, app.version, "TASK_FAILED", message)
+
+    def failure(self, app_id: str, task: str, host: str, version: str, state: str, message: str) -> dict[str, Any]:
+        return {
+            "appId": app_id,
+            "host": host,
+            "message": message,
+            "state": state,
+            "taskId": task,
+            "timestamp": self.now(),
+            "version": version,
+        }
+
+    def update(self, task: Task, state: str, message: str = "") -> None:
+        """A task's new state, as Mesos tells it."""
+        with self.changed:
+            task.state = state
+            if state == "TASK_RUNNING":
+                task.started_at = task.started_at or self.now()
+            self.events.say("status_update_event", **_status(task, message))
+            self.changed.notify_all()
+
+    def end(self, task: Task, state: str, message: str = "") -> None:
+        """The task is no more; what its end means for its app."""
+        with self.changed:
+            app = next((app for app in [*self.apps.values(), *self.leaving] if task in app.tasks), None)
+            if app is None:
+                return
+            self.update(task, state, message)
+            app.tasks.remove(task)
+            if state in _FAILURES:
+                failed = (task.id, task.host or "", task.version, state, message)
+                app.last_failure = self.failure(task.app_id, *failed)
+            if state in _SLOWED_BY and app.is_new(task):
+                app.backoff = app.backoff.increased(app.definition, time.monotonic(), self.time_scale)
 
 
 def timestamp(instant: datetime) -> str:
@@ -142,12 +243,27 @@ def timestamp(instant: datetime) -> str:
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant.microsecond // 1000:03d}Z"
 
 
-def _task_id(app_id: str) -> str:
+def task_id(app_id: str) -> str:
     return f"{app_id.strip('/').replace('/', '_')}.instance-{uuid.uuid4()}._app.1"
 
 
-def _with_defaults(definition: dict[str, Any]) -> dict[str, Any]:
-    app = DEFAULTS | definition
-    if app["networks"][0]["mode"] == "host":
-        app.setdefault("portDefinitions", [{"port": 10000, "name": "default", "protocol": "tcp", "labels": {}}])
-    return app
+def _status(task: Task, message: str) -> dict[str, Any]:
+    return {
+        "slaveId": slave_id(task),
+        "taskId": task.id,
+        "taskStatus": task.state,
+        "message": message,
+        "appId": task.app_id,
+        "host": task.host,
+        "ipAddresses": ip_addresses(task),
+        "ports": task.ports,
+        "version": task.version,
+    }
+
+
+def slave_id(task: Task) -> str:
+    return f"96d7da70-b731-4cfb-96a7-0ee877af615d-S{0 if task.agent is None else task.host}"
+
+
+def ip_addresses(task: Task) -> list[dict[str, str]]:
+    return [{"ipAddress": task.ip, "protocol": "IPv6" if ":" in task.ip else "IPv4"}] if task.ip else []

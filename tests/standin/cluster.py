@@ -1,0 +1,48 @@
+"""The threads of a world: one keeps the apps, one for each agent watches its engine, one runs each task."""
+
+from __future__ import annotations
+
+import docker.errors
+import requests
+
+from tests.standin.agents import Agent
+from tests.standin.executor import Executor
+from tests.standin.keeper import Keeper
+from tests.standin.watch import Watch, containers
+from tests.standin.world import World
+
+# How long an engine may take to answer when all is removed in the end.
+_REMOVE_S = 10.0
+
+
+class Cluster:
+    """Marathon and Mesos at work on a world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._threads = [Keeper(world, lambda task: Executor.launch(world, task))]
+        self._threads += [Watch(world, agent) for agent in world.agents]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End the threads and remove every container that was made here; a host that is away keeps its own."""
+        with self.world.changed:
+            self.world.over.set()
+            for task in self.world.tasks():
+                task.wake.set()
+            self.world.changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+        for agent in self.world.agents:
+            try:
+                _remove_all(agent, self.world.id)
+            except (requests.RequestException, docker.errors.DockerException):
+                self.world.notes.append(f"{agent.hostname}: its containers could not be removed")
+
+
+def _remove_all(agent: Agent, world_id: str) -> None:
+    for one in containers(agent, world_id, _REMOVE_S):
+        agent.client.api.remove_container(one["Id"], force=True, v=True)

@@ -1,0 +1,168 @@
+"""Runs one task as a container, as Mesos's Docker executor does (src/docker/executor.cpp)."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from threading import Thread
+from typing import Any
+
+import docker.errors
+import requests
+
+from tests.standin.containers import run_options
+from tests.standin.environment import SANDBOX, environment
+from tests.standin.health import Probes
+from tests.standin.keeper import kill
+from tests.standin.pulls import LaunchFailed, fetched, pull
+from tests.standin.world import Task, World
+
+LABEL = "cluster.standin"
+# What Mesos grants when the app does not say (src/slave/constants.hpp).
+_DEFAULT_GRACE_S = 5
+# How long to wait at most before looking again; whatever happens wakes it earlier.
+_LONG_S = 5.0
+
+
+class Executor:
+    """One task's thread: launch, health checks, kill, the end."""
+
+    def __init__(self, world: World, task: Task) -> None:
+        assert task.agent
+        self.world, self.task, self.agent = world, task, task.agent
+        self._probes = Probes(world, task)
+        self._kill_at_s = 0.0
+        self._stop_signal = "SIGTERM"
+
+    @classmethod
+    def launch(cls, world: World, task: Task) -> None:
+        Thread(target=cls(world, task).run, daemon=True).start()
+
+    def run(self) -> None:
+        try:
+            self._start()
+        except LaunchFailed as error:
+            self.world.end(self.task, "TASK_FAILED", str(error))
+            return
+        except (requests.RequestException, docker.errors.DockerException) as error:
+            self._note(error)
+            self.world.end(self.task, "TASK_DROPPED", "Agent disconnected")
+            return
+        while self._goes_on():
+            self._attend()
+            self.task.wake.wait(self._pause_s())
+            self.task.wake.clear()
+        if self.task.exit_code is not None:
+            self.world.end(self.task, *ended(self.task.exit_code, self.task.killing))
+
+    def _note(self, error: Exception) -> None:
+        self.world.notes.append(f"{self.task.id}: {error}")
+
+    def _goes_on(self) -> bool:
+        """Until the container ended, or the cluster gave the task up while its host was away."""
+        here = not self.world.over.is_set() and self.task.exit_code is None
+        return here and self.task in self.world.tasks(self.agent)
+
+    def _start(self) -> None:
+        """From the image to a running container."""
+        app = self.task.definition
+        self._wait_for_pull()
+        files = fetched(self.agent, app)
+        pull(self.agent, app, files, lambda: self.task.killing)
+        if self.task.killing:
+            self.world.end(self.task, "TASK_KILLED", "Container destroyed while pulling image")
+            return
+        name = f"mesos-{uuid.uuid4()}"
+        container = self._create(name)
+        for item, content in files:
+            if item["extract"]:
+                self.agent.client.api.put_archive(container, SANDBOX, content)
+        try:
+            self.agent.client.api.start(container)
+        except docker.errors.APIError as error:
+            self._note(error)
+            raise LaunchFailed(f"Container exited with status {_docker_status(error)}") from error
+        self._tell_running(container)
+
+    def _wait_for_pull(self) -> None:
+        """A pull that takes its time, for tests that want to see it."""
+        until_s = time.monotonic() + self.world.pull_delay_s
+        while time.monotonic() < until_s and not self.task.killing and not self.world.over.is_set():
+            self.task.wake.wait(until_s - time.monotonic())
+
+    def _create(self, name: str) -> str:
+        task, app, api = self.task, self.task.definition, self.agent.client.api
+        env = environment(app, task.version, task.id, self.agent.hostname, task.ports, name)
+        try:
+            run = run_options(app, task.id, task.ports, env, self.agent.publish_on)
+            host_config = api.create_host_config(**run.host)
+        except ValueError as error:
+            self._note(error)
+            raise LaunchFailed("Container exited with status 125") from error
+        run.own["labels"] = run.own["labels"] | {LABEL: self.world.id}
+        try:
+            made: dict[str, Any] = api.create_container(**run.own, host_config=host_config, name=name)
+        except docker.errors.APIError as error:
+            self._note(error)
+            raise LaunchFailed("Container exited with status 125") from error
+        return str(made["Id"])
+
+    def _tell_running(self, container: str) -> None:
+        """TASK_RUNNING comes with what inspect says, and before any end."""
+        found = self.agent.client.api.inspect_container(container)
+        networks = found["NetworkSettings"]["Networks"].values()
+        with self.world.changed:
+            self.task.ip = next((each["IPAddress"] for each in networks if each["IPAddress"]), None)
+            self.task.container = container
+            self.world.update(self.task, "TASK_RUNNING")
+        self._stop_signal = found["Config"].get("StopSignal") or "SIGTERM"
+        self._probes.begin()
+
+    def _attend(self) -> None:
+        """What is due now, a signal or a health check; an engine that is away is the watch's business."""
+        if not self.agent.alive:
+            return
+        try:
+            if self.task.killing:
+                self._end_container()
+            elif self._probes.due_in_s() <= 0 and self._probes.probe():
+                kill(self.world, self.task)
+                self._end_container()
+        except requests.RequestException as error:
+            self._note(error)
+
+    def _end_container(self) -> None:
+        """The image's stop signal first, and when its time is over the one that nobody can refuse."""
+        now_s = time.monotonic()
+        if not self._kill_at_s:
+            grace_s = self.task.definition.get("taskKillGracePeriodSeconds", _DEFAULT_GRACE_S)
+            self._kill_at_s = now_s + grace_s
+            self._signal(self._stop_signal)
+        elif now_s >= self._kill_at_s:
+            self._signal("SIGKILL")
+
+    def _signal(self, signal: str) -> None:
+        try:
+            self.agent.client.api.kill(self.task.container, signal)
+        except docker.errors.APIError as error:
+            # It ended by itself meanwhile.
+            self._note(error)
+
+    def _pause_s(self) -> float:
+        if self._kill_at_s:
+            return min(_LONG_S, max(0.05, self._kill_at_s - time.monotonic()))
+        return min(_LONG_S, max(0.01, self._probes.due_in_s()))
+
+
+def ended(exit_code: int, killed: bool) -> tuple[str, str]:
+    """State and message of a container that ended; who ends with 0 has finished, also when it was killed."""
+    state = "TASK_FINISHED" if exit_code == 0 else "TASK_KILLED" if killed else "TASK_FAILED"
+    return state, f"Container exited with status {exit_code}"
+
+
+def _docker_status(error: docker.errors.APIError) -> int:
+    """What `docker run` exits with when the engine cannot start the container."""
+    text = str(error.explanation).lower()
+    if "not found" in text or "no such file" in text:
+        return 127
+    return 126 if "permission denied" in text or "is a directory" in text else 125

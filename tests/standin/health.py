@@ -1,0 +1,146 @@
+"""Health checks of one task: COMMAND in its container, the others over its ports."""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import docker.errors
+import requests
+
+from tests.standin.environment import port_items
+from tests.standin.world import Task, World
+
+# Marathon probes these by itself and tells why it killed; the others are Mesos's.
+_BY_MARATHON = ("HTTP", "HTTPS", "TCP")
+
+
+@dataclass
+class _Check:
+    definition: dict[str, Any]
+    due_s: float = float("inf")
+    failures: int = 0
+    succeeded: bool = False
+
+
+class Probes:
+    """The checks of a running task, and when each is due (times on the clock of time.monotonic())."""
+
+    def __init__(self, world: World, task: Task) -> None:
+        self.world, self.task = world, task
+        self._checks = [_Check(check) for check in task.definition.get("healthChecks", [])]
+        self._began_s = 0.0
+
+    def begin(self) -> None:
+        self._began_s = time.monotonic()
+        for check in self._checks:
+            by_marathon = check.definition["protocol"] in _BY_MARATHON
+            check.due_s = self._began_s + (0 if by_marathon else self._scaled(check, "delaySeconds"))
+
+    def due_in_s(self) -> float:
+        return min((check.due_s for check in self._checks), default=float("inf")) - time.monotonic()
+
+    def probe(self) -> bool:
+        """Run what is due; whether the task must be killed for it."""
+        doomed = False
+        for at, check in enumerate(self._checks):
+            if check.due_s <= time.monotonic():
+                cause = self._look(check.definition)
+                doomed = self._judge(at, check, cause) or doomed
+                check.due_s = time.monotonic() + max(0.05, self._scaled(check, "intervalSeconds"))
+        return doomed
+
+    def _scaled(self, check: _Check, key: str) -> float:
+        return float(check.definition[key]) / self.world.time_scale
+
+    def _judge(self, at: int, check: _Check, cause: str) -> bool:
+        """Note a result (an empty cause is a success); failures in the grace period do not count."""
+        in_grace = time.monotonic() - self._began_s < self._scaled(check, "gracePeriodSeconds")
+        if self.task.exit_code is not None or (cause and in_grace and not check.succeeded):
+            return False
+        check.succeeded = check.succeeded or not cause
+        check.failures = check.failures + 1 if cause else 0
+        self._write(at, check, cause)
+        most = check.definition["maxConsecutiveFailures"]
+        by_marathon = check.definition["protocol"] in _BY_MARATHON
+        if not cause or check.failures < (most if most or by_marathon else 1) or (by_marathon and not most):
+            return False
+        if by_marathon:
+            self._tell_kill(cause)
+        return True
+
+    def _write(self, at: int, check: _Check, cause: str) -> None:
+        """The result as the task shows it."""
+        by_marathon = check.definition["protocol"] in _BY_MARATHON
+        with self.world.changed:
+            results = self.task.results
+            results.extend([None] * (at + 1 - len(results)))
+            before = results[at] or {}
+            new = self.world.health_result(self.task, not cause, cause if by_marathon else "")
+            results[at] = before | new | {"consecutiveFailures": check.failures}
+            results[at]["firstSuccess"] = before.get("firstSuccess", new.get("firstSuccess"))
+            if results[at]["firstSuccess"] is None:
+                del results[at]["firstSuccess"]
+            if cause:
+                self.world.events.say("failed_health_check_event", appId=self.task.app_id, instanceId=new["instanceId"])
+            if before.get("alive") != new["alive"]:
+                told = {"instanceId": new["instanceId"], "version": self.task.version, "alive": new["alive"]}
+                self.world.events.say("health_status_changed_event", appId=self.task.app_id, **told)
+            self.world.changed.notify_all()
+
+    def _tell_kill(self, cause: str) -> None:
+        """Only Marathon's own checks leave a failure behind (TaskFailure.scala)."""
+        task = self.task
+        said = f"Task was killed since health check failed. Reason: {cause}"
+        with self.world.lock:
+            app = self.world.apps.get(task.app_id)
+            if app:
+                failed = (task.id, task.host or "", task.version, "TASK_KILLED", said)
+                app.last_failure = self.world.failure(task.app_id, *failed)
+            self.world.events.say("unhealthy_instance_kill_event", appId=task.app_id, taskId=task.id, reason=cause)
+
+    def _look(self, check: dict[str, Any]) -> str:
+        """Why the check failed; empty: it did not."""
+        if check["protocol"] == "COMMAND":
+            return self._run(check)
+        try:
+            return self._connect(check)
+        except (OSError, requests.RequestException) as error:
+            return f"{type(error).__name__}: {error}"
+
+    def _connect(self, check: dict[str, Any]) -> str:
+        """TCP or HTTP, from here: Mesos would ask on the container's own loopback."""
+        host, port = self._address(check)
+        if check["protocol"].endswith("TCP"):
+            socket.create_connection((host, port), timeout=check["timeoutSeconds"]).close()
+            return ""
+        scheme = "https" if check["protocol"].endswith("HTTPS") else "http"
+        url = f"{scheme}://{host}:{port}{check['path']}"
+        answer = requests.get(url, timeout=check["timeoutSeconds"], allow_redirects=False, verify=False)
+        return "" if 200 <= answer.status_code < 400 else f"{answer.status_code} {answer.reason}"
+
+    def _address(self, check: dict[str, Any]) -> tuple[str, int]:
+        task = self.task
+        if "port" in check:
+            return str(task.host), check["port"]
+        if task.definition["networks"][0]["mode"] == "container":
+            return str(task.ip), port_items(task.definition)[check["portIndex"]]["containerPort"]
+        return str(task.host), task.ports[check["portIndex"]]
+
+    def _run(self, check: dict[str, Any]) -> str:
+        """`docker exec` of the command; ends early when the task has other things to do."""
+        api = self.task.agent.client.api  # type: ignore[union-attr]
+        until_s = time.monotonic() + check["timeoutSeconds"]
+        try:
+            one = api.exec_create(self.task.container, ["sh", "-c", check["command"]["value"]])["Id"]
+            api.exec_start(one, detach=True)
+            while time.monotonic() < until_s and not self.task.killing and not self.world.over.is_set():
+                found = api.exec_inspect(one)
+                if not found["Running"] and found["ExitCode"] is not None:
+                    return f"exited with status {found['ExitCode']}" if found["ExitCode"] else ""
+                time.sleep(0.02)
+        except docker.errors.APIError as error:
+            return str(error.explanation)
+        return "timed out"

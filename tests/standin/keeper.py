@@ -1,0 +1,124 @@
+"""Keeps every app at its number of tasks: kills, replaces, takes offers (LaunchQueue, OfferMatcher, KillService)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Thread
+
+from tests.standin import offers
+from tests.standin.agents import Agent
+from tests.standin.rolling import keep, roll_on
+from tests.standin.world import App, Launching, Task, World, task_id
+
+# How often offers come when nothing else happens.
+_TICK_S = 0.1
+
+
+class Keeper:
+    """A thread that looks at the world whenever it changed; `launch` begins to run a task."""
+
+    def __init__(self, world: World, launch: Callable[[Task], None]) -> None:
+        self.world, self._launch = world, launch
+        self._thread = Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self) -> None:
+        self._thread.join()
+
+    def _run(self) -> None:
+        world = self.world
+        while not world.over.is_set():
+            with world.changed:
+                world.changed.wait(_TICK_S)
+                for app in list(world.apps.values()):
+                    if not app.scripted:
+                        self._keep(app)
+                for app in list(world.leaving):
+                    self._leave(app)
+
+    def _keep(self, app: App) -> None:
+        tasks = [task.seen() for task in app.tasks if not self._is_inactive(task)]
+        moves = roll_on(app.definition, app.roll, tasks) if app.roll else keep(app.definition, tasks)
+        for task in list(app.tasks):
+            if task.id in moves.kill:
+                kill(self.world, task)
+        if moves.launch == 0:
+            app.launching = None
+            return
+        app.launching = app.launching or Launching(moves.launch, self.world.now())
+        app.launching.count = moves.launch
+        self._place(app, app.launching)
+
+    def _leave(self, app: App) -> None:
+        for task in list(app.tasks):
+            kill(self.world, task)
+        if not app.tasks:
+            self.world.leaving.remove(app)
+            self.world.events.say("app_terminated_event", appId=app.definition["id"])
+            self.world.changed.notify_all()
+
+    def _is_inactive(self, task: Task) -> bool:
+        """Whether an unreachable task is due to be replaced, or to be forgotten (unreachableStrategy)."""
+        if task.state != "TASK_UNREACHABLE":
+            return False
+        strategy, lost_s = task.definition["unreachableStrategy"], time.monotonic() - task.lost_at_s
+        if strategy == "disabled":
+            return False
+        if lost_s >= strategy["expungeAfterSeconds"] / self.world.time_scale:
+            self.world.end(task, "TASK_GONE_BY_OPERATOR", "expunged")
+            return True
+        return bool(lost_s >= strategy["inactiveAfterSeconds"] / self.world.time_scale)
+
+    def _place(self, app: App, launching: Launching) -> None:
+        """Match as many as wanted; no offer is looked at while the back-off lasts."""
+        if app.backoff.left_s(time.monotonic()) > 0:
+            return
+        for _ in range(launching.count):
+            agents = [agent for agent in self.world.agents if agent.alive]
+            offered = [agent.offer(self.world.tasks(agent)) for agent in agents]
+            # The one with the most room first: so tasks spread.
+            pairs = sorted(zip(offered, agents, strict=True), key=lambda pair: -pair[0].cpus)
+            placed = [task.agent.offer(()) for task in app.tasks if task.agent]
+            chosen, reasons = offers.choose(app.definition, placed, [offer for offer, _ in pairs])
+            self._count(launching, reasons, chosen is not None)
+            if chosen is None:
+                return
+            agent = next(agent for offer, agent in pairs if offer is chosen)
+            self._take(app, agent, chosen)
+            launching.count -= 1
+        if launching.count == 0:
+            app.launching = None
+
+    def _count(self, launching: Launching, reasons: list[str], taken: bool) -> None:
+        launching.processed += len(reasons) + taken
+        launching.unused += len(reasons)
+        launching.reasons = reasons or launching.reasons
+        launching.last_unused = self.world.now() if reasons else launching.last_unused
+        launching.last_used = self.world.now() if taken else launching.last_used
+
+    def _take(self, app: App, agent: Agent, offer: offers.Offer) -> None:
+        ports = agent.pick_ports(offers.host_ports(app.definition), offer.ports)
+        app_id = app.definition["id"]
+        where = (agent.hostname, app.version, "TASK_STAGING", ports, self.world.now(), None)
+        task = Task(task_id(app_id), app_id, *where)
+        task.definition, task.agent = app.definition, agent
+        app.tasks.append(task)
+        self.world.update(task, "TASK_STAGING")
+        self._launch(task)
+
+
+def kill(world: World, task: Task) -> None:
+    """Tell a task to end; one that is no container ends at once."""
+    with world.changed:
+        if task.killing:
+            return
+        task.killing = True
+        if task.agent is None or task.state == "TASK_UNREACHABLE":
+            world.end(task, "TASK_KILLED", "Command terminated with signal Terminated")
+            return
+        if world.task_killing and task.state == "TASK_RUNNING":
+            world.update(task, "TASK_KILLING")
+        task.wake.set()

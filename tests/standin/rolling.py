@@ -1,0 +1,75 @@
+"""How many tasks of an app to kill and to launch now: TaskReplaceActor.scala, as pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, floor
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One task as it matters here; `dying` was told to end and has not yet."""
+
+    id: str
+    healthy: bool
+    dying: bool = False
+    staged_at: str = ""
+
+
+@dataclass(frozen=True)
+class Roll:
+    """One replacement of all tasks: what was old when it began, and how far it may go."""
+
+    old: tuple[str, ...]
+    kill_at_once: int
+    max_capacity: int
+
+
+@dataclass(frozen=True)
+class Moves:
+    """What to do now."""
+
+    kill: tuple[str, ...] = ()
+    launch: int = 0
+
+
+def begin_roll(app: dict[str, Any], tasks: Sequence[Seen]) -> Roll:
+    """computeRestartStrategy: what dies at once, and how many may run together."""
+    instances, strategy = app["instances"], app["upgradeStrategy"]
+    current = [task for task in tasks if not task.dying]
+    healthy = sum(task.healthy for task in current)
+    least = ceil(instances * strategy["minimumHealthCapacity"])
+    most = floor(instances * (1 + strategy["maximumOverCapacity"]))
+    at_once = max(0, healthy - least)
+    if least == most and most <= healthy:
+        most += 1
+    if instances < len(current):
+        at_once = max(at_once, len(current) - instances)
+    first_unhealthy = sorted(current, key=lambda task: task.healthy)
+    return Roll(tuple(task.id for task in first_unhealthy), at_once, most)
+
+
+def roll_on(app: dict[str, Any], roll: Roll, tasks: Sequence[Seen]) -> Moves:
+    """One old task goes for each new one that is healthy; new ones come as far as there is room."""
+    old = {task.id: task for task in tasks if task.id in roll.old}
+    new = [task for task in tasks if task.id not in roll.old and not task.dying]
+    may_be_gone = roll.kill_at_once + sum(task.healthy for task in new)
+    if app["instances"] == 0:
+        may_be_gone = len(roll.old)
+    doomed = roll.old[:may_be_gone]
+    kill = tuple(each for each in doomed if each in old and not old[each].dying)
+    room = max(0, roll.max_capacity - len(old) - len(new))
+    return Moves(kill, min(room, max(0, app["instances"] - len(new))))
+
+
+def keep(app: dict[str, Any], tasks: Sequence[Seen]) -> Moves:
+    """As many tasks as the app wants, whatever their version; those that are not healthy go first."""
+    living = [task for task in tasks if not task.dying]
+    surplus = len(living) - app["instances"]
+    if surplus <= 0:
+        return Moves(launch=-surplus)
+    by_age = sorted(living, key=lambda task: task.staged_at, reverse=app["killSelection"] == "YOUNGEST_FIRST")
+    doomed = sorted(by_age, key=lambda task: task.healthy)[:surplus]
+    return Moves(tuple(task.id for task in doomed))

@@ -1,0 +1,96 @@
+"""Watches the engine of one agent: which containers ended, and whether the host is there at all."""
+
+from __future__ import annotations
+
+import json
+import time
+from threading import Thread
+from typing import Any
+
+import docker.errors
+import requests
+
+from tests.standin.agents import Agent
+from tests.standin.executor import LABEL
+from tests.standin.world import Task, World
+
+_TICK_S = 0.1
+
+
+class Watch:
+    """A thread for one agent."""
+
+    def __init__(self, world: World, agent: Agent) -> None:
+        self.world, self.agent = world, agent
+        self._heard_s = time.monotonic()
+        self._thread = Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self) -> None:
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self.world.over.wait(_TICK_S):
+            try:
+                found = containers(self.agent, self.world.id, timeout_s=self.world.agent_timeout_s)
+            except (requests.RequestException, docker.errors.DockerException, OSError):
+                if time.monotonic() - self._heard_s > self.world.agent_timeout_s:
+                    self._lose()
+                continue
+            self._heard_s = time.monotonic()
+            self._hear({each["Id"]: each for each in found})
+
+    def _hear(self, found: dict[str, dict[str, Any]]) -> None:
+        """What ended is told to its executor; what nobody knows any more is removed."""
+        with self.world.changed:
+            came_back = not self.agent.alive
+            self.agent.alive = True
+            mine = {task.container: task for task in self.world.tasks(self.agent) if task.container}
+        for container, task in mine.items():
+            if container not in found or found[container]["State"] in ("exited", "dead"):
+                self._end(task, container in found)
+            elif came_back and task.state == "TASK_UNREACHABLE":
+                self.world.update(task, "TASK_RUNNING", "Agent came back")
+        if came_back:
+            self._remove([each for each in found if each not in mine and found[each]["State"] == "running"])
+
+    def _end(self, task: Task, is_there: bool) -> None:
+        if task.exit_code is not None:
+            return
+        if task.state == "TASK_UNREACHABLE":
+            self.world.end(task, "TASK_GONE", "Agent came back without the task")
+            return
+        try:
+            state = self.agent.client.api.inspect_container(task.container)["State"] if is_there else {"ExitCode": 137}
+        except docker.errors.NotFound:
+            state = {"ExitCode": 137}
+        task.exit_code = state["ExitCode"]
+        task.wake.set()
+
+    def _lose(self) -> None:
+        with self.world.changed:
+            if not self.agent.alive:
+                return
+            self.agent.alive = False
+            for task in list(self.world.tasks(self.agent)):
+                if task.killing:
+                    self.world.end(task, "TASK_LOST", "Agent is unreachable")
+                    continue
+                task.lost_at_s = time.monotonic()
+                self.world.update(task, "TASK_UNREACHABLE", "Agent is unreachable")
+                task.wake.set()
+
+    def _remove(self, names: list[str]) -> None:
+        for name in names:
+            self.agent.client.api.remove_container(name, force=True, v=True)
+
+
+def containers(agent: Agent, world_id: str, timeout_s: float) -> list[dict[str, Any]]:
+    """All containers of this world on the agent, also those that ended."""
+    api = agent.client.api
+    params = {"all": "1", "filters": json.dumps({"label": [f"{LABEL}={world_id}"]})}
+    answer = api.get(f"{api.base_url}/v{api.api_version}/containers/json", params=params, timeout=timeout_s)
+    answer.raise_for_status()
+    return list(answer.json())
