@@ -12,7 +12,7 @@ from scripts.errors import ClusterError
 from scripts.management import Management
 
 ROOT = Path(__file__).resolve().parent.parent
-SCHEDULERS = ("local", "process")
+SCHEDULERS = ("local", "process", "marathon")
 
 _PROJECT = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 
@@ -74,6 +74,7 @@ class Settings:
     project: str
     registry: str
     scheduler: str
+    marathon: str
     queue: QueueSettings
     worker: WorkerSettings
     agents: AgentSettings
@@ -89,6 +90,7 @@ class Settings:
             project=str(config["project"]),
             registry=str(config["registry"] or ""),
             scheduler=str(config["scheduler"]),
+            marathon=str(config["marathon"] or ""),
             queue=QueueSettings(**_fields(QueueSettings, config, "queue")),
             worker=WorkerSettings(**_fields(WorkerSettings, config, "worker")),
             agents=AgentSettings(**_fields(AgentSettings, config, "agents")),
