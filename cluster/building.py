@@ -33,10 +33,3 @@ def build_and_push(
     if push:
         images.push(client, ref, say)
     return ref
-
-
-def registry_up(settings: Settings, say: Callable[[str], None]) -> str:
-    """Run the private registry of this machine where it is not running; its address."""
-    client = engine.connect()
-    registry.ensure_up(settings, client, here.local(settings), say)
-    return settings.registry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import docker
@@ -48,6 +49,13 @@ def ensure_up(
     scheduler.deploy(registry_app(port), START_TIMEOUT_S)
     if not answers(settings.registry):
         raise ClusterError(f"the registry runs but does not answer at {settings.registry}: see `./inv registry.logs`")
+
+
+def dry_run(settings: Settings, scheduler: Scheduler) -> str:
+    """What `ensure_up` would start, as JSON."""
+    if not is_local(settings.registry) or answers(settings.registry):
+        return "{}"
+    return json.dumps(scheduler.plan(registry_app(HostPort.parse(settings.registry).port)).sent, indent=2)
 
 
 def registry_app(port: int) -> App:

@@ -73,6 +73,12 @@ def stored(registry: str) -> list[StoredImage]:
     return sorted((image for image in found if image), key=lambda image: (image.name, image.tag))
 
 
+def held(registry: str, name: str, tag: str) -> StoredImage | None:
+    """One image of a registry, None where it does not hold it; raises as `stored`."""
+    with _Door(registry) as door:
+        return _image(door, name, tag)
+
+
 class _Door:
     """Connections to one registry, kept open from question to question."""
 
@@ -80,7 +86,8 @@ class _Door:
         self.registry = registry
         self._access = registry_login.for_registry(registry)
         self._session = requests.Session()
-        self._session.trust_env = not is_local(registry)  # no proxy is asked for what is on this machine
+        # No proxy is asked for what is on this machine, nor for a registry of our own.
+        self._session.trust_env = not is_local(registry) and not (self._access and self._access.ca)
 
     def __enter__(self) -> _Door:
         return self

@@ -54,6 +54,13 @@ def for_registry(registry: str) -> Access | None:
     return access
 
 
+def every() -> list[Access]:
+    """All logins that are kept, be it that a registry has moved to another address since."""
+    names = [path.name for path in sorted(credentials.SECRETS.glob("registry-*.json"))]
+    found = (for_registry(name.removeprefix("registry-").removesuffix(".json")) for name in names)
+    return [access for access in found if access]
+
+
 def auth_config(registry: str) -> dict[str, str] | None:
     """The login for one push or pull by the Docker SDK; None leaves it to the SDK, as for a registry without one."""
     access = for_registry(registry)

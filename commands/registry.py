@@ -1,42 +1,59 @@
-"""The private registry of this machine."""
+"""The private registry: of this machine, or of a host of the cluster."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from commands.output import result, say, settings_of
-from commands.queue import HELP
+from commands.queue import HELP as COMMON
 from commands.task import task
 
+HELP = COMMON | {
+    "host": "the registry's host, as you would say it to ssh (default: this machine)",
+    "address": "HOST:PORT at which all reach it on that host (default: registry in invoke.yaml, else its port 5000)",
+    "dry_run": "print what would be done, do nothing",
+    "json": "print JSON",
+}
 
-@task
-def up(c: Any) -> None:
-    """Run the private registry on this machine; does nothing when it answers already."""
-    from cluster import building
 
-    result(building.registry_up(settings_of(c.config), say))
+@task(help={key: HELP[key] for key in ("host", "address", "dry_run")})
+def up(c: Any, host: str = "", address: str = "", dry_run: bool = False) -> None:
+    """Run the private registry, here or with TLS and a login on a host; changes nothing that is right."""
+    from cluster import registries
+
+    result(registries.up(settings_of(c.config), host, address, dry_run=dry_run, say=say))
 
 
-@task(name="list", help={"json": "print JSON"})
-def list_(c: Any, json: bool = False) -> None:
+@task(help={key: HELP[key] for key in ("host", "registry", "json")})
+def status(c: Any, host: str = "", registry: str = "", json: bool = False) -> None:
+    """Show whether the registry answers and lets us in, its certificate's end, and the room on its host."""
+    from cluster.registry_host import status as showing
+
+    found = showing.of(settings_of(c.config, registry), host)
+    result(showing.told(found, as_json=json))
+    showing.refuse_useless(found)
+
+
+@task(name="list", help={key: HELP[key] for key in ("registry", "json")})
+def list_(c: Any, registry: str = "", json: bool = False) -> None:
     """List the images in the registry: names, tags, digests, sizes."""
     from cluster import listing
 
-    result(listing.images(settings_of(c.config), as_json=json))
+    result(listing.images(settings_of(c.config, registry), as_json=json))
 
 
-@task(help={"tail": HELP["tail"], "follow": HELP["follow"]})
-def logs(c: Any, tail: int = 100, follow: bool = False) -> None:
-    """Print what the registry of this machine printed."""
-    from cluster import running
+@task(help={key: HELP[key] for key in ("host", "tail", "follow")})
+def logs(c: Any, host: str = "", tail: int = 100, follow: bool = False) -> None:
+    """Print what the registry printed."""
+    from cluster import registries
 
-    for line in running.logs(settings_of(c.config), "/registry", tail, follow):
+    for line in registries.logs(settings_of(c.config), host, tail, follow, say):
         result(line)
 
 
-@task
-def stop(c: Any) -> None:
-    """Stop the private registry of this machine; its images stay on its volume."""
-    from cluster import running
+@task(help={"host": HELP["host"]})
+def stop(c: Any, host: str = "") -> None:
+    """Stop the private registry; its images stay."""
+    from cluster import registries
 
-    running.stop(settings_of(c.config), "/registry", True, say)
+    registries.stop(settings_of(c.config), host, say)

@@ -68,7 +68,14 @@ def of(project: str, now: datetime) -> Authority:
     Raises:
         ClusterError: it has ended, or one of its two files is lost or not the other's.
     """
-    return kept(project, now) or _make(project, now)
+    found = kept(project, now)
+    if not found:
+        found = new(project, now)
+        secret_file.write(
+            found.file.with_suffix(".key"), _key_pem(found.key)
+        )  # first: without the other there is no CA
+        secret_file.write(found.file, found.certificate.public_bytes(_PEM), mode=0o644)
+    return found
 
 
 def kept(project: str, now: datetime) -> Authority | None:
@@ -135,7 +142,8 @@ def names(certificate: x509.Certificate) -> list[x509.GeneralName]:
         return []
 
 
-def _make(project: str, now: datetime) -> Authority:
+def new(project: str, now: datetime) -> Authority:
+    """A CA that is not kept anywhere yet."""
     key = ec.generate_private_key(ec.SECP384R1())
     use = dict.fromkeys(
         ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
@@ -149,10 +157,7 @@ def _make(project: str, now: datetime) -> Authority:
         .add_extension(x509.KeyUsage(key_cert_sign=True, crl_sign=True, **use), critical=True)
         .sign(key, hashes.SHA256())
     )
-    file = place(project)
-    secret_file.write(file.with_suffix(".key"), _key_pem(key))  # first: without the certificate there is no CA yet
-    secret_file.write(file, certificate.public_bytes(_PEM), mode=0o644)
-    return Authority(file, certificate, key)
+    return Authority(place(project), certificate, key)
 
 
 def _builder(subject: str, key: ec.EllipticCurvePrivateKey, now: datetime, ends: datetime) -> x509.CertificateBuilder:
