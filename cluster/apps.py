@@ -15,8 +15,8 @@ from scripts.errors import ClusterError
 from scripts.queues import checked_name
 
 # RabbitMQ lets guest in from a loopback address only, and through a published port a client has another address.
-# The port itself is published on 127.0.0.1 alone.
-_GUEST_FROM_THIS_MACHINE = {"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-rabbit loopback_users []"}
+# On one machine the port itself is published on 127.0.0.1 alone.
+_GUEST_FROM_ANYWHERE = {"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-rabbit loopback_users []"}
 
 # After --drain the worker ends its actions (TERM, KILL after 10 s) and hands their messages back (10 s at most).
 _AFTER_DRAIN_S = 30
@@ -52,8 +52,12 @@ def queue_app(settings: Settings, image: str, tag: str) -> App:
         {"amqp": ports.port, "management": ports.management_port, "prometheus": ports.prometheus_port},
     )
     definition["mem"] = ports.mem_mib
-    definition["env"] = definition.get("env", {}) | _GUEST_FROM_THIS_MACHINE
-    return App(definition["id"], definition)
+    return guest_from_anywhere(App(definition["id"], definition))
+
+
+def guest_from_anywhere(app: App) -> App:
+    """The queue that lets guest in from every address that can reach it."""
+    return App(app.id, app.definition | {"env": (app.definition.get("env") or {}) | _GUEST_FROM_ANYWHERE})
 
 
 def worker_app(settings: Settings, work: Work, image: str, tag: str) -> App:
@@ -75,9 +79,15 @@ def worker_app(settings: Settings, work: Work, image: str, tag: str) -> App:
         "mem": work.mem_mib,
         "env": definition.get("env", {}) | secrets,
     }
-    if work.drain_s is not None:
-        definition["taskKillGracePeriodSeconds"] = work.drain_s + _AFTER_DRAIN_S
+    definition = with_drain(definition, work.drain_s)
     return App(definition["id"], with_user(with_volumes(definition, settings, secrets), work.user))
+
+
+def with_drain(definition: dict[str, Any], drain_s: int | None) -> dict[str, Any]:
+    """The definition whose stop gives running actions so many seconds; None: as long as it says itself."""
+    if drain_s is None:
+        return definition
+    return definition | {"taskKillGracePeriodSeconds": drain_s + _AFTER_DRAIN_S}
 
 
 def with_ports(definition: dict[str, Any], host_ports: Mapping[str, int]) -> dict[str, Any]:

@@ -1,14 +1,24 @@
-"""Which scheduler runs apps on this machine."""
+"""Which scheduler runs apps: those of this machine, or a Marathon."""
 
 from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from cluster.schedulers import Scheduler
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
 
+if TYPE_CHECKING:
+    from cluster.schedulers.marathon.scheduler import Manner, Marathon
+
+# How long one address of Marathon may take to answer.
+_ANSWER_S = 10
+
 
 def scheduler(settings: Settings) -> Scheduler:
-    """The scheduler that invoke.yaml names.
+    """The scheduler of this machine that invoke.yaml names; with `marathon` there it is the engine.
 
     Raises:
         ServiceAway: it is `local` and no Docker Engine answers.
@@ -49,3 +59,44 @@ def process(settings: Settings) -> Scheduler:
     from cluster.schedulers.process import Process
 
     return Process(settings.project)
+
+
+def marathon_of(settings: Settings, given: str) -> str:
+    """The Marathon that is meant, `host:port[,host:port]`: -m, else invoke.yaml where its scheduler is marathon.
+
+    Empty means this machine.
+
+    Raises:
+        ClusterError: the scheduler is marathon and nothing says where one is.
+    """
+    if given or settings.scheduler != "marathon":
+        return given
+    return a_marathon_of(settings, "")
+
+
+def a_marathon_of(settings: Settings, given: str) -> str:
+    """Marathon's address where one is needed: -m, else invoke.yaml.
+
+    Raises:
+        ClusterError: nothing says where it is.
+    """
+    found = given or settings.marathon
+    if not found:
+        raise ClusterError("-m is missing: give Marathon's address, HOST:PORT, or set marathon: in invoke.yaml")
+    return found
+
+
+def marathon(settings: Settings, address: str, say: Callable[[str], None], manner: Manner | None = None) -> Marathon:
+    """The Marathon at this address.
+
+    Raises:
+        ClusterError: an address or credentials that cannot be.
+    """
+    from cluster import agent_engines
+    from cluster.schedulers.marathon import scheduler as at_marathon
+    from cluster.schedulers.marathon.api import Api
+    from scripts import marathon as asked
+
+    api = Api(asked.Marathon(address, "", _ANSWER_S, os.environ), address)
+    engines = agent_engines.of(settings, say)
+    return at_marathon.Marathon(api, settings.project, say, manner or at_marathon.Manner(), engines)

@@ -1,4 +1,4 @@
-"""Starting, scaling and stopping the components on this machine."""
+"""Starting and stopping the components on this machine."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from cluster import apps, definitions, here
+from cluster import apps, here
 from cluster.apps import Work
 from cluster.image_ref import ImageRef
 from cluster.schedulers import App, AppStatus, Scheduler
 from cluster.settings import Settings
 from scripts.broker import open_blocking, redacted
-from scripts.errors import ClusterError
 
 Say = Callable[[str], None]
 
@@ -76,26 +75,13 @@ def container_user(where: Scheduler) -> str:
     return f"{os.getuid()}:{os.getgid()}" if os.getuid() else ""
 
 
-def scale_workers(settings: Settings, queue: str, instances: int, say: Say) -> None:
-    """Run so many workers of a queue.
-
-    Raises:
-        ClusterError: no such app, or a number that makes no sense.
-    """
-    if instances < 1:
-        raise ClusterError(f"--instances {instances}: use 1 or more, or `./inv worker.stop -q {queue}` for none")
-    app_id = definitions.worker_id(queue)
-    status = here.running(settings, app_id).scale(app_id, instances)
-    say(f"workers taking messages of {queue!r}: {status.running}")
-
-
 def logs(settings: Settings, app_id: str, tail: int, follow: bool) -> Iterator[str]:
-    """The last lines of every instance of an app."""
+    """The last lines of every instance of an app of this machine."""
     return here.running(settings, app_id).logs(app_id, tail, follow)
 
 
 def stop(settings: Settings, app_id: str, now: bool, say: Say) -> None:
-    """Stop one app.
+    """Stop an app of this machine.
 
     Raises:
         ClusterError: it does not run here.

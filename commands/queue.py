@@ -1,4 +1,4 @@
-"""The queue component: build its image, run it here, look at it, stop it."""
+"""The queue component: build its image, run it here or on a cluster, look at it, stop it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ HELP = {
     "tag": "image name and tag, such as amqp:v1 (default: queue.tag in invoke.yaml)",
     "registry": "the registry's address, host:port (default: registry in invoke.yaml)",
     "no_push": "build only; do not push to the registry",
-    "dry_run": "print what would be run, run nothing",
+    "dry_run": "print what would be run or changed, change nothing",
+    "marathon": "Marathon, HOST:PORT[,HOST:PORT] or a URL (default: marathon: in invoke.yaml where scheduler: says so)",
+    "on": "the agent that keeps the queue's messages, as Marathon calls it (default: where they are, or the only one)",
+    "move_without_data": "let the queue begin empty on another agent; its messages stay where they were",
+    "guest": "open the queue to everyone who can reach it, without a password; for a network that you trust",
+    "definition": "an app definition of your own in place of the component's",
+    "no_wait": "return when Marathon has taken it on",
+    "wait_timeout": "how many seconds Marathon is followed until all instances work",
+    "force": "cancel the deployment that locks the app, and take over an app that is not this project's",
+    "rollback_on_failure": "go back to what ran before when it does not come up",
+    "to": "the version to go back to (default: the newest that differs); --dry-run lists them",
     "now": "do not wait, end it at once",
     "tail": "how many lines of each instance (default: 100)",
     "follow": "go on printing as lines come",
@@ -38,18 +48,71 @@ def run_local(c: Any, tag: str = "", dry_run: bool = False) -> None:
         result(name)
 
 
-@task(help={key: HELP[key] for key in ("tail", "follow")})
-def logs(c: Any, tail: int = 100, follow: bool = False) -> None:
-    """Print what the queue on this machine printed."""
-    from cluster import running
+@task(
+    help={
+        key: HELP[key]
+        for key in (
+            "marathon", "tag", "on", "guest", "definition", "move_without_data", "dry_run", "no_wait", "wait_timeout",
+            "force", "rollback_on_failure",
+        )
+    }
+)  # fmt: skip
+def deploy(
+    c: Any, marathon: str = "", tag: str = "", on: str = "", guest: bool = False, definition: str = "",
+    move_without_data: bool = False, dry_run: bool = False, no_wait: bool = False, wait_timeout: float = 600.0,
+    force: bool = False, rollback_on_failure: bool = False,
+) -> None:  # fmt: skip
+    """Run the queue on a cluster, on one agent that keeps its messages; prints its HOST:PORT when it answers."""
+    from cluster import deploying
+    from cluster.cluster_apps import Wish
 
-    for line in running.logs(settings_of(c.config), "/amqp", tail, follow):
+    settings = settings_of(c.config)
+    order = deploying.Order.of(
+        marathon, dry_run=dry_run, no_wait=no_wait, wait_timeout_s=wait_timeout, force=force, undo=rollback_on_failure
+    )
+    place = deploying.Place(on, move_without_data, guest)
+    wish = Wish(definition=definition)
+    address = deploying.deploy_queue(settings, order, tag or settings.queue.tag, place, wish, say)
+    if address:
+        result(str(address))
+
+
+@task(help={key: HELP[key] for key in ("marathon", "wait_timeout", "force")})
+def restart(c: Any, marathon: str = "", wait_timeout: float = 600.0, force: bool = False) -> None:
+    """Stop and start the queue; its messages stay."""
+    from cluster import operating
+
+    settings = settings_of(c.config)
+    operating.restart(settings, operating.target(settings, "/amqp", marathon, wait_timeout, force), say)
+
+
+@task(help={key: HELP[key] for key in ("marathon", "to", "dry_run", "wait_timeout", "force")})
+def rollback(
+    c: Any, marathon: str = "", to: str = "", dry_run: bool = False, wait_timeout: float = 600.0, force: bool = False
+) -> None:
+    """Run an earlier version of the queue, where its messages are."""
+    from cluster import operating
+
+    settings = settings_of(c.config)
+    operating.rollback(
+        settings, operating.target(settings, "/amqp", marathon, wait_timeout, force), to, dry_run, say
+    )  # fmt: skip
+
+
+@task(help={key: HELP[key] for key in ("marathon", "tail", "follow")})
+def logs(c: Any, marathon: str = "", tail: int = 100, follow: bool = False) -> None:
+    """Print what the queue printed."""
+    from cluster import operating
+
+    settings = settings_of(c.config)
+    for line in operating.logs(settings, operating.target(settings, "/amqp", marathon), tail, follow, say):
         result(line)
 
 
-@task(help={"now": HELP["now"]})
-def stop(c: Any, now: bool = False) -> None:
-    """Stop the queue on this machine; its messages stay on its volume."""
-    from cluster import running
+@task(help={key: HELP[key] for key in ("marathon", "now")})
+def stop(c: Any, marathon: str = "", now: bool = False) -> None:
+    """Stop the queue; its messages stay where they are."""
+    from cluster import operating
 
-    running.stop(settings_of(c.config), "/amqp", now, say)
+    settings = settings_of(c.config)
+    operating.stop(settings, operating.target(settings, "/amqp", marathon), now, say)

@@ -1,4 +1,4 @@
-"""The worker component: build its image, run workers here, look at them, stop them."""
+"""The worker component: build its image, run workers here or on a cluster, look at them, stop them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,22 @@ HELP = COMMON | {
     "keep_alive": "start the action once and hand it message after message (docs/keep-alive.md)",
     "options": "further options of cluster_worker, in one string",
     "url": "the broker, amqp://[USER[:PASSWORD]@]HOST[:PORT] (default: the queue on this machine)",
+    "app": "the id of the app of these workers (default: /worker-QUEUE)",
+    "cpus": "CPUs of one worker (default: worker.cpus)",
+    "mem_mib": "memory of one worker in MiB (default: worker.mem_mib)",
+    "env": "NAME=value for the workers and their actions; may be given several times",
+    "volume": "a folder of every agent, HOST:CONTAINER[:ro]; may be given several times",
+    "constraint": "where to run, FIELD:OPERATOR[:VALUE], such as hostname:UNIQUE; may be given several times",
     "drain": "how many seconds a stop waits for running actions (default: as long as they take)",
 }
 RUN_FLAGS = (
     "tag", "queue", "action", "instances", "jobs", "timeout", "attempts", "keep_alive", "options", "url", "drain",
     "dry_run",
+)  # fmt: skip
+DEPLOY_FLAGS = (
+    "marathon", "tag", "queue", "instances", "cpus", "mem_mib", "env", "volume", "constraint", "action", "jobs",
+    "timeout", "attempts", "keep_alive", "drain", "options", "app", "definition", "dry_run", "no_wait", "wait_timeout",
+    "force", "rollback_on_failure",
 )  # fmt: skip
 
 
@@ -55,29 +66,91 @@ def run_local(
         result(name)
 
 
-@task(help={key: HELP[key] for key in ("queue", "instances")})
-def scale(c: Any, queue: str = "", instances: int = 0) -> None:
-    """Run so many workers of a queue on this machine."""
-    from cluster import running
+@task(help={key: HELP[key] for key in DEPLOY_FLAGS}, iterable=["env", "volume", "constraint"])
+def deploy(
+    c: Any, marathon: str = "", tag: str = "", queue: str = "", instances: int = 0, cpus: float = 0.0, mem_mib: int = 0,
+    env: Any = None, volume: Any = None, constraint: Any = None, action: str = "", jobs: int = -1, timeout: float = 0.0,
+    attempts: int = 0, keep_alive: bool = False, drain: int = -1, options: str = "", app: str = "",
+    definition: str = "", dry_run: bool = False, no_wait: bool = False, wait_timeout: float = 600.0,
+    force: bool = False, rollback_on_failure: bool = False,
+) -> None:  # fmt: skip
+    """Run workers on a cluster, which find the queue through Marathon; returns when they take messages."""
+    from cluster import apps, cluster_apps, deploying
 
     settings = settings_of(c.config)
-    running.scale_workers(settings, queue or settings.queue.name, instances, say)
+    work = apps.worker_wish(
+        settings, queue=queue, action=action, url="", instances=instances, jobs=jobs, timeout_s=timeout,
+        attempts=attempts, keep_alive=keep_alive, drain_s=drain, rest=options,
+    )  # fmt: skip
+    wish = cluster_apps.wish(
+        app=app, definition=definition, instances=instances, cpus=cpus, mem_mib=mem_mib, env=env or (),
+        volumes=volume or (), constraints=constraint or (),
+    )  # fmt: skip
+    order = deploying.Order.of(
+        marathon, dry_run=dry_run, no_wait=no_wait, wait_timeout_s=wait_timeout, force=force, undo=rollback_on_failure
+    )
+    for name in deploying.deploy_workers(settings, order, tag or settings.worker.tag, work, wish, say):
+        result(name)
 
 
-@task(help={key: HELP[key] for key in ("queue", "tail", "follow")})
-def logs(c: Any, queue: str = "", tail: int = 100, follow: bool = False) -> None:
-    """Print what the workers of a queue on this machine printed."""
-    from cluster import definitions, running
+@task(help={key: HELP[key] for key in ("queue", "instances", "marathon", "app", "wait_timeout", "force")})
+def scale(
+    c: Any, queue: str = "", instances: int = 0, marathon: str = "", app: str = "", wait_timeout: float = 600.0,
+    force: bool = False,
+) -> None:  # fmt: skip
+    """Run so many workers of a queue."""
+    from cluster import operating
 
     settings = settings_of(c.config)
-    for line in running.logs(settings, definitions.worker_id(queue or settings.queue.name), tail, follow):
+    app_id = operating.workers(settings, queue, app)
+    operating.scale(settings, operating.target(settings, app_id, marathon, wait_timeout, force), instances, say)
+
+
+@task(help={key: HELP[key] for key in ("queue", "marathon", "app", "wait_timeout", "force")})
+def restart(
+    c: Any, queue: str = "", marathon: str = "", app: str = "", wait_timeout: float = 600.0, force: bool = False
+) -> None:
+    """Stop and start the workers of a queue, after their running actions."""
+    from cluster import operating
+
+    settings = settings_of(c.config)
+    app_id = operating.workers(settings, queue, app)
+    operating.restart(settings, operating.target(settings, app_id, marathon, wait_timeout, force), say)
+
+
+@task(help={key: HELP[key] for key in ("queue", "marathon", "app", "to", "dry_run", "wait_timeout", "force")})
+def rollback(
+    c: Any, queue: str = "", marathon: str = "", app: str = "", to: str = "", dry_run: bool = False,
+    wait_timeout: float = 600.0, force: bool = False,
+) -> None:  # fmt: skip
+    """Run an earlier version of the workers of a queue, as many as run now."""
+    from cluster import operating
+
+    settings = settings_of(c.config)
+    app_id = operating.workers(settings, queue, app)
+    operating.rollback(
+        settings, operating.target(settings, app_id, marathon, wait_timeout, force), to, dry_run, say
+    )  # fmt: skip
+
+
+@task(help={key: HELP[key] for key in ("queue", "marathon", "app", "tail", "follow")})
+def logs(
+    c: Any, queue: str = "", marathon: str = "", app: str = "", tail: int = 100, follow: bool = False
+) -> None:  # fmt: skip
+    """Print what the workers of a queue printed."""
+    from cluster import operating
+
+    settings = settings_of(c.config)
+    target = operating.target(settings, operating.workers(settings, queue, app), marathon)
+    for line in operating.logs(settings, target, tail, follow, say):
         result(line)
 
 
-@task(help={key: HELP[key] for key in ("queue", "now")})
-def stop(c: Any, queue: str = "", now: bool = False) -> None:
-    """Stop the workers of a queue on this machine, after their running actions."""
-    from cluster import definitions, running
+@task(help={key: HELP[key] for key in ("queue", "marathon", "app", "now")})
+def stop(c: Any, queue: str = "", marathon: str = "", app: str = "", now: bool = False) -> None:
+    """Stop the workers of a queue, after their running actions."""
+    from cluster import operating
 
     settings = settings_of(c.config)
-    running.stop(settings, definitions.worker_id(queue or settings.queue.name), now, say)
+    target = operating.target(settings, operating.workers(settings, queue, app), marathon)
+    operating.stop(settings, target, now, say)

@@ -39,13 +39,9 @@ class Api:
     raises AnswerLost, too, when Marathon may have made it.
     """
 
-    def __init__(self, marathon: Marathon) -> None:
-        self._marathon = marathon
-
-    @property
-    def place(self) -> str:
-        """Its addresses, for people."""
-        return self._marathon.place
+    def __init__(self, marathon: Marathon, place: str) -> None:
+        """`place` is its addresses, as a person wrote them."""
+        self._marathon, self.place = marathon, place
 
     def check(self) -> None:
         """See that a Marathon answers that understands our definitions.

@@ -10,6 +10,7 @@ from typing import Any
 from cluster.definitions import checked_id, refuse_other_queue
 from cluster.live_line import live_line
 from cluster.schedulers import App, AppStatus, Change
+from cluster.schedulers.docker_terms import data_name
 from cluster.schedulers.marathon import agents, changes, failures
 from cluster.schedulers.marathon.agents import Engines
 from cluster.schedulers.marathon.api import Accepted, Api
@@ -19,7 +20,7 @@ from cluster.schedulers.marathon.comparison import definition_of, differences, i
 from cluster.schedulers.marathon.following import POLL_S, Following, NotDeployed, Watch
 from cluster.schedulers.marathon.judgement import Goal
 from cluster.schedulers.marathon.ownership import is_ours, labelled, refuse_foreign
-from scripts.app_ports import mapping
+from scripts.app_ports import mapping, mappings
 from scripts.discovery import Wish, pick
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
@@ -59,6 +60,15 @@ class Marathon:
     def place(self) -> str:
         """Marathon's addresses, for people."""
         return self._api.place
+
+    def check(self) -> None:
+        """See that a Marathon answers that understands our definitions; raises as `Api.check`."""
+        self._api.check()
+
+    def present(self, app_id: str) -> Answer | None:
+        """An app as it is, whosever it is, of a Marathon that was checked; None where there is none."""
+        self._api.check()
+        return self._api.app(app_id)
 
     def plan(self, app: App) -> Change:
         """What `deploy` would do now, and how it differs from what is there; changes nothing."""
@@ -102,7 +112,7 @@ class Marathon:
         return self._reach(goal, timeout_s)
 
     def rollback(self, app_id: str, to: str = "", timeout_s: float = DEPLOY_S) -> AppStatus:
-        """Run an earlier version, as many instances of it as are wanted now."""
+        """Run an earlier version, as many instances of it as are wanted now; data stays on the agent where it is."""
         app = App(app_id, self.earlier(app_id, to))
         self._say(f"{app_id}: back to what ran as {app.definition.get('labels', {}).get('tag', 'an earlier version')}")
         return self.deploy(app, timeout_s)
@@ -123,7 +133,8 @@ class Marathon:
             found = next((old for _, old in self.history(app_id) if not is_same(old, present)), None)
             if found is None:
                 raise ClusterError(f"{app_id} has no earlier version that differs from the present one")
-        return definition_of(found) | {"instances": present.get("instances", 1)}
+        kept = ("instances", "constraints") if _has_data(present) else ("instances",)
+        return definition_of(found) | {key: present[key] for key in kept if key in present}
 
     def history(self, app_id: str) -> Iterator[tuple[str, Answer]]:
         """The versions of an app with their definitions, newest first, each asked for when it is its turn."""
@@ -257,6 +268,12 @@ class Marathon:
                     )
                 show(f"{len(left)} instances finish their work, {grace_s} s at most")
                 time.sleep(POLL_S)
+
+
+def _has_data(app: Answer) -> bool:
+    """Whether it keeps data in a folder of its agent."""
+    volumes = mappings(mapping(app.get("container")).get("volumes"))
+    return any(data_name(str(volume.get("hostPath") or "")) for volume in volumes)
 
 
 def _deployment(app: Answer) -> str:

@@ -1,0 +1,128 @@
+"""Deploying to a cluster: all is checked before anything is changed, then Marathon is followed until it works."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cluster import cluster_apps, here
+from cluster.apps import Work, guest_from_anywhere
+from cluster.cluster_apps import Image, Wish
+from cluster.components import QUEUE
+from cluster.image_ref import ImageRef
+from cluster.schedulers import App, AppStatus, Change
+from cluster.schedulers.marathon.scheduler import Manner, Marathon
+from cluster.settings import Settings
+from scripts.hostport import HostPort
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Order:
+    """How a deploy is done: to which Marathon, whether for show alone, how long it is followed, and how it is made."""
+
+    marathon: str
+    dry_run: bool
+    wait_timeout_s: float
+    manner: Manner
+
+    @classmethod
+    def of(
+        cls, marathon: str, *, dry_run: bool, no_wait: bool, wait_timeout_s: float, force: bool, undo: bool
+    ) -> Order:  # fmt: skip
+        """What the flags say."""
+        return cls(marathon, dry_run, wait_timeout_s, Manner(force=force, wait=not no_wait, undo=undo))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the queue shall be: on which agent (empty: where it is), also without its data, and whether open to all."""
+
+    on: str = ""
+    may_leave_data: bool = False
+    is_open: bool = False
+
+
+def deploy_queue(settings: Settings, order: Order, tag: str, place: Place, wish: Wish, say: Say) -> HostPort | None:
+    """Run the queue on a cluster; its address, or none where nothing was waited for.
+
+    Raises:
+        ClusterError: something is not as it must be, and nothing was changed; or it does not come up.
+    """
+    marathon = here.a_marathon_of(settings, order.marathon)
+    where = here.marathon(settings, marathon, say, order.manner)
+    present = where.present(wish.app_id or QUEUE.app_id)
+    host = cluster_apps.kept_host(place.on, present, _agents(settings), place.may_leave_data)
+    app = cluster_apps.queue_app(settings, image_of(settings, tag), host, marathon, wish)
+    if place.is_open:
+        app = guest_from_anywhere(app)
+        say("--guest: everyone who can reach the queue may read and write it, and change its settings")
+    if run(where, app, order, say) is None or not order.manner.wait:
+        return None
+    address = where.hostport(app.id, "amqp")
+    say(f"the queue answers at {address}")
+    return address
+
+
+def deploy_workers(settings: Settings, order: Order, tag: str, work: Work, wish: Wish, say: Say) -> list[str]:
+    """Run workers on a cluster; the names of what runs.
+
+    Raises:
+        ClusterError: something is not as it must be, and nothing was changed; or they do not come up.
+    """
+    marathon = here.a_marathon_of(settings, order.marathon)
+    where = here.marathon(settings, marathon, say, order.manner)
+    where.check()
+    app = cluster_apps.worker_app(work, image_of(settings, tag), marathon, wish)
+    status = run(where, app, order, say)
+    if status is None or not order.manner.wait:
+        return []
+    say(f"workers taking messages of {work.queue!r}: {status.running}")
+    return [instance.name for instance in status.instances]
+
+
+def run(where: Marathon, app: App, order: Order, say: Say) -> AppStatus | None:
+    """Show what a deploy would change, and unless that is all that is wanted, do it."""
+    change = where.plan(app)
+    for line in told(change, where.place):
+        say(line)
+    if order.dry_run:
+        print(json.dumps(change.sent.get(app.id, {}), indent=2, ensure_ascii=False))
+        return None
+    status = where.deploy(app, order.wait_timeout_s)
+    if not order.manner.wait:
+        say(f"Marathon has taken it on; ./inv status -m {where.place} shows how far it is")
+    return status
+
+
+def told(change: Change, place: str) -> list[str]:
+    """What a deploy changes, for people."""
+    if change.kind == "create":
+        return [f"{change.app_id} is new on Marathon at {place}"]
+    if change.kind == "nothing":
+        return [f"{change.app_id} is on Marathon at {place} just so"]
+    return [f"{change.app_id} on Marathon at {place} changes:", *(f"  {line}" for line in change.differences)]
+
+
+def image_of(settings: Settings, tag: str) -> Image:
+    """What agents can pull: the image by its content, as its registry has it now.
+
+    Raises:
+        ClusterError: the registry has it not, or no agent can reach that one.
+        ServiceAway: the registry does not answer.
+    """
+    from cluster import registry_login
+    from cluster.hosts.pull import in_registry
+
+    ref = in_registry(ImageRef.parse(tag, settings.registry))
+    return Image(str(ref), tag, registry_login.for_registry(ref.registry) is not None)
+
+
+def _agents(settings: Settings) -> list[str]:
+    from cluster.hosts.host import chosen
+
+    if not settings.agents.hosts and not settings.agents.hosts_file:
+        return []
+    return [host.name for host in chosen(settings)]
