@@ -28,3 +28,8 @@ class Run:
 
     def __post_init__(self) -> None:
         self.size = len(self.delivery.body)
+
+    @property
+    def in_action(self) -> bool:
+        """The action was started and has not ended."""
+        return self.begun and self.outcome is None

@@ -80,9 +80,11 @@ class Solo:
         return run
 
     def lost(self) -> None:
-        """The connection is gone; a suspect that runs, runs on."""
+        """The connection is gone; a suspect that runs, runs on, and one that only has to be settled is nobody's now."""
         self._waiting = self._moving = None
         self._taking = False
+        if self._running and not self._running.in_action:
+            self._running = None
 
     def _got(self, delivery: Delivery | None) -> None:
         """Mostly the one that was moved, but another worker's does as well."""

@@ -131,6 +131,24 @@ def test_a_message_that_another_worker_took_meanwhile_is_done_there(rig: Rig, ne
     assert rig.ready() == rig.ready(rig.failed) == 0
 
 
+def test_a_suspect_whose_failure_is_lost_with_the_connection_holds_nobody_up(
+    rig: Rig, network: Network, gate: Gate
+) -> None:
+    """It has run alone and failed, and the broker goes away before it has the copy that waits."""
+    network.up()
+    worker = rig.worker(rig.action(f"{gate.script}; exit 1"), url=network.url)
+    rig.publish(b"suspect", headers={"x-cluster-alone": True, "x-cluster-attempt": 1})
+    gate.started()
+    network.fall_silent()
+    gate.open()
+    worker.says("exit 1 after")
+    network.down()
+    network.up()
+    worker.says("consuming from", times=2)
+    rig.publish(b"other")
+    until(lambda: b"other 1\n" in worker.out, "work goes on")
+
+
 def test_heartbeats_do_not_wait_for_an_action(rig: Rig, network: Network) -> None:
     network.up()
     started = rig.tmp / "started"
