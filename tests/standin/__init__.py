@@ -20,7 +20,7 @@ What is asked for and answered:
     answers.py, calls.py, events.py
 
 What happens:
-    world.py           all that is: apps, tasks, deployments, agents
+    world.py, state.py      all that is: apps, tasks, deployments, agents
     plans.py, deployments.py      from one set of definitions to another, one worker a deployment
     rolling.py, offers.py, backoff.py, keeper.py      how many tasks, where, when
     executor.py, containers.py, environment.py, pulls.py, health.py      one task as one container

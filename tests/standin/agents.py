@@ -21,7 +21,7 @@ class Agent:
 
     `read_file` reads a file of the host, for `fetch`; `ports` are those that it offers; `publish_on` is the address
     that published ports are bound to (all of them, as Mesos does; on a loopback host that one). The engine's client is
-    the caller's, also to close.
+    the caller's, also to close. `alive` and `id` are the world's.
     """
 
     hostname: str
@@ -33,6 +33,7 @@ class Agent:
     ports: Iterable[int] = MESOS_PORTS
     publish_on: str = ""
     alive: bool = True
+    id: str = ""
 
     def __post_init__(self) -> None:
         self.publish_on = self.publish_on or (self.hostname if _is_loopback(self.hostname) else "")

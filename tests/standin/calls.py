@@ -9,7 +9,8 @@ from typing import Any
 from tests.standin.answers import Refused, Request
 from tests.standin.canonical import path_id
 from tests.standin.dialects import Dialect
-from tests.standin.world import App, World
+from tests.standin.state import App
+from tests.standin.world import World
 
 
 @dataclass(frozen=True)

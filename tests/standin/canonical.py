@@ -75,7 +75,7 @@ def canonical(sent: dict[str, Any]) -> dict[str, Any]:
 
 def migrate(sent: dict[str, Any]) -> dict[str, Any]:
     """The same in fields that are not deprecated; null is not there."""
-    app = _without_nulls({key: value for key, value in sent.items() if key not in _NOT_PART})
+    app: dict[str, Any] = _without_nulls({key: value for key, value in sent.items() if key not in _NOT_PART})
     _refuse_mixes(app)
     address, docker = app.pop("ipAddress", None), (app.get("container") or {}).get("docker") or {}
     network = docker.pop("network", None)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from threading import Thread
+
 import docker.errors
 import requests
 
 from tests.standin.agents import Agent
 from tests.standin.executor import Executor
 from tests.standin.keeper import Keeper
+from tests.standin.state import Task
 from tests.standin.watch import Watch, containers
 from tests.standin.world import World
 
@@ -20,8 +23,12 @@ class Cluster:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self._threads = [Keeper(world, lambda task: Executor.launch(world, task))]
-        self._threads += [Watch(world, agent) for agent in world.agents]
+        runs = [Keeper(world, self._launch).run, *(Watch(world, agent).run for agent in world.agents)]
+        self._threads = [Thread(target=run, daemon=True) for run in runs]
+        self._executors: list[Thread] = []
+
+    def _launch(self, task: Task) -> None:
+        self._executors.append(Executor.launch(self.world, task))
 
     def start(self) -> None:
         for thread in self._threads:
@@ -36,6 +43,8 @@ class Cluster:
             self.world.changed.notify_all()
         for thread in self._threads:
             thread.join()
+        for executor in self._executors:
+            executor.join(_REMOVE_S)
         for agent in self.world.agents:
             try:
                 _remove_all(agent, self.world.id)

@@ -9,7 +9,8 @@ from tests.standin.answers import Refused
 from tests.standin.backoff import Backoff
 from tests.standin.plans import Action, Change, Definition, Plan, is_scaling, steps
 from tests.standin.rolling import begin_roll
-from tests.standin.world import App, World
+from tests.standin.state import App, Task
+from tests.standin.world import World
 
 _LOCKED = (
     "App is locked by one or more deployments. Override with the option '?force=true'. "
@@ -32,6 +33,7 @@ def deploy(
         if rivals and not force:
             raise Refused(409, _LOCKED, deployments=[{"id": plan.id} for plan in rivals])
         plan = Plan(world.now(), changes, steps(changes))
+        world.events.say("group_change_success", groupId="/", version=plan.version)
         for rival in rivals:
             cancel(world, rival, f"replaced by {plan.id}")
         for name, change in changes.items():
@@ -79,7 +81,7 @@ def _put(world: World, name: str, change: Change, version: str) -> None:
     app.history[version] = change.new
 
 
-def _left_over(world: World, name: str) -> list:
+def _left_over(world: World, name: str) -> list[Task]:
     """The tasks of an app of this name that was deleted and still has some."""
     before = [app for app in world.leaving if app.definition["id"] == name]
     world.leaving = [app for app in world.leaving if app not in before]
@@ -88,11 +90,11 @@ def _left_over(world: World, name: str) -> list:
 
 def _follow(world: World, plan: Plan) -> None:
     """The plan's worker: step by step until all is as wanted, or someone ends it."""
-    for number, step in enumerate(plan.steps, 1):
+    for number in range(1, len(plan.steps) + 1):
         with world.changed:
             if not _begin(world, plan, number):
                 return
-            world.changed.wait_for(lambda step=step: _is_over(world, plan) or _all_done(world, plan, step))
+            world.changed.wait_for(lambda: _is_over(world, plan) or _all_done(world, plan))
             if _is_over(world, plan):
                 return
             world.events.say("deployment_step_success", plan=plan.light(), currentStep=plan.as_json()["currentActions"])
@@ -122,7 +124,9 @@ def _begin(world: World, plan: Plan, number: int) -> bool:
     return True
 
 
-def _all_done(world: World, plan: Plan, step: tuple[Action, ...]) -> bool:
+def _all_done(world: World, plan: Plan) -> bool:
+    """Whether the plan's present step is."""
+    step = plan.steps[plan.current - 1]
     if not all(_is_done(world, plan, action) for action in step):
         return False
     for action in step:

@@ -20,6 +20,7 @@ class Dialect:
     text_by_default: bool = False
     legacy: bool = False
     has_state: bool = True
+    wrong_type: int = 422
 
     def refuse_newer(self, sent: dict[str, Any]) -> None:
         """Raises Refused for what this version does not know: before 1.5 its JSON schema allows no other fields."""
@@ -59,8 +60,8 @@ class Dialect:
 CURRENT = Dialect()
 # Some builds of 1.5 and 1.6 took a missing Accept for text/plain.
 TEXT_BY_DEFAULT = Dialect("1.5.0", (404, "URI not found: {path}"), has_text=True, text_by_default=True)
-V1_4 = Dialect("1.4.9", (404, "URI not found: {path}"), has_text=True, legacy=True)
-V0_8 = Dialect("0.8.0", (404, "URI not found: {path}"), True, True, legacy=True, has_state=False)
+V1_4 = Dialect("1.4.9", (404, "URI not found: {path}"), has_text=True, legacy=True, wrong_type=400)
+V0_8 = Dialect("0.8.0", (404, "URI not found: {path}"), True, True, legacy=True, has_state=False, wrong_type=400)
 
 
 def _legacy_app(app: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,8 @@ def environment(
         "MARATHON_APP_RESOURCE_DISK": str(float(app["disk"])),
         "MARATHON_APP_RESOURCE_GPUS": str(app["gpus"]),
     }
-    return given | _labels(app["labels"]) | port_variables(app, ports) | app.get("env", {})
+    own: dict[str, str] = app.get("env", {})
+    return given | _labels(app["labels"]) | port_variables(app, ports) | own
 
 
 def _labels(labels: dict[str, str]) -> dict[str, str]:
@@ -42,7 +43,7 @@ def port_variables(app: dict[str, Any], ports: Sequence[int]) -> dict[str, str]:
     asked = [
         each for each in port_items(app) if app["networks"][0]["mode"] == "host" or each.get("hostPort") is not None
     ]
-    named = {}
+    named: dict[str, str] = {}
     for item, port in zip(asked, ports, strict=True):
         number = item.get("containerPort", item.get("port", 0)) or port
         named |= {f"PORT_{number}": str(port)}

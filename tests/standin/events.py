@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from queue import Empty, SimpleQueue
 from threading import Event, Lock
 from typing import Any
@@ -31,7 +31,7 @@ class Events:
             for listener in self._listeners:
                 listener.put(_END)
 
-    def stream(self, kinds: list[str], over: Event) -> Iterator[bytes]:
+    def stream(self, kinds: list[str], over: Event) -> Generator[bytes, None, None]:
         """The frames for one listener, of these kinds (of all when none is named), until it is over."""
         mine: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
         with self._lock:
@@ -43,8 +43,11 @@ class Events:
         finally:
             with self._lock:
                 self._listeners.remove(mine)
+            self.say("event_stream_detached", remoteAddress="127.0.0.1")
 
-    def _frames(self, mine: SimpleQueue[dict[str, Any] | None], kinds: list[str], over: Event) -> Iterator[bytes]:
+    def _frames(
+        self, mine: SimpleQueue[dict[str, Any] | None], kinds: list[str], over: Event
+    ) -> Generator[bytes, None, None]:
         while not over.is_set():
             try:
                 said = mine.get(timeout=0.2)

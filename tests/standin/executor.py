@@ -15,7 +15,8 @@ from tests.standin.environment import SANDBOX, environment
 from tests.standin.health import Probes
 from tests.standin.keeper import kill
 from tests.standin.pulls import LaunchFailed, fetched, pull
-from tests.standin.world import Task, World
+from tests.standin.state import Task
+from tests.standin.world import World
 
 LABEL = "cluster.standin"
 # What Mesos grants when the app does not say (src/slave/constants.hpp).
@@ -35,8 +36,10 @@ class Executor:
         self._stop_signal = "SIGTERM"
 
     @classmethod
-    def launch(cls, world: World, task: Task) -> None:
-        Thread(target=cls(world, task).run, daemon=True).start()
+    def launch(cls, world: World, task: Task) -> Thread:
+        thread = Thread(target=cls(world, task).run, daemon=True)
+        thread.start()
+        return thread
 
     def run(self) -> None:
         try:
@@ -83,6 +86,8 @@ class Executor:
             self._note(error)
             raise LaunchFailed(f"Container exited with status {_docker_status(error)}") from error
         self._tell_running(container)
+        if not self._goes_on():
+            self.agent.client.api.remove_container(container, force=True, v=True)
 
     def _wait_for_pull(self) -> None:
         """A pull that takes its time, for tests that want to see it."""

@@ -11,7 +11,8 @@ import docker.errors
 import requests
 
 from tests.standin.environment import port_items
-from tests.standin.world import Task, World
+from tests.standin.state import Task
+from tests.standin.world import World
 
 # Marathon probes these by itself and tells why it killed; the others are Mesos's.
 _BY_MARATHON = ("HTTP", "HTTPS", "TCP")
@@ -23,6 +24,15 @@ class _Check:
     due_s: float = float("inf")
     failures: int = 0
     succeeded: bool = False
+
+    @property
+    def by_marathon(self) -> bool:
+        return self.definition["protocol"] in _BY_MARATHON
+
+    def most_failures(self) -> float:
+        """How many in a row are too many; 0 is never for Marathon, and the first for Mesos."""
+        most = self.definition["maxConsecutiveFailures"]
+        return most or (float("inf") if self.by_marathon else 1)
 
 
 class Probes:
@@ -36,8 +46,7 @@ class Probes:
     def begin(self) -> None:
         self._began_s = time.monotonic()
         for check in self._checks:
-            by_marathon = check.definition["protocol"] in _BY_MARATHON
-            check.due_s = self._began_s + (0 if by_marathon else self._scaled(check, "delaySeconds"))
+            check.due_s = self._began_s + (0 if check.by_marathon else self._scaled(check, "delaySeconds"))
 
     def due_in_s(self) -> float:
         return min((check.due_s for check in self._checks), default=float("inf")) - time.monotonic()
@@ -63,26 +72,21 @@ class Probes:
         check.succeeded = check.succeeded or not cause
         check.failures = check.failures + 1 if cause else 0
         self._write(at, check, cause)
-        most = check.definition["maxConsecutiveFailures"]
-        by_marathon = check.definition["protocol"] in _BY_MARATHON
-        if not cause or check.failures < (most if most or by_marathon else 1) or (by_marathon and not most):
+        if check.failures < check.most_failures():
             return False
-        if by_marathon:
+        if check.by_marathon:
             self._tell_kill(cause)
         return True
 
     def _write(self, at: int, check: _Check, cause: str) -> None:
         """The result as the task shows it."""
-        by_marathon = check.definition["protocol"] in _BY_MARATHON
         with self.world.changed:
             results = self.task.results
             results.extend([None] * (at + 1 - len(results)))
             before = results[at] or {}
-            new = self.world.health_result(self.task, not cause, cause if by_marathon else "")
-            results[at] = before | new | {"consecutiveFailures": check.failures}
-            results[at]["firstSuccess"] = before.get("firstSuccess", new.get("firstSuccess"))
-            if results[at]["firstSuccess"] is None:
-                del results[at]["firstSuccess"]
+            new = self.world.health_result(self.task, not cause, cause if check.by_marathon else "")
+            first = {"firstSuccess": before["firstSuccess"]} if "firstSuccess" in before else {}
+            results[at] = before | new | {"consecutiveFailures": check.failures} | first
             if cause:
                 self.world.events.say("failed_health_check_event", appId=self.task.app_id, instanceId=new["instanceId"])
             if before.get("alive") != new["alive"]:

@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from threading import Thread
 
 from tests.standin import offers
 from tests.standin.agents import Agent
 from tests.standin.rolling import keep, roll_on
-from tests.standin.world import App, Launching, Task, World, task_id
+from tests.standin.state import App, Launching, Task, task_id
+from tests.standin.world import World
 
 # How often offers come when nothing else happens.
 _TICK_S = 0.1
 
 
 class Keeper:
-    """A thread that looks at the world whenever it changed; `launch` begins to run a task."""
+    """Looks at the world whenever it changed; `launch` begins to run a task."""
 
     def __init__(self, world: World, launch: Callable[[Task], None]) -> None:
         self.world, self._launch = world, launch
-        self._thread = Thread(target=self._run, daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def join(self) -> None:
-        self._thread.join()
-
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Until all is over."""
         world = self.world
         while not world.over.is_set():
             with world.changed:
@@ -68,9 +62,17 @@ class Keeper:
         if strategy == "disabled":
             return False
         if lost_s >= strategy["expungeAfterSeconds"] / self.world.time_scale:
-            self.world.end(task, "TASK_GONE_BY_OPERATOR", "expunged")
+            self._expunge(task)
             return True
         return bool(lost_s >= strategy["inactiveAfterSeconds"] / self.world.time_scale)
+
+    def _expunge(self, task: Task) -> None:
+        """Marathon forgets the task; Mesos said nothing of an end."""
+        app = self.world.app_of(task)
+        if app:
+            app.tasks.remove(task)
+            task.wake.set()
+            self.world.changed.notify_all()
 
     def _place(self, app: App, launching: Launching) -> None:
         """Match as many as wanted; no offer is looked at while the back-off lasts."""
@@ -96,6 +98,7 @@ class Keeper:
         launching.processed += len(reasons) + taken
         launching.unused += len(reasons)
         launching.reasons = reasons or launching.reasons
+        launching.all_reasons.extend(reasons)
         launching.last_unused = self.world.now() if reasons else launching.last_unused
         launching.last_used = self.world.now() if taken else launching.last_used
 

@@ -39,7 +39,7 @@ class Offer:
 
 def choose(app: dict[str, Any], placed: Sequence[Offer], offers: Sequence[Offer]) -> tuple[Offer | None, list[str]]:
     """The first offer that fits and why the others before it did not; `placed`: the agents of the app's tasks."""
-    reasons = []
+    reasons: list[str] = []
     for offer in offers:
         reason = why_not(app, placed, offer)
         if not reason:
@@ -103,9 +103,9 @@ def _evenly(groups: int, instances: int, others: Sequence[str | None], value: st
     return counts[value] < each or (counts[value] == each and rest > rest_used)
 
 
-def summary(reasons: Sequence[str], fitting: int = 0) -> list[dict[str, Any]]:
+def summary(reasons: Sequence[str], processed: int) -> list[dict[str, Any]]:
     """rejectSummaryLastOffers: each reason with how many offers came so far and how many it turned away."""
-    left, lines = len(reasons) + fitting, []
+    left, lines = processed, []
     for reason in REASONS:
         declined = list(reasons).count(reason)
         lines.append({"reason": reason, "declined": declined, "processed": left})

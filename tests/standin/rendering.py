@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 from tests.standin import offers
-from tests.standin.world import App, Launching, Task, World, ip_addresses, slave_id
+from tests.standin.state import App, Launching, Task, ip_addresses, slave_id
+from tests.standin.world import World
 
 _ACTIVE = ("TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_KILLING", "TASK_UNREACHABLE")
 
@@ -32,10 +33,10 @@ def app_json(world: World, app: App, with_tasks: bool = True) -> dict[str, Any]:
     return answered
 
 
-def created_json(app: App, plan_id: str, sent: dict[str, Any]) -> dict[str, Any]:
+def created_json(app: App, plan_id: str, definition: dict[str, Any]) -> dict[str, Any]:
     """POST's answer: the app before service ports were assigned, no tasks, no versionInfo."""
     counts = dict.fromkeys(("tasksStaged", "tasksRunning", "tasksHealthy", "tasksUnhealthy"), 0)
-    return sent | {"version": app.version} | counts | {"deployments": [{"id": plan_id}]}
+    return definition | {"version": app.version} | counts | {"deployments": [{"id": plan_id}]}
 
 
 def task_json(task: Task) -> dict[str, Any]:
@@ -70,8 +71,8 @@ def _queued(app: App, launching: Launching) -> dict[str, Any]:
     offered: dict[str, Any] = {
         "processedOffersCount": launching.processed,
         "unusedOffersCount": launching.unused,
-        "rejectSummaryLastOffers": offers.summary(launching.reasons),
-        "rejectSummaryLaunchAttempt": offers.summary(launching.reasons),
+        "rejectSummaryLastOffers": offers.summary(launching.reasons, len(launching.reasons)),
+        "rejectSummaryLaunchAttempt": offers.summary(launching.all_reasons, launching.processed),
     }
     offered |= {"lastUnusedOfferAt": launching.last_unused} if launching.last_unused else {}
     offered |= {"lastUsedOfferAt": launching.last_used} if launching.last_used else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -82,7 +82,7 @@ class Standin:
     def address(self) -> str:
         """host:port."""
         host, port = self._server.server_address[:2]
-        return f"{host}:{port}"
+        return f"{host!s}:{port}"
 
     @property
     def url(self) -> str:
@@ -146,12 +146,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(response.body)
 
-    def _stream(self, frames: Iterator[bytes]) -> None:
+    def _stream(self, frames: Generator[bytes, None, None]) -> None:
         """Until one of both sides ends it."""
         self.close_connection = True
         self.send_header("Connection", "close")
         self.end_headers()
-        with closing(frames), suppress(OSError):  # type: ignore[type-var]
+        with closing(frames), suppress(OSError):
             for frame in frames:
                 self.wfile.write(frame)
 

@@ -1,7 +1,7 @@
 """The types of an app's fields (RAML types app.raml, appContainer.raml, network.raml, healthCheck.raml of 1.10).
 
 What has a wrong type never becomes an app: 422 "Invalid JSON", in the words of Play's JSON library. What is not named
-here is not looked at.
+here is dropped.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ BOOLEAN = Kind("jsboolean", (bool,))
 COUNT = Kind("jsnumber", (int,), least=0)
 SHARE = Kind("jsnumber", (int, float), 0, 1)
 PORT = Kind("jsnumber", (int,), 0, 65535)
+ANY = Kind("jsvalue", (object,))
 ENV = Kind("jsstring", (str, dict))
 
 
@@ -53,6 +54,7 @@ MAPPING = {
     "name": STRING,
     "protocol": PROTOCOL,
     "servicePort": PORT,
+    "networkNames": [STRING],
 }
 CONTAINER = {
     "type": words("DOCKER", "MESOS"),
@@ -63,9 +65,21 @@ CONTAINER = {
         "network": words("BRIDGE", "HOST", "NONE", "USER"),
         "parameters": [{"key": STRING, "value": STRING}],
         "portMappings": [MAPPING],
+        "pullConfig": ANY,
+        "credential": ANY,
     },
+    "linuxInfo": ANY,
     "portMappings": [MAPPING],
-    "volumes": [{"containerPath": STRING, "hostPath": STRING, "mode": words("RO", "RW")}],
+    "volumes": [
+        {
+            "containerPath": STRING,
+            "hostPath": STRING,
+            "mode": words("RO", "RW"),
+            "persistent": ANY,
+            "external": ANY,
+            "secret": ANY,
+        }
+    ],
 }
 HEALTH_CHECK = {
     "protocol": words("HTTP", "HTTPS", "TCP", "COMMAND", "MESOS_TCP", "MESOS_HTTP", "MESOS_HTTPS"),
@@ -78,6 +92,8 @@ HEALTH_CHECK = {
     "path": STRING,
     "port": PORT,
     "portIndex": COUNT,
+    "ipProtocol": words("IPv4", "IPv6"),
+    "ignoreHttp1xx": BOOLEAN,
 }
 APP: dict[str, Any] = {
     "id": STRING,
@@ -110,15 +126,32 @@ APP: dict[str, Any] = {
     "killSelection": words("YOUNGEST_FIRST", "OLDEST_FIRST"),
     "role": STRING,
     "tty": BOOLEAN,
+    "executor": STRING,
+    **dict.fromkeys(
+        ("unreachableStrategy", "readinessChecks", "secrets", "residency", "ipAddress", "check", "resourceLimits"), ANY
+    ),
     "version": STRING,
 }
 
 
-def check_types(app: Any, *, partial: bool = False) -> None:
-    """Raises Refused (422) when a field has a wrong type or is missing; an update may leave out the id."""
+def check_types(app: Any, status: int, *, partial: bool = False) -> None:
+    """Raises Refused with this status when a field has a wrong type or is missing; an update may leave out the id."""
     errors = list(_errors(app, APP, "")) or list(_missing(app, partial))
     if errors:
-        raise invalid(errors, "Invalid JSON")
+        raise invalid(errors, "Invalid JSON", status)
+
+
+def prune(app: dict[str, Any]) -> dict[str, Any]:
+    """Only what Marathon knows; its JSON readers drop everything else without a word."""
+    return dict(_pruned(app, APP))
+
+
+def _pruned(value: Any, shape: Any) -> Any:
+    if isinstance(shape, list) and isinstance(value, list):
+        return [_pruned(item, shape[0]) for item in value]
+    if isinstance(shape, dict) and isinstance(value, dict):
+        return {key: _pruned(item, shape[key]) for key, item in value.items() if key in shape}
+    return value
 
 
 def _missing(app: dict[str, Any], partial: bool) -> Iterator[tuple[str, str]]:
@@ -150,7 +183,9 @@ def _errors(value: Any, shape: Any, path: str) -> list[tuple[str, str]]:
 
 
 def _kind_errors(value: Any, kind: Kind, path: str) -> list[tuple[str, str]]:
-    if not isinstance(value, kind.types) or (isinstance(value, bool) and bool not in kind.types):
+    # For Python a bool is an int, too.
+    wrong = not isinstance(value, kind.types) or (isinstance(value, bool) and int in kind.types)
+    if wrong:
         return [(path, f"error.expected.{kind.name}")]
     if kind.words and value not in kind.words:
         return [(path, "error.unknown.enum.literal")]

@@ -38,8 +38,8 @@ def _id(app: dict[str, Any]) -> Errors:
 
 
 def _command(app: dict[str, Any]) -> Errors:
-    container = app.get("container")
-    runs_itself = bool(container) and ("docker" in container or container["type"] == "MESOS")
+    container = app.get("container") or {}
+    runs_itself = "docker" in container or container.get("type") == "MESOS"
     both = bool(app.get("cmd")) and bool(app.get("args"))
     one = bool(app.get("cmd")) != bool(app.get("args"))
     if both or not (one or runs_itself):

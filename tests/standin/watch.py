@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from threading import Thread
 from typing import Any
 
 import docker.errors
@@ -12,27 +11,24 @@ import requests
 
 from tests.standin.agents import Agent
 from tests.standin.executor import LABEL
-from tests.standin.world import Task, World
+from tests.standin.state import Task
+from tests.standin.world import World
 
 _TICK_S = 0.1
 
 
 class Watch:
-    """A thread for one agent."""
+    """One agent, looked at ten times a second."""
 
     def __init__(self, world: World, agent: Agent) -> None:
         self.world, self.agent = world, agent
         self._heard_s = time.monotonic()
-        self._thread = Thread(target=self._run, daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def join(self) -> None:
-        self._thread.join()
-
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Until all is over."""
         while not self.world.over.wait(_TICK_S):
+            with self.world.lock:
+                mine = [task for task in self.world.tasks(self.agent) if task.container]
             try:
                 found = containers(self.agent, self.world.id, timeout_s=self.world.agent_timeout_s)
             except (requests.RequestException, docker.errors.DockerException, OSError):
@@ -40,21 +36,24 @@ class Watch:
                     self._lose()
                 continue
             self._heard_s = time.monotonic()
-            self._hear({each["Id"]: each for each in found})
+            self._hear(mine, {each["Id"]: each["State"] for each in found})
 
-    def _hear(self, found: dict[str, dict[str, Any]]) -> None:
-        """What ended is told to its executor; what nobody knows any more is removed."""
+    def _hear(self, mine: list[Task], found: dict[str, str]) -> None:
+        """What ended is told to its executor; what nobody knows any more is removed.
+
+        `mine` is from before the containers were listed: one that came in between has not ended.
+        """
         with self.world.changed:
-            came_back = not self.agent.alive
-            self.agent.alive = True
-            mine = {task.container: task for task in self.world.tasks(self.agent) if task.container}
-        for container, task in mine.items():
-            if container not in found or found[container]["State"] in ("exited", "dead"):
-                self._end(task, container in found)
+            came_back, self.agent.alive = not self.agent.alive, True
+            known = {task.container for task in self.world.tasks(self.agent)}
+        for task in mine:
+            state = found.get(task.container, "gone")
+            if state in ("exited", "dead", "gone"):
+                self._end(task, state != "gone")
             elif came_back and task.state == "TASK_UNREACHABLE":
                 self.world.update(task, "TASK_RUNNING", "Agent came back")
         if came_back:
-            self._remove([each for each in found if each not in mine and found[each]["State"] == "running"])
+            self._remove([each for each, state in found.items() if each not in known and state == "running"])
 
     def _end(self, task: Task, is_there: bool) -> None:
         if task.exit_code is not None:

@@ -4,94 +4,21 @@ from __future__ import annotations
 
 import secrets
 import time
-import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from threading import Condition, Event, RLock
 from typing import Any
 
 from tests.standin.agents import Agent
-from tests.standin.backoff import Backoff
 from tests.standin.canonical import canonical
 from tests.standin.events import Events
 from tests.standin.plans import Plan
-from tests.standin.rolling import Roll, Seen
 from tests.standin.service_ports import with_service_ports
+from tests.standin.state import FRAMEWORK, App, Task, instance_event, status_event, task_id
 
 # TaskFailure.scala; NotifyRateLimiterStepImpl.scala.
 _FAILURES = ("TASK_FAILED", "TASK_ERROR", "TASK_LOST", "TASK_DROPPED", "TASK_GONE", "TASK_UNKNOWN")
 _SLOWED_BY = ("TASK_FAILED", "TASK_FINISHED", "TASK_ERROR", "TASK_DROPPED", "TASK_GONE")
-
-
-@dataclass(eq=False)
-class Task:
-    """One task; `results` are its health checks' results, in Marathon's form.
-
-    With an agent it is a container: `container` is its id, `exit_code` set when it ended, `wake` when something
-    happened that its executor has to look at.
-    """
-
-    id: str
-    app_id: str
-    host: str | None
-    version: str
-    state: str
-    ports: list[int]
-    staged_at: str
-    started_at: str | None
-    ip: str | None = None
-    results: list[dict[str, Any] | None] = field(default_factory=list)
-    definition: dict[str, Any] = field(default_factory=dict)
-    agent: Agent | None = None
-    container: str = ""
-    killing: bool = False
-    exit_code: int | None = None
-    lost_at_s: float = 0.0
-    wake: Event = field(default_factory=Event)
-
-    def is_healthy(self) -> bool:
-        """Running, and all of its health checks passed."""
-        results = [result for result in self.results if result]
-        checked = len(results) >= len(self.definition.get("healthChecks", []))
-        return self.state == "TASK_RUNNING" and checked and all(result["alive"] for result in results)
-
-    def seen(self) -> Seen:
-        return Seen(self.id, self.is_healthy() and not self.killing, self.killing, self.staged_at)
-
-
-@dataclass
-class Launching:
-    """An entry of the launch queue: tasks that an app wants and has not got."""
-
-    count: int
-    since: str
-    processed: int = 0
-    unused: int = 0
-    last_unused: str = ""
-    last_used: str = ""
-    reasons: list[str] = field(default_factory=list)
-
-
-@dataclass(eq=False)
-class App:
-    """An app: its definition with defaults, and when it was changed; `scripted`: nobody starts and ends its tasks."""
-
-    definition: dict[str, Any]
-    version: str
-    last_config_change: str
-    last_scaling: str
-    tasks: list[Task] = field(default_factory=list)
-    last_failure: dict[str, Any] | None = None
-    scripted: bool = True
-    history: dict[str, dict[str, Any]] = field(default_factory=dict)
-    roll: Roll | None = None
-    launching: Launching | None = None
-    backoff: Backoff = field(default_factory=Backoff)
-
-    def is_new(self, task: Task) -> bool:
-        """Whether the task has the app's present configuration."""
-        return task.version >= self.last_config_change
 
 
 class World:
@@ -106,12 +33,14 @@ class World:
         agents: Sequence[Agent] = (),
         *,
         time_scale: float = 1.0,
-        agent_timeout_s: float = 2.0,
+        agent_timeout_s: float = 5.0,
         pull_delay_s: float = 0.0,
         task_killing: bool = False,
     ) -> None:
         self.id = secrets.token_hex(6)
         self.agents = list(agents)
+        for number, agent in enumerate(self.agents):
+            agent.id = f"{FRAMEWORK}-S{number}"
         self.time_scale, self.agent_timeout_s, self.pull_delay_s = time_scale, agent_timeout_s, pull_delay_s
         self.task_killing = task_killing
         self.lock = RLock()
@@ -220,13 +149,18 @@ class World:
             task.state = state
             if state == "TASK_RUNNING":
                 task.started_at = task.started_at or self.now()
-            self.events.say("status_update_event", **_status(task, message))
+            self.events.say("status_update_event", **status_event(task, message))
+            self.events.say("instance_changed_event", **instance_event(task))
             self.changed.notify_all()
+
+    def app_of(self, task: Task) -> App | None:
+        """The app that has the task, or had it before it was deleted."""
+        return next((app for app in [*self.apps.values(), *self.leaving] if task in app.tasks), None)
 
     def end(self, task: Task, state: str, message: str = "") -> None:
         """The task is no more; what its end means for its app."""
         with self.changed:
-            app = next((app for app in [*self.apps.values(), *self.leaving] if task in app.tasks), None)
+            app = self.app_of(task)
             if app is None:
                 return
             self.update(task, state, message)
@@ -241,29 +175,3 @@ class World:
 def timestamp(instant: datetime) -> str:
     """UTC with milliseconds and Z (state/Timestamp.scala)."""
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant.microsecond // 1000:03d}Z"
-
-
-def task_id(app_id: str) -> str:
-    return f"{app_id.strip('/').replace('/', '_')}.instance-{uuid.uuid4()}._app.1"
-
-
-def _status(task: Task, message: str) -> dict[str, Any]:
-    return {
-        "slaveId": slave_id(task),
-        "taskId": task.id,
-        "taskStatus": task.state,
-        "message": message,
-        "appId": task.app_id,
-        "host": task.host,
-        "ipAddresses": ip_addresses(task),
-        "ports": task.ports,
-        "version": task.version,
-    }
-
-
-def slave_id(task: Task) -> str:
-    return f"96d7da70-b731-4cfb-96a7-0ee877af615d-S{0 if task.agent is None else task.host}"
-
-
-def ip_addresses(task: Task) -> list[dict[str, str]]:
-    return [{"ipAddress": task.ip, "protocol": "IPv6" if ":" in task.ip else "IPv4"}] if task.ip else []

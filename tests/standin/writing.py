@@ -13,9 +13,9 @@ from tests.standin.deployments import cancel, deploy, revert
 from tests.standin.keeper import kill
 from tests.standin.plans import Plan
 from tests.standin.rendering import created_json, task_json
-from tests.standin.typecheck import check_types
+from tests.standin.state import Task
+from tests.standin.typecheck import check_types, prune
 from tests.standin.validation import validate
-from tests.standin.world import Task
 
 _TASK_ID = r"(?P<app>.+)\.(instance-|marathon-)[^.]+(\..+)?"
 
@@ -23,8 +23,9 @@ _TASK_ID = r"(?P<app>.+)\.(instance-|marathon-)[^.]+(\..+)?"
 def create_app(call: Call) -> Response:
     """AppsResource.create: 201 and the app, before its service ports are assigned."""
     sent = call.json()
-    check_types(sent)
-    definition = _complete(call, sent)
+    check_types(sent, call.dialect.wrong_type)
+    call.dialect.refuse_newer(sent)
+    definition = _complete(sent)
     app_id = definition["id"]
     if app_id in call.world.apps:
         raise Refused(409, f"An app with id [{app_id}] already exists.")
@@ -65,7 +66,9 @@ def _update_all(call: Call, partial: bool, creates: bool) -> Response:
     sent = call.json()
     if not isinstance(sent, list):
         raise invalid([("", "error.expected.jsarray")], "Invalid JSON")
-    if any("id" not in one for one in sent):
+    for one in sent:
+        check_types(one, call.dialect.wrong_type, partial=True)
+    if any(one.get("id") is None for one in sent):
         raise Refused(422, "requirement failed: App Update must have app id set")
     wanted = {}
     for one in sent:
@@ -78,16 +81,24 @@ def _update_all(call: Call, partial: bool, creates: bool) -> Response:
 
 def _updated(call: Call, app_id: str, sent: Any, partial: bool) -> dict[str, Any]:
     """The definition that an update asks for; the id of the URL counts."""
-    check_types(sent, partial=True)
+    check_types(sent, call.dialect.wrong_type, partial=True)
+    call.dialect.refuse_newer(sent)
     if not partial:
-        return call.world.filled(_complete(call, sent | {"id": app_id}))
+        return call.world.filled(_complete(sent | {"id": app_id}))
     app = call.world.apps[app_id]
     if sent.get("version") is not None:
         return _earlier(call, app_id, sent)
-    definition = app.definition | migrate(sent | {"id": app_id}) | {"id": app_id}
-    if "networks" in definition and definition["networks"][0].get("mode", "container") != "host":
-        definition.pop("portDefinitions" if "portDefinitions" not in sent else "", None)
-    return call.world.filled(_complete(call, definition))
+    update = migrate(prune(sent)) | {"id": app_id}
+    return call.world.filled(_complete(_kept_ports(app.definition, update) | update))
+
+
+def _kept_ports(present: dict[str, Any], update: dict[str, Any]) -> dict[str, Any]:
+    """The present definition without the ports that the new kind of network has no use for."""
+    on_host = (update.get("networks") or present["networks"])[0].get("mode") == "host"
+    if not on_host:
+        return {key: value for key, value in present.items() if key != "portDefinitions"}
+    container = {key: value for key, value in present.get("container", {}).items() if key != "portMappings"}
+    return present | ({"container": container} if container else {})
 
 
 def _earlier(call: Call, app_id: str, sent: dict[str, Any]) -> dict[str, Any]:
@@ -96,14 +107,13 @@ def _earlier(call: Call, app_id: str, sent: dict[str, Any]) -> dict[str, Any]:
         raise invalid([("", "The 'version' field may only be combined with the 'id' field.")])
     found = call.world.apps[app_id].history.get(sent["version"])
     if found is None:
-        raise Refused(404, f"App '{app_id}' does not exist in version {sent['version']}")
+        raise Refused(404, f"App '{app_id}' does not exist")
     return found
 
 
-def _complete(call: Call, sent: dict[str, Any]) -> dict[str, Any]:
-    """In canonical form and valid; a Marathon before 1.5 does not know the newer fields."""
-    call.dialect.refuse_newer(sent)
-    definition = canonical(sent)
+def _complete(sent: dict[str, Any]) -> dict[str, Any]:
+    """In canonical form and valid."""
+    definition = canonical(prune(sent))
     validate(definition)
     return definition
 
@@ -148,9 +158,9 @@ def _kill(call: Call, tasks: list[Task]) -> Response | None:
     scale, wipe = call.request.says("scale", False), call.request.says("wipe", False)
     if scale and wipe:
         raise Refused(400, "You cannot use scale and wipe at the same time.")
-    wanted = {}
+    wanted: dict[str, dict[str, Any] | None] = {}
     for task in tasks if scale else []:
-        definition = wanted.get(task.app_id, call.world.apps[task.app_id].definition)
+        definition = wanted.get(task.app_id) or call.world.apps[task.app_id].definition
         wanted[task.app_id] = definition | {"instances": max(0, definition["instances"] - 1)}
     result = _result(deploy(call.world, wanted, force=_force(call))) if scale else None
     for task in tasks:

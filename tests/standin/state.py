@@ -1,0 +1,124 @@
+"""Apps and their tasks as they are now."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any
+
+from tests.standin.agents import Agent
+from tests.standin.backoff import Backoff
+from tests.standin.rolling import Roll, Seen
+
+# The start of the ids that Mesos gives to frameworks and agents.
+FRAMEWORK = "96d7da70-b731-4cfb-96a7-0ee877af615d"
+
+
+@dataclass(eq=False)
+class Task:
+    """One task; `results` are its health checks' results, in Marathon's form.
+
+    With an agent it is a container: `container` is its id, `exit_code` set when it ended, `wake` when something
+    happened that its executor has to look at.
+    """
+
+    id: str
+    app_id: str
+    host: str | None
+    version: str
+    state: str
+    ports: list[int]
+    staged_at: str
+    started_at: str | None
+    ip: str | None = None
+    results: list[dict[str, Any] | None] = field(default_factory=list)
+    definition: dict[str, Any] = field(default_factory=dict)
+    agent: Agent | None = None
+    container: str = ""
+    killing: bool = False
+    exit_code: int | None = None
+    lost_at_s: float = 0.0
+    wake: Event = field(default_factory=Event)
+
+    def is_healthy(self) -> bool:
+        """Running, and all of its health checks passed."""
+        results = [result for result in self.results if result]
+        checked = len(results) >= len(self.definition.get("healthChecks", []))
+        return self.state == "TASK_RUNNING" and checked and all(result["alive"] for result in results)
+
+    def seen(self) -> Seen:
+        """What the rolling rule looks at."""
+        return Seen(self.id, self.is_healthy() and not self.killing, self.killing, self.staged_at)
+
+
+@dataclass
+class Launching:
+    """An entry of the launch queue: tasks that an app wants and has not got."""
+
+    count: int
+    since: str
+    processed: int = 0
+    unused: int = 0
+    last_unused: str = ""
+    last_used: str = ""
+    reasons: list[str] = field(default_factory=list)
+    all_reasons: list[str] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class App:
+    """An app: its definition with defaults, and when it was changed; `scripted`: nobody starts and ends its tasks."""
+
+    definition: dict[str, Any]
+    version: str
+    last_config_change: str
+    last_scaling: str
+    tasks: list[Task] = field(default_factory=list)
+    last_failure: dict[str, Any] | None = None
+    scripted: bool = True
+    history: dict[str, dict[str, Any]] = field(default_factory=dict)
+    roll: Roll | None = None
+    launching: Launching | None = None
+    backoff: Backoff = field(default_factory=Backoff)
+
+    def is_new(self, task: Task) -> bool:
+        """Whether the task has the app's present configuration."""
+        return task.version >= self.last_config_change
+
+
+def task_id(app_id: str) -> str:
+    return f"{app_id.strip('/').replace('/', '_')}.instance-{uuid.uuid4()}._app.1"
+
+
+def status_event(task: Task, message: str) -> dict[str, Any]:
+    return {
+        "slaveId": slave_id(task),
+        "taskId": task.id,
+        "taskStatus": task.state,
+        "message": message,
+        "appId": task.app_id,
+        "host": task.host,
+        "ipAddresses": ip_addresses(task),
+        "ports": task.ports,
+        "version": task.version,
+    }
+
+
+def instance_event(task: Task) -> dict[str, Any]:
+    return {
+        "instanceId": task.id.rpartition(".")[0],
+        "condition": task.state.removeprefix("TASK_").capitalize(),
+        "runSpecId": task.app_id,
+        "agentId": slave_id(task),
+        "host": task.host,
+        "runSpecVersion": task.version,
+    }
+
+
+def slave_id(task: Task) -> str:
+    return task.agent.id if task.agent else f"{FRAMEWORK}-S0"
+
+
+def ip_addresses(task: Task) -> list[dict[str, str]]:
+    return [{"ipAddress": task.ip, "protocol": "IPv6" if ":" in task.ip else "IPv4"}] if task.ip else []
