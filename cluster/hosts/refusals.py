@@ -24,6 +24,7 @@ from scripts.errors import ClusterError, ServiceAway
 from scripts.one_line import one_line
 
 _FORWARDING_IS_OFF = 1  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, RFC 4254 5.1
+_NO_KEYS = "No authentication methods available"
 _EXPECTED = (SSHException, OSError, EOFError)
 
 
@@ -40,11 +41,13 @@ def connect_errors(host: Host, hop: Way, way: Way, timeout_s: float) -> Iterator
     except ChannelException as error:
         raise ServiceAway(who + _not_forwarded(hop, way, error)) from error
     except _EXPECTED as error:
+        if _NO_KEYS in str(error):
+            raise ClusterError(who + _not_let_in(hop, error, timeout_s)) from error
         raise ServiceAway(who + _away(hop, error, timeout_s)) from error
 
 
 def _away(hop: Way, error: BaseException, timeout_s: float) -> str:
-    place = f"{hop.hostname} port {hop.port}"
+    place = "the ProxyCommand" if hop.command else f"{hop.hostname} port {hop.port}"
     if isinstance(error, socket.gaierror):
         return f"no address is known for the name {hop.hostname}: is it right, and in DNS, /etc/hosts or ssh's config?"
     if isinstance(error, NoValidConnectionsError):
@@ -54,10 +57,8 @@ def _away(hop: Way, error: BaseException, timeout_s: float) -> str:
             f"{place} did not answer within {timeout_s:g} s: is it up and the port right, does a firewall drop this? "
             "(agents.timeout_s in invoke.yaml)"
         )
-    if "banner" in str(error) or "Incompatible ssh" in str(error):
-        return f"what listens at {place} is no SSH server: give its port as {hop.hostname}:PORT"
-    if isinstance(error, ConnectionError | EOFError):
-        return f"{place} closed the connection at once: see sshd's log there (too many at once, a ban?)"
+    if isinstance(error, ConnectionError | EOFError) or "banner" in str(error) or "Incompatible ssh" in str(error):
+        return f"{place} does not speak SSH to us: is that sshd's port (NAME:PORT)? or it turns us away: see its log"
     if isinstance(error, OSError) and error.strerror:
         return f"{place}: {error.strerror}: is the address right and the network up?"
     return f"{place}: {one_line(error)}: try `ssh -v {hop.said}`"
@@ -85,14 +86,13 @@ def _not_forwarded(hop: Way, way: Way, error: ChannelException) -> str:
     return f"the jump host {before} cannot reach {hop.hostname} port {hop.port}: is it up, and known to that host?"
 
 
-def _not_let_in(hop: Way, error: AuthenticationException, timeout_s: float) -> str:
+def _not_let_in(hop: Way, error: BaseException, timeout_s: float) -> str:
     if _is_silence(error):
         return f"it did not decide within {timeout_s:g} s whether {hop.user} may log in: see sshd's log there"
     locked = [key for key in hop.keys if needs_passphrase(key)]
-    if locked and not hop.agent:
-        return (
-            f"the key {locked[0]} needs a passphrase, and no ssh-agent has it: eval $(ssh-agent); ssh-add {locked[0]}"
-        )
+    if locked and len(locked) == len(hop.keys):
+        start = "" if hop.agent else "eval $(ssh-agent); "
+        return f"the key {locked[0]} needs a passphrase, and no ssh-agent has it: {start}ssh-add {locked[0]}"
     if isinstance(error, BadAuthenticationType) and "publickey" not in error.allowed_types:
         return f"it takes no keys, only {', '.join(error.allowed_types)}: PubkeyAuthentication yes in its sshd_config"
     return f"{hop.user} is not let in with {_tried(hop)}: ssh-copy-id {hop.said}, or name another User or IdentityFile"

@@ -13,6 +13,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
 from cluster.engine import TIMEOUT_S
+from cluster.hosts.channel_socket import ChannelSocket
 from scripts.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class _Pool(HTTPConnectionPool):
             kept = self.pool.get(block=False)
         except queue.Empty:
             return self._new_conn()
-        if kept and kept.sock and kept.sock.closed:
+        if kept and kept.sock and kept.sock.is_over:
             kept.close()
         return kept or self._new_conn()
 
@@ -122,4 +123,4 @@ class _Connection(HTTPConnection):
             channel.exec_command(command)
         except (SSHException, EOFError) as error:
             raise ConnectionError("the SSH connection to the host broke") from error
-        self.sock = channel
+        self.sock = ChannelSocket(channel)

@@ -17,6 +17,7 @@ from paramiko.config import SSHConfig
 from cluster.hosts import ssh_config
 from cluster.hosts.host import Host
 from cluster.hosts.host_keys import KnownOnly
+from cluster.hosts.proxy_command import proxied
 from cluster.hosts.refusals import connect_errors
 from cluster.hosts.remote import Remote
 from cluster.hosts.ssh_config import Way
@@ -51,13 +52,15 @@ def _open(opened: ExitStack, hop: Way, before: Any, timeout_s: float) -> Any:
     """Fabric's connection to a hop through the one before; Fabric itself checks no key and has no time limit."""
     keys = KnownOnly(hop)
     limits = dict.fromkeys(("timeout", "banner_timeout", "auth_timeout", "channel_timeout"), timeout_s)
+    through = {"sock": opened.enter_context(proxied(hop.command))} if hop.command else {}
     connection = fabric.Connection(
         hop.hostname,
         user=hop.user,
         port=hop.port,
-        gateway=before or hop.command or False,
+        gateway=before or False,
         config=fabric.Config(ssh_config=SSHConfig(), lazy=True),  # all of it is in `hop`
         connect_kwargs=limits
+        | through
         | {
             "key_filename": [str(key) for key in hop.keys],
             "look_for_keys": hop.default_keys,

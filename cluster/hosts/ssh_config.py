@@ -42,21 +42,18 @@ class Way:
     command: str = ""
 
 
-def read(path: str) -> SSHConfig:
+def read(path: str) -> str:
     """The configuration in this file alone (as `ssh -F`), else in the person's and the system's.
 
     Raises:
-        ClusterError: the file cannot be read or understood.
+        ClusterError: a file cannot be read.
     """
     files = [path] if path else [file for file in (USER_FILE, SYSTEM_FILE) if Path(file).expanduser().is_file()]
-    lines = [line for file in files for line in [*_with_includes(Path(file).expanduser(), 0), "Host *"]]
-    try:
-        return SSHConfig.from_text("\n".join(lines))
-    except (ConfigParseError, ValueError) as error:
-        raise ClusterError(f"the ssh configuration {', '.join(files)}: {error}") from error
+    lines = (line for file in files for line in [*_with_includes(Path(file).expanduser(), 0), "Host *"])
+    return "\n".join(lines)
 
 
-def way_to(config: SSHConfig, host: Host, depth: int = 0) -> Way:
+def way_to(config: str, host: Host, depth: int = 0) -> Way:
     """How a host is reached.
 
     Raises:
@@ -75,29 +72,30 @@ def way_to(config: SSHConfig, host: Host, depth: int = 0) -> Way:
     return replace(way, jumps=_chain(config, hops, depth))
 
 
-def _chain(config: SSHConfig, hops: list[Host], depth: int) -> tuple[Way, ...]:
+def _chain(config: str, hops: list[Host], depth: int) -> tuple[Way, ...]:
     """All hosts in between: the first hop's own jumps come before it, the others are reached through the one before."""
     first = way_to(config, hops[0], depth + 1)
     rest = [replace(way_to(config, hop, depth + 1), jumps=(), command="") for hop in hops[1:]]
     return (*first.jumps, replace(first, jumps=()), *rest)
 
 
-def _looked_up(config: SSHConfig, host: Host) -> Any:
+def _looked_up(config: str, host: Host) -> Any:
+    """What the configuration says of a host; what the person said goes first, and so also into %p and %r."""
+    said = [f"User {host.user}"] * bool(host.user) + [f"Port {host.port}"] * bool(host.port)
     try:
-        return config.lookup(host.name)
+        return SSHConfig.from_text("\n".join([*said, "Host *", config])).lookup(host.name)
     except (ConfigParseError, CouldNotCanonicalize, ValueError, KeyError) as error:
         raise ClusterError(f"{host}: the ssh configuration cannot be applied to it: {error}") from error
 
 
 def _alone(found: Any, host: Host) -> Way:
     """The host itself, without what stands in between."""
-    user = host.user or found.get("user") or getpass.getuser()
     keys = tuple(Path(key).expanduser() for key in found.get("identityfile", []) if key.lower() != "none")
     return Way(
         said=str(host),
         hostname=found["hostname"],
-        port=host.port or int(found.get("port", 22)),
-        user=user,
+        port=int(found.get("port", 22)),
+        user=found.get("user") or getpass.getuser(),
         known_as=found.get("hostkeyalias", ""),
         known_hosts=tuple(_known_hosts(found)),
         keys=tuple(key for key in keys if key.is_file()),  # as ssh does, which passes over those that are not there

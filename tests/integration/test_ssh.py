@@ -1,0 +1,477 @@
+"""Hosts over SSH: real sshds, with and without a jump host in between, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+
+from cluster.hosts.host import Host
+from cluster.hosts.remote import Remote
+from cluster.hosts.ssh import connected
+from cluster.settings import Settings
+from scripts.errors import ClusterError, ServiceAway
+from tests.conftest import own_settings
+from tests.hosts.access import Key, known_hosts, write_private
+from tests.hosts.cluster import Hosts
+
+pytestmark = pytest.mark.engine
+
+USERS = """
+for name in plain admin; do
+    useradd --create-home --shell /bin/bash --password '*' $name
+    install -d -m 700 -o $name /home/$name/.ssh
+    install -m 600 -o $name /root/.ssh/authorized_keys /home/$name/.ssh/
+done
+echo 'admin ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/admin
+"""
+
+
+@pytest.fixture(scope="module")
+def settings(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return hosts.settings(own_settings(tmp_path_factory.mktemp("ssh")), timeout_s=5)
+
+
+@pytest.fixture(scope="module")
+def users(hosts: Hosts) -> None:
+    """Two more users of the first agent host: plain, who may nothing, and admin, who may sudo, but not use Docker."""
+    hosts.agent.run(USERS)
+
+
+@pytest.fixture
+def root(hosts: Hosts, settings: Settings) -> Iterator[Remote]:
+    assert hosts.agent
+    with connected(settings, Host("agent1")) as remote:
+        yield remote
+
+
+@pytest.fixture
+def ops(hosts: Hosts, settings: Settings) -> Iterator[Remote]:
+    assert hosts.agent
+    with connected(settings, Host("agent1", "ops")) as remote:
+        yield remote
+
+
+def refusal(settings: Settings, host: str) -> str:
+    with pytest.raises(ClusterError) as caught, connected(settings, Host.parse(host)):
+        pass
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def known_by(settings: Settings, hosts: Hosts, folder: Path, lines: str) -> Settings:
+    """Settings with these known_hosts."""
+    known = folder / "known_hosts"
+    known.write_text(lines)
+    config = hosts.write_ssh_config(folder / "config", known_hosts=known)
+    return replace(settings, agents=replace(settings.agents, ssh_config=str(config)))
+
+
+def with_key(settings: Settings, hosts: Hosts, folder: Path, identity: Path) -> Settings:
+    config = hosts.write_ssh_config(folder / "config", identity=identity)
+    return replace(settings, agents=replace(settings.agents, ssh_config=str(config)))
+
+
+@contextmanager
+def server(greeting: bytes | None) -> Iterator[int]:
+    """The port of a server here that says this to everyone and then hangs up; None: that says nothing at all."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with closing(listener.accept()[0]) as connection:
+                if greeting is None:
+                    connection.recv(1_000)
+                    connection.recv(1_000)  # its end
+                else:
+                    connection.sendall(greeting)
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        yield listener.getsockname()[1]
+        serving.join()
+
+
+# Commands
+
+
+def test_a_command_has_stdin_both_outputs_and_its_exit_code(root: Remote) -> None:
+    ran = root.run("cat; echo wrong >&2; exit 3", input=b"in\0put\n")
+    assert (ran.code, ran.out, ran.err, ran.reason) == (3, b"in\0put\n", b"wrong\n", "wrong")
+
+
+def test_much_input_and_output_at_once_does_not_block(root: Remote) -> None:
+    data = bytes(8_000_000)
+    ran = root.run("tee /dev/stderr", input=data, timeout_s=30)
+    assert (len(ran.out), len(ran.err)) == (len(data), len(data))
+
+
+def test_lines_are_shown_as_they_come(root: Remote) -> None:
+    shown: list[tuple[bytes, bool, bool]] = []
+    ended = threading.Event()
+    ran = root.run("echo a; echo b >&2; sleep 0.5; printf c", show=lambda *what: shown.append((*what, ended.is_set())))
+    assert sorted(shown[:2]) == [(b"a", False, False), (b"b", True, False)]
+    assert (shown[2:], ran.out) == ([(b"c", False, False)], b"a\nc")
+
+
+def test_input_that_is_not_read_is_no_failure(root: Remote) -> None:
+    assert root.run("true", input=bytes(5_000_000)).code == 0
+
+
+def test_a_command_that_a_signal_ended(root: Remote) -> None:
+    ran = root.run("kill -9 $$")
+    assert (ran.code, ran.reason) == (-1, "a signal ended it")
+
+
+def test_a_command_that_takes_too_long_is_given_up_and_the_next_one_works(root: Remote) -> None:
+    with pytest.raises(ClusterError, match=r"^agent1: the command did not end within 0.3 s; it may still run there"):
+        root.run("sleep 20", timeout_s=0.3)
+    assert root.run("true").code == 0
+
+
+def test_a_step_that_fails_says_what_was_being_done(root: Remote) -> None:
+    assert root.step("ask", "echo yes") == b"yes\n"
+    with pytest.raises(ClusterError, match=r"^agent1: move the file: mv: cannot stat 'nothing'"):
+        root.step("move the file", "LC_ALL=C mv nothing /")
+
+
+def test_commands_go_to_sh_whatever_the_login_shell_is(hosts: Hosts, settings: Settings, users: None) -> None:
+    """A login shell that only starts programs: it understands no more than quotes."""
+    hosts.agent.run("""printf '#!/bin/sh\\nshift; eval "set -- $1"; exec "$@"\\n' >/bin/odd; chmod 755 /bin/odd""")
+    hosts.agent.run("chsh -s /bin/odd plain")
+    with connected(settings, Host("agent1", "plain")) as remote:
+        ran = remote.run("""for word in 'a b' "it's" '\\'; do echo "$word"; done; id -un""")
+    assert ran.out == b"a b\nit's\n\\\nplain\n"
+
+
+# Root
+
+
+def test_sudo_runs_as_root_for_those_who_may(root: Remote, ops: Remote) -> None:
+    assert ops.run("id -u; echo $HOME", sudo=True).out == b"0\n/root\n"
+    assert ops.run("id -un").out == b"ops\n"
+    assert (ops.is_root, root.is_root, ops.sudo_refusal) == (False, True, "")
+
+
+def test_who_may_not_is_told_so_and_never_asked_for_a_password(settings: Settings, users: None) -> None:
+    with connected(settings, Host("agent1", "plain")) as remote:
+        with pytest.raises(ClusterError, match=r"^plain@agent1: sudo asks plain for a password: echo .*NOPASSWD"):
+            remote.run("id", sudo=True)
+        with pytest.raises(ClusterError, match="sudo asks plain"):
+            remote.write("/etc/cluster/x", b"", mode=0o600)
+
+
+# Files
+
+
+def test_a_file_is_written_once_and_left_alone_then(ops: Remote, hosts: Hosts) -> None:
+    path = "/etc/cluster/of tests/it's"
+    assert ops.read(path) is None
+    assert ops.write(path, b"one\0\n", mode=0o600, owner="901:901")
+    before = hosts.agent.run("""stat -c '%a %u:%g %i' "/etc/cluster/of tests/it's" """)
+    assert before.startswith("600 901:901 ")
+    assert not ops.write(path, b"one\0\n", mode=0o600, owner="901:901")
+    assert hosts.agent.run("""stat -c '%a %u:%g %i' "/etc/cluster/of tests/it's" """) == before
+    assert ops.read(path) == b"one\0\n"
+    assert ops.write(path, b"one\0\n", mode=0o644, owner="901:901")
+    assert ops.write(path, b"two", mode=0o644)
+    assert hosts.agent.run("cd '/etc/cluster/of tests'; ls -A; cat *; stat -c '%a %u' *") == "it's\ntwo644 0\n"
+
+
+def test_a_file_of_the_users_own_is_theirs(ops: Remote, hosts: Hosts) -> None:
+    assert ops.write("/home/ops/.docker/config.json", b"{}", mode=0o600, sudo=False)
+    assert hosts.agent.run("stat -c '%U %a' /home/ops/.docker /home/ops/.docker/config.json") == "ops 755\nops 600\n"
+    assert ops.read("/home/ops/.docker/config.json", sudo=False) == b"{}"
+
+
+def test_what_a_link_points_to_is_written(root: Remote, hosts: Hosts) -> None:
+    hosts.agent.run("mkdir -p /srv/real; ln -sf /srv/real/file /srv/link")
+    assert root.write("/srv/link", b"x", mode=0o600)
+    assert hosts.agent.run("readlink /srv/link; cat /srv/real/file") == "/srv/real/file\nx"
+
+
+def test_a_full_disk_is_named_and_leaves_the_old_file(root: Remote, hosts: Hosts) -> None:
+    root.write("/srv/full/../file", b"old", mode=0o600)
+    with hosts.agent.full("/srv/full"):
+        with pytest.raises(ClusterError, match=r"^agent1: write /srv/full/file: the disk is full there: df -h /srv"):
+            root.write("/srv/full/file", bytes(100_000), mode=0o600)
+        assert hosts.agent.run("ls -A /srv/full") == "full\n"
+
+
+def test_a_file_that_may_not_be_written_is_named(root: Remote) -> None:
+    with pytest.raises(ClusterError, match=r"^agent1: write /proc/none/x: mkdir: cannot create directory"):
+        root.write("/proc/none/x", b"", mode=0o600)
+
+
+# The engine of a host
+
+
+@pytest.mark.parametrize("user", ["", "ops", "admin"])
+def test_the_engine_of_a_host_is_used_through_ssh(hosts: Hosts, settings: Settings, users: None, user: str) -> None:
+    with connected(settings, Host("agent1", user)) as remote:
+        engine = remote.engine()
+        assert engine.info()["Name"] == hosts.agent.run("hostname").strip()
+        volume = engine.volumes.create(f"of-{user or 'root'}")
+        for _ in range(15):  # more than the sessions that sshd allows a connection
+            volume.reload()
+        volume.remove()
+        assert remote.engine() is engine
+
+
+def test_a_stream_of_the_engine_is_read_as_it_comes_and_ended(root: Remote) -> None:
+    engine = root.engine()
+    events = engine.events(decode=True, filters={"type": "volume"})
+    volume = engine.volumes.create("streamed")
+    assert next(events)["Actor"]["ID"] == "streamed"
+    ended: list[object] = []
+    reading = threading.Thread(target=lambda: ended.extend(events))
+    reading.start()
+    events.close()
+    reading.join(5)
+    assert not reading.is_alive()
+    volume.remove()
+
+
+def test_who_may_not_use_the_engine_is_told_what_to_do(settings: Settings, users: None) -> None:
+    with (
+        connected(settings, Host("agent1", "plain")) as remote,
+        pytest.raises(ClusterError, match=r"^plain@agent1: plain may not use the Docker Engine: usermod -aG docker"),
+    ):
+        remote.engine()
+
+
+def test_a_host_without_docker_is_named(hosts: Hosts, settings: Settings) -> None:
+    assert hosts.jump
+    with connected(settings, Host("jump")) as remote:
+        remote.run("mv /usr/bin/docker /usr/bin/docker.away")
+        with pytest.raises(ClusterError, match=r"^jump: there is no docker command: install Docker there"):
+            remote.engine()
+        remote.run("mv /usr/bin/docker.away /usr/bin/docker")
+        with pytest.raises(ClusterError, match=r"^jump: the Docker Engine does not run: systemctl start docker"):
+            remote.engine()
+
+
+# Host keys
+
+
+def test_an_unknown_key_is_refused_and_told_how_to_take(hosts: Hosts, settings: Settings, tmp_path: Path) -> None:
+    nothing = known_by(settings, hosts, tmp_path, "")
+    words = refusal(nothing, "agent1")
+    assert words.startswith("agent1: its host key is not known, ssh-ed25519 SHA256:")
+    assert f"ssh-keyscan -t ed25519 {hosts.agent.ip} >> {tmp_path}/known_hosts" in words
+    taken = f"{hosts.agent.ip} {hosts.agent.key.public}\n"
+    with connected(known_by(settings, hosts, tmp_path, taken), Host("agent1")) as remote:
+        assert remote.run("true").code == 0
+
+
+def test_a_changed_key_is_refused(hosts: Hosts, settings: Settings, tmp_path: Path) -> None:
+    assert hosts.agent
+    lines = "# a comment\n" + known_hosts([("agent1", hosts.agent.ip, Key())])
+    words = refusal(known_by(settings, hosts, tmp_path, lines), "agent1")
+    assert "agent1: its host key has changed: it shows ssh-ed25519 SHA256:" in words
+    assert f"{tmp_path}/known_hosts line 2 has another" in words
+    assert f"ssh-keygen -R '{hosts.agent.ip}' -f {tmp_path}/known_hosts" in words
+
+
+def test_a_revoked_key_is_refused(hosts: Hosts, settings: Settings, tmp_path: Path) -> None:
+    line = f"{hosts.agent.ip} {hosts.agent.key.public}\n"
+    words = refusal(known_by(settings, hosts, tmp_path, line + "@revoked * " + hosts.agent.key.public), "agent1")
+    assert "marked as revoked" in words
+
+
+def test_the_key_of_a_jump_host_is_checked_too(hosts: Hosts, settings: Settings, tmp_path: Path) -> None:
+    assert hosts.jump
+    inner = f"{hosts.agent.ip} {hosts.agent.key.public}\n"
+    words = refusal(known_by(settings, hosts, tmp_path, inner), "inner-1")
+    assert words.startswith("inner-1: the jump host jump: its host key is not known")
+
+
+def test_the_key_behind_a_jump_host_is_checked_too(hosts: Hosts, settings: Settings, tmp_path: Path) -> None:
+    assert hosts.agent
+    jump = f"{hosts.jump.ip} {hosts.jump.key.public}\n"
+    words = refusal(known_by(settings, hosts, tmp_path, jump), "inner-1")
+    assert words.startswith("inner-1: its host key is not known")
+    assert "ssh inner-1, and answer yes" in words
+
+
+# Logging in
+
+
+def test_a_wrong_key_is_told_and_where_it_lies(hosts: Hosts, settings: Settings, tmp_path: Path) -> None:
+    assert hosts.agent
+    wrong = write_private(tmp_path / "wrong", Key())
+    words = refusal(with_key(settings, hosts, tmp_path, wrong), "ops@agent1")
+    assert words.startswith(f"ops@agent1: ops is not let in with {wrong}: ssh-copy-id ops@agent1")
+
+
+def test_a_key_that_is_not_there_is_told(hosts: Hosts, settings: Settings, tmp_path: Path) -> None:
+    assert hosts.agent
+    words = refusal(with_key(settings, hosts, tmp_path, tmp_path / "none"), "agent1")
+    assert words.startswith("agent1: root is not let in with no key (the IdentityFile is not there)")
+
+
+def test_a_passphrase_is_never_asked_for(hosts: Hosts, settings: Settings, tmp_path: Path) -> None:
+    assert hosts.agent
+    locked = tmp_path / "locked"
+    encryption = BestAvailableEncryption(b"secret")
+    locked.write_bytes(Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, encryption))
+    words = refusal(with_key(settings, hosts, tmp_path, locked), "agent1")
+    assert f"agent1: the key {locked} needs a passphrase, and no ssh-agent has it: " in words
+
+
+def test_a_user_who_is_not_there_is_not_let_in(hosts: Hosts, settings: Settings) -> None:
+    assert hosts.agent
+    assert refusal(settings, "nobody-here@agent1").startswith("nobody-here@agent1: nobody-here is not let in with ")
+
+
+# Hosts that are not there
+
+
+def test_nothing_listens(hosts: Hosts, settings: Settings) -> None:
+    words = refusal(settings, "agent1:2222")
+    assert words.startswith(f"agent1:2222: connection refused at {hosts.agent.ip} port 2222: start sshd there")
+
+
+def test_a_name_that_nobody_knows(settings: Settings) -> None:
+    assert refusal(settings, "no-such-host.invalid").startswith(
+        "no-such-host.invalid: no address is known for the name"
+    )
+
+
+def test_something_else_listens(settings: Settings) -> None:
+    with server(b"220 mail.example ESMTP\r\n") as port:
+        words = refusal(settings, f"127.0.0.1:{port}")
+    assert words.startswith(f"127.0.0.1:{port}: 127.0.0.1 port {port} does not speak SSH to us: is that sshd's port")
+
+
+def test_something_listens_and_hangs_up(settings: Settings) -> None:
+    with server(b"") as port:
+        assert "does not speak SSH to us" in refusal(settings, f"127.0.0.1:{port}")
+
+
+def test_something_listens_and_says_nothing(settings: Settings) -> None:
+    impatient = replace(settings, agents=replace(settings.agents, timeout_s=0.5))
+    with server(None) as port:
+        words = refusal(impatient, f"127.0.0.1:{port}")
+    assert f"127.0.0.1 port {port} did not answer within 0.5 s: is it up" in words
+
+
+def test_a_host_that_hangs(hosts: Hosts, settings: Settings) -> None:
+    impatient = replace(settings, agents=replace(settings.agents, timeout_s=0.5))
+    assert hosts.agent
+    with hosts.agent.paused():
+        began = time.monotonic()
+        assert "did not answer within 0.5 s" in refusal(impatient, "agent1")
+    assert time.monotonic() - began < 5
+
+
+# Hosts that go away
+
+
+def test_a_host_that_falls_silent_in_the_middle_is_given_up(hosts: Hosts, settings: Settings) -> None:
+    impatient = replace(settings, agents=replace(settings.agents, timeout_s=1))
+    assert hosts.agent
+    with connected(impatient, Host("agent1")) as remote:
+        assert remote.run("true").code == 0
+        with hosts.agent.paused(), pytest.raises(ServiceAway, match=r"^agent1: the connection broke in the middle"):
+            remote.run("true")
+
+
+def test_a_host_that_is_silent_for_a_moment_is_not_given_up(hosts: Hosts, settings: Settings) -> None:
+    assert hosts.agent
+    with connected(settings, Host("agent1")) as remote:
+        answers: list[int] = []
+        with hosts.agent.paused():
+            waiting = threading.Thread(target=lambda: answers.append(remote.run("true").code))
+            waiting.start()
+            waiting.join(1.5)
+            assert answers == []
+        waiting.join(20)
+    assert answers == [0]
+
+
+def test_a_session_that_ends_in_the_middle_is_told(root: Remote, hosts: Hosts) -> None:
+    def cut(line: bytes, is_error: bool) -> None:
+        hosts.agent.run("pkill -KILL sshd-session")
+
+    with pytest.raises(ServiceAway, match=r"^agent1: the connection broke in the middle.*run this again"):
+        root.run("echo ready; sleep 20", show=cut)
+
+
+# Jump hosts
+
+
+def test_a_host_behind_a_jump_host(hosts: Hosts, settings: Settings) -> None:
+    assert hosts.agent
+    assert hosts.jump
+    with connected(settings, Host("inner-1")) as remote:
+        assert remote.run("hostname; echo $SSH_CLIENT").out.split()[:2] == [
+            hosts.agent.run("hostname").strip().encode(), hosts.jump.ip.encode()
+        ]  # fmt: skip
+        assert (remote.name, remote.address) == ("inner-1", hosts.agent.ip)
+        assert remote.engine().ping()
+
+
+def test_two_jump_hosts_are_passed_in_the_order_they_are_written(
+    hosts: Hosts, settings: Settings, tmp_path: Path
+) -> None:
+    agent, jump, registry = hosts.agent, hosts.jump, hosts.registry
+    config = hosts.write_ssh_config(tmp_path / "config")
+    config.write_text(
+        f"Host far\n  HostName {agent.ip}\n  ProxyJump {jump.ip},root@{registry.ip}:22\n" + config.read_text()
+    )
+    there = replace(settings, agents=replace(settings.agents, ssh_config=str(config)))
+    with connected(there, Host("far")) as remote:
+        assert remote.run("echo $SSH_CLIENT").out.split()[0] == registry.ip.encode()
+
+
+def test_a_host_that_the_jump_host_does_not_reach(hosts: Hosts, settings: Settings) -> None:
+    assert hosts.jump
+    words = refusal(settings, "inner-1:2222")
+    assert words.startswith("inner-1:2222: the jump host jump cannot reach ")
+
+
+def test_a_jump_host_that_is_away(hosts: Hosts, settings: Settings, tmp_path: Path) -> None:
+    config = hosts.write_ssh_config(tmp_path / "config")
+    config.write_text("Host jump\n  Port 2222\n" + config.read_text())
+    there = replace(settings, agents=replace(settings.agents, ssh_config=str(config)))
+    assert refusal(there, "inner-1").startswith("inner-1: the jump host jump: connection refused at ")
+
+
+def test_a_proxy_command(hosts: Hosts, settings: Settings, tmp_path: Path) -> None:
+    assert hosts.agent
+    config = hosts.write_ssh_config(tmp_path / "config")
+    proxy = "python3 -c 'import socket,sys,threading,os;s=socket.create_connection((sys.argv[1],int(sys.argv[2])));"
+    proxy += 'threading.Thread(target=lambda:[s.sendall(d) for d in iter(lambda:os.read(0,65536),b"")],daemon=True)'
+    proxy += '.start();[os.write(1,d) for d in iter(lambda:s.recv(65536),b"")]\' %h %p'
+    config.write_text(f"Host proxied\n  HostName {hosts.agent.ip}\n  ProxyCommand {proxy}\n" + config.read_text())
+    there = replace(settings, agents=replace(settings.agents, ssh_config=str(config)))
+    with connected(there, Host("proxied")) as remote:
+        assert remote.run("echo through").out == b"through\n"
+
+
+def test_a_proxy_command_that_fails(settings: Settings, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text("Host proxied\n  ProxyCommand false\n")
+    there = replace(settings, agents=replace(settings.agents, ssh_config=str(config)))
+    assert refusal(there, "proxied").startswith("proxied: the ProxyCommand does not speak SSH to us")
+
+
+def test_nothing_is_left_open(hosts: Hosts, settings: Settings) -> None:
+    before: Any = threading.active_count()
+    assert hosts.agent
+    for _ in range(3):
+        with connected(settings, Host("agent1")) as remote:
+            remote.engine().ping()
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
