@@ -120,6 +120,10 @@ class TestHost:
         finally:
             self.run(f"umount {folder}")
 
+    def make_image(self, name: str) -> None:
+        """Give its engine an image to try things with, of 12 MB: with sh, cat, sleep and socat."""
+        self.run(f"make-small-image {name}")
+
     def clear(self) -> None:
         """Take away what a test left there: containers, the project's files, what it trusts, logins. Images stay."""
         self.run("docker ps --all --quiet | xargs --no-run-if-empty docker rm --force --volumes")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -41,3 +45,47 @@ def test_hosts_know_one_another_and_nothing_else(hosts: Hosts) -> None:
     first, second, _ = hosts.agents
     assert first.run(f"getent hosts {second.name}").split()[0] == second.ip
     assert first.run("getent hosts nowhere.example || echo unknown") == "unknown\n"
+
+
+@contextmanager
+def server(address: str) -> Iterator[int]:
+    """A port of this machine where whoever connects is told its own address."""
+    with socket.create_server((address, 0)) as listener:
+
+        def serve() -> None:
+            connection, peer = listener.accept()
+            with connection:
+                connection.sendall(peer[0].encode())
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+
+
+def test_containers_reach_other_hosts_and_this_machine(hosts: Hosts) -> None:
+    first, second, _ = hosts.agents
+    for host in (first, second):
+        host.make_image("small")
+    second.run("docker run --detach --publish 8000:80 small socat TCP-LISTEN:80,fork SYSTEM:'echo hello'")
+    listen = "docker run --rm {} small socat -u TCP:{}:{} -"
+    assert first.run(listen.format("--network host", second.ip, 8000)) == "hello\n"
+    assert first.run(listen.format("", second.ip, 8000)) == "hello\n"
+    with server(hosts.gateway) as port:
+        assert first.run(listen.format("", hosts.gateway, port)) == first.ip
+    second.clear()
+
+
+def test_a_full_disk_is_full_and_what_was_there_comes_back(hosts: Hosts) -> None:
+    agent = hosts.agent
+    agent.run("mkdir -p /etc/cluster && echo kept >/etc/cluster/file")
+    with agent.full("/etc/cluster"):
+        assert "No space left" in agent.run("cp /etc/passwd /etc/cluster/ 2>&1 || true")
+    assert agent.run("cat /etc/cluster/file") == "kept\n"
+    agent.clear()
+
+
+def test_an_engine_is_stopped_and_started(hosts: Hosts) -> None:
+    agent = hosts.agent
+    agent.stop_engine()
+    assert ssh(hosts.ssh_config, agent.name, "docker version").returncode == 1
+    agent.start_engine()
+    assert ssh(hosts.ssh_config, agent.name, "docker version").returncode == 0
