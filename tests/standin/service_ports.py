@@ -12,7 +12,7 @@ def with_service_ports(
     """The app with a number for each that is 0: the one that it has already, else one that no app has."""
     had = service_ports(present) if present else []
     wanted = service_ports(app)
-    taken = {port for other in others for port in service_ports(other)} | set(wanted)
+    taken = {port for other in others for port in service_ports(other)} | {*wanted, *had}
     fresh = (port for port in range(10000, 20001) if port not in taken)
     kept = iter([port for port in had if port not in wanted])
     return _with(app, [port or next(kept, 0) or next(fresh) for port in wanted])

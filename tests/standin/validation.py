@@ -94,7 +94,7 @@ def _ports(app: dict[str, Any]) -> Errors:
         yield "/", "portDefinitions are only allowed with host-networking"
     definitions = app.get("portDefinitions", [])
     names = [each["name"] for each in definitions if "name" in each]
-    ports = [each["port"] for each in definitions if each["port"]]
+    ports = [each["port"] for each in definitions if each.get("port")]
     if len(names) != len(set(names)):
         yield "/portDefinitions", "Port names must be unique."
     if len(ports) != len(set(ports)):
