@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-from cluster import cluster_apps, here
+from cluster import cluster_apps, here, host_files, queue_login, queue_there
 from cluster.apps import Work, guest_from_anywhere
 from cluster.cluster_apps import Image, Wish
 from cluster.components import QUEUE
+from cluster.hosts.host import Host
 from cluster.image_ref import ImageRef
+from cluster.queue_login import QueueLogin, Secrets
 from cluster.schedulers import App, AppStatus, Change
 from cluster.schedulers.marathon.scheduler import Manner, Marathon
 from cluster.settings import Settings
+from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 
 Say = Callable[[str], None]
@@ -57,9 +62,14 @@ def deploy_queue(settings: Settings, order: Order, tag: str, place: Place, wish:
     host = cluster_apps.kept_host(place.on, present, _agents(settings), place.may_leave_data)
     app = cluster_apps.queue_app(settings, image_of(settings, tag), host, marathon, wish)
     if place.is_open:
-        app = guest_from_anywhere(app)
+        _refuse_to_open(present)
+        app, ready = guest_from_anywhere(app), _nothing
         say("--guest: everyone who can reach the queue may read and write it, and change its settings")
-    if run(where, app, order, say) is None or not order.manner.wait:
+    else:
+        secrets = queue_login.for_queue(settings, _login(settings, order))
+        app = App(app.id, secrets.added_to(app.definition))
+        ready = partial(_put, settings, lambda: [host_files.host_of(settings, host)], secrets, "the queue's login", say)
+    if run(where, app, order, say, ready) is None or not order.manner.wait:
         return None
     address = where.hostport(app.id, "amqp")
     say(f"the queue answers at {address}")
@@ -76,21 +86,28 @@ def deploy_workers(settings: Settings, order: Order, tag: str, work: Work, wish:
     where = here.marathon(settings, marathon, say, order.manner)
     where.check()
     app = cluster_apps.worker_app(work, image_of(settings, tag), marathon, wish)
-    status = run(where, app, order, say)
+    queue, ready = where.present(QUEUE.app_id), _nothing
+    login = queue_there.login_of(settings, queue) if queue else _login(settings, order)
+    if login:
+        secrets = queue_login.for_workers(settings, login)
+        app = App(app.id, secrets.added_to(app.definition))
+        ready = partial(_put, settings, lambda: host_files.agents(settings), secrets, "the workers' password", say)
+    status = run(where, app, order, say, ready)
     if status is None or not order.manner.wait:
         return []
     say(f"workers taking messages of {work.queue!r}: {status.running}")
     return [instance.name for instance in status.instances]
 
 
-def run(where: Marathon, app: App, order: Order, say: Say) -> AppStatus | None:
-    """Show what a deploy would change, and unless that is all that is wanted, do it."""
+def run(where: Marathon, app: App, order: Order, say: Say, ready: Callable[[], None]) -> AppStatus | None:
+    """Show what a deploy would change, and unless that is all that is wanted, get the hosts ready and do it."""
     change = where.plan(app)
     for line in told(change, where.place):
         say(line)
     if order.dry_run:
         print(json.dumps(change.sent.get(app.id, {}), indent=2, ensure_ascii=False))
         return None
+    ready()
     status = where.deploy(app, order.wait_timeout_s)
     if not order.manner.wait:
         say(f"Marathon has taken it on; ./inv status -m {where.place} shows how far it is")
@@ -118,6 +135,29 @@ def image_of(settings: Settings, tag: str) -> Image:
 
     ref = in_registry(ImageRef.parse(tag, settings.registry))
     return Image(str(ref), tag, registry_login.for_registry(ref.registry) is not None)
+
+
+def _login(settings: Settings, order: Order) -> QueueLogin:
+    """The login of the queue; one that is for show alone is not kept."""
+    if order.dry_run:
+        return queue_login.known(settings) or QueueLogin(queue_login.USER, "", salt="", id="made-when-deployed")
+    return queue_login.ensure(settings)
+
+
+def _put(settings: Settings, hosts: Callable[[], list[Host]], secrets: Secrets, what: str, say: Say) -> None:
+    host_files.put(settings, hosts(), secrets.files, f"put {what} on the hosts", say)
+
+
+def _nothing() -> None:
+    """An app without secrets needs nothing of its hosts."""
+
+
+def _refuse_to_open(present: Mapping[str, Any] | None) -> None:
+    if queue_login.LOGIN_ID in ((present or {}).get("env") or {}):
+        raise ClusterError(
+            "--guest: the queue has begun with a login of its own and knows no guest; to open it, stop it and delete "
+            "/var/lib/cluster/amqp on its agent, messages included"
+        )
 
 
 def _agents(settings: Settings) -> list[str]:

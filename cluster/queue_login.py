@@ -24,6 +24,11 @@ from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 
 USER = "cluster"
+
+# In the environment of an app, so that another password is another definition, and people know which login it has.
+LOGIN_ID = "CLUSTER_LOGIN_ID"
+
+# Of the files, in a folder a project.
 HOST_FOLDER = "/etc/cluster/secrets"
 
 # The plain user of the queue's image (its Dockerfile).
@@ -77,11 +82,11 @@ class Secrets:
 
     def added_to(self, definition: Mapping[str, Any]) -> dict[str, Any]:
         """The definition with the environment and the volumes."""
-        container = definition["container"]
-        volumes = [*container.get("volumes", []), *self.volumes]
+        container = definition.get("container") or {}
+        volumes = [*(container.get("volumes") or []), *self.volumes]
         return {
             **definition,
-            "env": {**definition.get("env", {}), **self.env},
+            "env": {**(definition.get("env") or {}), **self.env},
             "container": {**container, "volumes": volumes},
         }
 
@@ -131,17 +136,14 @@ def place(settings: Settings) -> Path:
 
 
 def for_queue(settings: Settings, login: QueueLogin) -> Secrets:
-    """RabbitMQ reads its user when it starts, and makes no guest on an empty disk; an old one may come from nowhere.
-
-    The id is in the environment so that another password is another definition, which starts the queue again.
-    """
+    """RabbitMQ reads its user when it starts, and makes no guest on an empty disk; an old one may come from nowhere."""
     folder = f"{HOST_FOLDER}/{settings.project}/queue"
     conf = f"load_definitions = {_CONF_FOLDER}/users.json\n"
     files = (
         HostFile(f"{folder}/90-users.conf", conf.encode(), QUEUE_UID),
         HostFile(f"{folder}/users.json", login.users_json.encode(), QUEUE_UID),
     )
-    return Secrets({"CLUSTER_LOGIN_ID": login.id}, (_read_only(folder, _CONF_FOLDER),), files)
+    return Secrets({LOGIN_ID: login.id}, (_read_only(folder, _CONF_FOLDER),), files)
 
 
 def for_workers(settings: Settings, login: QueueLogin, environ: Mapping[str, str] = os.environ) -> Secrets:
@@ -149,7 +151,7 @@ def for_workers(settings: Settings, login: QueueLogin, environ: Mapping[str, str
     folder = f"{HOST_FOLDER}/{settings.project}/worker"
     found = {"AMQP_PASSWORD_FILE": login.password.encode() + b"\n", **_marathon_files(environ)}
     env = {name: f"{folder}/{name.lower().replace('_', '-')}" for name in found}
-    plain = {"AMQP_USER": login.user, "CLUSTER_LOGIN_ID": login.id}
+    plain = {"AMQP_USER": login.user, LOGIN_ID: login.id}
     if environ.get("MARATHON_USER"):
         plain["MARATHON_USER"] = environ["MARATHON_USER"]
     files = tuple(HostFile(env[name], content, credentials.WORKER_UID) for name, content in found.items())

@@ -77,6 +77,14 @@ def deploy(
         result(str(address))
 
 
+@task(help={"marathon": HELP["marathon"]})
+def url(c: Any, marathon: str = "") -> None:
+    """Print the queue's URL, with user and password, for amqp-publish and other standard tools."""
+    from cluster import queue_there
+
+    result(queue_there.url(settings_of(c.config), marathon))
+
+
 @task(help={key: HELP[key] for key in ("marathon", "wait_timeout", "force")})
 def restart(c: Any, marathon: str = "", wait_timeout: float = 600.0, force: bool = False) -> None:
     """Stop and start the queue; its messages stay."""
