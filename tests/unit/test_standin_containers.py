@@ -63,7 +63,7 @@ def test_volumes_the_task_id_and_a_named_network() -> None:
         {"containerPath": "/t", "hostPath": "/t", "mode": "RO"},
     ]
     network = [{"mode": "container", "name": "overlay"}]
-    run = run_options(app(container=docker() | {"volumes": [data, only]}, networks=network), "the-task", [], {})
+    run = run_options(app(container=docker() | {"volumes": volumes}, networks=network), "the-task", [], {})
     assert run.host["binds"] == ["/var/x:/data:rw", "/t:/t:ro"]
     assert run.own["labels"] == {"MESOS_TASK_ID": "the-task"}
     assert run.host["network_mode"] == "overlay"
