@@ -1,8 +1,8 @@
 """Header values that pika would change or choke on, kept as they came.
 
 pika cuts doubles to whole numbers and cannot write them, mixes up the signs of long integers (1.3.2), turns a string
-that is not UTF-8 into another type, and raises on a timestamp after the year 9999. That ends the connection: every
-worker would fall over such a message for ever.
+that is not UTF-8 into another type, and raises on a timestamp after the year 9999 and on lists in lists in lists by
+the hundred. That ends the connection: every worker would fall over such a message for ever.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ _FIXED = {
     b"D": ">Bi",
 }
 
+# Lists and tables that are nested deeper than this are kept verbatim: pika reads each level by a call in a call.
+_DEEPEST = 32
+
 
 @dataclass(frozen=True)
 class Field:
@@ -38,6 +41,12 @@ class Field:
 
     def __str__(self) -> str:
         return str(self.value)
+
+
+class _Nesting:
+    """How deep the list or table is that is being read."""
+
+    depth = 0
 
 
 _pika_decode = data.decode_value
@@ -54,6 +63,8 @@ def _decode(encoded: bytes, offset: int) -> tuple[Any, int]:
     kind = encoded[offset : offset + 1]
     if kind in _FIXED:
         return _fixed(encoded, offset, _FIXED[kind])
+    if kind in (b"A", b"F"):
+        return _nested(encoded, offset)
     value, end = _pika_decode(encoded, offset)
     if kind == b"S" and isinstance(value, bytes):
         return Field(encoded[offset:end], value), end
@@ -65,6 +76,18 @@ def _fixed(encoded: bytes, offset: int, shape: str) -> tuple[Field, int]:
     parts = struct.unpack(shape, encoded[offset + 1 : end])
     value = parts[0] if len(parts) == 1 else parts[1] / 10 ** parts[0]
     return Field(encoded[offset:end], value), end
+
+
+def _nested(encoded: bytes, offset: int) -> tuple[Any, int]:
+    if _Nesting.depth == _DEEPEST:
+        end = offset + 5 + int(struct.unpack_from(">I", encoded, offset + 1)[0])
+        return Field(encoded[offset:end], "(nested too deep)"), end
+    _Nesting.depth += 1
+    try:
+        value, end = _pika_decode(encoded, offset)
+    finally:
+        _Nesting.depth -= 1
+    return value, end
 
 
 def _encode(pieces: list[bytes], value: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from scripts.jobs import EXIT_REJECTED, Job, Outcome, RunLimits, Verdict
 from scripts.output import KeptLines, Lines, tag_of
 from scripts.pipe_end import PIPE_BYTES, PipeEnd
 from scripts.process_group import Ending
-from scripts.spawn import spawn
+from scripts.spawn import spawn, why_unstartable
 
 Done = Callable[[Outcome], None]
 
@@ -65,7 +66,7 @@ class Child:
             self._pid = self._spawn()
         except (OSError, ValueError) as error:
             self._close_ends()
-            outcome = Outcome("unstartable", self._why_unstartable(error), started_at=self._started_at)
+            outcome = Outcome(_fault(error), why_unstartable(self._parent.argv[0], error), started_at=self._started_at)
             self._loop.add_callback_threadsafe(lambda: self._finish(outcome))
             return
         self._parent.watch.watch(self._pid, self._exited)
@@ -158,9 +159,10 @@ class Child:
             received=self._stdout.received,
         )
 
-    def _why_unstartable(self, error: OSError | ValueError) -> str:
-        reason = getattr(error, "strerror", None) or str(error)
-        return f"{self._parent.argv[0]} cannot be started: {reason}"
+
+def _fault(error: OSError | ValueError) -> Verdict:
+    """Whose fault it is that nothing starts: this host's, or the message's with what it brings for the environment."""
+    return "failed" if isinstance(error, ValueError) or error.errno == errno.E2BIG else "unstartable"
 
 
 def _pass_on(end: PipeEnd, lines: Lines) -> None:

@@ -31,7 +31,7 @@ def variables(queue: str, attempt: int, redelivered: bool, routing_key: str, mes
         found["AMQP_TIMESTAMP"] = str(properties.timestamp)
     for name, value in headers.items():
         found[f"AMQP_HEADER_{_variable(name)}"] = _text(value)
-    return {name: value for name, value in found.items() if "\0" not in value and len(value) < _LONGEST_VARIABLE}
+    return {name: value for name, value in found.items() if _fits(value)}
 
 
 def metadata(queue: str, attempt: int, redelivered: bool, routing_key: str, message_id: str,
@@ -48,6 +48,10 @@ def metadata(queue: str, attempt: int, redelivered: bool, routing_key: str, mess
         "timestamp": properties.timestamp,
         "headers": {_text(name): _plain(value) for name, value in headers.items()},
     }
+
+
+def _fits(value: str) -> bool:
+    return "\0" not in value and len(value.encode(errors="surrogateescape")) < _LONGEST_VARIABLE
 
 
 def _variable(name: Any) -> str:

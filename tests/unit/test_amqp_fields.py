@@ -70,6 +70,22 @@ def test_any_table_goes_through_byte_for_byte(table: bytes) -> None:
     assert b"".join(pieces) == wire
 
 
+@pytest.mark.parametrize("depth", [31, 32, 33, 20_000])
+@pytest.mark.parametrize("kind", [b"A", b"F"])
+def test_a_table_of_any_depth_goes_through(kind: bytes, depth: int) -> None:
+    value = b"V"
+    for _ in range(depth):
+        value = _string(kind, value if kind == b"A" else _entry("k", value))
+    table = _entry("deep", value) + _entry("next", b"t\1")
+    wire = struct.pack(">I", len(table)) + table
+    decoded, end = data.decode_table(wire, 0)
+    assert end == len(wire)
+    assert decoded["next"] is True
+    pieces: list[bytes] = []
+    data.encode_table(pieces, decoded)
+    assert b"".join(pieces) == wire
+
+
 @pytest.mark.parametrize(
     ("wire", "value"),
     [

@@ -13,7 +13,9 @@ import pytest
 
 from scripts.event_loop import EventLoop
 from scripts.exit_watch import PidfdWatch, SigchldWatch
+from scripts.jobs import Job, Outcome, RunLimits
 from scripts.process_group import Ending
+from scripts.processes import Processes
 from scripts.spawn import spawn
 
 _LIMIT_S = 10
@@ -105,3 +107,29 @@ def _members(group: int) -> list[str]:
     found = subprocess.run(["ps", "-eo", "pid=,pgid=,stat="], capture_output=True, text=True).stdout
     rows = [row.split() for row in found.splitlines()]
     return [pid for pid, pgid, state in rows if int(pgid) == group and not state.startswith("Z")]
+
+
+@pytest.mark.parametrize(
+    ("program", "variable", "verdict"),
+    [
+        ("/bin/true", "x", "done"),
+        ("/bin/true", "a\0b", "failed"),
+        ("/bin/true", "x" * 200_000, "failed"),
+        ("/no/such/program", "x", "unstartable"),
+    ],
+)
+def test_a_message_that_brings_too_much_fails_and_does_not_condemn_the_host(
+    loop: EventLoop, program: str, variable: str, verdict: str
+) -> None:
+    outcomes: list[Outcome] = []
+    processes = Processes(loop, [program], 1, RunLimits())
+    processes.open(lambda: None, lambda _: None)
+
+    def done(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        loop.stop()
+
+    processes.start(Job("id", b"body", {"AMQP_HEADER_X": variable}, {}), done)
+    _run(loop)
+    assert [outcome.verdict for outcome in outcomes] == [verdict]
+    assert processes.free() == 1

@@ -32,6 +32,13 @@ def test_any_headers_can_be_given_to_an_action(table: dict[str, Any], content_ty
     json.loads(json.dumps(metadata(*facts)))
 
 
+def test_what_is_too_long_for_a_variable_is_left_out() -> None:
+    table = {"long": "€" * 40_000, "short": "€" * 30_000}
+    told = variables("q", 1, False, "q", "id", _with(table))
+    assert "AMQP_HEADER_SHORT" in told
+    assert "AMQP_HEADER_LONG" not in told
+
+
 def test_metadata_keeps_types() -> None:
     told = metadata("q", 2, True, "key", "id", _with({"n": 1, "f": Field(b"", 1.5)}, timestamp=5, content_type="a/b"))
     assert told == {
