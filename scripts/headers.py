@@ -29,6 +29,9 @@ EXPIRATION = "x-cluster-expiration"
 
 _DELIVERIES = "x-delivery-count"
 
+# Anybody can put any number into a header; one more than it must still go into a copy's header.
+_MOST = 1_000_000_000
+
 # What the broker adds, and CC and BCC, with which the broker would send a copy to other queues once more.
 _NOT_COPIED = frozenset(
     {
@@ -73,16 +76,21 @@ def id_of(properties: pika.BasicProperties) -> str:
     return given if isinstance(given, str) else given.decode(errors="backslashreplace")
 
 
-def copied(properties: pika.BasicProperties, routing_key: str, queue: str, more: Mapping[str, Any]) -> Any:
+def copied(
+    properties: pika.BasicProperties, routing_key: str, queue: str, more: Mapping[str, Any], expires: bool = False
+) -> Any:
     """The properties of a copy: all of the original's less what the broker added, and the headers `more` (None: less).
 
-    The broker refuses a copy that names another user as its sender, so `user_id` moves to a header.
+    The broker refuses a copy that names another user as its sender, so `user_id` moves to a header. So does the time
+    after which the broker would drop the message, unless the copy `expires`: a failure is kept until somebody saw it.
     """
     headers = {name: value for name, value in (properties.headers or {}).items() if name not in _NOT_COPIED}
     if routing_key != queue:
         headers.setdefault(ROUTING_KEY, routing_key)
     if properties.user_id is not None:
         headers[USER_ID] = properties.user_id
+    if properties.expiration is not None and not expires:
+        headers[EXPIRATION] = properties.expiration
     headers.update(more)
     return pika.BasicProperties(
         content_type=properties.content_type,
@@ -92,7 +100,7 @@ def copied(properties: pika.BasicProperties, routing_key: str, queue: str, more:
         priority=properties.priority,
         correlation_id=properties.correlation_id,
         reply_to=properties.reply_to,
-        expiration=properties.expiration,
+        expiration=properties.expiration if expires else None,
         message_id=properties.message_id,
         timestamp=properties.timestamp,
         type=properties.type,
@@ -168,4 +176,4 @@ def _weight(value: Any) -> int:
 def _number(value: Any) -> int:
     if isinstance(value, Field):
         value = value.value
-    return value if isinstance(value, int) and value > 0 else 0
+    return min(value, _MOST) if isinstance(value, int) and value > 0 else 0

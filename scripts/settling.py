@@ -113,7 +113,8 @@ class Settler:
     ) -> None:
         """Publish a copy; the original is acknowledged when the broker has the copy safe."""
         delivery = run.delivery
-        properties = headers.copied(delivery.properties, delivery.routing_key, self._queue, more)
+        expires = queue == self._queue
+        properties = headers.copied(delivery.properties, delivery.routing_key, self._queue, more, expires)
         properties.message_id = properties.message_id or run.id
         run.copy = "sent"
         self._copies.send(

@@ -42,6 +42,20 @@ def test_nonsense_in_our_headers_counts_for_nothing() -> None:
     )
 
 
+def test_a_number_that_no_header_can_hold_is_made_smaller() -> None:
+    past = handled(_with({"x-cluster-attempt": 2**63 - 1, "x-delivery-count": 2**63 - 1}))
+    struct.pack(">i", past.attempts + 1)
+    assert past.lost > 0
+
+
+def test_a_copy_does_not_expire_unless_it_goes_back_to_where_it_came_from() -> None:
+    mortal = _with(expiration="3000")
+    assert copied(mortal, "q", "q", {}).expiration is None
+    assert copied(mortal, "q", "q", {}).headers == {"x-cluster-expiration": "3000"}
+    back = copied(mortal, "q", "q", {}, expires=True)
+    assert (back.expiration, back.headers) == ("3000", None)
+
+
 def test_a_copy_leaves_out_what_the_broker_added() -> None:
     added = {"x-death": [{}], "x-delivery-count": 1, "x-first-death-queue": "q", "x-last-death-reason": "expired"}
     copy = copied(_with({"mine": 1, **added}), "q", "q", {"x-cluster-attempt": 1})
