@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scripts.app_ports import mapping, mappings
-from scripts.app_tasks import App, fresh_failure
+from scripts.app_tasks import App, fresh_failure, runs
 from scripts.one_line import one_line
 
 _KILLED = 137  # 128 and the number of the signal KILL
@@ -31,6 +31,8 @@ _REFUSALS = {
     "DeclinedScarceResources": "the agents with GPUs are kept for apps that ask for some",
 }
 
+_NO_OFFER = "no agent has offered anything yet: are there agents, and is anything free on them?"
+
 _PULL = re.compile(r"docker\b.*\bpull (?P<image>[^\s']+)'?:? .*?stderr='(?P<words>.*?)'?\s*$", re.DOTALL)
 _STATUS = re.compile(r"(?:exited with status|exit code) (\d+)", re.IGNORECASE)
 _MEMORY = re.compile(r"memory limit exceeded|out of memory|\boom", re.IGNORECASE)
@@ -46,6 +48,15 @@ _REMEDIES = (
 )
 
 
+def reasons(app: App, queue: Sequence[Mapping[str, Any]], failure: str) -> list[str]:
+    """All that Marathon tells of why instances are not up; `failure` is what became of the last one that failed."""
+    waiting = waiting_for(queue, str(app.get("id")))
+    if failure and waiting == _NO_OFFER:
+        waiting = ""  # it was offered something a moment ago
+    found = [f"the last one {failure}" if failure else "", last_check(app), waiting]
+    return [reason for reason in found if reason]
+
+
 def last_failure(app: App) -> str:
     """What became of the last instance that failed since the app's last change: `failed on agent1: ...`, else empty."""
     failure = fresh_failure(app)
@@ -54,6 +65,14 @@ def last_failure(app: App) -> str:
     message = str(failure.get("message") or failure.get("state") or "")
     host = f" on {failure['host']}" if failure.get("host") else ""
     return _unpulled(message, host) or _out_of_memory(app, message, host) or f"failed{host}: {one_line(message)}"
+
+
+def last_check(app: App) -> str:
+    """What the health check of a running instance said last: `the last check says: ...`; empty when it said nothing."""
+    running = [task for task in mappings(app.get("tasks")) if runs(task)]
+    results = [result for task in running for result in mappings(task.get("healthCheckResults"))]
+    causes = [str(result["lastFailureCause"]) for result in results if result.get("lastFailureCause")]
+    return f"the last check says: {one_line(causes[-1])}" if causes else ""
 
 
 def waiting_for(queue: Sequence[Mapping[str, Any]], wanted_id: str) -> str:
@@ -65,7 +84,7 @@ def waiting_for(queue: Sequence[Mapping[str, Any]], wanted_id: str) -> str:
     if not delay.get("overdue") and delay.get("timeLeftSeconds"):
         return f"after failures Marathon waits {delay['timeLeftSeconds']} s before it starts the next"
     if offers.get("processedOffersCount") == 0:
-        return "no agent has offered anything yet: are there agents, and is anything free on them?"
+        return _NO_OFFER
     refused = [item for item in mappings(offers.get("rejectSummaryLastOffers")) if item.get("declined")]
     if not refused:
         return "Marathon waits for an offer of an agent"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from scripts.app_id import app_id
 from scripts.app_ports import address, mapping, mappings, wanted_port
-from scripts.app_reasons import last_failure, waiting_for
+from scripts.app_reasons import last_check, last_failure, waiting_for
 from scripts.app_tasks import App, Task, is_healthy, is_outdated, moment, runs
 from scripts.errors import ClusterError, ServiceAway
 from scripts.hostport import HostPort
@@ -132,7 +132,8 @@ def _why_none(app: App, running: Sequence[Task], healthy: Sequence[Task]) -> str
     if healthy:
         return f"app {app.get('id')} runs, but Marathon does not say at which address this port is"
     if running:
-        return f"app {app.get('id')} is not healthy yet: {len(running)} running{_health_cause(running)}"
+        check = last_check(app)
+        return f"app {app.get('id')} is not healthy yet: {len(running)} running{f', {check}' if check else ''}"
     states = Counter(str(task.get("state") or "TASK_STAGING") for task in mappings(app.get("tasks")))
     # A task that has no agent yet is counted, but not listed.
     states["TASK_STAGING"] = max(states["TASK_STAGING"], app.get("tasksStaged") or 0)
@@ -140,12 +141,6 @@ def _why_none(app: App, running: Sequence[Task], healthy: Sequence[Task]) -> str
     if app.get("instances") == 0:
         counts.append("it is scaled to 0 instances")
     return f"app {app.get('id')} has no running instance: {', '.join(counts) or 'none has been started'}"
-
-
-def _health_cause(running: Sequence[Task]) -> str:
-    results = [result for task in running for result in mappings(task.get("healthCheckResults"))]
-    causes = [str(result["lastFailureCause"]) for result in results if result.get("lastFailureCause")]
-    return f", last check: {one_line(causes[-1])}" if causes else ""
 
 
 def _last(app: App) -> str:

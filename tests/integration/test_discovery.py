@@ -206,7 +206,7 @@ class TestNoInstance:
         task.results = [marathon.world.health_result(task, alive=False, cause="exit code 7")]
         printed = program(marathon.address)
         assert printed.code == 1
-        assert "app /amqp is not healthy yet: 1 running, last check: exit code 7" in printed.error
+        assert "app /amqp is not healthy yet: 1 running, the last check says: exit code 7" in printed.error
 
     def test_staged_with_a_failure_and_the_reason_of_the_queue(self, program: Program, marathon: Standin) -> None:
         world = marathon.world

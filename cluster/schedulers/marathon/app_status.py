@@ -7,7 +7,7 @@ from typing import Any
 
 from cluster.schedulers import AppStatus, Instance, State
 from scripts.app_ports import Port, address, app_ports, mapping, mappings
-from scripts.app_reasons import last_failure, waiting_for
+from scripts.app_reasons import last_failure, reasons
 from scripts.app_tasks import App, Task, is_healthy, is_outdated, runs
 from scripts.hostport import HostPort
 
@@ -62,7 +62,5 @@ def _name(port: Port, index: int) -> str:
 
 
 def _lacking(app: App, count: int, queue: Sequence[Mapping[str, Any]]) -> Instance:
-    failure = last_failure(app)
-    reasons = [f"the last one {failure}" if failure else "", waiting_for(queue, str(app.get("id")))]
-    words = "; ".join(part for part in (f"{count} to be started", *reasons) if part)
+    words = "; ".join([f"{count} to be started", *reasons(app, queue, last_failure(app))])
     return Instance(str(app.get("id")), "starting", "", {}, words)

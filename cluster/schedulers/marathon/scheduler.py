@@ -151,12 +151,12 @@ class Marathon:
         self._refuse_foreign(present, "stop")
         # Asked for before: an app that is deleted names its tasks no longer.
         task_ids = self._api.task_ids(app_id)
-        self._make(app_id, lambda: self._api.delete(app_id), lambda found: found is None)
+        accepted = self._make(app_id, lambda: self._api.delete(app_id), lambda found: found is None)
         if now:
             with agents.opened(self._engines, app_id, task_ids) as engines:
                 agents.kill(engines, task_ids)
         if self._manner.wait:
-            self._wait_until_gone(app_id, int(present.get("taskKillGracePeriodSeconds") or 0))
+            self._wait_until_gone(app_id, accepted, int(present.get("taskKillGracePeriodSeconds") or 0))
         return True
 
     def status(self) -> list[AppStatus]:
@@ -257,16 +257,16 @@ class Marathon:
         if not self._manner.force:
             refuse_foreign(app, self._project, doing, self.place)
 
-    def _wait_until_gone(self, app_id: str, grace_s: int) -> None:
-        """Wait until no task is left: Marathon says that an app is deleted before its tasks have ended."""
+    def _wait_until_gone(self, app_id: str, accepted: Accepted, grace_s: int) -> None:
+        """Wait until the deployment is over that ends the tasks: an app is deleted before they have ended."""
         deadline = time.monotonic() + grace_s + _AFTER_GRACE_S
         with live_line(f"stopping {app_id}") as show:
-            while left := self._api.task_ids(app_id):
+            show(f"its instances finish their work, {grace_s} s at most")
+            while any(each.get("id") == accepted.deployment for each in self._api.deployments()):
                 if time.monotonic() > deadline:
                     raise ClusterError(
-                        f"stop {app_id}: it is deleted, but Marathon still lists {len(left)} of its tasks: {min(left)}"
+                        f"stop {app_id}: it is deleted, but Marathon still waits for its instances to end"
                     )
-                show(f"{len(left)} instances finish their work, {grace_s} s at most")
                 time.sleep(POLL_S)
 
 
