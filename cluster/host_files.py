@@ -51,7 +51,7 @@ def agents(settings: Settings) -> list[Host]:
 
 
 def host_of(settings: Settings, agent: str) -> Host:
-    """The host that Marathon calls `agent`, as ssh knows it: one of agents.hosts of this name or address, else itself."""
+    """What ssh calls the host that Marathon calls `agent`: one of agents.hosts of this name or address, else as is."""
     if settings.agents.hosts or settings.agents.hosts_file:
         config = ssh_config.read(settings.agents.ssh_config)
         for host in chosen(settings):
