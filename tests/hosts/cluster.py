@@ -18,6 +18,7 @@ from cluster.settings import Settings
 from tests.hosts import access
 from tests.hosts.access import Key
 from tests.hosts.host import CGROUPS, IMAGE, TestHost
+from tests.hosts.leftovers import remove_leftovers
 from tests.hosts.network import address, gateway, make_network
 
 AGENTS = 3
@@ -100,6 +101,7 @@ class Hosts:
 @contextmanager
 def running_hosts(client: Any, folder: Path, missing: Callable[[str], NoReturn]) -> Iterator[Hosts]:
     """Hosts, removed in the end; `missing` is told why there are none."""
+    remove_leftovers(client)
     _build(client)
     hosts = Hosts(client, folder, missing)
     try:

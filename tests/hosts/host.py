@@ -15,6 +15,7 @@ from docker.errors import APIError, DockerException
 from docker.types import EndpointConfig
 
 from tests.hosts.access import Key, files_of_a_host
+from tests.hosts.leftovers import LABEL, owner
 
 IMAGE = "cluster-test-host:latest"
 CGROUPS = "/sys/fs/cgroup"
@@ -143,7 +144,7 @@ class TestHost:
             name=f"{self._network.name}-{self.name}",
             environment={"ENGINE": "yes" if self.has_engine else "no"},
             volumes=[CGROUPS, *_VOLUMES] if self.has_engine else [],
-            labels={"cluster.test": self._network.name},
+            labels={LABEL: owner()},
             networking_config=api.create_networking_config({self._network.name: endpoint}),
             host_config=self._host_config(api),
         )

@@ -9,6 +9,8 @@ from typing import Any
 from docker.errors import APIError
 from docker.types import IPAMConfig, IPAMPool
 
+from tests.hosts.leftovers import LABEL, owner
+
 _ATTEMPTS = 5
 
 
@@ -25,7 +27,7 @@ def make_network(client: Any, name: str) -> Any:
         first.remove()
         ipam = IPAMConfig(pool_configs=[IPAMPool(subnet=pool["Subnet"], gateway=pool["Gateway"])])
         with suppress(APIError):  # somebody else was quicker
-            network = client.networks.create(name, internal=True, ipam=ipam)
+            network = client.networks.create(name, internal=True, ipam=ipam, labels={LABEL: owner()})
             network.reload()
             return network
     raise TimeoutError(f"no free subnet for the network {name}")

@@ -8,10 +8,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from docker.errors import NotFound
 
 from tests.hosts.cluster import Hosts
+from tests.hosts.host import IMAGE
+from tests.hosts.leftovers import LABEL, remove_leftovers
 
 pytestmark = pytest.mark.engine
 
@@ -45,6 +49,16 @@ def test_hosts_know_one_another_and_nothing_else(hosts: Hosts) -> None:
     first, second, _ = hosts.agents
     assert first.run(f"getent hosts {second.name}").split()[0] == second.ip
     assert first.run("getent hosts nowhere.example || echo unknown") == "unknown\n"
+
+
+def test_hosts_of_a_run_that_was_killed_are_removed(docker_client: Any, hosts: Hosts) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left = docker_client.containers.create(IMAGE, labels={LABEL: f"{ended.pid}@0.00"})
+    remove_leftovers(docker_client)
+    with pytest.raises(NotFound):
+        docker_client.containers.get(left.id)
+    assert hosts.agent.run("echo here") == "here\n"
 
 
 @contextmanager
