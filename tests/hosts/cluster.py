@@ -17,15 +17,18 @@ from cluster import base_image, build_events, images
 from cluster.settings import Settings
 from tests.hosts import access
 from tests.hosts.access import Key
-from tests.hosts.host import CGROUPS, IMAGE, TestHost
-from tests.hosts.leftovers import remove_leftovers
+from tests.hosts.host import TestHost
+from tests.hosts.leftovers import IMAGE, remove_control_groups, remove_leftovers
 from tests.hosts.network import address, gateway, make_network
 
 AGENTS = 3
 
 
 class Hosts:
-    """Three agent hosts, a registry host and a jump host; each starts when a test first asks for it."""
+    """Three agent hosts, a registry host and a jump host; each starts when a test first asks for it.
+
+    A test that breaks one mends it: the others find the hosts as they are.
+    """
 
     def __init__(self, client: Any, folder: Path, missing: Callable[[str], NoReturn]) -> None:
         self._client, self._missing, self.folder = client, missing, folder
@@ -81,18 +84,12 @@ class Hosts:
         self._network.remove()
         for end in ends:
             end.result()
-        self._remove_control_groups()
-
-    def _remove_control_groups(self) -> None:
-        """Those of the hosts' engines are the machine's, and stay when a host ends."""
-        command = ["find", CGROUPS, "-depth", "-type", "d", "-path", f"*/{self.name}-*", "-exec", "rmdir", "{}", "+"]
-        binds = [f"{CGROUPS}:{CGROUPS}:rw"]
-        self._client.containers.run(IMAGE, command, volumes=binds, cgroupns="host", network_mode="none", remove=True)
+        remove_control_groups(self._client, f"{self.name}-")
 
     def _up(self, hosts: list[TestHost]) -> list[TestHost]:
         try:
             with ThreadPoolExecutor() as threads:
-                list(threads.map(TestHost.wait, hosts))
+                list(threads.map(TestHost.wait, [host for host in hosts if not host.was_up]))
         except (APIError, TimeoutError) as error:
             self._missing(f"this machine runs no hosts in containers: {error}")
         return hosts

@@ -15,10 +15,8 @@ from docker.errors import APIError, DockerException
 from docker.types import EndpointConfig
 
 from tests.hosts.access import Key, files_of_a_host
-from tests.hosts.leftovers import LABEL, owner
+from tests.hosts.leftovers import CGROUPS, IMAGE, LABEL, owner
 
-IMAGE = "cluster-test-host:latest"
-CGROUPS = "/sys/fs/cgroup"
 UP_TIMEOUT_S = 60
 
 # What an engine needs in a container where --privileged is refused.
@@ -43,6 +41,7 @@ class TestHost:
         self._client, self._network, self._client_key = client, network, client_key
         self.name, self.ip, self.has_engine = name, address, has_engine
         self.key = Key()
+        self.was_up = False
         self._lock = threading.Lock()
         self._container: Any = None
 
@@ -66,6 +65,7 @@ class TestHost:
         _wait_for(self._greets, deadline, lambda: f"{self.name}: no sshd at {self.ip}: {container.logs(tail=5)!r}")
         if self.has_engine:
             _wait_for(self._engine_answers, deadline, lambda: f"{self.name}: no engine at {self.ip}: {self._log()}")
+        self.was_up = True
 
     def run(self, command: str, timeout_s: float = 60) -> str:
         """What a shell command prints there, as root and not by ssh; it must succeed."""

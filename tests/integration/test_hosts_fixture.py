@@ -14,8 +14,7 @@ import pytest
 from docker.errors import NotFound
 
 from tests.hosts.cluster import Hosts
-from tests.hosts.host import IMAGE
-from tests.hosts.leftovers import LABEL, remove_leftovers
+from tests.hosts.leftovers import IMAGE, LABEL, remove_leftovers
 
 pytestmark = pytest.mark.engine
 
