@@ -33,6 +33,9 @@ class JobLog:
         self._queue = queue
         self._host = socket.gethostname()
         self._runs = 0
+        self._said = ""
+        # The disk was full in the middle of a line.
+        self._torn = False
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
             _begin(self._file)
@@ -60,10 +63,18 @@ class JobLog:
                 outcome.reason,
             )
         )
+        self._write(b"\n" + line if self._torn else line)
+
+    def _write(self, line: bytes) -> None:
+        """A line that the disk has no room for is lost; those after it are not to suffer for it."""
         try:
-            os.write(self._file, line)
+            self._torn = os.write(self._file, line) < len(line)
+            problem = "no space for a whole line" if self._torn else ""
         except OSError as error:
-            say(f"--joblog {self._path}: {error.strerror}")
+            problem = (error.strerror or str(error)).lower()
+        if problem and not self._said:
+            say(f"--joblog {self._path}: {problem}; lines will be missing")
+        self._said = problem
 
 
 def _begin(file: int) -> None:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import threading
 from pathlib import Path
 
+import pytest
+
+from scripts.deliveries import Delivery
 from scripts.joblog import COLUMNS, JobLog
+from scripts.jobs import Outcome
+from scripts.runs import Run
 
 
 def test_workers_that_start_at_the_same_time_write_the_columns_names_once(tmp_path: Path) -> None:
@@ -28,3 +34,24 @@ def test_the_first_worker_writes_them(tmp_path: Path) -> None:
     path = tmp_path / "log.tsv"
     JobLog(str(path), ["cat"], "myqueue")
     assert path.read_text().split() == list(COLUMNS)
+
+
+def test_after_a_full_disk_whole_lines_follow(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A limit on the size of files stands for a full disk: it too lets a part of a line through first."""
+    path = tmp_path / "log.tsv"
+    path.write_text("x" * 10_000 + "\n")
+    log = JobLog(str(path), ["cat"], "myqueue")
+    run = Run(Delivery(None, 1, False, "myqueue", None, b"x"), "the id")  # type: ignore[arg-type]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, before[1]))
+    try:
+        for _ in range(3):
+            log.ran(run, Outcome("done"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    log.ran(run, Outcome("done"))
+    log.ran(run, Outcome("done"))
+    _, torn, *whole = path.read_text().splitlines()
+    assert len(torn) == 20
+    assert [line.split("\t")[0] for line in whole] == ["4", "5"]
+    assert capfd.readouterr().err.count("lines will be missing") == 1
