@@ -6,10 +6,8 @@ import gc
 import logging
 import os
 import resource
-import signal
 import sys
 from collections.abc import Sequence
-from functools import partial
 
 from scripts import alive, broker, marathon_access
 from scripts.amqp_fields import keep_fields
@@ -24,6 +22,7 @@ from scripts.jobs import Runner
 from scripts.kept_alive import KeepAlive, KeptAlive
 from scripts.processes import Processes
 from scripts.queues import failed_queue
+from scripts.stop_signals import StopSignals
 from scripts.until_empty import UntilEmpty
 from scripts.whereabouts import GivenUrl, MarathonApp, Whereabouts
 from scripts.work import Work
@@ -72,8 +71,7 @@ def work(options: Options, command: Sequence[str]) -> int:
     consumer = Consumer(
         loop, whereabouts, options.queue, options.jobs, options.prefetch, worker.delivered, worker.lost, alive_file
     )
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.watch_signal(number, partial(worker.stop, number.name))
+    StopSignals(loop, worker)
     if options.joblog is not None:
         worker.ran.append(JobLog(options.joblog, options.command, options.queue).ran)
     if options.until_empty:

@@ -27,9 +27,11 @@ the time limit: tried again later, and at last sent to the queue QUEUE.failed wi
 User and password: AMQP_USER, and AMQP_PASSWORD_FILE or AMQP_PASSWORD; the command does not see them. A password in the
 URL is seen by everybody who runs ps on this machine.
 
-cluster_worker exits with 0 after a stop (SIGTERM, SIGINT) or when the queue is empty (--until-empty), 1 when this host
-cannot run the command (see --breaker), 2 when messages failed (--until-empty), 3 when the broker stays away
-(--until-empty), 64 for wrong usage, 126 when the command is not executable, 127 when it is not there.
+SIGTERM, SIGINT or a closed terminal stop it when the commands that run are done; a second signal ends these at once.
+
+cluster_worker exits with 0 after a stop or when the queue is empty (--until-empty), 1 when this host cannot run the
+command (see --breaker), 2 when messages failed (--until-empty), 3 when the broker stays away (--until-empty), 64 for
+wrong usage, 126 when the command is not executable, 127 when it is not there.
 """
 
 

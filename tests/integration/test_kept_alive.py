@@ -201,7 +201,7 @@ def test_a_second_stop_gives_the_message_back_uncounted(rig: Rig) -> None:
     until(lambda: worker.out, "the program works")
     worker.signal(signal.SIGTERM)
     worker.says("SIGTERM: stopping")
-    assert worker.stop() == 0
+    assert worker.insist() == 0
     assert not alive(int(worker.out))
     (message,) = rig.take()
     assert "x-cluster-attempt" not in message.headers

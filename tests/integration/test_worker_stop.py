@@ -47,11 +47,48 @@ def test_a_second_signal_does_not_wait_and_the_killed_one_does_not_count(
     worker, _, _ = held
     worker.signal(signal.SIGTERM)
     worker.says("stopping")
-    worker.signal(signal.SIGTERM)
-    assert worker.exit_code() == 0
+    assert worker.insist() == 0
     again = rig.worker(rig.action('cat; echo " $AMQP_ATTEMPT"'))
     until(lambda: again.out.count(b"\n") == 4, "all four run")
     assert sorted(again.out.splitlines()) == [b"a 1", b"b 1", b"c 1", b"d 1"]
+
+
+def test_a_signal_that_is_sent_twice_at_once_is_one(rig: Rig, held: tuple[WorkerProcess, Path, Path]) -> None:
+    """As timeout(1) does; SIGINT stands for the second SIGTERM, since two of a kind would mostly arrive as one."""
+    worker, _, release = held
+    worker.signal(signal.SIGTERM)
+    worker.signal(signal.SIGINT)
+    until(lambda: rig.ready() == 3, "two came back")
+    release.touch()
+    assert worker.exit_code() == 0
+    assert worker.out == b"finished\n"
+
+
+def test_a_terminal_that_is_closed_is_a_stop(rig: Rig, held: tuple[WorkerProcess, Path, Path]) -> None:
+    worker, _, release = held
+    worker.signal(signal.SIGHUP)
+    worker.says("SIGHUP: stopping")
+    worker.signal(signal.SIGHUP)
+    worker.says("stopping already")
+    release.touch()
+    assert worker.exit_code() == 0
+    assert worker.out == b"finished\n"
+
+
+def test_a_first_signal_waits_though_the_worker_stops_already(rig: Rig) -> None:
+    started, release = rig.tmp / "started", rig.tmp / "release"
+    wait = f"touch {started}; until [ -e {release} ]; do sleep 0.02; done"
+    action = rig.action(f"read kind; [ $kind = bad ] && exit 1; {wait}; echo finished")
+    worker = rig.worker("-j", "2", "--breaker", "1", action)
+    rig.publish(b"good\n")
+    until(started.exists, "the action runs")
+    rig.publish(b"bad\n")
+    worker.says("1 actions in a row failed within a second")
+    worker.signal(signal.SIGTERM)
+    worker.says("SIGTERM: stopping already")
+    release.touch()
+    assert worker.exit_code() == 1
+    assert worker.out == b"finished\n"
 
 
 def test_many_kills_at_stops_never_fail_a_message(rig: Rig) -> None:

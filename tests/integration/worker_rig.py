@@ -99,6 +99,11 @@ class WorkerProcess:
         self.signal(signal.SIGTERM)
         return self.exit_code()
 
+    def insist(self) -> int:
+        """SIGTERM again, until it counts as a second one, and its exit code."""
+        until(lambda: "ending what runs now" in self.log or self.signal(signal.SIGTERM), "it does not wait")
+        return self.exit_code()
+
     def stop_after_work(self, timeout_s: float) -> int:
         """SIGTERM while it works, and its exit code when it is done."""
         self.signal(signal.SIGTERM)
