@@ -39,21 +39,21 @@ def test_the_checkouts_own_python_comes_first(checkout: Path, tmp_path: Path) ->
     python(checkout / ".venv/bin/python", REPORT)
     python(tmp_path / "bin/python3", REPORT)
     done = launch(checkout / "scripts/a_program", tmp_path / "bin")
-    assert done.stdout == f"python -I {checkout}/scripts a_program -q my queue\n"
+    assert done.stdout == f"python -I -X utf8 {checkout}/scripts a_program -q my queue\n"
 
 
 def test_the_systems_python_comes_next(checkout: Path, tmp_path: Path) -> None:
     python(checkout / ".venv/bin/python", REFUSE)
     python(tmp_path / "bin/python3", REPORT)
     done = launch(checkout / "scripts/a_program", tmp_path / "bin")
-    assert done.stdout == f"python3 -I {checkout}/scripts a_program -q my queue\n"
+    assert done.stdout == f"python3 -I -X utf8 {checkout}/scripts a_program -q my queue\n"
 
 
 def test_a_link_from_elsewhere_leads_to_the_checkout(checkout: Path, tmp_path: Path) -> None:
     python(tmp_path / "bin/python3", REPORT)
     (tmp_path / "bin/a_program").symlink_to(checkout / "scripts/a_program")
     done = launch(tmp_path / "bin/a_program", tmp_path / "bin")
-    assert done.stdout == f"python3 -I {checkout}/scripts a_program -q my queue\n"
+    assert done.stdout == f"python3 -I -X utf8 {checkout}/scripts a_program -q my queue\n"
 
 
 def test_without_a_python_one_line_says_what_to_do(checkout: Path, tmp_path: Path) -> None:
