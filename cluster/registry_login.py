@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,9 +56,11 @@ def for_registry(registry: str) -> Access | None:
 
 
 def every() -> list[Access]:
-    """All logins that are kept, be it that a registry has moved to another address since."""
-    names = [path.name for path in sorted(credentials.SECRETS.glob("registry-*.json"))]
-    found = (for_registry(name.removeprefix("registry-").removesuffix(".json")) for name in names)
+    """All logins that are kept and can be read; a registry may have moved to another address since."""
+    found = []
+    for path in sorted(credentials.SECRETS.glob("registry-*.json")):
+        with suppress(ClusterError):
+            found.append(for_registry(path.name.removeprefix("registry-").removesuffix(".json")))
     return [access for access in found if access]
 
 

@@ -38,7 +38,6 @@ def up(settings: Settings, host: str, given_address: str, say: Say) -> str:
         plan.refuse_other_authority(found, authority.kept(settings.project, now), remote.name)
         where = plan.address(settings, remote.address, given_address)
         made = plan.for_host(where, found, authority.of(settings.project, now), now)
-        registry_login.keep(where, made.access)
         if not _bring_about(settings, remote, made, say):
             say(f"the registry on {remote.name} is as it should be: nothing was changed")
         registry_trust.trust(engine.connect(), where, made.ca.file, say)
@@ -66,7 +65,8 @@ def look(remote: Remote) -> Found:
 def _bring_about(settings: Settings, remote: Remote, made: Plan, say: Say) -> bool:
     """Make what is not as it should be; whether anything was not."""
     where = HostEngine(remote, settings.project, say)
-    where.plan(made.app)  # refuses a port that is taken before anything is built or sent
+    where.plan(made.app)  # refuses a port that is taken before anything is built, sent or kept
+    registry_login.keep(made.address, made.access)  # before it is used there: who is interrupted has it
     news = _send_image(remote, say)
     news = _write_files(remote, made, say) or news
     return _run(where, remote, made, say) or news

@@ -1,0 +1,351 @@
+"""A private registry on a host that has nothing and reaches nobody, set up over a real SSH connection."""
+
+import io
+import json
+import shutil
+import tarfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import requests
+
+from cluster import credentials, images, listing, registries, registry_api, registry_login
+from cluster.image_ref import ImageRef
+from cluster.push_errors import CERTIFICATES
+from cluster.registry import IMAGE
+from cluster.registry_host import authority, status
+from cluster.registry_host.app import CERTIFICATE, HTPASSWD, KEY, OWNER
+from cluster.registry_login import Access
+from cluster.settings import Settings
+from scripts.errors import ClusterError, ServiceAway
+from tests.conftest import missing, own_settings
+from tests.hosts.cluster import Hosts
+from tests.hosts.host import TestHost
+
+pytestmark = pytest.mark.engine
+
+# Each file with its time and number: written again, it is another.
+FILES = "find /etc/cluster -type f -printf '%p %T@ %i %m %U\\n' | sort"
+
+
+@dataclass
+class Place:
+    """A host and the settings that go with its registry."""
+
+    settings: Settings
+    host: TestHost
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        return f"{self.host.ip}:5000"
+
+    @property
+    def container(self) -> str:
+        return f"{self.settings.project}-registry-1"
+
+    @property
+    def access(self) -> Access:
+        access = registry_login.for_registry(self.address)
+        assert access
+        return access
+
+    def up(self, host: str = "") -> str:
+        self.said.clear()
+        return registries.up(self.settings, host or self.host.name, "", dry_run=False, say=self.said.append)
+
+    def put(self, path: str, content: bytes) -> None:
+        """Leave a file on the host, as the registry can read it."""
+        self.host.run(f"cat >{path} <<'END'\n{content.decode().strip()}\nEND\nchown {OWNER} {path}; chmod 600 {path}")
+
+    def serve(self, issued: datetime, name: str = "") -> None:
+        """Let the registry have a certificate of that time, for that name."""
+        ca = authority.kept(self.settings.project, datetime.now(UTC))
+        assert ca
+        pair = ca.issue(name or self.host.ip, issued)
+        self.put(CERTIFICATE, pair.certificate)
+        self.put(KEY, pair.key)
+        self.host.run(f"docker restart {self.container}")
+        self.wait()
+
+    def wait(self) -> None:
+        """Return when it shows a certificate; the engine takes connections in its place before."""
+        deadline = time.monotonic() + 30
+        while status.of(self.settings).certificate_ends is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def place(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """The registry host, with its registry up."""
+    host, tmp = hosts.registry, tmp_path_factory.mktemp("registry")
+    host.clear()
+    host.run(f"docker image rm {IMAGE} 2>/dev/null; true")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(credentials, "SECRETS", tmp / ".secrets")
+        made = Place(hosts.settings(own_settings(tmp)), host)
+        made.settings = replace(made.settings, registry=made.address)
+        made.up()
+        yield made
+    host.clear()
+    shutil.rmtree(CERTIFICATES / made.address, ignore_errors=True)
+
+
+@pytest.fixture
+def trusting(place: Place) -> Place:
+    """The same, where this machine's engine was allowed to trust the registry."""
+    if not (CERTIFICATES / place.address / "ca.crt").is_file():
+        missing("this machine's engine trusts a registry only when root says so")
+    return place
+
+
+@pytest.fixture
+def ref(place: Place, docker_client: Any) -> Iterator[ImageRef]:
+    """A small image with a name at the registry, here."""
+    ref = ImageRef("small", "v1", place.address)
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("nothing"))
+    docker_client.api.import_image_from_data(archive.getvalue(), repository=ref.repository, tag=ref.tag)
+    yield ref
+    docker_client.images.remove(str(ref), force=True)
+
+
+def test_it_is_set_up_from_nothing(place: Place) -> None:
+    assert place.host.run(f"stat -c '%a %u %g' {CERTIFICATE} {KEY} {HTPASSWD}").splitlines() == ["600 901 901"] * 3
+    assert place.said[0].startswith(f"sending {IMAGE} to {place.host.name} (")
+    assert f"starting the registry on {place.host.name}" in place.said
+    assert f"the registry answers at {place.address}, with TLS and a login" in place.said[-1]
+    registry_api.check(place.address)
+    top = place.host.run(f"docker top {place.container} -eo uid,pid,cmd")
+    assert {line.split()[0] for line in top.splitlines()[1:]} == {"901"}
+
+
+def test_nothing_secret_is_where_it_does_not_belong(place: Place) -> None:
+    ca_key = authority.place(place.settings.project).with_suffix(".key").read_text().splitlines()[1]
+    dry = registries.up(place.settings, place.host.name, "", dry_run=True, say=print)
+    there = place.host.run(f"docker inspect {place.container}; docker logs {place.container} 2>&1; cat {HTPASSWD}")
+    for text in (dry, there, "\n".join(place.said)):
+        assert place.access.password not in text
+        assert "PRIVATE KEY" not in text
+    found = place.host.run(f"grep -rl '{ca_key[:40]}' /etc /var/lib/cluster /root /home /tmp || echo nowhere")
+    assert found == "nowhere\n"
+
+
+@pytest.mark.parametrize("user", ["", "ops@"])
+def test_done_again_it_changes_nothing(place: Place, user: str) -> None:
+    kept = {path: path.read_bytes() for path in credentials.SECRETS.iterdir()}
+    files, running = place.host.run(FILES), place.host.run("docker ps --no-trunc -q")
+    assert place.up(host=user + place.host.name) == place.address
+    assert place.said[0] == f"the registry on {user}{place.host.name} is as it should be: nothing was changed"
+    assert len(place.said) == 2
+    assert (place.host.run(FILES), place.host.run("docker ps --no-trunc -q")) == (files, running)
+    assert {path: path.read_bytes() for path in credentials.SECRETS.iterdir()} == kept
+
+
+def test_an_image_goes_there_with_our_login_and_is_listed(trusting: Place, docker_client: Any, ref: ImageRef) -> None:
+    digest = images.push(docker_client, ref, print)
+    (stored,) = json.loads(listing.images(trusting.settings, as_json=True))
+    assert (stored["name"], stored["tag"], stored["digest"]) == (ref.name, ref.tag, digest)
+    assert registry_api.held(trusting.address, ref.name, "v2") is None
+    assert images.deployable(docker_client, ref) == f"{ref.repository}@{digest}"
+    docker_client.images.remove(str(ref))
+    assert images.deployable(docker_client, ref) == f"{ref.repository}@{digest}"
+    docker_client.images.pull(ref.repository, tag=ref.tag, auth_config=trusting.access.auth_config)
+    with pytest.raises(ClusterError, match=r"no image .*small:v2, neither on this machine nor in its registry"):
+        images.deployable(docker_client, replace(ref, tag="v2"))
+
+
+def test_status_tells_what_a_person_needs(place: Place) -> None:
+    seen = status.of(place.settings, place.host.name)
+    assert (seen.address, seen.problem, seen.host) == (place.address, "", place.host.name)
+    assert seen.container == f"{place.container} is running"
+    assert seen.room
+    assert 0 < seen.room.taken < seen.room.total
+    assert seen.certificate_ends
+    assert 363 < (seen.certificate_ends - datetime.now(UTC)).days + 1 < 367
+    text = status.told(seen, as_json=False)
+    assert f"SHA-256 {seen.ca_sha256}" in text
+    assert seen.ca_sha256.count(":") == 31
+    assert json.loads(status.told(status.of(place.settings), as_json=True))["address"] == place.address
+    status.refuse_useless(seen)
+
+
+def test_a_wrong_login_is_one_line_and_is_put_right(trusting: Place, docker_client: Any, ref: ImageRef) -> None:
+    right = trusting.access
+    try:
+        registry_login.keep(trusting.address, replace(right, password="wrong"))
+        for ask in (lambda: registry_api.stored(trusting.address), lambda: images.push(docker_client, ref, print)):
+            with pytest.raises(ClusterError, match="does not take the login in") as failure:
+                ask()
+            assert "\n" not in str(failure.value)
+        trusting.up()
+        assert trusting.said[0].endswith(f"{HTPASSWD} is new: it does not let our login in")
+        assert len(trusting.said) == 2  # the registry reads it again by itself
+        registry_api.check(trusting.address)
+    finally:
+        registry_login.keep(trusting.address, right)
+        trusting.up()
+
+
+def test_who_has_no_login_is_not_let_in(place: Place) -> None:
+    answer = requests.get(f"https://{place.address}/v2/", verify=str(place.access.ca), timeout=10)
+    assert answer.status_code == requests.codes.unauthorized
+
+
+def test_a_certificate_in_its_last_month_is_renewed_and_used(place: Place) -> None:
+    before, login_there = place.access, place.host.run(f"cat {HTPASSWD}")
+    place.serve(datetime.now(UTC) - timedelta(days=340))
+    assert (ends := status.of(place.settings).certificate_ends)
+    assert (ends - datetime.now(UTC)).days == 24
+    place.up()
+    assert f"restarting the registry on {place.host.name}" in place.said
+    renewed = status.of(place.settings)
+    assert renewed.certificate_ends
+    assert (renewed.certificate_ends - datetime.now(UTC)).days == 364
+    assert (place.access, place.host.run(f"cat {HTPASSWD}")) == (before, login_there)
+
+
+def test_a_certificate_that_has_ended_is_told_and_renewed(trusting: Place, docker_client: Any, ref: ImageRef) -> None:
+    trusting.serve(datetime.now(UTC) - timedelta(days=400))
+    for ask in (lambda: registry_api.stored(trusting.address), lambda: images.push(docker_client, ref, print)):
+        with pytest.raises(ClusterError, match=r"has ended, or a clock is wrong: `./inv registry.up --host`"):
+            ask()
+    seen = status.of(trusting.settings)
+    assert "has ended" in seen.problem
+    with pytest.raises(ServiceAway, match="is of no use as it is"):
+        status.refuse_useless(seen)
+    trusting.up()
+    registry_api.check(trusting.address)
+
+
+def test_a_certificate_for_another_name_is_told_and_put_right(
+    trusting: Place, docker_client: Any, ref: ImageRef
+) -> None:
+    trusting.serve(datetime.now(UTC), "10.9.9.9")
+    for ask in (lambda: registry_api.stored(trusting.address), lambda: images.push(docker_client, ref, print)):
+        with pytest.raises(ClusterError, match="is for another name"):
+            ask()
+    trusting.up()
+    registry_api.check(trusting.address)
+
+
+def test_an_engine_that_does_not_trust_it_is_told_the_command(
+    trusting: Place, docker_client: Any, ref: ImageRef
+) -> None:
+    trust = CERTIFICATES / trusting.address / "ca.crt"
+    trust.unlink()
+    with pytest.raises(ClusterError, match=f"sudo install -D -m 644 {trusting.access.ca} {trust}"):
+        images.push(docker_client, ref, print)
+    trusting.up()
+    images.push(docker_client, ref, print)
+
+
+def test_what_is_missing_is_made_again(place: Place) -> None:
+    password = place.access.password
+    place.host.run(f"docker rm -f {place.container}; rm {HTPASSWD}")
+    place.up()
+    assert place.said[0].endswith(f"{HTPASSWD} is new: there is none")
+    assert place.said[1] == f"starting the registry on {place.host.name}"
+    assert place.access.password == password
+    registry_api.check(place.address)
+
+
+@pytest.mark.parametrize("line", ["sending", f"{CERTIFICATE} is", "starting"])
+def test_who_is_interrupted_picks_up(place: Place, line: str) -> None:
+    place.host.run(f"docker rm -f {place.container}; rm -rf /etc/cluster")
+    if line == "sending":
+        place.host.run(f"docker image rm {IMAGE}")
+
+    def stop_at(text: str) -> None:
+        if line in text:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        registries.up(place.settings, place.host.name, "", dry_run=False, say=stop_at)
+    place.up()
+    registry_api.check(place.address)
+
+
+def test_a_dry_run_changes_nothing(place: Place) -> None:
+    files, place.said[:] = place.host.run(FILES), []
+    told = json.loads(registries.up(place.settings, place.host.name, "", dry_run=True, say=place.said.append))
+    assert told["container"] == {"change": "nothing", "sent": {}}
+    assert (told["image"]["send"], set(told["files"].values())) == (False, {"stays"})
+    fresh = replace(place.settings, project=f"{place.settings.project}-2")
+    with pytest.raises(ClusterError, match="was set up with another CA"):
+        registries.up(fresh, place.host.name, "", dry_run=True, say=place.said.append)
+    assert (place.host.run(FILES), place.said) == (files, [])
+    assert not authority.place(fresh.project).exists()
+
+
+def test_nobody_elses_registry_is_taken_over(place: Place) -> None:
+    other = replace(place, settings=replace(place.settings, project=f"{place.settings.project}-2"), said=[])
+    with pytest.raises(ClusterError, match=f"^{place.host.name}: .*was set up with another CA"):
+        other.up()
+    assert not authority.place(other.settings.project).exists()
+    registry_api.check(place.address)
+
+
+def test_a_port_that_is_taken_is_told_with_its_holder(place: Place) -> None:
+    other = replace(place, settings=replace(place.settings, project=f"{place.settings.project}-3"), said=[])
+    place.host.run("mv /etc/cluster /etc/kept")
+    kept = place.access
+    try:
+        with pytest.raises(ClusterError, match=f"port 5000 is in use by the container {place.container}: .*:5001"):
+            other.up()
+        assert other.said == []  # before anything is sent
+        place.host.run(f"docker stop -t 0 {place.container}")
+        place.host.run("/usr/sbin/sshd -p 5000 -o PidFile=/run/other.pid")
+        with pytest.raises(ClusterError, match=r"port 5000 is in use by (sshd \(process \d+\)|another program): "):
+            other.up()
+    finally:
+        place.host.run("kill $(cat /run/other.pid); rm -rf /etc/cluster; mv /etc/kept /etc/cluster")
+        place.up()
+    assert place.access == kept
+
+
+def test_its_log_is_read_and_it_is_stopped(place: Place) -> None:
+    (line,) = registries.logs(place.settings, place.host.name, 1, False, print)
+    assert line.startswith(f"{place.container}: ")
+    try:
+        registries.stop(place.settings, place.host.name, place.said.append)
+        seen = status.of(place.settings, place.host.name)
+        assert (seen.container, seen.certificate_ends) == ("", None)
+        assert f"no registry answers at {place.address}" in seen.problem
+        with pytest.raises(ClusterError, match=f"^{place.host.name}: no registry of this project is there"):
+            registries.stop(place.settings, place.host.name, print)
+        with pytest.raises(ClusterError, match=f"^{place.host.name}: no registry of this project is there"):
+            list(registries.logs(place.settings, place.host.name, 1, False, print))
+    finally:
+        place.up()
+
+
+def test_a_host_without_an_engine_says_so(place: Place, hosts: Hosts) -> None:
+    with pytest.raises(ClusterError, match=r"^jump: the Docker Engine does not run: "):
+        place.up(host=hosts.jump.name)
+    assert place.said == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "words"),
+    [
+        (
+            "/var/lib/docker",
+            r"the disk is full where the Docker Engine keeps its data, /var/lib/docker: \d+ MB are",
+        ),
+        ("/etc/cluster/registry", "write /etc/cluster/registry/htpasswd: the disk is full there"),
+    ],
+)
+def test_a_full_disk_is_named(place: Place, folder: str, words: str) -> None:
+    place.host.run(f"docker rm -f {place.container}; docker image rm {IMAGE if 'docker' in folder else 'none'}; true")
+    with place.host.full(folder), pytest.raises(ClusterError, match=f"^{place.host.name}: {words}") as failure:
+        place.up()
+    assert "\n" not in str(failure.value)
+    place.up()
+    registry_api.check(place.address)
