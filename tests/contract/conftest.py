@@ -1,9 +1,10 @@
-"""Every scheduler of one machine, each under a project and in folders of its own."""
+"""Every scheduler, each under a project and in folders of its own; Marathon is a stand-in, its agent this machine."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,26 @@ from cluster.schedulers.process import Process
 IMAGE = "debian:trixie-slim"
 
 
-@pytest.fixture(params=[pytest.param("local", marks=pytest.mark.engine), "process"])
+KINDS = [
+    pytest.param("local", marks=pytest.mark.engine),
+    "process",
+    pytest.param("marathon", marks=pytest.mark.engine),
+]
+
+
+@pytest.fixture(params=KINDS)
 def make_scheduler(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Scheduler]]:
     """Makes schedulers of one kind, each of another project; what they run is removed at the end."""
     made: list[Scheduler] = []
+    if request.param == "marathon":
+        request.getfixturevalue("standin")  # before what is made, so that it ends after it
 
     def make(project: str = "") -> Scheduler:
         project = project or f"test-{secrets.token_hex(4)}"
-        made.append(local(request, project) if request.param == "local" else Process(project, tmp_path / "run"))
+        if request.param == "process":
+            made.append(Process(project, tmp_path / "run"))
+        else:
+            made.append(local(request, project) if request.param == "local" else marathon(request, project))
         return made[-1]
 
     yield make
@@ -39,6 +52,31 @@ def local(request: pytest.FixtureRequest, project: str) -> Scheduler:
 
     base_image.ensure_base(client, print)
     return Local(client, project)
+
+
+def marathon(request: pytest.FixtureRequest, project: str) -> Scheduler:
+    from cluster.schedulers.marathon.api import Api
+    from cluster.schedulers.marathon.scheduler import Marathon
+    from cluster.schedulers.one_machine import to_stderr
+    from scripts.marathon import Marathon as Asked
+
+    client, address = request.getfixturevalue("docker_client"), request.getfixturevalue("standin").address
+    return Marathon(Api(Asked(address, "", 5, {}), address), project, to_stderr, engines=lambda: nullcontext([client]))
+
+
+@pytest.fixture
+def standin(docker_client: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A stand-in for Marathon whose one agent is this machine, and whose times pass a hundred times as fast."""
+    from cluster import base_image
+    from cluster.schedulers.marathon import following
+    from tests.standin.agents import Agent
+    from tests.standin.server import Standin
+    from tests.standin.world import World
+
+    base_image.ensure_base(docker_client, print)
+    monkeypatch.setattr(following, "POLL_S", 0.05)
+    with Standin(World(agents=[Agent("127.0.0.1", docker_client)], time_scale=100)) as standin:
+        yield standin
 
 
 @pytest.fixture

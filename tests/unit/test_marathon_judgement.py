@@ -90,6 +90,14 @@ def test_a_change_that_changed_nothing_is_done_though_its_version_is_never_seen(
     assert judge(Goal(WANTED, "", NEW, WANTED), app(task(), task()), []).state == "done"
 
 
+def test_what_marathon_takes_for_the_same_is_done_and_what_was_reverted_is_not() -> None:
+    """Both leave the app as it was; the deployment of a change that changes nothing is never listed."""
+    before = BEFORE | {"version": OLD}
+    goal, same = Goal(WANTED, "d1", NEW, before), app(task(OLD), task(OLD), definition=BEFORE, version=OLD)
+    assert judge(goal, same, [], was_listed=False).state == "done"
+    assert judge(goal, same, [], was_listed=True).state == "failed"
+
+
 def test_a_foreign_deployment_of_another_app_means_nothing() -> None:
     other = {"id": "d3", "affectedApps": ["/y"]}
     assert judge(GOAL, app(task(), task()), [other]).state == "done"

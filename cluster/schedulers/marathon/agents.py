@@ -9,11 +9,12 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 import docker
-from docker.errors import NotFound
+from docker.errors import APIError
 from docker.models.containers import Container
 
 from cluster.engine import docker_errors
 from cluster.schedulers import container_logs
+from cluster.schedulers.containers import CONFLICT, GONE
 from scripts.errors import ClusterError
 
 # Gives the engines of the agents, for as long as they are needed.
@@ -47,7 +48,7 @@ def containers_of(engines: Sequence[docker.DockerClient], task_ids: Collection[s
             for engine in engines
             for container in engine.containers.list(all=True, filters={"label": TASK}, ignore_removed=True)
         }
-    return {task_id: found[task_id] for task_id in sorted(task_ids) if task_id in found}
+    return {task_id: found[task_id] for task_id in task_ids if task_id in found}
 
 
 def lines(
@@ -70,5 +71,6 @@ def kill(engines: Sequence[docker.DockerClient], task_ids: Collection[str]) -> N
         for container in found.values():
             try:
                 container.kill()
-            except NotFound:
-                continue
+            except APIError as error:
+                if error.status_code not in (GONE, CONFLICT):
+                    raise

@@ -22,11 +22,15 @@ _WORDS = {
 
 def status_of(app: App, queue: Sequence[Mapping[str, Any]]) -> AppStatus:
     """The app's instances, oldest first; what is wanted and not there is one more, whose detail says why."""
-    tasks = [task for task in mappings(app.get("tasks")) if task.get("state") not in _OVER]
-    oldest_first = sorted(tasks, key=lambda task: (str(task.get("startedAt") or "~"), str(task.get("id"))))
-    there = [_instance(app, task) for task in oldest_first]
+    there = [_instance(app, task) for task in oldest_first(app)]
     lacking = int(app.get("instances") or 0) - len(there)
     return AppStatus(str(app.get("id")), (*there, *([_lacking(app, lacking, queue)] if lacking > 0 else [])))
+
+
+def oldest_first(app: App) -> list[Task]:
+    """The tasks that are not over; those that have not started come last."""
+    tasks = [task for task in mappings(app.get("tasks")) if task.get("state") not in _OVER]
+    return sorted(tasks, key=lambda task: (str(task.get("startedAt") or "~"), str(task.get("id"))))
 
 
 def _instance(app: App, task: Task) -> Instance:

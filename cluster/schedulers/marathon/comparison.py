@@ -49,6 +49,7 @@ _DEFAULTS: Mapping[str, tuple[Any, ...]] = {
     "healthChecks[].gracePeriodSeconds": (300,),
     "healthChecks[].ignoreHttp1xx": (False,),
     "healthChecks[].intervalSeconds": (60,),
+    "healthChecks[].ipProtocol": ("IPv4",),
     "healthChecks[].maxConsecutiveFailures": (3,),
     "healthChecks[].path": ("/",),
     "healthChecks[].protocol": ("HTTP",),

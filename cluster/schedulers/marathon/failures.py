@@ -20,8 +20,11 @@ def told(api: Api, goal: Goal, failure: NotDeployed) -> ClusterError:
     app = api.app(app_id)
     now = f"now {Tally.of(app)}" if app else "nothing of it runs now"
     still = any(each.get("id") == goal.deployment for each in api.deployments())
-    goes_on = ", and Marathon goes on trying" if still else ""
-    return NotDeployed(f"deploy {app_id}: {failure}; {now}{goes_on}; to go back: {way_back(goal, api.place)}")
+    back = way_back(goal, api.place)
+    if still and ".stop " not in back:
+        back += " --force"
+    goes_on = ", and Marathon goes on trying (what comes next needs --force)" if still else ""
+    return NotDeployed(f"deploy {app_id}: {failure}; {now}{goes_on}; to go back: {back}")
 
 
 def interrupted(api: Api, goal: Goal) -> Interrupted:
@@ -29,7 +32,7 @@ def interrupted(api: Api, goal: Goal) -> Interrupted:
     app_id = str(goal.wanted["id"])
     return Interrupted(
         f"interrupted: the deployment of {app_id} goes on; ./inv status -m {api.place} shows how far it is; "
-        f"to go back: {way_back(goal, api.place)}"
+        f"to go back now: {way_back(goal, api.place)} --force"
     )
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cluster.schedulers.marathon.api import Api, App
+from cluster.schedulers.marathon.api import Api
 from cluster.schedulers.marathon.history import History
 from cluster.schedulers.marathon.judgement import Goal, Judgement, judge
 from scripts.app_reasons import last_failure, reasons
@@ -17,7 +17,7 @@ POLL_S = 0.5
 # How long instances may be missing after a deployment is over: one may have ended in that moment.
 SETTLE_S = 5
 
-# After so many failures in a row, with no instance ever up, going on would change nothing.
+# After so many instances that ended, with none ever up, going on would change nothing.
 FAILURES = 3
 
 
@@ -40,6 +40,7 @@ class Following:
         self._api, self._goal, self._watch = api, goal, watch
         self._app_id = str(goal.wanted["id"])
         self._history = History(goal)
+        self._was_listed = False
         self._undone_since: float | None = None
 
     def follow(self, timeout_s: float) -> str:
@@ -66,7 +67,8 @@ class Following:
         """Look once; how it ended, or nothing while it goes on."""
         deployments = self._api.deployments()
         app = self._api.app(self._app_id)
-        found = judge(self._goal, app, deployments)
+        self._was_listed = self._was_listed or any(each.get("id") == self._goal.deployment for each in deployments)
+        found = judge(self._goal, app, deployments, self._was_listed)
         if found.state == "failed" or app is None:
             raise NotDeployed(found.words)
         failure = self._history.note(app)
@@ -83,8 +85,8 @@ class Following:
 
     def _given_up(self, found: Judgement) -> str:
         """Why to wait no longer; empty when there is hope."""
-        if self._history.failures >= FAILURES and not self._history.was_up:
-            return f"{self._history.failures} instances failed and none came up"
+        if self._history.ended >= FAILURES and not self._history.was_up:
+            return f"{self._history.ended} instances ended and none stayed up"
         if found.state != "undone":
             self._undone_since = None
             return ""

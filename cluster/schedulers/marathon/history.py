@@ -8,32 +8,33 @@ from cluster.schedulers.marathon.judgement import Goal
 from cluster.schedulers.waiting import SETTLED_S
 from scripts.app_ports import mapping, mappings
 from scripts.app_reasons import last_failure
-from scripts.app_tasks import App, fresh_failure, is_healthy, is_outdated, moment, runs
+from scripts.app_tasks import App, Task, fresh_failure, is_healthy, is_outdated, moment, runs
 
 
 class History:
-    """Remembers failures, and since when instances of the present definition run."""
+    """Remembers which instances of the present definition ended, and since when others run."""
 
     def __init__(self, goal: Goal) -> None:
         self._goal = goal
         self._failed: set[str] = set()
+        self._seen: set[str] = set()
+        self._there: set[str] = set()
         self._up_since: dict[str, float] = {}
         self.was_up = False
 
     @property
-    def failures(self) -> int:
-        """How many instances have failed."""
-        return len(self._failed)
+    def ended(self) -> int:
+        """How many have failed, or were there and are no more: an exit code of 0 is no failure to Marathon."""
+        return len(self._failed | (self._seen - self._there))
 
     def note(self, app: App) -> str:
         """Take in an answer; what to tell of a failure that was not told yet, else nothing."""
         now = time.monotonic()
-        up = [
-            task
-            for task in mappings(app.get("tasks"))
-            if runs(task) and is_healthy(app, task) and not is_outdated(app, task)
-        ]
-        self._up_since = {str(task.get("id")): self._up_since.get(str(task.get("id")), now) for task in up}
+        current = [task for task in mappings(app.get("tasks")) if not is_outdated(app, task)]
+        self._there = {str(task.get("id")) for task in current}
+        self._seen |= self._there
+        up = [task for task in current if runs(task) and is_healthy(app, task)]
+        self._up_since = {str(task.get("id")): self._since(task, now) for task in up}
         self.was_up = self.was_up or any(self._is_settled(app, since) for since in self._up_since.values())
         task = self.last_failed(app)
         if not task or task in self._failed:
@@ -53,6 +54,11 @@ class History:
         if of_before or moment(failure.get("version") or changed) < moment(changed):
             return ""
         return str(failure.get("taskId") or failure.get("timestamp") or "")
+
+    def _since(self, task: Task, now: float) -> float:
+        """Since when an instance is up; one that ran before the change has proved itself."""
+        is_older = moment(task.get("startedAt")) < moment(self._goal.version)
+        return self._up_since.get(str(task.get("id")), now - SETTLED_S if is_older else now)
 
     def _is_settled(self, app: App, since: float) -> bool:
         return bool(app.get("healthChecks")) or time.monotonic() - since >= SETTLED_S

@@ -92,14 +92,20 @@ class Tally:
         return ", ".join(parts)
 
 
-def judge(goal: Goal, app: App | None, deployments: Sequence[Mapping[str, Any]]) -> Judgement:
-    """How far a change is. The deployments must have been asked for before the app."""
+def judge(
+    goal: Goal, app: App | None, deployments: Sequence[Mapping[str, Any]], was_listed: bool = False
+) -> Judgement:  # fmt: skip
+    """How far a change is.
+
+    The deployments must have been asked for before the app. `was_listed` tells that the change's own was among them
+    before: one that changes nothing never is.
+    """
     if app is None:
         return Judgement("failed", "the app is gone: it was deleted meanwhile, or its deployment was reverted")
     under_way = next((each for each in deployments if goal.deployment and each.get("id") == goal.deployment), None)
     if under_way is not None:
         return Judgement("going", f"{_step(under_way)}{Tally.of(app)}")
-    if not _is_ours(goal, app):
+    if not _is_ours(goal, app) and (was_listed or not _is_untouched(goal, app)):
         return Judgement("failed", _taken_over(goal, app, deployments))
     tally, other = Tally.of(app), _other(app, deployments)
     scaled = f" (scaled to {tally.wanted} meanwhile)" if tally.wanted != goal.wanted.get("instances", 1) else ""
@@ -114,6 +120,11 @@ def _is_ours(goal: Goal, app: App) -> bool:
     """Whether the app is as we want it: by its version, or (after a change that changed nothing) by its definition."""
     changed = mapping(app.get("versionInfo")).get("lastConfigChangeAt")
     return goal.version in (app.get("version"), changed) or is_same(app, goal.wanted)
+
+
+def _is_untouched(goal: Goal, app: App) -> bool:
+    """Whether Marathon has found nothing to change, whatever the definition looks like to us."""
+    return goal.before is not None and app.get("version") == goal.before.get("version")
 
 
 def _taken_over(goal: Goal, app: App, deployments: Sequence[Mapping[str, Any]]) -> str:

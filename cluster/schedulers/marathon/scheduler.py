@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,13 +10,13 @@ from cluster.definitions import checked_id, refuse_other_queue
 from cluster.live_line import live_line
 from cluster.schedulers import App, AppStatus, Change
 from cluster.schedulers.docker_terms import data_name
-from cluster.schedulers.marathon import agents, changes, failures
+from cluster.schedulers.marathon import agents, changes, failures, stopping
 from cluster.schedulers.marathon.agents import Engines
 from cluster.schedulers.marathon.api import Accepted, Api
 from cluster.schedulers.marathon.api import App as Answer
-from cluster.schedulers.marathon.app_status import status_of
+from cluster.schedulers.marathon.app_status import oldest_first, status_of
 from cluster.schedulers.marathon.comparison import definition_of, differences, is_same
-from cluster.schedulers.marathon.following import POLL_S, Following, NotDeployed, Watch
+from cluster.schedulers.marathon.following import Following, NotDeployed, Watch
 from cluster.schedulers.marathon.judgement import Goal
 from cluster.schedulers.marathon.ownership import is_ours, labelled, refuse_foreign
 from scripts.app_ports import mapping, mappings
@@ -26,9 +25,6 @@ from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 
 DEPLOY_S = 600
-
-# From the end of a task's grace until Marathon has heard of its end.
-_AFTER_GRACE_S = 30
 
 
 @dataclass(frozen=True)
@@ -156,7 +152,7 @@ class Marathon:
             with agents.opened(self._engines, app_id, task_ids) as engines:
                 agents.kill(engines, task_ids)
         if self._manner.wait:
-            self._wait_until_gone(app_id, accepted, int(present.get("taskKillGracePeriodSeconds") or 0))
+            stopping.wait_until_gone(self._api, present, accepted, task_ids, self._say)
         return True
 
     def status(self) -> list[AppStatus]:
@@ -167,17 +163,18 @@ class Marathon:
 
     def logs(self, app_id: str, tail: int = 100, follow: bool = False) -> Iterator[str]:
         """The last `tail` lines of every instance, read from the engines of the agents."""
-        self._existing(app_id, "read the logs of")
-        task_ids = self._api.task_ids(app_id)
+        app = self._existing(app_id, "read the logs of")
+        task_ids = [str(task.get("id")) for task in oldest_first(app)]
         with agents.opened(self._engines, app_id, task_ids) as engines:
             yield from agents.lines(engines, task_ids, tail, follow)
 
     def hostport(self, app_id: str, port_name: str = "") -> HostPort:
-        """The address of a port of a running instance: the named one, else the first."""
+        """The address of a port of a running instance: the named one, or the one of this number, else the first."""
         app = self._api.app(app_id)
         if app is None:
             raise self._absent(app_id)
-        return pick(app, Wish(app_id, port_name))
+        index = int(port_name) if port_name.isdecimal() else 0
+        return pick(app, Wish(app_id, "" if port_name.isdecimal() else port_name, index))
 
     def delete_data(self, app_id: str) -> list[str]:
         """Refused, except for all apps, where nothing is deleted: the data is on agents, in folders of theirs."""
@@ -256,18 +253,6 @@ class Marathon:
     def _refuse_foreign(self, app: Answer, doing: str) -> None:
         if not self._manner.force:
             refuse_foreign(app, self._project, doing, self.place)
-
-    def _wait_until_gone(self, app_id: str, accepted: Accepted, grace_s: int) -> None:
-        """Wait until the deployment is over that ends the tasks: an app is deleted before they have ended."""
-        deadline = time.monotonic() + grace_s + _AFTER_GRACE_S
-        with live_line(f"stopping {app_id}") as show:
-            show(f"its instances finish their work, {grace_s} s at most")
-            while any(each.get("id") == accepted.deployment for each in self._api.deployments()):
-                if time.monotonic() > deadline:
-                    raise ClusterError(
-                        f"stop {app_id}: it is deleted, but Marathon still waits for its instances to end"
-                    )
-                time.sleep(POLL_S)
 
 
 def _has_data(app: Answer) -> bool:
