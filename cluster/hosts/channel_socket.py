@@ -7,7 +7,16 @@ not to happen, and Docker's SDK cannot end a stream (logs, events) that it reads
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from typing import Any
+
+from paramiko.ssh_exception import SSHException
+
+
+def end(channel: Any) -> None:
+    """Close a channel; Paramiko tells the other side and raises where that is gone."""
+    with suppress(SSHException, EOFError, OSError):
+        channel.close()
 
 
 class ChannelSocket:
@@ -38,7 +47,7 @@ class ChannelSocket:
 
     def shutdown(self, how: int) -> None:
         """Wake whoever reads: there is no more."""
-        self.channel.close()
+        end(self.channel)
 
     def close(self) -> None:
         """End it when all files made from it are closed."""
@@ -52,7 +61,7 @@ class ChannelSocket:
 
     def _end_when_unused(self) -> None:
         if self._is_closed and self._readers <= 0:
-            self.channel.close()
+            end(self.channel)
 
 
 class _Raw(io.RawIOBase):

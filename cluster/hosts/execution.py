@@ -10,6 +10,7 @@ from typing import Any
 
 from paramiko.ssh_exception import SSHException
 
+from cluster.hosts.channel_socket import end
 from scripts.one_line import one_line
 
 _PIECE = 65536
@@ -66,7 +67,7 @@ def execute(transport: Any, line: str, stdin: bytes, timeout_s: float, show: Sho
         code = _talk(channel, line, stdin, out, err)
     finally:
         limit.cancel()
-        channel.close()
+        end(channel)
     if expired.is_set():
         raise TimeoutError
     if code == BY_A_SIGNAL and not (channel.eof_received and transport.is_active()):
@@ -93,7 +94,7 @@ def _talk(channel: Any, line: str, stdin: bytes, out: _Gathered, err: _Gathered)
 
 def _end(channel: Any, expired: threading.Event) -> None:
     expired.set()
-    channel.close()
+    end(channel)
 
 
 def _feed(channel: Any, data: bytes) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from docker.errors import DockerException, ImageNotFound
 from requests import RequestException
-from urllib3.exceptions import HTTPError
+from requests import exceptions as broken
+from urllib3.exceptions import HTTPError, ProtocolError
 
 from cluster import registry_api, registry_login
 from cluster.build_events import problem_of
@@ -21,6 +22,7 @@ from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
 
 ENGINE_ERRORS = (DockerException, RequestException, HTTPError)
+_BROKEN = (broken.ConnectionError, broken.ChunkedEncodingError, ProtocolError)
 
 
 def pull(settings: Settings, hosts: Sequence[Host], tag: str, *, timeout_s: float, dry_run: bool, say: Say) -> ImageRef:
@@ -114,6 +116,10 @@ def failure(remote: Remote, doing: str, error: Exception) -> ClusterError:
     """The one-line error for what the SDK raised about a host's engine."""
     if is_silence(error):
         return ServiceAway(f"{remote.name}: {doing}: its Docker Engine did not answer in time: is it overloaded?")
+    if isinstance(error, _BROKEN):
+        return ServiceAway(
+            f"{remote.name}: {doing}: the connection broke: is the host or its engine down? run this again"
+        )
     words = str(getattr(error, "explanation", "") or reason(error))
     return ClusterError(f"{remote.name}: {doing}: {explained('the registry', words)}")
 

@@ -29,7 +29,7 @@ def remedy(registry: str, problem: str) -> str:
     if "x509" in lower or "certificate" in lower:
         return "that host does not trust the registry's certificate: ./inv agents.trust"
     if any(phrase in lower for phrase in _LOGIN):
-        return "the registry does not let that host in: ./inv agents.trust"
+        return f"{registry} does not take the login in .secrets/: ./inv registry.up --host HOST sets that right"
     return ""
 
 

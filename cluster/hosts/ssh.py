@@ -8,11 +8,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import fabric
 from paramiko.config import SSHConfig
+from paramiko.ssh_exception import SSHException
 
 from cluster.hosts import ssh_config
 from cluster.hosts.host import Host
@@ -93,5 +94,6 @@ def _beat(transport: Any, silence_s: float, ended: threading.Event) -> None:
         limit = threading.Timer(silence_s, transport.close)
         limit.daemon = True
         limit.start()
-        transport.global_request("keepalive@openssh.com", wait=True)
+        with suppress(SSHException, EOFError, OSError):  # it has just ended
+            transport.global_request("keepalive@openssh.com", wait=True)
         limit.cancel()
