@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from docker.errors import DockerException, ImageNotFound
-from requests import RequestException
-from requests import exceptions as broken
+from requests import RequestException, exceptions
 from urllib3.exceptions import HTTPError, ProtocolError
 
 from cluster import registry_api, registry_login
@@ -22,7 +21,7 @@ from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
 
 ENGINE_ERRORS = (DockerException, RequestException, HTTPError)
-_BROKEN = (broken.ConnectionError, broken.ChunkedEncodingError, ProtocolError)
+_BROKEN = (exceptions.ConnectionError, exceptions.ChunkedEncodingError, ProtocolError)
 
 
 def pull(settings: Settings, hosts: Sequence[Host], tag: str, *, timeout_s: float, dry_run: bool, say: Say) -> ImageRef:
