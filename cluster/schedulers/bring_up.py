@@ -9,6 +9,7 @@ from docker.errors import APIError, ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.utils import parse_repository_tag
 
+from cluster import registry_login
 from cluster.schedulers import App, containers, waiting
 from cluster.schedulers.containers import CONFLICT
 from cluster.schedulers.docker_terms import RESTARTS, Body, merged
@@ -43,10 +44,14 @@ def pull_missing(client: docker.DockerClient, app: App, say: Callable[[str], Non
 
 
 def _pull_problem(client: docker.DockerClient, image: str) -> str:
-    """Pull an image; why it cannot be done, and empty when it is done. A pull can fail in the midst of its answer."""
+    """Pull an image, with the login kept for its registry; why it cannot be done, and empty when it is done.
+
+    A pull can fail in the midst of its answer.
+    """
     repository, tag = parse_repository_tag(image)
     try:
-        answer = client.api.pull(repository, tag=tag or "latest", stream=True, decode=True)
+        login = registry_login.auth_config(repository.partition("/")[0])
+        answer = client.api.pull(repository, tag=tag or "latest", stream=True, decode=True, auth_config=login)
         return next((str(line["error"]) for line in answer if "error" in line), "")
     except APIError as error:
         return str(error.explanation or error)

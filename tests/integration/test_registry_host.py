@@ -20,6 +20,7 @@ from cluster.registry import IMAGE
 from cluster.registry_host import authority, status
 from cluster.registry_host.app import CERTIFICATE, HTPASSWD, KEY, OWNER
 from cluster.registry_login import Access
+from cluster.schedulers import App, bring_up
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
 from tests.conftest import missing, own_settings
@@ -156,7 +157,9 @@ def test_an_image_goes_there_with_our_login_and_is_listed(trusting: Place, docke
     assert images.deployable(docker_client, ref) == f"{ref.repository}@{digest}"
     docker_client.images.remove(str(ref))
     assert images.deployable(docker_client, ref) == f"{ref.repository}@{digest}"
-    docker_client.images.pull(ref.repository, tag=ref.tag, auth_config=trusting.access.auth_config)
+    app = App("/small", {"container": {"docker": {"image": f"{ref.repository}@{digest}"}}})
+    bring_up.pull_missing(docker_client, app, print)
+    docker_client.images.get(f"{ref.repository}@{digest}").tag(ref.repository, ref.tag)
     with pytest.raises(ClusterError, match=r"no image .*small:v2, neither on this machine nor in its registry"):
         images.deployable(docker_client, replace(ref, tag="v2"))
 
