@@ -48,12 +48,14 @@ class Consumer:
         self._warned: set[str] = set()
         self._open: Any = None
         self.server: dict[str, Any] = {}
+        self.started = False
         self.consuming = False
         # How many messages stood in the failed queue before the first one was taken.
         self.failed_before: int | None = None
 
     def start(self) -> None:
         """Connect and subscribe."""
+        self.started = True
         self._alive.not_consuming()
         self._connection.start()
 

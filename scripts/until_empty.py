@@ -66,15 +66,18 @@ class UntilEmpty:
         if not self._consumer.consuming:
             self._first = None
             self._away()
-        elif not self._worker.idle:
-            self._connected_at = time.monotonic()
-            self._differs()
-        else:
-            self._connected_at = time.monotonic()
+            return
+        self._connected_at = time.monotonic()
+        if self._worker.idle:
             self._count([self._queue], self._counted)
+        else:
+            self._differs()
 
     def _away(self) -> None:
-        if time.monotonic() - self._connected_at > BROKER_AWAY_S:
+        """No broker, or none is looked for yet: a kept-alive action may load for long before it takes messages."""
+        if not self._consumer.started:
+            self._connected_at = time.monotonic()
+        elif time.monotonic() - self._connected_at > BROKER_AWAY_S:
             self._worker.stop(f"no broker for {BROKER_AWAY_S:g} s", ServiceAway.exit_code)
         self.start()
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.integration.network import Network
-from tests.integration.worker_rig import Rig, until
+from tests.integration.worker_rig import ROOT, Rig, until
 
 pytestmark = pytest.mark.broker
 
@@ -102,6 +102,32 @@ def test_a_connection_that_is_lost_meanwhile_does_not_end_it(rig: Rig, batch: tu
     assert worker.exit_code(_BATCH_S) == 0
     assert worker.out == b"late\n"
     network.down()
+
+
+def _impatient(seconds: float) -> tuple[str, str]:
+    """A worker whose patience with an absent broker is shorter than in earnest."""
+    return (
+        "-c",
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from scripts import cluster_worker, until_empty; "
+        f"until_empty.BROKER_AWAY_S = {seconds}; sys.exit(cluster_worker.main(sys.argv[1:]))",
+    )
+
+
+def test_it_exits_3_when_the_broker_stays_away(rig: Rig) -> None:
+    worker = rig.worker("--until-empty", "cat", consuming=False, url="amqp://127.0.0.1:1", entry=_impatient(3))
+    assert worker.exit_code() == 3
+    worker.says("no broker for 3 s")
+
+
+def test_an_action_that_loads_for_long_is_not_a_broker_that_is_away(rig: Rig) -> None:
+    loaded = rig.tmp / "loaded"
+    model = f"until [ -e {loaded} ]; do sleep 0.02; done; echo ready 1 >&3; while read -r x; do echo ok >&3; done"
+    began = time.monotonic()
+    worker = rig.worker("--until-empty", "--keep-alive", rig.action(model), consuming=False, entry=_impatient(3))
+    until(lambda: worker.process.poll() is not None or time.monotonic() - began > 6, "it stays")
+    assert worker.process.poll() is None
+    loaded.touch()
+    worker.says("consuming from")
 
 
 def test_the_joblog_has_a_line_a_run_with_parallel_s_columns_and_ours(rig: Rig) -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # The worker of the image runs with another Python and another pika than the tests: so it can be chosen.
 PYTHON = os.environ.get("CLUSTER_TEST_PYTHON", sys.executable)
+
+ENTRY = (str(ROOT / "scripts"), "cluster_worker")
 
 
 def until(happened: Callable[[], Any], what: str, timeout_s: float = 30) -> Any:
@@ -63,10 +65,10 @@ def failed_declaration(server: dict[str, Any]) -> Declaration:
 class WorkerProcess:
     """A running cluster_worker; what it prints goes to files."""
 
-    def __init__(self, arguments: list[str], tmp: Path, environ: dict[str, str]) -> None:
+    def __init__(self, arguments: list[str], tmp: Path, environ: dict[str, str], entry: Sequence[str] = ENTRY) -> None:
         number = len(list(tmp.glob("worker-*.err")))
         self._out, self._err = tmp / f"worker-{number}.out", tmp / f"worker-{number}.err"
-        command = [PYTHON, "-I", str(ROOT / "scripts"), "cluster_worker", *arguments]
+        command = [PYTHON, "-I", *entry, *arguments]
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env={**os.environ, **environ}
@@ -140,9 +142,11 @@ class Rig:
     def python_action(self, script: str) -> str:
         return self.action(script, interpreter=f"{sys.executable} -I")
 
-    def worker(self, *arguments: str, consuming: bool = True, url: str = "", **environ: str) -> WorkerProcess:
+    def worker(
+        self, *arguments: str, consuming: bool = True, url: str = "", entry: Sequence[str] = ENTRY, **environ: str
+    ) -> WorkerProcess:
         """Start a worker on the queue; by default it consumes when this returns."""
-        worker = WorkerProcess(["-u", url or self.url, "-q", self.queue, *arguments], self.tmp, environ)
+        worker = WorkerProcess(["-u", url or self.url, "-q", self.queue, *arguments], self.tmp, environ, entry)
         self._workers.append(worker)
         if consuming:
             worker.says("consuming from")
