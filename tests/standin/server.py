@@ -147,13 +147,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(response.body)
 
     def _stream(self, frames: Generator[bytes, None, None]) -> None:
-        """Until one of both sides ends it."""
+        """In chunks, as Jetty does, until one of both sides ends it."""
         self.close_connection = True
-        self.send_header("Connection", "close")
+        self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         with closing(frames), suppress(OSError):
             for frame in frames:
-                self.wfile.write(frame)
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(frame), frame))
+            self.wfile.write(b"0\r\n\r\n")
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _respond  # noqa: N815
 

@@ -1,0 +1,450 @@
+"""What the stand-in for Marathon does when it is told to change something; nothing runs here but the stand-in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from tests.standin import filters
+from tests.standin.asking import Asking, eventually
+from tests.standin.dialects import V1_4
+from tests.standin.server import Standin
+from tests.standin.world import World
+
+X: dict[str, Any] = {"id": "/x", "cmd": "sleep 1", "instances": 1}
+LOCKED = (
+    "App is locked by one or more deployments. Override with the option '?force=true'. "
+    "View details at '/v2/deployments/<DEPLOYMENT_ID>'."
+)
+
+
+@pytest.fixture
+def marathon() -> Iterator[Asking]:
+    """A Marathon without agents: what is started stays in the queue unless a test adds a task."""
+    with Standin() as standin:
+        yield Asking(standin)
+
+
+@pytest.fixture
+def world(marathon: Asking) -> World:
+    return marathon.standin.world
+
+
+def running(marathon: Asking, **changes: Any) -> None:
+    """The app /x, deployed, one task running."""
+    deployment = marathon.post(X | changes)
+    marathon.standin.world.add_task("/x")
+    marathon.wait(deployment)
+
+
+class TestCreating:
+    def test_answers_with_the_app_before_anything_runs(self, marathon: Asking) -> None:
+        answer = marathon.ask("POST", "/v2/apps", X | {"id": "group/x"})
+        app = answer.json()
+        assert answer.status_code == 201
+        assert answer.headers["Marathon-Deployment-Id"] == app["deployments"][0]["id"]
+        assert (app["id"], app["cpus"], app["mem"], app["version"][-1]) == ("/group/x", 1, 128, "Z")
+        assert [app[f"tasks{kind}"] for kind in ("Staged", "Running", "Healthy", "Unhealthy")] == [0] * 4
+        assert not {"tasks", "versionInfo", "env", "constraints"} & app.keys()
+        assert app["portDefinitions"][0]["port"] == 0
+        assert marathon.app("/group/x")["portDefinitions"][0]["port"] == 10000
+
+    def test_is_a_start_and_a_scaling_and_ends_when_the_tasks_run(self, marathon: Asking, world: World) -> None:
+        deployment = marathon.post(X | {"healthChecks": [{"protocol": "COMMAND", "command": {"value": "true"}}]})
+        eventually(lambda: marathon.get("/v2/deployments")[0]["currentStep"] == 2, "the second step")
+        plan = marathon.get("/v2/deployments")[0]
+        actions = [[action["action"] for action in step["actions"]] for step in plan["steps"]]
+        assert actions == [["StartApplication"], ["ScaleApplication"]]
+        assert plan["currentActions"] == [{"action": "ScaleApplication", "app": "/x", "readinessCheckResults": []}]
+        assert (plan["affectedApps"], plan["affectedPods"], plan["totalSteps"]) == (["/x"], [], 2)
+        assert marathon.app("/x")["deployments"] == [{"id": deployment}]
+        task = world.add_task("/x")
+        assert not marathon.is_done(deployment)
+        with world.changed:
+            task.results.append(world.health_result(task, alive=True))
+        marathon.wait(deployment)
+        assert marathon.app("/x")["deployments"] == []
+
+    def test_with_put_is_a_201_too(self, marathon: Asking) -> None:
+        answer = marathon.ask("PUT", "/v2/apps/x", {"cmd": "true"})
+        assert (answer.status_code, sorted(answer.json())) == (201, ["deploymentId", "version"])
+        assert answer.headers["Marathon-Deployment-Id"] == answer.json()["deploymentId"]
+        assert marathon.app("/x")["version"] == answer.json()["version"]
+
+    def test_patch_creates_nothing(self, marathon: Asking) -> None:
+        assert marathon.ask("PATCH", "/v2/apps/x", {"cmd": "true"}).status_code == 404
+
+    def test_several_at_once_are_one_deployment(self, marathon: Asking) -> None:
+        answer = marathon.ask("PUT", "/v2/apps", [X, X | {"id": "/y"}])
+        assert answer.status_code == 200
+        assert marathon.get("/v2/deployments")[0]["affectedApps"] == ["/x", "/y"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "told"),
+    [
+        ("POST", "/v2/apps", b"{no json", 400, {"message": "Invalid JSON", "details": str}),
+        ("POST", "/v2/apps", b"", 400, {"message": "Please specify data in JSON format", "details": str}),
+        ("POST", "/v2/apps", X | {"instances": "2"}, 422, {"message": "Invalid JSON", "details": list}),
+        ("PUT", "/v2/apps/x", {"env": {"A": 1}}, 422, {"message": "Invalid JSON", "details": list}),
+        ("PUT", "/v2/apps/x", [], 422, {"message": "Invalid JSON", "details": list}),
+        ("PUT", "/v2/apps", {}, 422, {"message": "Invalid JSON", "details": list}),
+        ("POST", "/v2/apps", {"id": "/y"}, 422, {"message": "Object is not valid", "details": list}),
+        ("PUT", "/v2/apps/x", {"cmd": "x"}, 422, {"message": "Object is not valid", "details": list}),
+        ("PUT", "/v2/apps", [{"cmd": "true"}], 422, {"message": "requirement failed: App Update must have app id set"}),
+        ("POST", "/v2/apps", X, 409, {"message": "An app with id [/x] already exists."}),
+        ("PUT", "/v2/apps/x", {"cpus": 2}, 409, {"message": LOCKED, "deployments": list}),
+        ("POST", "/v2/apps/x/restart", None, 409, {"message": LOCKED, "deployments": list}),
+        ("PUT", "/v2/apps/x", {"version": "2015-01-01T00:00:00.000Z"}, 404, {"message": "App '/x' does not exist"}),
+        ("DELETE", "/v2/apps/y", None, 404, {"message": "App '/y' does not exist"}),
+        ("POST", "/v2/apps/y/restart", None, 404, {"message": "App '/y' does not exist"}),
+        ("DELETE", "/v2/apps/x/tasks/t", None, 404, {"message": "Task 't' does not exist"}),
+        ("DELETE", "/v2/deployments/d", None, 404, {"message": "DeploymentPlan d does not exist"}),
+        ("DELETE", "/v2/queue/y/delay", None, 404, {"message": "Application /y not found in tasks queue."}),
+        ("POST", "/v2/tasks/delete", {"ids": ["t"]}, 400, {"message": str}),
+        ("DELETE", "/v2/apps/x/tasks?scale=true&wipe=true", None, 400,
+         {"message": "You cannot use scale and wipe at the same time."}),
+        ("DELETE", "/v2/info", None, 405, {"message": "Method Not Allowed"}),
+        ("POST", "/v2/nothing", {}, 500, {"message": "URI not found"}),
+        ("POST", "/v2/apps", {"id": "/y", "container": {"docker": {"image": "i", "network": "NONE"}}}, 500,
+         {"message": "unsupported docker network type None"}),
+    ],
+)  # fmt: skip
+def test_refuses_as_marathon_does(
+    marathon: Asking, method: str, path: str, body: Any, status: int, told: dict[str, Any]
+) -> None:
+    marathon.post(X)
+    answer = marathon.ask(method, path, body)
+    content = answer.json()
+    assert (answer.status_code, sorted(content)) == (status, sorted(told))
+    assert answer.headers["Content-Type"] == "application/json"
+    for key, wanted in told.items():
+        assert isinstance(content[key], wanted) if isinstance(wanted, type) else content[key] == wanted
+    for each in content["details"] if isinstance(content.get("details"), list) else []:
+        assert (sorted(each), each["path"][0], bool(each["errors"])) == (["errors", "path"], "/", True)
+
+
+class TestUpdating:
+    def test_replaces_given_fields_whole_and_keeps_the_others(self, marathon: Asking) -> None:
+        running(marathon, env={"A": "1", "B": "2"}, labels={"l": "1"})
+        marathon.put("/x", {"env": {"A": "3"}})
+        app = marathon.app("/x")
+        assert (app["env"], app["labels"], app["cmd"]) == ({"A": "3"}, {"l": "1"}, "sleep 1")
+
+    def test_replaces_all_if_it_is_not_partial(self, marathon: Asking) -> None:
+        running(marathon, env={"A": "1"}, cpus=2)
+        old = marathon.app("/x")["version"]
+        marathon.put("/x", {"cmd": "sleep 2", "version": old}, partialUpdate=False)
+        app = marathon.app("/x")
+        assert (app["cmd"], app["cpus"], app.get("env")) == ("sleep 2", 1, None)
+
+    def test_a_changed_config_has_new_times_and_a_scaled_app_keeps_one(self, marathon: Asking) -> None:
+        running(marathon)
+        first = marathon.app("/x")
+        assert set(first["versionInfo"].values()) == {first["version"]}
+        marathon.put("/x", {"instances": 2})
+        scaled = marathon.app("/x")
+        assert scaled["versionInfo"]["lastConfigChangeAt"] == first["version"] < scaled["version"]
+        marathon.put("/x", {"cpus": 2}, force=True)
+        changed = marathon.app("/x")
+        assert set(changed["versionInfo"].values()) == {changed["version"]}
+        assert changed["version"] > scaled["version"]
+
+    def test_that_changes_nothing_is_a_deployment_that_nobody_ever_sees(self, marathon: Asking) -> None:
+        running(marathon, networks=[{"mode": "container/bridge"}], container={"docker": {"image": "i"}})
+        before = marathon.app("/x")
+        fetched = {key: value for key, value in before.items() if key != "version"}
+        for body in ({"cmd": "sleep 1"}, X | {"colour": "red"}, fetched, {"instances": 1}):
+            answer = marathon.ask("PUT", "/v2/apps/x", body)
+            assert answer.status_code == 200
+            assert marathon.is_done(answer.json()["deploymentId"])
+            assert answer.json()["version"] > before["version"]
+        assert marathon.app("/x") == before
+
+    def test_a_fetched_app_with_its_version_is_not_taken_back(self, marathon: Asking) -> None:
+        running(marathon)
+        answer = marathon.ask("PUT", "/v2/apps/x", marathon.app("/x"))
+        told = "The 'version' field may only be combined with the 'id' field."
+        assert answer.status_code == 422
+        assert answer.json()["details"] == [{"path": "/", "errors": [told]}]
+
+    def test_other_kinds_of_network_lose_the_ports_of_the_former(self, marathon: Asking) -> None:
+        bridge, host = [{"mode": "container/bridge"}], [{"mode": "host"}]
+        running(marathon, container={"docker": {"image": "i"}})
+        marathon.put("/x", {"networks": bridge})
+        app = marathon.app("/x")
+        assert "portDefinitions" not in app
+        assert len(app["container"]["portMappings"]) == 1
+        marathon.put("/x", {"networks": host}, force=True)
+        assert "portMappings" not in marathon.app("/x")["container"]
+
+    def test_an_old_form_is_answered_in_the_new_one(self, marathon: Asking) -> None:
+        docker = {"image": "i", "network": "BRIDGE", "portMappings": [{"containerPort": 80}]}
+        running(marathon, container={"type": "DOCKER", "docker": docker}, uris=["http://h/a.tgz"])
+        app = marathon.app("/x")
+        assert app["networks"] == [{"mode": "container/bridge"}]
+        assert app["container"]["portMappings"][0]["containerPort"] == 80
+        assert not {"network", "portMappings"} & app["container"]["docker"].keys()
+        assert (app["fetch"][0]["uri"], "uris" in app) == ("http://h/a.tgz", False)
+
+
+class TestVersions:
+    def test_are_listed_newest_first_and_can_be_gone_back_to(self, marathon: Asking) -> None:
+        running(marathon)
+        first = marathon.app("/x")["version"]
+        marathon.put("/x", {"cmd": "sleep 2"})
+        second = marathon.app("/x")["version"]
+        assert marathon.get("/v2/apps/x/versions") == {"versions": [second, first]}
+        old = marathon.get(f"/v2/apps/x/versions/{first}")
+        assert (old["cmd"], old["version"], "app" in old) == ("sleep 1", first, False)
+        marathon.put("/x", {"version": first}, force=True)
+        third = marathon.app("/x")
+        assert (third["cmd"], third["version"] > second) == ("sleep 1", True)
+        assert len(marathon.get("/v2/apps/x/versions")["versions"]) == 3
+
+    def test_end_with_the_app(self, marathon: Asking) -> None:
+        running(marathon)
+        marathon.delete("/x")
+        assert marathon.ask("GET", "/v2/apps/x/versions").status_code == 404
+        marathon.post(X | {"cmd": "sleep 9"})
+        assert len(marathon.get("/v2/apps/x/versions")["versions"]) == 1
+
+
+class TestLocks:
+    def test_tell_who_holds_them_and_force_takes_them(self, marathon: Asking) -> None:
+        first = marathon.post(X)
+        refused = marathon.ask("PUT", "/v2/apps/x", {"cpus": 2})
+        assert refused.json()["deployments"] == [{"id": first}]
+        assert marathon.app("/x")["cpus"] == 1
+        second = marathon.put("/x", {"cpus": 2}, force=True)
+        assert [plan["id"] for plan in marathon.get("/v2/deployments")] == [second]
+        assert marathon.app("/x")["cpus"] == 2
+
+    def test_hold_one_app_only(self, marathon: Asking) -> None:
+        marathon.post(X)
+        marathon.post(X | {"id": "/y"})
+        assert len(marathon.get("/v2/deployments")) == 2
+
+    def test_do_not_hold_a_deletion_unless_it_asks(self, marathon: Asking) -> None:
+        marathon.post(X)
+        assert marathon.ask("DELETE", "/v2/apps/x", force=False).status_code == 409
+        marathon.wait(marathon.delete("/x"))
+        assert marathon.get("/v2/deployments") == []
+
+    def test_do_not_hold_what_changes_nothing(self, marathon: Asking) -> None:
+        marathon.post(X)
+        assert marathon.ask("PUT", "/v2/apps/x", {"cpus": 1}).status_code == 200
+
+
+class TestCancelling:
+    def test_reverts_with_a_new_deployment(self, marathon: Asking) -> None:
+        running(marathon)
+        stuck = marathon.put("/x", {"cmd": "sleep 2"})
+        answer = marathon.ask("DELETE", f"/v2/deployments/{stuck}")
+        assert (answer.status_code, sorted(answer.json())) == (200, ["deploymentId", "version"])
+        assert [plan["id"] for plan in marathon.get("/v2/deployments")] == [answer.json()["deploymentId"]]
+        assert marathon.app("/x")["cmd"] == "sleep 1"
+
+    def test_a_creation_removes_the_app(self, marathon: Asking) -> None:
+        deployment = marathon.post(X)
+        marathon.wait(marathon.ask("DELETE", f"/v2/deployments/{deployment}").json()["deploymentId"])
+        assert marathon.ask("GET", "/v2/apps/x").status_code == 404
+
+    def test_by_force_leaves_all_as_it_is(self, marathon: Asking) -> None:
+        running(marathon)
+        deployment = marathon.put("/x", {"cmd": "sleep 2"})
+        answer = marathon.ask("DELETE", f"/v2/deployments/{deployment}", force=True)
+        assert (answer.status_code, answer.content) == (202, b"")
+        assert marathon.get("/v2/deployments") == []
+        assert marathon.app("/x")["cmd"] == "sleep 2"
+
+
+def test_a_restart_is_a_new_version_of_the_same(marathon: Asking) -> None:
+    running(marathon)
+    before = marathon.app("/x")
+    answer = marathon.ask("POST", "/v2/apps/x/restart").json()
+    after = marathon.app("/x")
+    assert (after["version"], after["cmd"]) == (answer["version"], before["cmd"])
+    assert marathon.get("/v2/deployments")[0]["steps"] == [{"actions": [{"action": "RestartApplication", "app": "/x"}]}]
+
+
+class TestTasks:
+    def test_that_are_killed_are_told_and_replaced(self, marathon: Asking) -> None:
+        running(marathon)
+        task = marathon.app("/x")["tasks"][0]
+        assert marathon.ask("DELETE", f"/v2/apps/x/tasks/{task['id']}").json()["task"]["id"] == task["id"]
+        eventually(lambda: marathon.get("/v2/queue")["queue"], "another is wanted")
+        assert marathon.get("/v2/queue")["queue"][0]["count"] == 1
+
+    def test_may_be_killed_by_host_or_by_id(self, marathon: Asking, world: World) -> None:
+        deployment = marathon.post(X | {"instances": 3})
+        ids = [world.add_task("/x", host=host).id for host in ("a", "b", "c")]
+        marathon.wait(deployment)
+        assert marathon.ask("DELETE", "/v2/apps/x/tasks", host="nowhere").json() == {"tasks": []}
+        killed = marathon.ask("DELETE", "/v2/apps/x/tasks", host="b").json()["tasks"]
+        assert [task["id"] for task in killed] == ids[1:2]
+        killed = marathon.ask("POST", "/v2/tasks/delete", {"ids": [ids[0], "gone.instance-1._app.1"]}).json()["tasks"]
+        assert [task["id"] for task in killed] == ids[:1]
+        assert [task["id"] for task in marathon.get("/v2/tasks?status=running")["tasks"]] == ids[2:]
+
+    def test_may_be_killed_for_good(self, marathon: Asking) -> None:
+        running(marathon)
+        answer = marathon.ask("DELETE", "/v2/apps/x/tasks", scale=True).json()
+        marathon.wait(answer["deploymentId"])
+        app = marathon.app("/x")
+        assert (app["instances"], app["tasks"]) == (0, [])
+
+
+class TestTheQueue:
+    def test_without_agents_sees_no_offers(self, marathon: Asking) -> None:
+        marathon.post(X | {"instances": 2})
+        item = eventually(lambda: marathon.get("/v2/queue")["queue"], "something is wanted")[0]
+        assert (item["app"]["id"], item["count"], item["role"]) == ("/x", 2, "*")
+        assert item["delay"] == {"timeLeftSeconds": 0, "overdue": True}
+        summary = item["processedOffersSummary"]
+        assert (summary["processedOffersCount"], summary["unusedOffersCount"]) == (0, 0)
+        assert {line["declined"] for line in summary["rejectSummaryLastOffers"]} == {0}
+
+    def test_waits_after_tasks_that_ended_longer_and_longer(self, marathon: Asking, world: World) -> None:
+        running(marathon, backoffSeconds=100, backoffFactor=2)
+        ends = ("TASK_FAILED", 100), ("TASK_FINISHED", 200), ("TASK_FAILED", 300), ("TASK_KILLED", 300)
+        for state, delay_s in ends:
+            self.end_all(world, state)
+            delay = self.delay(marathon)
+            assert delay["overdue"] is False
+            assert delay_s - 5 < delay["timeLeftSeconds"] <= delay_s
+            world.add_task("/x")
+        assert marathon.app("/x")["lastTaskFailure"]["message"] == "Container exited with status 1"
+
+    def test_forgets_the_delay_if_it_is_told(self, marathon: Asking, world: World) -> None:
+        running(marathon, backoffSeconds=100)
+        self.end_all(world, "TASK_FAILED")
+        assert self.delay(marathon)["overdue"] is False
+        answer = marathon.ask("DELETE", "/v2/queue//x/delay")
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert self.delay(marathon)["overdue"] is True
+
+    def test_forgets_the_delay_of_an_earlier_version(self, marathon: Asking, world: World) -> None:
+        running(marathon, backoffSeconds=100)
+        self.end_all(world, "TASK_FAILED")
+        marathon.put("/x", {"cpus": 2})
+        assert self.delay(marathon)["overdue"] is True
+
+    def end_all(self, world: World, state: str) -> None:
+        for task in list(world.apps["/x"].tasks):
+            world.end(task, state, "Container exited with status 1")
+
+    def delay(self, marathon: Asking) -> dict[str, Any]:
+        found = eventually(lambda: marathon.get("/v2/queue")["queue"], "another task is wanted")
+        return dict(found[0]["delay"])
+
+
+class Listening:
+    """The events that one stream brings."""
+
+    def __init__(self, url: str, **query: Any) -> None:
+        headers = {"Accept": "text/event-stream"}
+        self._answer = requests.get(url, headers=headers, params=query, stream=True, timeout=10)
+        self.status = self._answer.status_code
+        self._lines = self._answer.iter_lines(decode_unicode=True)
+
+    def until(self, kind: str) -> list[dict[str, Any]]:
+        """All that comes up to the first event of this kind."""
+        heard = []
+        for line in self._lines:
+            if line.startswith("data: "):
+                heard.append(json.loads(line.removeprefix("data: ")))
+                if heard[-1]["eventType"] == kind:
+                    return heard
+        raise AssertionError(f"no {kind} before the stream ended")
+
+    def rest(self) -> list[str]:
+        return [line for line in self._lines if line]
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+class TestEvents:
+    def test_tell_what_happens_to_a_deployment(self, marathon: Asking, world: World) -> None:
+        stream = Listening(marathon.standin.url + "/v2/events")
+        stream.until("event_stream_attached")
+        deployment = marathon.post(X)
+        world.update(world.add_task("/x"), "TASK_RUNNING")
+        heard = stream.until("deployment_success")
+        kinds = [event["eventType"] for event in heard]
+        assert {"group_change_success", "deployment_info", "deployment_step_success", "status_update_event"} <= set(
+            kinds
+        )
+        assert (heard[-1]["id"], sorted(heard[-1]["plan"])) == (deployment, ["id", "steps", "version"])
+        status = next(event for event in heard if event["eventType"] == "status_update_event")
+        assert (status["appId"], status["taskStatus"], status["host"]) == ("/x", "TASK_RUNNING", "agent1")
+        assert all(event["timestamp"].endswith("Z") for event in heard)
+        stream.close()
+
+    def test_may_be_of_some_kinds_only(self, marathon: Asking) -> None:
+        stream = Listening(marathon.standin.url + "/v2/events", event_type=["deployment_failed"])
+        first = marathon.post(X)
+        second = marathon.put("/x", {"cmd": "true"}, force=True)
+        marathon.ask("DELETE", f"/v2/deployments/{second}", force=True)
+        heard = stream.until("deployment_failed") + stream.until("deployment_failed")
+        assert [event["id"] for event in heard] == [first, second]
+        stream.close()
+
+    def test_end_when_the_leader_goes(self, marathon: Asking, world: World) -> None:
+        stream = Listening(marathon.standin.url + "/v2/events")
+        stream.until("event_stream_attached")
+        assert marathon.ask("DELETE", "/v2/leader").json() == {"message": "Leadership abdicated"}
+        assert stream.rest() == []
+
+    def test_need_to_be_asked_for_as_such(self, marathon: Asking) -> None:
+        answer = marathon.ask("GET", "/v2/events")
+        assert (answer.status_code, answer.headers["Content-Type"]) == (405, "text/html;charset=iso-8859-1")
+
+
+class TestAnotherMarathon:
+    def test_does_what_the_leader_does_and_sends_listeners_there(self, marathon: Asking) -> None:
+        with Standin(marathon.standin.world) as standin:
+            other = Asking(standin)
+            other.post(X)
+            assert marathon.app("/x")["id"] == "/x"
+            assert other.ask("GET", "/v2/apps/x").headers["X-Marathon-Via"] == f"1.1 {standin.address}"
+            headers = {"Accept": "text/event-stream"}
+            answer = requests.get(standin.url + "/v2/events", headers=headers, allow_redirects=False, timeout=5)
+            assert (answer.status_code, answer.headers["Location"]) == (302, marathon.standin.url + "/v2/events")
+
+    def test_listens_where_it_is_told(self) -> None:
+        with Standin(bind="127.0.0.9") as standin:
+            assert standin.address.startswith("127.0.0.9:")
+            assert Asking(standin).get("/v2/leader") == {"leader": standin.address}
+
+    @pytest.mark.parametrize("status", [502, 503])
+    def test_may_have_a_page_for_an_answer(self, marathon: Asking, status: int) -> None:
+        marathon.standin.filters.append(filters.html(status, "Too many concurrent requests! Allowed: 1."))
+        answer = marathon.ask("POST", "/v2/apps", X)
+        assert (answer.status_code, answer.headers["Content-Type"][:9]) == (status, "text/html")
+
+
+class TestAnOldMarathon:
+    def test_does_not_know_the_newer_form(self, marathon: Asking) -> None:
+        marathon.standin.dialect = V1_4
+        assert marathon.get("/v2/info")["version"] == "1.4.9"
+        refused = marathon.ask("POST", "/v2/apps", X | {"networks": [{"mode": "host"}]})
+        assert (refused.status_code, refused.json()["details"][0]["path"]) == (422, "/networks")
+        refused = marathon.ask("POST", "/v2/apps", {"id": "/y", "container": {"portMappings": [{}]}})
+        assert refused.json()["details"][0]["path"] == "/container/portMappings"
+
+    def test_takes_the_old_one_and_answers_in_it(self, marathon: Asking) -> None:
+        marathon.standin.dialect = V1_4
+        docker = {"image": "i", "network": "BRIDGE", "portMappings": [{"containerPort": 80}]}
+        marathon.post(X | {"container": {"type": "DOCKER", "docker": docker}})
+        app = marathon.app("/x")
+        assert (app["container"]["docker"]["network"], app["args"], app["uris"]) == ("BRIDGE", None, [])
+
+    def test_calls_a_wrong_type_a_400(self, marathon: Asking) -> None:
+        marathon.standin.dialect = V1_4
+        assert marathon.ask("POST", "/v2/apps", X | {"instances": "2"}).status_code == 400

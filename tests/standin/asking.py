@@ -1,0 +1,66 @@
+"""Asks the stand-in as any HTTP client would, for the tests of the stand-in itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from tests.standin.server import Standin
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A client of one stand-in; bodies are JSON unless they are bytes, further arguments the URL's parameters."""
+
+    standin: Standin
+
+    def ask(self, method: str, path: str, body: Any = None, **query: Any) -> requests.Response:
+        sent = {"data": body} if isinstance(body, bytes) else {"json": body}
+        parameters = {key: str(value).lower() for key, value in query.items()}
+        headers, url = {"Accept": "application/json"}, self.standin.url + path
+        return requests.request(method, url, params=parameters, headers=headers, timeout=10, **sent)
+
+    def get(self, path: str) -> Any:
+        """The answer's JSON."""
+        return self.ask("GET", path).json()
+
+    def app(self, app_id: str) -> dict[str, Any]:
+        return dict(self.get(f"/v2/apps{app_id}")["app"])
+
+    def put(self, app_id: str, body: Any, **query: Any) -> str:
+        """Update an app; the deployment's id."""
+        return str(self._deployed(self.ask("PUT", f"/v2/apps{app_id}", body, **query)))
+
+    def post(self, body: Any) -> str:
+        """Create an app; the deployment's id."""
+        answer = self.ask("POST", "/v2/apps", body)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["deployments"][0]["id"])
+
+    def delete(self, app_id: str, **query: Any) -> str:
+        """Delete an app; the deployment's id."""
+        return str(self._deployed(self.ask("DELETE", f"/v2/apps{app_id}", **query)))
+
+    def _deployed(self, answer: requests.Response) -> str:
+        assert answer.status_code in (200, 201), answer.text
+        return str(answer.json()["deploymentId"])
+
+    def is_done(self, deployment: str) -> bool:
+        return deployment not in [plan["id"] for plan in self.get("/v2/deployments")]
+
+    def wait(self, deployment: str, timeout_s: float = 20) -> None:
+        """Until the deployment is no more listed."""
+        eventually(lambda: self.is_done(deployment), f"the deployment {deployment} ends", timeout_s)
+
+
+def eventually(happened: Callable[[], Any], what: str, timeout_s: float = 20) -> Any:
+    """Wait for a condition; its value."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := happened()):
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+        time.sleep(0.02)
+    return value
