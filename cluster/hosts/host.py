@@ -10,10 +10,11 @@ from pathlib import Path
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 
-_SHAPE = re.compile(
-    r"(?:(?P<user>[^\s@,]+)@)?(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<name>[^\s@:,\[\]-][^\s@:,\[\]]*))(?::(?P<port>\d{1,5}))?"
-)
-_BARE_V6 = re.compile(r"(?:(?P<user>[^\s@,]+)@)?(?P<v6>[0-9A-Fa-f]*:[0-9A-Fa-f:.%]*:[0-9A-Fa-f:.%]*)")
+_USER = r"(?:(?P<user>[^\s@,:/]+)@)?"
+_V6 = r"(?P<v6>[0-9A-Fa-f]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?)"
+# No name with * ? or !, which are patterns in ssh's configuration, or with - in front, which would be an option of ssh.
+_SHAPE = re.compile(rf"{_USER}(?:\[{_V6}\]|(?P<name>[\w.][\w.-]*))(?::(?P<port>\d{{1,5}}))?", re.ASCII)
+_BARE_V6 = re.compile(_USER + _V6, re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,10 @@ class Host:
         """
         match = _BARE_V6.fullmatch(text) or _SHAPE.fullmatch(text)
         parts = match.groupdict() if match else {}
-        port = int(parts.get("port") or 0)
-        if not match or port > 65535 or parts.get("port") == "0":
+        port = parts.get("port")
+        if not match or (port and not 1 <= int(port) <= 65535):
             raise ClusterError(f"{text!r} is not a host: write it as you would to ssh: [user@]name[:port]")
-        return cls(parts.get("v6") or parts["name"], parts["user"] or "", port)
+        return cls(parts.get("v6") or parts["name"], parts["user"] or "", int(port or 0))
 
     def __str__(self) -> str:
         name = f"[{self.name}]" if ":" in self.name else self.name
@@ -64,7 +65,10 @@ def chosen(settings: Settings, hosts: str = "", hosts_file: str = "") -> list[Ho
 
 
 def _of_list(text: str) -> list[Host]:
-    return [Host.parse(part.strip()) for part in text.split(",") if part.strip()]
+    found = [Host.parse(part.strip()) for part in text.split(",") if part.strip()]
+    if not found:
+        raise ClusterError(f"no hosts in {text!r}: write them as a,b,c, each as you would say it to ssh")
+    return found
 
 
 def _of_file(path: str) -> list[Host]:

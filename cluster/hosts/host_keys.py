@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
+from shlex import quote
 from typing import Any
 
 import paramiko
@@ -45,10 +46,10 @@ def refusal(way: Way, known: Iterable[KnownKey], kind: str, blob: bytes) -> str:
     if same:
         return ""
     if any(not entry.revoked for entry in known):
+        forget = f"ssh-keygen -R '{_name(way)}' -f {quote(_file(known[0]))}"
         return (
             f"its host key has changed: it shows {shown}, and {known[0].place} has another; if the host was installed "
-            f"anew, ssh-keygen -R '{_name(way)}' -f {_file(known[0])} and take the new key, else somebody may stand in "
-            "between"
+            f"anew, {forget} and take the new key, else somebody may stand in between"
         )
     return (
         f"its host key is not known, {shown}: compare it with what is there (ssh-keygen -lf "
@@ -61,7 +62,7 @@ def _keep(way: Way, kind: str) -> str:
     if way.jumps or way.command or way.known_as:
         return f"ssh {way.said}, and answer yes"
     port = "" if way.port == 22 else f"-p {way.port} "
-    file = way.known_hosts[0] if way.known_hosts else "~/.ssh/known_hosts"
+    file = quote(str(way.known_hosts[0])) if way.known_hosts else "~/.ssh/known_hosts"
     return f"ssh-keyscan {port}-t {_short(kind)} {way.hostname} >> {file}"
 
 

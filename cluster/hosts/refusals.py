@@ -75,8 +75,8 @@ def _no_connection(place: str, error: NoValidConnectionsError) -> str:
 def _is_silence(error: BaseException) -> bool:
     seen = [error, error.__cause__, error.__context__]
     silent = any(isinstance(one, TimeoutError) for one in seen)
-    words = str(error)
-    return silent or "Timeout" in words or words.endswith("timed out") or "No existing session" in words
+    words = str(error).lower()
+    return silent or "timeout" in words or words.endswith("timed out") or "no existing session" in words
 
 
 def _not_forwarded(hop: Way, way: Way, error: ChannelException) -> str:

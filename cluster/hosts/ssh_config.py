@@ -59,8 +59,11 @@ def way_to(config: str, host: Host, depth: int = 0) -> Way:
     Raises:
         ClusterError: the configuration says something impossible about it.
     """
-    found = _looked_up(config, host)
-    way = _alone(found, host)
+    try:
+        found = _looked_up(config, host)
+        way = _alone(found, host)
+    except (ConfigParseError, CouldNotCanonicalize, ValueError, KeyError) as error:
+        raise ClusterError(f"{host}: the ssh configuration cannot be applied to it: {error}") from error
     jumps, command = found.get("proxyjump", "none"), found.get("proxycommand") or ""
     if jumps.lower() == "none":
         return replace(way, command=command)
@@ -82,10 +85,7 @@ def _chain(config: str, hops: list[Host], depth: int) -> tuple[Way, ...]:
 def _looked_up(config: str, host: Host) -> Any:
     """What the configuration says of a host; what the person said goes first, and so also into %p and %r."""
     said = [f"User {host.user}"] * bool(host.user) + [f"Port {host.port}"] * bool(host.port)
-    try:
-        return SSHConfig.from_text("\n".join([*said, "Host *", config])).lookup(host.name)
-    except (ConfigParseError, CouldNotCanonicalize, ValueError, KeyError) as error:
-        raise ClusterError(f"{host}: the ssh configuration cannot be applied to it: {error}") from error
+    return SSHConfig.from_text("\n".join([*said, "Host *", config])).lookup(host.name)
 
 
 def _alone(found: Any, host: Host) -> Way:

@@ -1,0 +1,103 @@
+"""What is red, and how it is shown."""
+
+import json
+
+import pytest
+import yaml
+
+from cluster.hosts import facts
+from cluster.hosts.check import Cell, clock_cell, disk_cell, memory_cell, refuse_red, wish
+from cluster.hosts.facts import Disk, Machine
+from cluster.hosts.findings import as_json, as_table
+from cluster.settings import ROOT, Settings
+from scripts.errors import ClusterError
+from scripts.hostport import HostPort
+
+SETTINGS = Settings.read(yaml.safe_load((ROOT / "invoke.yaml").read_text()))
+SAID = "clock 1000.5\ncores 8\nmemory_kib 2048\n"
+ROWS = {
+    "agent1": {"ssh": Cell("yes"), "disk": Cell("0.1 GiB free", "make room"), "cores": Cell("8")},
+    "root@a2": {"ssh": Cell("no", "is it up?")},
+    "a3": {"ssh": Cell("yes"), "disk": Cell("9.0 GiB free"), "cores": Cell("64")},
+}
+
+
+def test_what_a_host_says_is_set_against_our_clock() -> None:
+    assert facts.parsed("a", SAID, 1000.0, 1000.4) == Machine(pytest.approx(0.3), pytest.approx(0.2), 8, 2)
+
+
+def test_a_clock_of_whole_seconds_is_less_sure() -> None:
+    machine = facts.parsed("a", SAID.replace("1000.5", "1000.%N"), 1000.0, 1000.4)
+    assert (machine.clock_ahead_s, machine.clock_doubt_s) == (pytest.approx(0.3), pytest.approx(0.7))
+
+
+@pytest.mark.parametrize("said", ["", "clock x\ncores 8\nmemory_kib 1", "cores 8\nclock 1"])
+def test_a_host_that_is_no_linux_is_named(said: str) -> None:
+    with pytest.raises(ClusterError, match=r"^a: not a Linux host as we know it"):
+        facts.parsed("a", said, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "doubt_s", "text", "is_red"),
+    [
+        (0.9, 0.0, "+0.9 s", False),
+        (-1.2, 0.1, "-1.2 s", True),
+        (1.2, 0.3, "+1.2 s", False),
+        (-3600, 0.1, "-3,600.0 s", True),
+    ],
+)
+def test_a_clock_that_is_wrong_for_sure_is_red(ahead_s: float, doubt_s: float, text: str, is_red: bool) -> None:
+    cell = clock_cell(Machine(ahead_s, doubt_s, 1, 1))
+    assert (cell.text, bool(cell.remedy)) == (text, is_red)
+
+
+def test_room_for_an_image_and_a_worker_is_needed() -> None:
+    assert disk_cell(Disk("/d", 2048)) == Cell("2.0 GiB free")
+    assert "docker system prune" in disk_cell(Disk("/d", 2047)).remedy
+    assert memory_cell(Machine(0, 0, 1, 1024), 1024) == Cell("1.0 GiB free")
+    assert "worker.mem_mib is 1024" in memory_cell(Machine(0, 0, 1, 1023), 1024).remedy
+
+
+def test_what_is_asked_for_comes_from_settings_and_flags() -> None:
+    asked = wish(SETTINGS, "amqps://user:secret@[::1]", "http://m1:8080/x,m2:80")
+    assert (asked.queue, asked.marathon) == (HostPort("::1", 5671), (HostPort("m1", 8080), HostPort("m2", 80)))
+    assert str(asked.image) == "localhost:5000/worker:v1"
+    assert (wish(SETTINGS, "", "").queue, wish(SETTINGS, "", "").marathon) == (None, ())
+
+
+@pytest.mark.parametrize("url", ["rabbit:5672", "http://a:1", "amqp://", "amqp://a:b", "amqp://u:secret@a:99999"])
+def test_a_url_that_is_none_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(ClusterError, match="is not a broker's URL") as caught:
+        wish(SETTINGS, url, "")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_table_marks_what_is_red_and_tells_what_to_do() -> None:
+    assert as_table(ROWS, in_color=False).splitlines() == [
+        "HOST     SSH   DISK            CORES",
+        "agent1   yes   ! 0.1 GiB free  8",
+        "root@a2  ! no  -               -",
+        "a3       yes   9.0 GiB free    64",
+        "",
+        "agent1: disk: make room",
+        "root@a2: ssh: is it up?",
+    ]
+    assert "\x1b[31m! no" in as_table(ROWS, in_color=True)
+
+
+def test_a_table_without_red_has_nothing_below() -> None:
+    assert as_table({"a3": ROWS["a3"]}, in_color=False).splitlines()[-1].startswith("a3 ")
+    refuse_red({"a3": ROWS["a3"]})
+
+
+def test_red_cells_are_refused_by_host() -> None:
+    with pytest.raises(ClusterError, match=r"^2 of 3 hosts are not ready: agent1, root@a2: see above what to do$"):
+        refuse_red(ROWS)
+
+
+def test_json_has_it_all() -> None:
+    one, other, _ = json.loads(as_json(ROWS))
+    assert one["disk"] == {"text": "0.1 GiB free", "ok": False, "remedy": "make room"}
+    assert (one["ok"], other) == (
+        False, {"host": "root@a2", "ok": False, "ssh": {"text": "no", "ok": False, "remedy": "is it up?"}}
+    )  # fmt: skip

@@ -1,0 +1,91 @@
+"""Why a host cannot be reached."""
+
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    KeySerializationEncryption,
+    NoEncryption,
+    PrivateFormat,
+)
+from paramiko.ssh_exception import AuthenticationException, BadAuthenticationType, ChannelException, SSHException
+
+from cluster.hosts.host import Host
+from cluster.hosts.refusals import connect_errors, needs_passphrase
+from cluster.hosts.ssh_config import Way
+from scripts.errors import ClusterError, ServiceAway
+
+JUMP = Way("jump", "10.0.0.9", 22, "root")
+WAY = Way("agent1", "10.0.0.1", 22, "me", jumps=(JUMP,))
+PLAIN, LOCKED = NoEncryption(), BestAvailableEncryption(b"secret")
+ED, RSA = ed25519.Ed25519PrivateKey.generate(), rsa.generate_private_key(65537, 2048)
+
+
+def told(error: Exception, hop: Way = WAY) -> ClusterError:
+    with pytest.raises(ClusterError) as caught, connect_errors(Host("agent1"), hop, WAY, 5):
+        raise error
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(101, "Network is unreachable"), "agent1: 10.0.0.1 port 22: Network is unreachable"),
+        (SSHException("No such thing\nhere"), "agent1: 10.0.0.1 port 22: No such thing here: try `ssh -v agent1`"),
+        (ConnectionResetError(104, "reset"), "agent1: 10.0.0.1 port 22 does not speak SSH to us"),
+        (SSHException("Incompatible ssh peer"), "agent1: 10.0.0.1 port 22 does not speak SSH to us"),
+        (ChannelException(1, "prohibited"), "agent1: the jump host jump forwards nothing: AllowTcpForwarding yes"),
+        (ChannelException(2, "failed"), "agent1: the jump host jump cannot reach 10.0.0.1 port 22"),
+    ],
+)
+def test_a_host_that_is_away_is_a_service_that_is_away(error: Exception, words: str) -> None:
+    found = told(error)
+    assert isinstance(found, ServiceAway)
+    assert str(found).startswith(words)
+
+
+def test_who_is_not_let_in_is_no_service_that_is_away() -> None:
+    found = told(AuthenticationException("Authentication failed."))
+    assert not isinstance(found, ServiceAway)
+    assert str(found).startswith(
+        "agent1: me is not let in with your keys in ~/.ssh and those of the ssh-agent: ssh-copy"
+    )
+
+
+def test_a_host_that_takes_no_keys_is_told() -> None:
+    found = told(BadAuthenticationType("Bad authentication type", ["password", "keyboard-interactive"]))
+    assert str(found).startswith("agent1: it takes no keys, only password, keyboard-interactive: PubkeyAuthentication")
+
+
+def test_a_host_that_does_not_decide_is_told() -> None:
+    words = str(told(AuthenticationException("Authentication timeout.")))
+    assert words.startswith("agent1: it did not decide within 5 s whether me may log in")
+
+
+def test_the_jump_host_is_named() -> None:
+    assert str(told(AuthenticationException(), JUMP)).startswith("agent1: the jump host jump: root is not let in")
+
+
+def test_a_bug_stays_one() -> None:
+    with pytest.raises(ZeroDivisionError), connect_errors(Host("agent1"), WAY, WAY, 5):
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("key", [ED, RSA], ids=["ed25519", "rsa"])
+@pytest.mark.parametrize("kind", [PrivateFormat.OpenSSH, PrivateFormat.PKCS8])
+@pytest.mark.parametrize(("encryption", "locked"), [(PLAIN, False), (LOCKED, True)])
+def test_a_locked_key_is_known(
+    tmp_path: Path, key: rsa.RSAPrivateKey, kind: PrivateFormat, encryption: KeySerializationEncryption, locked: bool
+) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(key.private_bytes(Encoding.PEM, kind, encryption))
+    assert needs_passphrase(path) == locked
+
+
+def test_what_is_no_key_is_not_locked(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"nothing")
+    assert not needs_passphrase(tmp_path / "key")
+    assert not needs_passphrase(tmp_path / "none")
