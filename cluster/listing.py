@@ -6,23 +6,24 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from cluster import here, registry_api
-from cluster.schedulers import AppStatus
+from cluster import here, queue_there, registry_api
+from cluster.schedulers import AppStatus, Scheduler
 from cluster.settings import Settings
 from scripts.broker import open_blocking
 from scripts.errors import ClusterError
-from scripts.management import QueueCount
+from scripts.management import Management, QueueCount
 
 
-def status(settings: Settings, *, as_json: bool) -> str:
-    """The apps that run on this machine and the queues of the broker here."""
-    apps = [(where.name, app) for where in here.every_scheduler(settings) for app in where.status()]
-    queues = _queues(settings) if any(app.id == "/amqp" for _, app in apps) else []
+def status(settings: Settings, *, as_json: bool, marathon: str = "") -> str:
+    """The apps that run on a Marathon, else on this machine, and the queues of the broker there."""
+    where = here.marathon_of(settings, marathon)
+    apps = [(one.name, app) for one in _schedulers(settings, where) for app in one.status()]
+    queues = _queues(*_broker(settings, where)) if any(app.id == "/amqp" for _, app in apps) else []
     if as_json:
         found = [{"scheduler": name} | asdict(app) for name, app in apps]
         return json.dumps({"apps": found, "queues": [asdict(queue) for queue in queues]}, indent=2, default=str)
     if not apps:
-        return "nothing runs here; `./inv demo` or `./inv queue.run-local` starts something"
+        return _nothing(settings, where)
     return "\n\n".join(part for part in (_app_table(apps), _queue_table(queues)) if part)
 
 
@@ -42,11 +43,34 @@ def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _queues(settings: Settings) -> list[QueueCount]:
-    """The management API knows all queues, but its figures are up to 5 seconds old; AMQP's are of now."""
+def _schedulers(settings: Settings, marathon: str) -> list[Scheduler]:
+    return [here.marathon(settings, marathon, print)] if marathon else here.every_scheduler(settings)
+
+
+def _nothing(settings: Settings, marathon: str) -> str:
+    if marathon:
+        return f"nothing of the project {settings.project} runs on Marathon at {marathon}"
+    return "nothing runs here; `./inv demo` or `./inv queue.run-local` starts something"
+
+
+def _broker(settings: Settings, marathon: str) -> tuple[Management | None, str]:
+    """The management API and the URL of the queue; none when it does not run at the moment."""
+    if not marathon:
+        return settings.queue.management, settings.queue.url
     try:
-        found = settings.queue.management.queues()
-        connection = open_blocking(settings.queue.url)
+        found = queue_there.find(settings, marathon)
+    except ClusterError:
+        return None, ""
+    return found.management, found.url
+
+
+def _queues(management: Management | None, url: str) -> list[QueueCount]:
+    """The management API knows all queues, but its figures are up to 5 seconds old; AMQP's are of now."""
+    if management is None:
+        return []
+    try:
+        found = management.queues()
+        connection = open_blocking(url)
     except ClusterError:
         return []
     channel = connection.channel()

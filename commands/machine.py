@@ -16,12 +16,12 @@ def demo(c: Any, process: bool = False) -> None:
     result(showing.run(settings_of(c.config), process=process, say=say))
 
 
-@task(help={"json": "print JSON"})
-def status(c: Any, json: bool = False) -> None:
-    """Show what runs on this machine and how many messages are where."""
+@task(help={"json": "print JSON", "marathon": "show what runs on a cluster: Marathon's HOST:PORT[,HOST:PORT]"})
+def status(c: Any, marathon: str = "", json: bool = False) -> None:
+    """Show what runs, on this machine or on a cluster, and how many messages are where."""
     from cluster import listing
 
-    result(listing.status(settings_of(c.config), as_json=json))
+    result(listing.status(settings_of(c.config), as_json=json, marathon=marathon))
 
 
 @task(help={"data": "delete the volumes too: messages and images", "now": "do not wait for running actions"})

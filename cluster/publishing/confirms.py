@@ -23,7 +23,8 @@ SURELY_TAKEN_BYTES = 1024 * 1024
 class Target:
     """The queue to publish to; `create` makes it when it is missing. `headers` go with every message.
 
-    `retry_for_s`: how long to go on when the broker went away or the queue takes nothing.
+    `retry_for_s`: how long to go on when the broker went away or the queue takes nothing. `find` tells the URL of a
+    broker that may move, before each further connection; it may take its time.
     """
 
     url: str
@@ -31,6 +32,7 @@ class Target:
     create: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
     retry_for_s: float = 60
+    find: Callable[[], str] | None = None
 
     @property
     def place(self) -> str:

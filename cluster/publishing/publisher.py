@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pika.adapters.select_connection import IOLoop
@@ -20,6 +20,7 @@ from cluster.publishing.sources import Source
 from cluster.publishing.window import Window
 from scripts.broker import BLOCKED_TIMEOUT_S, broker_errors, explain
 from scripts.errors import ClusterError, ServiceAway
+from scripts.whereabouts import in_thread
 
 TICK_S = 0.1
 # How long an interrupted publishing waits for the confirms of what it has sent, and then for a polite goodbye.
@@ -144,11 +145,25 @@ class Publisher:
             return
         error = self._away(reason)
         if self._was_ready and not isinstance(reason, ConnectionBlockedTimeout):
-            self._loop.call_later(self._patience.failure(error), self._connect)
+            self._loop.call_later(self._patience.failure(error), self._find)
         else:
             self._stop(error)
 
     # What is done about it
+
+    def _find(self) -> None:
+        """Connect again, where the broker is now."""
+        if self._target.find:
+            in_thread(self._loop, self._target.find, self._found, self._not_found)
+        else:
+            self._connect()
+
+    def _found(self, url: str) -> None:
+        self._target = replace(self._target, url=url)
+        self._connect()
+
+    def _not_found(self, reason: str) -> None:
+        self._loop.call_later(self._patience.failure(ServiceAway(reason)), self._find)
 
     def _connect(self, check: bool = False) -> None:
         if not self._closes:

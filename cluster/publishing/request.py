@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from cluster import progress
+from cluster import here, progress, queue_there
 from cluster.publishing.confirms import Target
 from cluster.publishing.items import Split
 from cluster.publishing.messages import headers_of
@@ -38,6 +38,7 @@ class Request:
     resume: bool = False
     retry_for_s: float = 60
     url: str = ""
+    marathon: str = ""
     dry_run: bool = False
 
     @property
@@ -63,8 +64,10 @@ def run(settings: Settings, request: Request, say: Say) -> Published:
         ClusterError: flags that do not fit, or as `publish_noting`.
     """
     _check(request)
+    url, find = _place(settings, request)
     target = Target(
-        url=request.url or settings.queue.url,
+        url=url,
+        find=find,
         queue=checked_name(request.queue or settings.queue.name),
         create=request.create or (request.queue or settings.queue.name) == settings.queue.name,
         headers=headers_of(request.header),
@@ -82,6 +85,16 @@ def run(settings: Settings, request: Request, say: Say) -> Published:
     return done
 
 
+def _place(settings: Settings, request: Request) -> tuple[str, Callable[[], str] | None]:
+    """The broker's URL: -u, else the queue of the cluster that is meant, which may move, else the queue here."""
+    if request.url:
+        return request.url, None
+    marathon = here.marathon_of(settings, request.marathon)
+    if not marathon:
+        return settings.queue.url, None
+    return queue_there.find(settings, marathon).url, lambda: queue_there.find(settings, marathon).url
+
+
 def _bar(source: Source) -> AbstractContextManager[Callable[[int], None]]:
     """A bar for what can be long; one message has none."""
     if source.scan and source.scan.messages == 1:
@@ -90,6 +103,8 @@ def _bar(source: Source) -> AbstractContextManager[Callable[[int], None]]:
 
 
 def _check(request: Request) -> None:
+    if request.url and request.marathon:
+        raise ClusterError("-u and -m both say where the queue is: give one")
     if request.lines_per_message < 1:
         raise ClusterError(f"--lines-per-message {request.lines_per_message}: give 1 or more")
     if not request.file and (request.null or request.lines_per_message > 1):
