@@ -15,6 +15,8 @@ from scripts.errors import ClusterError
 # These and no others: Invoke's own way hands letters out in parameter order, so that a new parameter moves them.
 SHORT_FLAGS = {"tag": "t", "marathon": "m", "queue": "q", "url": "u", "body": "b"}
 
+INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
+
 
 class Task(invoke.Task):  # type: ignore[misc]
     """An Invoke task whose every argument has a default and whose expected failures are one line."""
@@ -54,6 +56,8 @@ def _one_line_errors(body: Callable[..., Any]) -> Callable[..., Any]:
             return body(*args, **kwargs)
         except ClusterError as error:
             raise Exit(f"error: {error}", code=error.exit_code) from error
+        except KeyboardInterrupt as interrupt:  # Invoke would say 1, as for an error
+            raise Exit(code=INTERRUPTED) from interrupt
 
     return run
 

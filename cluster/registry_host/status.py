@@ -13,16 +13,14 @@ from cluster import registry_api, registry_login, registry_tls
 from cluster.components import REGISTRY
 from cluster.hosts import ssh
 from cluster.hosts.host import Host
-from cluster.registry_host import disk
+from cluster.registry_host import disk, plan
 from cluster.registry_host.app import DATA
 from cluster.registry_host.authority import fingerprint
 from cluster.registry_host.disk import Room
 from cluster.registry_host.host_engine import HostEngine
-from cluster.registry_host.plan import PORT
 from cluster.schedulers import App, AppStatus
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
-from scripts.hostport import HostPort
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def of(settings: Settings, host: str = "") -> Status:
     with ssh.connected(settings, Host.parse(host)) as remote:
         where = HostEngine(remote, settings.project, print)
         app = where.deployed(REGISTRY.app_id)
-        seen = from_here(_address(app) or str(HostPort(remote.address, PORT)))
+        seen = from_here(_address(app) or plan.address(settings, remote.address, ""))
         return replace(seen, host=remote.name, container=_state(where.status()), room=disk.room(remote, DATA))
 
 
@@ -71,8 +69,7 @@ def told(status: Status, *, as_json: bool) -> str:
     if status.host:
         rows.append(("host", f"{status.host}: {status.container or 'no registry of this project is there'}"))
     if status.certificate_ends:
-        left = status.certificate_ends - datetime.now(UTC)
-        rows.append(("certificate", f"ends on {status.certificate_ends:%Y-%m-%d}, in {left.days} days"))
+        rows.append(("certificate", _end(status.certificate_ends, datetime.now(UTC))))
     if status.ca:
         rows += [("CA", status.ca), ("", f"SHA-256 {status.ca_sha256}")]
     if status.room:
@@ -88,8 +85,16 @@ def refuse_useless(status: Status) -> None:
         ServiceAway: it is not.
     """
     if status.problem:
-        up = f"./inv registry.up --host {status.host}" if status.host else "./inv registry.up"
+        is_here = registry_api.is_local(status.address) and not status.host
+        up = "./inv registry.up" if is_here else f"./inv registry.up --host {status.host or 'HOST'}"
         raise ServiceAway(f"the registry {status.address} is of no use as it is: `{up}` sets one of ours right")
+
+
+def _end(ends: datetime, now: datetime) -> str:
+    days = abs(ends - now).days
+    return (
+        f"has ended on {ends:%Y-%m-%d}, {days} days ago" if ends < now else f"ends on {ends:%Y-%m-%d}, in {days} days"
+    )
 
 
 def _problem(registry: str) -> str:

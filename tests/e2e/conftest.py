@@ -39,6 +39,13 @@ class CommandLine:
             capture_output=True, text=True, check=False, timeout=600,
         )  # fmt: skip
 
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start it and let it run."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "invoke", *arguments], cwd=ROOT, env=self.environ,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
     def __call__(self, *arguments: str, stdin: str = "") -> str:
         """Run it; it must succeed. What it printed on STDOUT."""
         done = self.try_(*arguments, stdin=stdin)

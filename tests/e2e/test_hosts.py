@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -177,6 +178,15 @@ def test_a_command_that_fails_on_one_host_is_run_on_all(hosts: Hosts, inv: Comma
     named = zip(AGENTS, hosts.agents, strict=True)
     assert sorted(done.stdout.splitlines()) == sorted(f"{name}: {host.ip}" for name, host in named)
     assert done.stderr.splitlines()[-1].startswith("error: run the command: 1 of 3 hosts failed: agent1")
+
+
+def test_an_interrupt_says_what_was_done_and_what_not(inv: CommandLine) -> None:
+    with inv.start("agents.run", "--command", "echo begun; sleep 60") as running:
+        assert {running.stdout.readline() for _ in AGENTS} == {f"{agent}: begun\n" for agent in AGENTS}
+        running.send_signal(signal.SIGINT)
+        _, told = running.communicate(timeout=20)
+    assert running.returncode == 130
+    assert told == f"interrupted; done: none; cut off: {', '.join(AGENTS)}\n"
 
 
 def test_a_host_that_hangs_hides_no_other(hosts: Hosts, inv: CommandLine, trusted: str) -> None:
