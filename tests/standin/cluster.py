@@ -47,11 +47,11 @@ class Cluster:
             executor.join(_REMOVE_S)
         for agent in self.world.agents:
             try:
-                _remove_all(agent, self.world.id)
+                _remove_all(agent)
             except (requests.RequestException, docker.errors.DockerException):
                 self.world.notes.append(f"{agent.hostname}: its containers could not be removed")
 
 
-def _remove_all(agent: Agent, world_id: str) -> None:
-    for one in containers(agent, world_id, _REMOVE_S):
+def _remove_all(agent: Agent) -> None:
+    for one in containers(agent, _REMOVE_S):
         agent.client.api.remove_container(one["Id"], force=True, v=True)

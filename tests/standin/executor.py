@@ -18,6 +18,7 @@ from tests.standin.pulls import LaunchFailed, fetched, pull
 from tests.standin.state import Task
 from tests.standin.world import World
 
+# Whose container it is: the agent's id, which is of one world.
 LABEL = "cluster.standin"
 # What Mesos grants when the app does not say (src/slave/constants.hpp).
 _DEFAULT_GRACE_S = 5
@@ -104,7 +105,7 @@ class Executor:
         except ValueError as error:
             self._note(error)
             raise LaunchFailed("Container exited with status 125") from error
-        run.own["labels"] = run.own["labels"] | {LABEL: self.world.id}
+        run.own["labels"] = run.own["labels"] | {LABEL: self.agent.id}
         try:
             made: dict[str, Any] = api.create_container(**run.own, host_config=host_config, name=name)
         except docker.errors.APIError as error:

@@ -7,7 +7,7 @@ from tests.standin.calls import Call
 from tests.standin.canonical import path_id
 from tests.standin.rendering import app_json, queue_json, task_json
 from tests.standin.service_ports import service_ports
-from tests.standin.state import FRAMEWORK, Task
+from tests.standin.state import Task
 
 
 def ping(call: Call) -> Response:
@@ -27,7 +27,7 @@ def info(call: Call) -> Response:
             "buildref": "unknown",
             "elected": True,
             "leader": call.world.leader,
-            "frameworkId": f"{FRAMEWORK}-0000",
+            "frameworkId": f"{call.world.id}-0000",
             "marathon_config": {"hostname": host, "features": [], "mesos_role": "*"},
             "zookeeper_config": {"zk": "zk://localhost:2181/marathon"},
             "http_config": {"http_port": int(port or 8080), "https_port": 8443},

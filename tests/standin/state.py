@@ -11,9 +11,6 @@ from tests.standin.agents import Agent
 from tests.standin.backoff import Backoff
 from tests.standin.rolling import Roll, Seen
 
-# The start of the ids that Mesos gives to frameworks and agents.
-FRAMEWORK = "96d7da70-b731-4cfb-96a7-0ee877af615d"
-
 
 @dataclass(eq=False)
 class Task:
@@ -117,7 +114,7 @@ def instance_event(task: Task) -> dict[str, Any]:
 
 
 def slave_id(task: Task) -> str:
-    return task.agent.id if task.agent else f"{FRAMEWORK}-S0"
+    return task.agent.id if task.agent else "96d7da70-b731-4cfb-96a7-0ee877af615d-S0"
 
 
 def ip_addresses(task: Task) -> list[dict[str, str]]:

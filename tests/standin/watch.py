@@ -30,7 +30,7 @@ class Watch:
             with self.world.lock:
                 mine = [task for task in self.world.tasks(self.agent) if task.container]
             try:
-                found = containers(self.agent, self.world.id, timeout_s=self.world.agent_timeout_s)
+                found = containers(self.agent, self.world.agent_timeout_s)
             except (requests.RequestException, docker.errors.DockerException, OSError):
                 if time.monotonic() - self._heard_s > self.world.agent_timeout_s:
                     self._lose()
@@ -86,10 +86,10 @@ class Watch:
             self.agent.client.api.remove_container(name, force=True, v=True)
 
 
-def containers(agent: Agent, world_id: str, timeout_s: float) -> list[dict[str, Any]]:
-    """All containers of this world on the agent, also those that ended."""
+def containers(agent: Agent, timeout_s: float) -> list[dict[str, Any]]:
+    """All containers that were made for the agent, also those that ended."""
     api = agent.client.api
-    params = {"all": "1", "filters": json.dumps({"label": [f"{LABEL}={world_id}"]})}
+    params = {"all": "1", "filters": json.dumps({"label": [f"{LABEL}={agent.id}"]})}
     answer = api.get(f"{api.base_url}/v{api.api_version}/containers/json", params=params, timeout=timeout_s)
     answer.raise_for_status()
     return list(answer.json())

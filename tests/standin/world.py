@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
 import time
+import uuid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from threading import Condition, Event, RLock
@@ -14,7 +14,7 @@ from tests.standin.canonical import canonical
 from tests.standin.events import Events
 from tests.standin.plans import Plan
 from tests.standin.service_ports import with_service_ports
-from tests.standin.state import FRAMEWORK, App, Task, instance_event, status_event, task_id
+from tests.standin.state import App, Task, instance_event, status_event, task_id
 
 # TaskFailure.scala; NotifyRateLimiterStepImpl.scala.
 _FAILURES = ("TASK_FAILED", "TASK_ERROR", "TASK_LOST", "TASK_DROPPED", "TASK_GONE", "TASK_UNKNOWN")
@@ -37,10 +37,10 @@ class World:
         pull_delay_s: float = 0.0,
         task_killing: bool = False,
     ) -> None:
-        self.id = secrets.token_hex(6)
+        self.id = str(uuid.uuid4())
         self.agents = list(agents)
         for number, agent in enumerate(self.agents):
-            agent.id = f"{FRAMEWORK}-S{number}"
+            agent.id = f"{self.id}-S{number}"
         self.time_scale, self.agent_timeout_s, self.pull_delay_s = time_scale, agent_timeout_s, pull_delay_s
         self.task_killing = task_killing
         self.lock = RLock()
@@ -165,6 +165,7 @@ class World:
                 return
             self.update(task, state, message)
             app.tasks.remove(task)
+            task.wake.set()
             if state in _FAILURES:
                 failed = (task.id, task.host or "", task.version, state, message)
                 app.last_failure = self.failure(task.app_id, *failed)
