@@ -29,6 +29,7 @@ def build_and_push(
     push = push and bool(ref.registry)
     if push:
         registry.ensure_up(settings, client, here.local(settings), say)
+        images.refuse_useless_registry(client, ref)
     images.build(client, component, ref, say)
     if push:
         images.push(client, ref, say)

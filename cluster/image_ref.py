@@ -20,6 +20,17 @@ def is_registry(text: str) -> bool:
     return _names_a_registry(text) and bool(_REGISTRY.fullmatch(text))
 
 
+def checked_registry(text: str) -> str:
+    """An address that Docker takes for a registry's.
+
+    Raises:
+        ClusterError: it does not.
+    """
+    if not is_registry(text):
+        raise ClusterError(f"{text!r} is no registry's address: write it as host:port, such as 10.0.0.5:5000")
+    return text
+
+
 def _names_a_registry(first: str) -> bool:
     return "." in first or ":" in first or first == "localhost"
 

@@ -18,7 +18,7 @@ from cluster.live_line import live_line
 from cluster.push_errors import push_failure, registry_failure
 from cluster.registry_api import is_local
 from cluster.revision import revision_of
-from scripts.errors import ClusterError
+from scripts.errors import ClusterError, ServiceAway
 
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 
@@ -57,6 +57,25 @@ def labels(component: Component, ref: ImageRef) -> dict[str, str]:
 def proxies(environ: Mapping[str, str]) -> dict[str, str]:
     """The proxy of this machine, as `docker build` hands it on; it does not stay in the image."""
     return {name: value for name, value in environ.items() if name.lower() in _PROXIES and value}
+
+
+def refuse_useless_registry(client: docker.DockerClient, ref: ImageRef) -> None:
+    """See before a build, which may take minutes, that the engine could push to the registry of this name.
+
+    Some registries let nobody look for an image that is not there: without a login of ours only silence tells.
+
+    Raises:
+        ClusterError: a registry of ours does not let us in, or the engine does not trust it.
+        ServiceAway: it does not answer.
+    """
+    login = registry_login.auth_config(ref.registry)
+    with docker_errors(f"push {ref}"):
+        try:
+            client.images.get_registry_data(str(ref), auth_config=login)
+        except APIError as error:
+            known = _registry_failure(client, f"push {ref}", ref, error)
+            if known and (login or isinstance(known, ServiceAway)):
+                raise known from error
 
 
 def push(client: docker.DockerClient, ref: ImageRef, say: Callable[[str], None]) -> str:
@@ -116,14 +135,18 @@ def _digest_in_registry(client: docker.DockerClient, ref: ImageRef) -> str:
         login = registry_login.auth_config(ref.registry)
         return str(client.images.get_registry_data(str(ref), auth_config=login).id)
     except APIError as error:
-        words, certificates = str(error.explanation or error), registry_trust.certificates(client)
-        known = registry_failure(f"look for {ref}", ref.registry, words, certificates)
+        known = _registry_failure(client, f"look for {ref}", ref, error)
         if known and not is_local(ref.registry):
             raise known from error
         raise ClusterError(
             f"no image {ref}, neither on this machine nor in its registry: build it with "
             f"`./inv {_task(ref)} -t {ref.name}:{ref.tag}`"
         ) from error
+
+
+def _registry_failure(client: docker.DockerClient, doing: str, ref: ImageRef, error: APIError) -> ClusterError | None:
+    words = str(error.explanation or error)
+    return registry_failure(doing, ref.registry, words, registry_trust.certificates(client))
 
 
 def _task(ref: ImageRef) -> str:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import docker
 
-from cluster import definitions, images, registry_login
+from cluster import definitions, images
 from cluster.apps import with_ports
 from cluster.components import REGISTRY
 from cluster.engine import port_holder
 from cluster.image_ref import ImageRef
-from cluster.registry_api import answers, check, is_local
+from cluster.registry_api import answers, is_local
 from cluster.schedulers import App, Scheduler
 from cluster.schedulers.instances import port_is_free
 from cluster.settings import Settings
@@ -31,15 +31,9 @@ def ensure_up(
     """Run the registry of this machine where none answers; a registry elsewhere is left to who runs it.
 
     Raises:
-        ClusterError: its port is taken by something else, or it does not start; one elsewhere, whose login is kept
-            here, does not let us in.
-        ServiceAway: that one does not answer.
+        ClusterError: its port is taken by something else, or it does not start.
     """
-    if not is_local(settings.registry):
-        if registry_login.for_registry(settings.registry):
-            check(settings.registry)
-        return
-    if answers(settings.registry):
+    if not is_local(settings.registry) or answers(settings.registry):
         return
     port = HostPort.parse(settings.registry).port
     if not _is_deployed(scheduler):

@@ -83,6 +83,8 @@ class _Door:
     """Connections to one registry, kept open from question to question."""
 
     def __init__(self, registry: str) -> None:
+        if not registry:
+            raise ClusterError("no registry is named: say registry: in invoke.yaml, or --registry HOST:PORT")
         self.registry = registry
         self._access = registry_login.for_registry(registry)
         self._session = requests.Session()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from pathlib import Path
 
 import requests
 from cryptography import x509
@@ -77,14 +78,19 @@ def other_name(registry: str) -> str:
     )
 
 
+def anothers(registry: str, ca: Path) -> str:
+    """For a registry whose certificate is not of our CA."""
+    return (
+        f"the certificate of {registry} is not of our CA, {ca}: somebody else's registry has this address, or "
+        ".secrets/ is not the one that it was set up with"
+    )
+
+
 def untrusted(registry: str) -> str:
     """For a certificate of a CA that we do not know."""
     access = registry_login.for_registry(registry)
     if access and access.ca:
-        return (
-            f"the certificate of {registry} is not of our CA, {access.ca}: somebody else's registry has this address, "
-            "or .secrets/ is not the one that it was set up with"
-        )
+        return anothers(registry, access.ca)
     return (
         f"nobody here trusts the certificate of {registry}: take the .secrets/ that it was set up with, or name its CA "
         f'({{"user": ..., "password": ..., "ca": FILE}}) in {registry_login.place(registry)}'

@@ -9,7 +9,7 @@ from datetime import datetime
 from cryptography import x509
 
 from cluster import registry_login
-from cluster.image_ref import is_registry
+from cluster.image_ref import checked_registry
 from cluster.registry import IMAGE
 from cluster.registry_api import is_local
 from cluster.registry_host import authority, login
@@ -74,9 +74,7 @@ def address(settings: Settings, host_address: str, given: str) -> str:
     """
     configured = settings.registry if settings.registry and not is_local(settings.registry) else ""
     chosen = given or configured or str(HostPort(host_address, PORT))
-    if not is_registry(chosen):
-        raise ClusterError(f"{chosen!r} is no registry's address: write it as host:port, such as 10.0.0.5:{PORT}")
-    if is_local(chosen) or listening(chosen).host in ("0.0.0.0", "::"):
+    if is_local(checked_registry(chosen)) or listening(chosen).host in ("0.0.0.0", "::"):
         raise ClusterError(
             f"{chosen} stands for another machine on each machine that asks: give the address at which all of them "
             "reach the registry's host, --address HOST:PORT"

@@ -66,6 +66,7 @@ def _bring_about(settings: Settings, remote: Remote, made: Plan, say: Say) -> bo
     """Make what is not as it should be; whether anything was not."""
     where = HostEngine(remote, settings.project, say)
     where.plan(made.app)  # refuses a port that is taken before anything is built, sent or kept
+    _refuse_anothers(made)
     registry_login.keep(made.address, made.access)  # before it is used there: who is interrupted has it
     news = _send_image(remote, say)
     news = _write_files(remote, made, say) or news
@@ -107,6 +108,16 @@ def _run(where: HostEngine, remote: Remote, made: Plan, say: Say) -> bool:
     return kind != "nothing"
 
 
+def _refuse_anothers(made: Plan) -> None:
+    """See, before anything is changed, that the address is not that of a registry that is none of ours."""
+    try:
+        shown = registry_tls.shown(made.address, registry_api.TIMEOUT_S)
+    except ServiceAway:
+        return  # nobody is there yet
+    if not authority.is_of(shown, made.ca):
+        raise ClusterError(registry_tls.anothers(made.address, made.ca.file))
+
+
 def _check_from_here(remote: Remote, made: Plan) -> None:
     try:
         shown = registry_tls.shown(made.address, registry_api.TIMEOUT_S)
@@ -117,8 +128,8 @@ def _check_from_here(remote: Remote, made: Plan) -> None:
         ) from error
     if fingerprint(shown) != fingerprint(made.certificate):
         raise ClusterError(
-            f"the registry runs on {remote.name}, but another one answers at {made.address}: give the address at which "
-            "everybody reaches this one, --address HOST:PORT"
+            f"the registry runs on {remote.name}, but another one of ours answers at {made.address}: give the address "
+            "at which everybody reaches this one, --address HOST:PORT"
         )
     registry_api.check(made.address)
 

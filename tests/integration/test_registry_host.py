@@ -5,7 +5,7 @@ import json
 import shutil
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -117,6 +117,15 @@ def ref(place: Place, docker_client: Any) -> Iterator[ImageRef]:
     docker_client.images.remove(str(ref), force=True)
 
 
+def questions(client: Any, ref: ImageRef) -> list[Callable[[], Any]]:
+    """All that meets a registry's certificate and login: this program, and the engine that it asks."""
+    return [
+        lambda: registry_api.stored(ref.registry),
+        lambda: images.refuse_useless_registry(client, ref),
+        lambda: images.push(client, ref, print),
+    ]
+
+
 def test_it_is_set_up_from_nothing(place: Place) -> None:
     assert place.host.run(f"stat -c '%a %u %g' {CERTIFICATE} {KEY} {HTPASSWD}").splitlines() == ["600 901 901"] * 3
     assert place.said[0].startswith(f"sending {IMAGE} to {place.host.name} (")
@@ -183,7 +192,7 @@ def test_a_wrong_login_is_one_line_and_is_put_right(trusting: Place, docker_clie
     right = trusting.access
     try:
         registry_login.keep(trusting.address, replace(right, password="wrong"))
-        for ask in (lambda: registry_api.stored(trusting.address), lambda: images.push(docker_client, ref, print)):
+        for ask in questions(docker_client, ref):
             with pytest.raises(ClusterError, match="does not take the login in") as failure:
                 ask()
             assert "\n" not in str(failure.value)
@@ -216,7 +225,7 @@ def test_a_certificate_in_its_last_month_is_renewed_and_used(place: Place) -> No
 
 def test_a_certificate_that_has_ended_is_told_and_renewed(trusting: Place, docker_client: Any, ref: ImageRef) -> None:
     trusting.serve(datetime.now(UTC) - timedelta(days=400))
-    for ask in (lambda: registry_api.stored(trusting.address), lambda: images.push(docker_client, ref, print)):
+    for ask in questions(docker_client, ref):
         with pytest.raises(ClusterError, match=r"has ended, or a clock is wrong: `./inv registry.up --host`"):
             ask()
     seen = status.of(trusting.settings)
@@ -231,7 +240,7 @@ def test_a_certificate_for_another_name_is_told_and_put_right(
     trusting: Place, docker_client: Any, ref: ImageRef
 ) -> None:
     trusting.serve(datetime.now(UTC), "10.9.9.9")
-    for ask in (lambda: registry_api.stored(trusting.address), lambda: images.push(docker_client, ref, print)):
+    for ask in questions(docker_client, ref):
         with pytest.raises(ClusterError, match="is for another name"):
             ask()
     trusting.up()
@@ -259,11 +268,29 @@ def test_what_is_missing_is_made_again(place: Place) -> None:
     registry_api.check(place.address)
 
 
-@pytest.mark.parametrize("line", ["sending", f"{CERTIFICATE} is", "starting"])
+def test_an_image_that_does_not_fit_is_told_and_sent_when_it_fits(place: Place) -> None:
+    place.host.run(f"docker rm -f {place.container}; docker image rm {IMAGE}")
+    place_of_data = "the disk is full where the Docker Engine keeps its data, /var/lib/docker"
+    full = pytest.raises(
+        ClusterError, match=rf"^{place.host.name}: {place_of_data}: \d+ MB are free, and the image needs"
+    )
+    with place.host.full("/var/lib/docker"), full:
+        place.up()
+    interrupt_at("sending", place)
+    place.up()
+    assert place.said[0].startswith("sending ")
+
+
+@pytest.mark.parametrize("line", [f"{CERTIFICATE} is", "starting"])
 def test_who_is_interrupted_picks_up(place: Place, line: str) -> None:
     place.host.run(f"docker rm -f {place.container}; rm -rf /etc/cluster")
-    if line == "sending":
-        place.host.run(f"docker image rm {IMAGE}")
+    interrupt_at(line, place)
+    place.up()
+    registry_api.check(place.address)
+
+
+def interrupt_at(line: str, place: Place) -> None:
+    """Set it up as far as to where this is said."""
 
     def stop_at(text: str) -> None:
         if line in text:
@@ -271,8 +298,6 @@ def test_who_is_interrupted_picks_up(place: Place, line: str) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         registries.up(place.settings, place.host.name, "", dry_run=False, say=stop_at)
-    place.up()
-    registry_api.check(place.address)
 
 
 def test_a_dry_run_changes_nothing(place: Place) -> None:
@@ -292,6 +317,14 @@ def test_nobody_elses_registry_is_taken_over(place: Place) -> None:
     with pytest.raises(ClusterError, match=f"^{place.host.name}: .*was set up with another CA"):
         other.up()
     assert not authority.place(other.settings.project).exists()
+    registry_api.check(place.address)
+
+
+def test_nobody_elses_address_is_taken(place: Place, hosts: Hosts) -> None:
+    other = replace(place.settings, project=f"{place.settings.project}-4")
+    with pytest.raises(ClusterError, match=f"the certificate of {place.address} is not of our CA, .*somebody else's"):
+        registries.up(other, hosts.agent.name, place.address, dry_run=False, say=place.said.append)
+    assert hosts.agent.run("ls -d /etc/cluster 2>&1 || true").endswith("No such file or directory\n")
     registry_api.check(place.address)
 
 
@@ -335,19 +368,10 @@ def test_a_host_without_an_engine_says_so(place: Place, hosts: Hosts) -> None:
     assert place.said == []
 
 
-@pytest.mark.parametrize(
-    ("folder", "words"),
-    [
-        (
-            "/var/lib/docker",
-            r"the disk is full where the Docker Engine keeps its data, /var/lib/docker: \d+ MB are",
-        ),
-        ("/etc/cluster/registry", "write /etc/cluster/registry/htpasswd: the disk is full there"),
-    ],
-)
-def test_a_full_disk_is_named(place: Place, folder: str, words: str) -> None:
-    place.host.run(f"docker rm -f {place.container}; docker image rm {IMAGE if 'docker' in folder else 'none'}; true")
-    with place.host.full(folder), pytest.raises(ClusterError, match=f"^{place.host.name}: {words}") as failure:
+def test_a_full_disk_is_named(place: Place) -> None:
+    place.host.run(f"docker rm -f {place.container}; rm -rf /etc/cluster/registry")
+    full = pytest.raises(ClusterError, match=f"^{place.host.name}: write {HTPASSWD}: the disk is full there")
+    with place.host.full("/etc/cluster/registry"), full as failure:
         place.up()
     assert "\n" not in str(failure.value)
     place.up()
