@@ -99,6 +99,10 @@ class Settings:
             raise ClusterError(
                 f"project: {settings.project!r} in invoke.yaml: use 1 to 32 of a-z, 0-9 and -, such as cluster"
             )
+        if not settings.agents.timeout_s > 0:
+            raise ClusterError(
+                f"agents.timeout_s: {settings.agents.timeout_s:g} in invoke.yaml: use more than 0 seconds"
+            )
         if settings.scheduler not in SCHEDULERS:
             raise ClusterError(f"scheduler: {settings.scheduler!r} in invoke.yaml: use one of {', '.join(SCHEDULERS)}")
         return settings

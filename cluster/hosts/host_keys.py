@@ -13,6 +13,8 @@ from cluster.hosts.known_hosts import KnownKey, fingerprint, known_keys, names_o
 from cluster.hosts.ssh_config import Way
 from scripts.errors import ClusterError
 
+SECOND_FACTOR = "more than a key is wanted"
+
 _RSA = "ssh-rsa"  # the key's name; the signatures made with it are called rsa-sha2-*
 _RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")
 
@@ -79,8 +81,15 @@ def _file(known: KnownKey) -> str:
     return known.place.rpartition(" line ")[0]
 
 
+class _Transport(paramiko.Transport):  # type: ignore[misc]
+    """Paramiko's, which asks the terminal where a host wants more than a key; nobody may sit there."""
+
+    def auth_interactive_dumb(self, *_: Any, **__: Any) -> list[str]:
+        raise paramiko.AuthenticationException(SECOND_FACTOR)
+
+
 def _transport(sock: Any, kinds: list[str], **options: Any) -> Any:
-    transport = paramiko.Transport(sock, **options)
+    transport = _Transport(sock, **options)
     offered = transport.get_security_options()
     offered.key_types = preferred(kinds, offered.key_types)
     return transport

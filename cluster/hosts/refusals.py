@@ -19,6 +19,7 @@ from paramiko.ssh_exception import (
 )
 
 from cluster.hosts.host import Host
+from cluster.hosts.host_keys import SECOND_FACTOR
 from cluster.hosts.ssh_config import Way
 from scripts.errors import ClusterError, ServiceAway
 from scripts.one_line import one_line
@@ -89,6 +90,10 @@ def _not_forwarded(hop: Way, way: Way, error: ChannelException) -> str:
 def _not_let_in(hop: Way, error: BaseException, timeout_s: float) -> str:
     if _is_silence(error):
         return f"it did not decide within {timeout_s:g} s whether {hop.user} may log in: see sshd's log there"
+    if SECOND_FACTOR in str(error):
+        return (
+            f"the key is not enough: it wants a password or a code of {hop.user}, too, which nobody is asked for here"
+        )
     locked = [key for key in hop.keys if needs_passphrase(key)]
     if locked and len(locked) == len(hop.keys):
         start = "" if hop.agent else "eval $(ssh-agent); "

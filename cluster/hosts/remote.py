@@ -9,6 +9,7 @@ from typing import Any
 from cluster.hosts import remote_engine
 from cluster.hosts.execution import Lost, Ran, Show, execute, quoted
 from scripts.errors import ClusterError, ServiceAway
+from scripts.one_line import one_line
 
 COMMAND_TIMEOUT_S = 60.0
 
@@ -101,7 +102,13 @@ class Remote:
     @cached_property
     def is_root(self) -> bool:
         """Whether the SSH user is root."""
-        return self.step("ask who the user is", "id -u").strip() == b"0"
+        said = self.step("ask who the user is", "id -u").decode(errors="replace").strip()
+        if not said.isdigit():
+            raise ClusterError(
+                f"{self.name}: the login shell of {self.user} prints something of its own, {one_line(said, 60)!r}: let "
+                "~/.bashrc and the like print for interactive shells alone"
+            )
+        return said == "0"
 
     @cached_property
     def sudo_refusal(self) -> str:

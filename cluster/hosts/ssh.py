@@ -28,6 +28,19 @@ from cluster.settings import Settings
 logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
 
 
+class _Doors(dict[tuple[str, int], threading.Semaphore]):
+    """How many may log in to a host at once: sshd drops some of more than ten (MaxStartups 10:30:100).
+
+    One jump host stands before many hosts.
+    """
+
+    def __missing__(self, door: tuple[str, int]) -> threading.Semaphore:
+        return self.setdefault(door, threading.Semaphore(8))
+
+
+_DOORS = _Doors()
+
+
 @contextmanager
 def connected(settings: Settings, host: Host) -> Iterator[Remote]:
     """The host, reached; closed at the end.
@@ -71,7 +84,8 @@ def _open(opened: ExitStack, hop: Way, before: Any, timeout_s: float) -> Any:
     )
     connection.client.set_missing_host_key_policy(keys)
     opened.callback(connection.client.close)  # Fabric's own close does nothing to one that was half open
-    connection.open()
+    with _DOORS[hop.hostname, hop.port]:
+        connection.open()
     return connection
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.hosts.ssh import connected
+from cluster.hosts.together import together
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
 from tests.conftest import own_settings
@@ -45,6 +47,14 @@ def settings(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Settings
 def users(hosts: Hosts) -> None:
     """Two more users of the first agent host: plain, who may nothing, and admin, who may sudo, but not use Docker."""
     hosts.agent.run(USERS)
+
+
+@pytest.fixture(scope="module")
+def usual(hosts: Hosts) -> int:
+    """A port of the first agent and of the jump host where sshd has its usual limits, which are low."""
+    for host in (hosts.agent, hosts.jump):
+        host.run("/usr/sbin/sshd -p 2224 -o PidFile=none -o MaxStartups=10:30:100 -o MaxSessions=10")
+    return 2224
 
 
 @pytest.fixture
@@ -211,17 +221,35 @@ def test_a_file_that_may_not_be_written_is_named(root: Remote) -> None:
         root.write("/proc/none/x", b"", mode=0o600)
 
 
+def test_a_file_that_does_not_arrive_whole_leaves_the_old_one(root: Remote, hosts: Hosts) -> None:
+    root.write("/srv/cut/file", b"old", mode=0o600)
+
+    def cut() -> None:
+        hosts.agent.run("until ls -A /srv/cut | grep -q cluster; do :; done; pkill -KILL sshd-session")
+
+    cutting = threading.Thread(target=cut)
+    cutting.start()
+    with pytest.raises(ServiceAway, match=r"^agent1: the connection broke in the middle"):
+        root.write("/srv/cut/file", bytes(200_000_000), mode=0o600)
+    cutting.join()
+    hosts.agent.run("while ls -A /srv/cut | grep -q cluster; do :; done")
+    assert hosts.agent.run("cat /srv/cut/file") == "old"
+
+
 # The engine of a host
 
 
 @pytest.mark.parametrize("user", ["", "ops", "admin"])
-def test_the_engine_of_a_host_is_used_through_ssh(hosts: Hosts, settings: Settings, users: None, user: str) -> None:
-    with connected(settings, Host("agent1", user)) as remote:
+def test_the_engine_of_a_host_is_used_through_ssh(
+    hosts: Hosts, settings: Settings, users: None, usual: int, user: str
+) -> None:
+    with connected(settings, Host("agent1", user, usual)) as remote:
         engine = remote.engine()
         assert engine.info()["Name"] == hosts.agent.run("hostname").strip()
         volume = engine.volumes.create(f"of-{user or 'root'}")
-        for _ in range(15):  # more than the sessions that sshd allows a connection
+        for _ in range(12):  # more than the sessions that sshd allows a connection
             volume.reload()
+            assert remote.run("true").code == 0
         volume.remove()
         assert remote.engine() is engine
 
@@ -325,6 +353,47 @@ def test_a_passphrase_is_never_asked_for(hosts: Hosts, settings: Settings, tmp_p
     locked.write_bytes(Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, encryption))
     words = refusal(with_key(settings, hosts, tmp_path, locked), "agent1")
     assert f"agent1: the key {locked} needs a passphrase, and no ssh-agent has it: " in words
+
+
+def test_a_locked_key_that_the_ssh_agent_has(
+    hosts: Hosts, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert hosts.agent
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", tmp_path / "locked"], check=True)
+    locked = with_key(settings, hosts, tmp_path, tmp_path / "locked")
+    config = Path(locked.agents.ssh_config)
+    config.write_text(config.read_text().replace("IdentitiesOnly yes", ""))
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", tmp_path / "agent"], stdout=subprocess.DEVNULL)
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+    try:
+        while not (tmp_path / "agent").exists():
+            assert agent.poll() is None
+        assert refusal(locked, "agent1").endswith(f"and no ssh-agent has it: ssh-add {tmp_path}/locked")
+        subprocess.run(["ssh-add", "-q", hosts.identity], check=True)
+        with connected(locked, Host("agent1")) as remote:
+            assert remote.run("true").code == 0
+    finally:
+        agent.terminate()
+        agent.wait()
+
+
+def test_a_second_factor_is_never_asked_for(hosts: Hosts, settings: Settings) -> None:
+    hosts.agent.run(
+        "/usr/sbin/sshd -p 2223 -o PidFile=none -o PasswordAuthentication=yes "
+        "-o AuthenticationMethods=publickey,password"
+    )
+    words = refusal(settings, "agent1:2223")
+    assert words.startswith("agent1:2223: the key is not enough: it wants a password or a code of root")
+
+
+def test_a_login_shell_that_talks_is_named(hosts: Hosts, settings: Settings, users: None) -> None:
+    hosts.agent.run("chsh -s /bin/bash plain; echo 'echo Welcome' >/home/plain/.bashrc")
+    with (
+        connected(settings, Host("agent1", "plain")) as remote,
+        pytest.raises(ClusterError, match=r"^plain@agent1: the login shell of plain prints something .*'Welcome 1"),
+    ):
+        assert not remote.is_root
+    hosts.agent.run("rm /home/plain/.bashrc")
 
 
 def test_a_user_who_is_not_there_is_not_let_in(hosts: Hosts, settings: Settings) -> None:
@@ -444,6 +513,15 @@ def test_a_jump_host_that_is_away(hosts: Hosts, settings: Settings, tmp_path: Pa
     config.write_text("Host jump\n  Port 2222\n" + config.read_text())
     there = replace(settings, agents=replace(settings.agents, ssh_config=str(config)))
     assert refusal(there, "inner-1").startswith("inner-1: the jump host jump: connection refused at ")
+
+
+def test_many_hosts_behind_one_jump_host(hosts: Hosts, settings: Settings, tmp_path: Path, usual: int) -> None:
+    config = hosts.write_ssh_config(tmp_path / "config")
+    config.write_text(f"Host many*\n  HostName {hosts.agent.ip}\n  ProxyJump jump:{usual}\n" + config.read_text())
+    there = replace(settings, agents=replace(settings.agents, ssh_config=str(config), timeout_s=20))
+    many = [Host(f"many{number}") for number in range(24)]
+    outcomes = together(there, many, lambda remote, show: remote.run("true").code, doing="x", timeout_s=60, say=print)
+    assert [str(outcome.error) for outcome in outcomes if outcome.value != 0] == []
 
 
 def test_a_proxy_command(hosts: Hosts, settings: Settings, tmp_path: Path) -> None:

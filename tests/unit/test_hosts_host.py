@@ -89,3 +89,10 @@ def test_no_hosts_is_an_error_that_says_how_to_name_them(tmp_path: Path) -> None
     assert words(hosts_file=str(empty)).startswith(f"the hosts file {empty}: not text in UTF-8")
     empty.write_text("a\nb c\n")
     assert words(hosts_file=str(empty)).startswith(f"{empty}, line 2: 'b c' is not a host")
+
+
+@pytest.mark.parametrize("timeout_s", ["0", "-1", "nan", "soon"])
+def test_a_host_needs_some_time_to_be_reached(timeout_s: str) -> None:
+    config = yaml.safe_load((ROOT / "invoke.yaml").read_text())
+    with pytest.raises(ClusterError, match=r"^agents\.timeout_s: "):
+        Settings.read(config | {"agents": config["agents"] | {"timeout_s": timeout_s}})
