@@ -1,0 +1,113 @@
+"""A Marathon without agents, whose tasks come and fail as a test says, and the scheduler that deploys to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import Any
+
+from cluster.schedulers import App, AppStatus
+from cluster.schedulers.marathon.api import Api
+from cluster.schedulers.marathon.scheduler import Manner, Marathon
+from scripts.errors import ClusterError
+from scripts.marathon import Marathon as Asked
+from tests.standin import api
+from tests.standin.answers import Request, Response
+from tests.standin.server import Standin
+from tests.standin.world import World
+
+PROJECT = "test"
+CHECKS = [{"protocol": "COMMAND", "command": {"value": "true"}}]
+
+
+class Rig:
+    """Deploys to a stand-in; `said` is what a person was told."""
+
+    def __init__(self, standin: Standin) -> None:
+        self.standin, self.world = standin, standin.world
+        self.said: list[str] = []
+
+    def marathon(self, *, project: str = PROJECT, addresses: str = "", **manner: bool) -> Marathon:
+        address = addresses or self.standin.address
+        return Marathon(Api(Asked(address, "", 2, {}), address), project, self.said.append, Manner(**manner))
+
+    def put(self, **changes: Any) -> None:
+        """The app is there, as another deploy left it."""
+        with instances_come(self.world):
+            self.marathon().deploy(app(**changes), 10)
+
+    def sent(self, method: str) -> list[str]:
+        """What Marathon was told, without what it was asked."""
+        return [request.path for request in self.standin.requests if request.method == method]
+
+    def begun(self, change: Callable[[], AppStatus]) -> Begun:
+        """A change under way, in a thread, its deployment listed."""
+        begun = Begun(change)
+        while not self.world.plans and begun.thread.is_alive():
+            begun.thread.join(0.01)
+        return begun
+
+
+class Begun:
+    """A change that someone waits for."""
+
+    def __init__(self, change: Callable[[], AppStatus]) -> None:
+        self.status: AppStatus | None = None
+        self.error = ""
+        self.thread = Thread(target=self._run, args=[change], daemon=True)
+        self.thread.start()
+
+    def _run(self, change: Callable[[], AppStatus]) -> None:
+        try:
+            self.status = change()
+        except ClusterError as error:
+            self.error = str(error)
+
+    def end(self) -> None:
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+
+
+def app(app_id: str = "/x", **changes: Any) -> App:
+    """An app with a health check, so that nobody waits whether its instances stay."""
+    return App(app_id, {"id": app_id, "cmd": "sleep 1", "cpus": 0.1, "mem": 64, "healthChecks": CHECKS} | changes)
+
+
+@contextmanager
+def instances_come(world: World, wanted: int = 1000) -> Iterator[None]:
+    """Meanwhile, what waits in the launch queue comes and is healthy at once; `wanted` is the most of one app."""
+    over = Event()
+    thread = Thread(target=_bring, args=(world, over, wanted), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _bring(world: World, over: Event, wanted: int) -> None:
+    while not over.wait(0.01):
+        with world.changed:
+            for name, found in list(world.apps.items()):
+                if found.launching is None:
+                    continue
+                lacking = min(found.definition["instances"], wanted) - sum(map(found.is_new, found.tasks))
+                for _ in range(min(lacking, found.launching.count)):
+                    world.add_task(name, host="127.0.0.1", ports=[31000], alive=True)
+
+
+def losing_answers(rig: Rig, method: str, *, times: int, obeys: bool) -> Callable[[Request], Response | None]:
+    """A proxy that gives up waiting: so many times, Marathon having obeyed or not."""
+    left = [times]
+
+    def lose(request: Request) -> Response | None:
+        if request.method != method or not left[0]:
+            return None
+        left[0] -= 1
+        if obeys:
+            api.answer(rig.world, rig.standin.dialect, request)
+        return Response(504, b"<html><h1>504 Gateway Time-out</h1></html>", "text/html")
+
+    return lose

@@ -1,0 +1,325 @@
+"""Deploys to Marathon, with what goes wrong: each ends in one line that says what, and what can be done."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cluster.schedulers.marathon import changes, following
+from scripts.errors import ClusterError, ServiceAway
+from tests.integration.marathon_rig import Rig, app, instances_come, losing_answers
+from tests.standin import deployments, filters
+from tests.standin.dialects import V1_4
+from tests.standin.server import Standin
+from tests.standin.world import World
+
+
+@pytest.fixture
+def rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    monkeypatch.setattr(following, "POLL_S", 0.02)
+    monkeypatch.setattr(following, "SETTLE_S", 0.3)
+    monkeypatch.setattr(changes, "_PAUSE_S", 0.02)
+    with Standin() as standin:
+        yield Rig(standin)
+
+
+@pytest.fixture
+def world(rig: Rig) -> World:
+    return rig.world
+
+
+class TestChanging:
+    def test_what_the_file_has_no_longer_goes(self, rig: Rig, world: World) -> None:
+        """By default a PUT merges."""
+        rig.put(env={"A": "1"}, taskKillGracePeriodSeconds=7)
+        change = rig.marathon().plan(app(mem=65))
+        assert (change.kind, change.differences) == (
+            "replace",
+            ('env.A: "1" -> nothing', "mem: 64 -> 65", "taskKillGracePeriodSeconds: 7 -> nothing"),
+        )
+        rig.put(mem=65)
+        assert {"env", "taskKillGracePeriodSeconds"}.isdisjoint(world.apps["/x"].definition)
+
+    def test_nothing_is_sent_when_nothing_differs(self, rig: Rig, world: World) -> None:
+        rig.put()
+        rig.put()
+        assert len(rig.sent("PUT")) == 1
+
+    def test_what_marathon_takes_for_the_same_is_done_at_once(self, rig: Rig, world: World) -> None:
+        """The deployment of a change that changes nothing is never listed."""
+        rig.put(labels={"a": "1"})
+        world.apps["/x"].definition["labels"]["a"] = "2"
+        rig.put(labels={"a": "1"})
+        world.apps["/x"].definition["somethingNew"] = {"a": 1}
+        rig.put(labels={"a": "1"})
+        assert world.plans == []
+
+    def test_instances_are_what_is_running_of_this_version(self, rig: Rig, world: World) -> None:
+        rig.put(instances=3)
+        with instances_come(world):
+            status = rig.marathon().deploy(app(instances=2, mem=65), 10)
+        assert (status.running, len(status.instances)) == (2, 2)
+
+    def test_without_waiting_it_returns_when_marathon_has_taken_it_on(self, rig: Rig, world: World) -> None:
+        status = rig.marathon(wait=False).deploy(app(), 10)
+        assert (status.running, len(world.plans)) == (0, 1)
+
+    def test_a_version_before_1_5_is_refused_by_name(self) -> None:
+        with (
+            Standin(dialect=V1_4) as old,
+            pytest.raises(ClusterError, match=r"^Marathon 1\.4\.9 at .* is too old: 1\.5"),
+        ):
+            Rig(old).marathon().deploy(app(), 10)
+
+    def test_what_someone_else_deployed_is_left_alone(self, rig: Rig, world: World) -> None:
+        world.put_app({"id": "/x", "cmd": "theirs"})
+        for change in ("deploy", "stop", "restart"):
+            with pytest.raises(ClusterError, match=r"/x: the app of this name .* was not deployed with these tasks"):
+                getattr(rig.marathon(), change)(app() if change == "deploy" else "/x")
+        rig.marathon(project="theirs", force=True, wait=False).deploy(app())
+        with pytest.raises(ClusterError, match="belongs to the project 'theirs'"):
+            rig.marathon().plan(app())
+        assert rig.marathon().status() == []
+
+
+class TestRefusal:
+    def test_tells_of_each_field(self, rig: Rig, world: World) -> None:
+        wrong = app(env={"A": 1}, constraints=[["hostname", "NEAR"]])
+        with pytest.raises(ClusterError) as refused:
+            rig.marathon().deploy(wrong, 10)
+        words = str(refused.value)
+        assert words.startswith("/x is refused: ")
+        assert "422" in words
+        assert "/env" in words
+        assert "\n" not in words
+        assert world.apps == {}
+
+    def test_of_a_locked_app_names_the_deployment_and_since_when(self, rig: Rig, world: World) -> None:
+        rig.marathon(wait=False).deploy(app())
+        plan = world.plans[0]
+        with pytest.raises(ClusterError) as locked:
+            rig.marathon().deploy(app(mem=65), 10)
+        assert str(locked.value).startswith(f"/x is locked by the deployment {plan.id}, since {plan.version}, at step ")
+        assert "--force" in str(locked.value)
+        assert world.plans == [plan]
+
+    def test_of_a_locked_app_is_overcome_by_force(self, rig: Rig, world: World) -> None:
+        rig.put()
+        rig.marathon(wait=False).deploy(app(mem=65))
+        with instances_come(world):
+            assert rig.marathon(force=True).deploy(app(mem=66), 10).running == 1
+        assert world.apps["/x"].definition["mem"] == 66
+
+    def test_by_a_web_page_is_one_line(self, rig: Rig) -> None:
+        rig.standin.filters.append(filters.html(503, "Too many concurrent requests! Allowed: 1."))
+        with pytest.raises(ServiceAway, match=r"^Marathon cannot be reached: .*: 503 Service Unavailable; check"):
+            rig.marathon().deploy(app(), 10)
+
+    def test_of_further_deployments_is_not_taken_for_wrong_credentials(self, rig: Rig) -> None:
+        limit = "Max number (100) of running deployments is achieved. Wait for existing deployments to complete"
+        full = filters.message(403, limit)
+        rig.standin.filters.append(lambda request: full if request.method == "PUT" else None)
+        with pytest.raises(ClusterError, match=r"^/x is refused: .*403 Forbidden: Max number \(100\)"):
+            rig.marathon().deploy(app(), 10)
+
+
+class TestLostAnswer:
+    def test_of_a_change_that_was_made_is_not_sent_again(self, rig: Rig, world: World) -> None:
+        rig.standin.filters.append(losing_answers(rig, "PUT", times=1, obeys=True))
+        rig.put()
+        assert len(rig.sent("PUT")) == 1
+        assert "the answer was lost" in rig.said[0]
+
+    def test_of_a_change_that_was_not_made_is_sent_again(self, rig: Rig) -> None:
+        rig.standin.filters.append(losing_answers(rig, "PUT", times=1, obeys=False))
+        rig.put()
+        assert len(rig.sent("PUT")) == 2
+
+    def test_again_and_again_is_an_error_that_says_so(self, rig: Rig, world: World) -> None:
+        rig.standin.filters.append(losing_answers(rig, "PUT", times=9, obeys=False))
+        with pytest.raises(ServiceAway, match="504 Gateway Timeout"):
+            rig.marathon().deploy(app(), 10)
+        assert (len(rig.sent("PUT")), world.apps) == (3, {})
+
+    def test_of_a_restart_starts_nothing_twice(self, rig: Rig, world: World) -> None:
+        rig.put()
+        first = world.apps["/x"].tasks[0].id
+        rig.standin.filters.append(losing_answers(rig, "POST", times=1, obeys=True))
+        with instances_come(world):
+            (instance,) = rig.marathon().restart("/x", 10).instances
+        assert (len(rig.sent("POST")), instance.name == first) == (1, False)
+
+    def test_of_a_stop_is_no_error(self, rig: Rig, world: World) -> None:
+        rig.put()
+        rig.standin.filters.append(losing_answers(rig, "DELETE", times=1, obeys=True))
+        assert rig.marathon().stop("/x") is True
+        assert world.apps == {}
+
+
+class TestAddresses:
+    def test_that_do_not_answer_are_passed_over(self, rig: Rig, world: World) -> None:
+        with instances_come(world):
+            addresses = f"127.0.0.1:1,{rig.standin.address}"
+            assert rig.marathon(addresses=addresses).deploy(app(), 10).running == 1
+        assert len(rig.sent("PUT")) == 1
+
+    def test_a_redirect_of_a_change_is_not_followed(self, rig: Rig, world: World) -> None:
+        elsewhere = filters.redirect("http://127.0.0.1:1")
+        rig.standin.filters.append(lambda request: elsewhere(request) if request.method == "PUT" else None)
+        with pytest.raises(ClusterError, match=r"redirects to http://127\.0\.0\.1:1: give that address"):
+            rig.marathon().deploy(app(), 10)
+
+    def test_marathon_may_be_away_for_a_while(self, rig: Rig, world: World) -> None:
+        begun = rig.begun(lambda: rig.marathon().deploy(app(), 10))
+        rig.standin.filters.append(filters.no_leader)
+        asked = len(rig.standin.requests)
+        while len(rig.standin.requests) < asked + 5:
+            begun.thread.join(0.01)
+        rig.standin.filters.clear()
+        with instances_come(world):
+            begun.end()
+        assert begun.status is not None
+
+
+class TestFollowing:
+    def test_a_deployment_that_never_ends_ends_here_with_the_reason(self, rig: Rig) -> None:
+        with pytest.raises(ClusterError) as failure:
+            rig.marathon().deploy(app(instances=2), 0.3)
+        words = str(failure.value)
+        assert words.startswith("deploy /x: not done after 0.3 s: step ")
+        assert "0 of 2 instances up" in words
+        assert "Marathon goes on trying" in words
+        assert words.endswith(f"to go back: ./inv worker.stop -m {rig.standin.address} --app /x")
+
+    def test_a_failure_of_before_is_not_told(self, rig: Rig, world: World) -> None:
+        rig.put()
+        world.fail("/x", "Container exited with status 99")
+        begun = rig.begun(lambda: rig.marathon().deploy(app(mem=65), 0.3))
+        begun.end()
+        assert "99" not in begun.error + "".join(rig.said)
+
+    def test_instances_that_fail_one_after_the_other_end_it_early(self, rig: Rig, world: World) -> None:
+        begun = rig.begun(lambda: rig.marathon().deploy(app(), 60))
+        for status in (1, 2, 3):
+            world.fail("/x", f"Container exited with status {status}")
+            while begun.thread.is_alive() and not any(f"status {status}" in line for line in rig.said):
+                begun.thread.join(0.01)
+        begun.end()
+        assert rig.said[0] == "an instance of /x failed on agent1: Container exited with status 1"
+        assert begun.error.startswith("deploy /x: 3 instances ended and none stayed up; the last one failed on agent1")
+
+    def test_one_that_was_cancelled_is_a_failure(self, rig: Rig, world: World) -> None:
+        begun = rig.begun(lambda: rig.marathon().deploy(app(), 60))
+        deployments.cancel(world, world.plans[0])
+        begun.end()
+        assert "the deployment is over, and 0 of 1 instances up" in begun.error
+
+    def test_one_that_was_reverted_is_a_failure(self, rig: Rig, world: World) -> None:
+        rig.put()
+        begun = rig.begun(lambda: rig.marathon().deploy(app(mem=65), 60))
+        deployments.revert(world, world.plans[0])
+        begun.end()
+        assert "the deployment was reverted meanwhile" in begun.error
+
+    def test_one_whose_creation_was_reverted_is_a_failure(self, rig: Rig, world: World) -> None:
+        begun = rig.begun(lambda: rig.marathon().deploy(app(), 60))
+        deployments.revert(world, world.plans[0])
+        begun.end()
+        assert "the app is gone" in begun.error
+        assert "nothing of it runs now" in begun.error
+
+    def test_one_that_was_replaced_is_a_failure_that_names_the_other(self, rig: Rig, world: World) -> None:
+        begun = rig.begun(lambda: rig.marathon().deploy(app(), 60))
+        rig.marathon(force=True, wait=False).deploy(app(mem=66))
+        begun.end()
+        assert f"replaced meanwhile by the deployment {world.plans[0].id}" in begun.error
+
+    def test_an_app_that_was_scaled_meanwhile_is_followed(self, rig: Rig, world: World) -> None:
+        begun = rig.begun(lambda: rig.marathon().deploy(app(), 60))
+        rig.marathon(force=True, wait=False).scale("/x", 2)
+        with instances_come(world):
+            begun.end()
+        assert begun.status is not None
+        assert begun.status.running == 2
+
+
+class TestGoingBack:
+    def test_is_to_the_newest_version_that_differs(self, rig: Rig, world: World) -> None:
+        rig.put(mem=65)
+        rig.put(mem=66, env={"A": "1"})
+        with instances_come(world):
+            rig.marathon().scale("/x", 3, 10)
+            status = rig.marathon().rollback("/x", timeout_s=10)
+        assert status.running == 3
+        assert (world.apps["/x"].definition["mem"], "env" in world.apps["/x"].definition) == (65, False)
+
+    def test_is_to_the_version_that_is_named(self, rig: Rig, world: World) -> None:
+        for mem in (65, 66, 67):
+            rig.put(mem=mem)
+        oldest = min(world.apps["/x"].history)
+        with instances_come(world):
+            rig.marathon().rollback("/x", oldest, 10)
+        assert world.apps["/x"].definition["mem"] == 65
+        with pytest.raises(ClusterError, match=r"^/x has no version '2001-01-01T00:00:00.000Z'; the newest are 20"):
+            rig.marathon().rollback("/x", "2001-01-01T00:00:00.000Z")
+
+    def test_from_the_first_version_is_refused(self, rig: Rig) -> None:
+        rig.put()
+        with pytest.raises(ClusterError, match="/x has no earlier version that differs"):
+            rig.marathon().rollback("/x")
+
+    def test_data_stays_on_its_agent(self, rig: Rig, world: World) -> None:
+        volumes = [{"containerPath": "/d", "hostPath": "/var/lib/cluster/d", "mode": "RW"}]
+        container = {"type": "DOCKER", "docker": {"image": "x"}, "volumes": volumes}
+        for mem, host in ((65, "agent1"), (66, "agent2")):
+            rig.put(container=container, constraints=[["hostname", "CLUSTER", host]], mem=mem)
+        with instances_come(world):
+            rig.marathon().rollback("/x", timeout_s=10)
+        found = world.apps["/x"].definition
+        assert (found["mem"], found["constraints"]) == (65, [["hostname", "CLUSTER", "agent2"]])
+
+    def test_comes_by_itself_after_a_failure_when_wanted(self, rig: Rig, world: World) -> None:
+        rig.put(instances=2)
+        with instances_come(world, wanted=2), pytest.raises(ClusterError) as failure:
+            rig.marathon(undo=True).deploy(app(instances=3, mem=65), 0.5)
+        assert "rolled back: 2 of 2 instances of what ran before run" in str(failure.value)
+        assert (world.apps["/x"].definition["mem"], world.plans) == (64, [])
+
+    def test_of_a_first_deploy_is_to_stop_it(self, rig: Rig, world: World) -> None:
+        with pytest.raises(ClusterError, match="rolled back: nothing ran before, so it was stopped"):
+            rig.marathon(undo=True).deploy(app(), 0.2)
+        assert (world.apps, world.plans) == ({}, [])
+
+
+def test_two_deploys_at_once_leave_one_of_them(rig: Rig, world: World) -> None:
+    ends: list[Any] = []
+
+    def deploy(mem: int) -> None:
+        try:
+            ends.append(rig.marathon().deploy(app(mem=mem), 10))
+        except ClusterError as error:
+            ends.append(str(error))
+
+    threads = [threading.Thread(target=deploy, args=[mem]) for mem in (65, 66)]
+    for thread in threads:
+        thread.start()
+    while len(ends) < 1:
+        threads[0].join(0.02)
+        threads[1].join(0.02)
+        if world.plans and len(rig.sent("PUT")) == 2:
+            break
+    with instances_come(world):
+        for thread in threads:
+            thread.join()
+    assert sorted(type(end).__name__ for end in ends) == ["AppStatus", "str"]
+    assert "locked by the deployment" in next(end for end in ends if isinstance(end, str))
+
+
+def test_a_stop_waits_until_instances_have_ended(rig: Rig, world: World) -> None:
+    rig.put()
+    assert rig.marathon().stop("/x") is True
+    assert (world.apps, world.plans, list(world.tasks())) == ({}, [], [])
+    assert rig.marathon().stop("/x") is False
