@@ -45,6 +45,20 @@ class Asking:
         """Delete an app; the deployment's id."""
         return str(self._deployed(self.ask("DELETE", f"/v2/apps{app_id}", **query)))
 
+    def deploy(self, app: dict[str, Any]) -> dict[str, Any]:
+        """Create an app; what it is when all of it runs."""
+        self.wait(self.post(app))
+        return self.app(app["id"])
+
+    def delete_all(self) -> None:
+        """Delete every app, and wait until nothing of them runs."""
+        for deployment in [self.delete(app["id"]) for app in self.get("/v2/apps")["apps"]]:
+            self.wait(deployment)
+
+    def running(self, app_id: str) -> list[str]:
+        """The ids of the tasks that run."""
+        return [task["id"] for task in self.app(app_id)["tasks"] if task["state"] == "TASK_RUNNING"]
+
     def _deployed(self, answer: requests.Response) -> str:
         assert answer.status_code in (200, 201), answer.text
         return str(answer.json()["deploymentId"])

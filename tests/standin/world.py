@@ -63,8 +63,9 @@ class World:
 
     def tasks(self, agent: Agent | None = None) -> Iterable[Task]:
         """All tasks, also those of apps that were deleted; of one agent if so asked."""
-        apps = [*self.apps.values(), *self.leaving]
-        return [task for app in apps for task in app.tasks if agent is None or task.agent is agent]
+        with self.lock:
+            apps = [*self.apps.values(), *self.leaving]
+            return [task for app in apps for task in app.tasks if agent is None or task.agent is agent]
 
     def put_app(self, definition: dict[str, Any]) -> App:
         """Define an app, or change the definition of one, its tasks staying."""
@@ -155,7 +156,8 @@ class World:
 
     def app_of(self, task: Task) -> App | None:
         """The app that has the task, or had it before it was deleted."""
-        return next((app for app in [*self.apps.values(), *self.leaving] if task in app.tasks), None)
+        with self.lock:
+            return next((app for app in [*self.apps.values(), *self.leaving] if task in app.tasks), None)
 
     def end(self, task: Task, state: str, message: str = "") -> None:
         """The task is no more; what its end means for its app."""
