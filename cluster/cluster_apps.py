@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cluster import definitions
+from cluster.app_flags import Wish
 from cluster.apps import Work, with_drain
 from cluster.components import QUEUE, WORKER
 from cluster.hosts.trust import ARCHIVE
@@ -29,51 +30,13 @@ class Image:
     has_login: bool = False
 
 
-@dataclass(frozen=True)
-class Wish:
-    """What flags say of an app beside its work: its id and file (empty: the component's), and what is added to it.
-
-    `numbers` (`instances`, `cpus`, `mem`) are put in place of the definition's.
-    """
-
-    app_id: str = ""
-    definition: str = ""
-    numbers: Mapping[str, float] = field(default_factory=dict)
-    env: Mapping[str, str] = field(default_factory=dict)
-    volumes: Sequence[Mapping[str, str]] = ()
-    constraints: Sequence[Sequence[str]] = ()
-
-
-def wish(
-    *, app: str, definition: str, instances: int, cpus: float, mem_mib: int, env: Sequence[str],
-    volumes: Sequence[str], constraints: Sequence[str],
-) -> Wish:  # fmt: skip
-    """What the flags of worker.deploy say; empty ones and 0 leave the definition as it is.
-
-    Raises:
-        ClusterError: one that makes no sense.
-    """
-    numbers = {"instances": instances, "cpus": cpus, "mem": mem_mib}
-    for flag, value in (("--cpus", cpus), ("--mem-mib", mem_mib)):
-        if value < 0:
-            raise ClusterError(f"{flag} {value:g}: use more than 0")
-    return Wish(
-        app_id=app,
-        definition=definition,
-        numbers={key: value for key, value in numbers.items() if value},
-        env=parsed_env(env),
-        volumes=parsed_volumes(volumes),
-        constraints=parsed_constraints(constraints),
-    )
-
-
 def queue_app(settings: Settings, image: Image, host: str, marathon: str, wish: Wish) -> App:
     """The queue, kept to one host, where its data stays."""
     values = _values(image, marathon) | {"QUEUE_HOST": host}
     definition = _filled(QUEUE.definition, wish, values)
     if not wish.definition:
         definition = _as_owner_of_its_data(definition) | {"mem": settings.queue.mem_mib}
-    return _finished(definition, definition["id"], image, wish)
+    return _finished(definition, app_id(wish, QUEUE.app_id), image, wish)
 
 
 def worker_app(work: Work, image: Image, marathon: str, wish: Wish) -> App:
@@ -87,8 +50,25 @@ def worker_app(work: Work, image: Image, marathon: str, wish: Wish) -> App:
     definition = _filled(WORKER.definition, wish, values)
     if not wish.definition:
         definition |= {"instances": work.instances, "cpus": work.cpus, "mem": work.mem_mib}
-    app_id = definition["id"] if wish.definition else definitions.worker_id(work.queue)
-    return _finished(with_drain(definition, work.drain_s), app_id, image, wish)
+    definition = with_drain(definition, work.drain_s)
+    return _finished(definition, app_id(wish, definitions.worker_id(work.queue)), image, wish)
+
+
+def app_id(wish: Wish, usual: str) -> str:
+    """The id that the app will have: --app, else that of one's own definition, else the usual one.
+
+    Raises:
+        ClusterError: no id of Marathon's, or a definition without one.
+    """
+    own = _own_id(definitions.load(_source(wish)), _source(wish)) if wish.definition else usual
+    return definitions.checked_id(wish.app_id or own)
+
+
+def as_many_as_now(wish: Wish, present: Mapping[str, Any] | None) -> Wish:
+    """The wish with the present number of instances where it names none: a new image shall not stop workers."""
+    if present is None or "instances" in wish.numbers:
+        return wish
+    return replace(wish, numbers={**wish.numbers, "instances": present.get("instances", 1)})
 
 
 def kept_host(on: str, present: Mapping[str, Any] | None, agents: Sequence[str], may_leave_data: bool) -> str:
@@ -122,17 +102,24 @@ def _values(image: Image, marathon: str) -> dict[str, Any]:
 
 
 def _filled(own: Path, wish: Wish, values: Mapping[str, Any]) -> dict[str, Any]:
-    source = Path(wish.definition).expanduser() if wish.definition else own
-    definition = definitions.fill(definitions.load(source), values, source.name if not wish.definition else source)
-    if not isinstance(definition.get("id"), str):
+    source = _source(wish) if wish.definition else own
+    return definitions.fill(definitions.load(source), values, source if wish.definition else source.name)
+
+
+def _source(wish: Wish) -> Path:
+    return Path(wish.definition).expanduser()
+
+
+def _own_id(definition: Mapping[str, Any], source: Path) -> str:
+    found = definition.get("id")
+    if not isinstance(found, str):
         raise ClusterError(f"{source}: id is missing: an app needs one, such as /amqp")
-    return definition
+    return found
 
 
-def _finished(definition: dict[str, Any], app_id: str, image: Image, wish: Wish) -> App:
+def _finished(definition: dict[str, Any], name: str, image: Image, wish: Wish) -> App:
     """The definition with what flags add; a definition's own constraints stay."""
-    app_id = definitions.checked_id(wish.app_id or app_id)
-    definition = definition | dict(wish.numbers) | {"id": app_id}
+    definition = definition | dict(wish.numbers) | {"id": name}
     if wish.env:
         definition["env"] = {**(definition.get("env") or {}), **wish.env}
     if wish.constraints:
@@ -143,7 +130,7 @@ def _finished(definition: dict[str, Any], app_id: str, image: Image, wish: Wish)
         definition["container"] = {**container, "volumes": volumes}
     if image.has_login:
         definition["fetch"] = [*(definition.get("fetch") or []), {"uri": f"file://{ARCHIVE}"}]
-    return App(app_id, definition)
+    return App(name, definition)
 
 
 def _as_owner_of_its_data(definition: dict[str, Any]) -> dict[str, Any]:
@@ -156,46 +143,3 @@ def _as_owner_of_its_data(definition: dict[str, Any]) -> dict[str, Any]:
         "cmd": f"{_OWN_DATA} {_AS_RABBITMQ} {command}",
         "container": container | {"docker": docker | {"parameters": parameters}},
     }
-
-
-def parsed_env(pairs: Sequence[str]) -> dict[str, str]:
-    """`NAME=value` flags; later ones win.
-
-    Raises:
-        ClusterError: one has another shape.
-    """
-    found = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name.isidentifier():
-            raise ClusterError(f"--env {pair!r}: write it as NAME=value")
-        found[name] = value
-    return found
-
-
-def parsed_volumes(texts: Sequence[str]) -> list[dict[str, str]]:
-    """`HOST:CONTAINER[:ro]` flags as Marathon's volumes.
-
-    Raises:
-        ClusterError: one has another shape.
-    """
-    found = []
-    for text in texts:
-        host, container, mode = [*text.split(":"), "rw"][:3] if text.count(":") < 3 else ("", "", "")
-        if not host.startswith("/") or not container.startswith("/") or mode not in ("ro", "rw"):
-            raise ClusterError(f"--volume {text!r}: write it as /folder/of/the/agent:/folder/in/the/container[:ro]")
-        found.append({"containerPath": container, "hostPath": host, "mode": mode.upper()})
-    return found
-
-
-def parsed_constraints(texts: Sequence[str]) -> list[list[str]]:
-    """`FIELD:OPERATOR[:VALUE]` flags as Marathon's constraints.
-
-    Raises:
-        ClusterError: one has another shape.
-    """
-    found = [text.split(":", 2) for text in texts]
-    for text, parts in zip(texts, found, strict=True):
-        if len(parts) < 2 or not all(parts):
-            raise ClusterError(f"--constraint {text!r}: write it as FIELD:OPERATOR[:VALUE], such as hostname:UNIQUE")
-    return found

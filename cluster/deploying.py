@@ -7,19 +7,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from cluster import cluster_apps, here, host_files, queue_login, queue_there
+from cluster.app_flags import Wish
 from cluster.apps import Work, guest_from_anywhere
-from cluster.cluster_apps import Image, Wish
+from cluster.cluster_apps import Image
 from cluster.components import QUEUE
+from cluster.definitions import worker_id
 from cluster.hosts.host import Host
 from cluster.image_ref import ImageRef
 from cluster.queue_login import QueueLogin, Secrets
+from cluster.registry_api import is_local
 from cluster.schedulers import App, AppStatus, Change
 from cluster.schedulers.marathon.scheduler import Manner, Marathon
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
+from scripts.marathon_access import addresses
 
 Say = Callable[[str], None]
 
@@ -58,7 +63,7 @@ def deploy_queue(settings: Settings, order: Order, tag: str, place: Place, wish:
     """
     marathon = here.a_marathon_of(settings, order.marathon)
     where = here.marathon(settings, marathon, say, order.manner)
-    present = where.present(wish.app_id or QUEUE.app_id)
+    present = where.present(cluster_apps.app_id(wish, QUEUE.app_id))
     host = cluster_apps.kept_host(place.on, present, _agents(settings), place.may_leave_data)
     app = cluster_apps.queue_app(settings, image_of(settings, tag), host, marathon, wish)
     if place.is_open:
@@ -84,8 +89,11 @@ def deploy_workers(settings: Settings, order: Order, tag: str, work: Work, wish:
     """
     marathon = here.a_marathon_of(settings, order.marathon)
     where = here.marathon(settings, marathon, say, order.manner)
-    where.check()
+    present = where.present(cluster_apps.app_id(wish, worker_id(work.queue)))
+    wish = cluster_apps.as_many_as_now(wish, present)
     app = cluster_apps.worker_app(work, image_of(settings, tag), marathon, wish)
+    if on_loopback(marathon):
+        say(f"the workers look for Marathon at {marathon}, which for each of them is its own machine")
     queue, ready = where.present(QUEUE.app_id), _nothing
     login = queue_there.login_of(settings, queue) if queue else _login(settings, order)
     if login:
@@ -105,7 +113,7 @@ def run(where: Marathon, app: App, order: Order, say: Say, ready: Callable[[], N
     for line in told(change, where.place):
         say(line)
     if order.dry_run:
-        print(json.dumps(change.sent.get(app.id, {}), indent=2, ensure_ascii=False))
+        print(json.dumps(change.sent.get(app.id, app.definition), indent=2, ensure_ascii=False))
         return None
     ready()
     status = where.deploy(app, order.wait_timeout_s)
@@ -135,6 +143,11 @@ def image_of(settings: Settings, tag: str) -> Image:
 
     ref = in_registry(ImageRef.parse(tag, settings.registry))
     return Image(str(ref), tag, registry_login.for_registry(ref.registry) is not None)
+
+
+def on_loopback(marathon: str) -> bool:
+    """Whether an address of Marathon is one that means another machine on each machine."""
+    return any(is_local(urlsplit(url).netloc) for url in addresses(marathon))
 
 
 def _login(settings: Settings, order: Order) -> QueueLogin:

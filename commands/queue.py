@@ -64,7 +64,7 @@ def deploy(
 ) -> None:  # fmt: skip
     """Run the queue on a cluster, on one agent that keeps its messages; prints its HOST:PORT when it answers."""
     from cluster import deploying
-    from cluster.cluster_apps import Wish
+    from cluster.app_flags import Wish
 
     settings = settings_of(c.config)
     order = deploying.Order.of(

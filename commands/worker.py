@@ -75,14 +75,14 @@ def deploy(
     force: bool = False, rollback_on_failure: bool = False,
 ) -> None:  # fmt: skip
     """Run workers on a cluster, which find the queue through Marathon; returns when they take messages."""
-    from cluster import apps, cluster_apps, deploying
+    from cluster import app_flags, apps, deploying
 
     settings = settings_of(c.config)
     work = apps.worker_wish(
         settings, queue=queue, action=action, url="", instances=instances, jobs=jobs, timeout_s=timeout,
         attempts=attempts, keep_alive=keep_alive, drain_s=drain, rest=options,
     )  # fmt: skip
-    wish = cluster_apps.wish(
+    wish = app_flags.wish(
         app=app, definition=definition, instances=instances, cpus=cpus, mem_mib=mem_mib, env=env or (),
         volumes=volume or (), constraints=constraint or (),
     )  # fmt: skip
