@@ -12,6 +12,11 @@ from tests.standin.rig import COMMAND, container_of, listening, sleeper, two_age
 
 pytestmark = pytest.mark.engine
 
+# A web server that says OK to everybody, on port 80.
+SERVE = """exec perl -MIO::Socket::INET -e '
+    $server = IO::Socket::INET->new(LocalPort => 80, Listen => 9);
+    while ($client = $server->accept) { print $client "HTTP/1.0 200 OK\\r\\n\\r\\n"; close $client }'"""
+
 
 @pytest.fixture(scope="module")
 def cluster(docker_client: Any) -> Iterator[Asking]:
@@ -42,14 +47,21 @@ class TestATask:
         assert task["id"].startswith("group_x.instance-")
         assert task["startedAt"] > task["stagedAt"] > app["version"] == task["version"]
 
-    def test_publishes_its_ports_on_a_bridge(self, marathon: Asking) -> None:
-        listen = "$s = IO::Socket::INET->new(LocalPort => 80, Listen => 9); $s->accept while 1"
+    @pytest.mark.parametrize("protocol", ["MESOS_TCP", "HTTP"])
+    def test_publishes_its_ports_on_a_bridge(self, marathon: Asking, protocol: str) -> None:
+        check = {"protocol": protocol, "delaySeconds": 0, "intervalSeconds": 1}
         mappings = {"portMappings": [{"containerPort": 80, "name": "http"}]}
-        check = {"protocol": "MESOS_TCP", "delaySeconds": 0, "intervalSeconds": 1}
         bridge = {"networks": [{"mode": "container/bridge"}], "container": mappings, "healthChecks": [check]}
-        task = marathon.deploy(sleeper("/bridged", f"exec perl -MIO::Socket::INET -e '{listen}'", **bridge))["tasks"][0]
+        task = marathon.deploy(sleeper("/bridged", SERVE, **bridge))["tasks"][0]
         assert task["healthCheckResults"][0]["alive"] is True
         assert task["ipAddresses"][0]["ipAddress"].startswith("172.")
+
+    def test_that_marathon_itself_finds_sick_leaves_a_failure(self, marathon: Asking) -> None:
+        check = {"protocol": "HTTP", "gracePeriodSeconds": 0, "intervalSeconds": 1, "maxConsecutiveFailures": 1}
+        marathon.post(sleeper("/sick", healthChecks=[check]))
+        failure = eventually(lambda: marathon.app("/sick").get("lastTaskFailure"), "a failure")
+        assert failure["state"] == "TASK_KILLED"
+        assert failure["message"].startswith("Task was killed since health check failed. Reason: ConnectionRefused")
 
     @pytest.mark.parametrize(
         ("cmd", "state", "message"),

@@ -24,6 +24,8 @@ LABEL = "cluster.standin"
 _DEFAULT_GRACE_S = 5
 # How long to wait at most before looking again; whatever happens wakes it earlier.
 _LONG_S = 5.0
+# How long to leave an engine alone that did not answer.
+_RETRY_S = 0.5
 
 
 class Executor:
@@ -136,6 +138,7 @@ class Executor:
                 self._end_container()
         except requests.RequestException as error:
             self._note(error)
+            self.world.over.wait(_RETRY_S)
 
     def _end_container(self) -> None:
         """The image's stop signal first, and when its time is over the one that nobody can refuse."""

@@ -36,7 +36,14 @@ def sleeper(app_id: str, cmd: str = "exec sleep 600", **fields: Any) -> dict[str
     """An app that needs next to nothing; init makes it end at the first signal."""
     image = {"image": base_image.NAME, "parameters": [{"key": "init", "value": "true"}]} | fields.pop("docker", {})
     container = {"type": "DOCKER", "docker": image} | fields.pop("container", {})
-    return {"id": app_id, "cmd": cmd, "cpus": 0.1, "mem": 32, "container": container} | fields
+    return {
+        "id": app_id,
+        "cmd": cmd,
+        "cpus": 0.1,
+        "mem": 32,
+        "taskKillGracePeriodSeconds": 1,
+        "container": container,
+    } | fields
 
 
 def container_of(client: Any, task: dict[str, Any]) -> Any:
