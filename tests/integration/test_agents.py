@@ -8,6 +8,7 @@ import json
 import shutil
 import tarfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -104,12 +105,28 @@ def place(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pl
     shutil.rmtree(CERTIFICATES / settings.registry, ignore_errors=True)
 
 
-@pytest.fixture
-def fresh(place: Place) -> Place:
-    """The same, with agents that trust nothing and have no images."""
-    for agent in place.agents:
+def wipe(*agents: TestHost) -> None:
+    """Let them trust nothing and have no images."""
+
+    def one(agent: TestHost) -> None:
         agent.clear()
         agent.run("docker image prune --all --force")
+
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(one, agents))
+
+
+@pytest.fixture
+def fresh(place: Place) -> Place:
+    """The same, with a first agent that trusts nothing and has no images."""
+    wipe(place.agents[0])
+    return place
+
+
+@pytest.fixture
+def all_fresh(place: Place) -> Place:
+    """The same, with agents that trust nothing and have no images."""
+    wipe(*place.agents)
     return place
 
 
@@ -129,26 +146,30 @@ def in_archive(host: TestHost) -> dict[str, Any]:
 # Trust
 
 
-def test_every_host_learns_to_pull_and_to_run_as_root_and_as_the_user(fresh: Place) -> None:
-    said = fresh.trust()
-    ca = f"/etc/docker/certs.d/{fresh.address}/ca.crt"
+def test_every_host_learns_to_pull_and_to_run_as_root_and_as_the_user(all_fresh: Place) -> None:
+    said = all_fresh.trust()
+    ca = f"/etc/docker/certs.d/{all_fresh.address}/ca.crt"
     assert f"agent1: wrote {ca}, /root/.docker/config.json, {ARCHIVE}" in said
     assert f"ops@agent2: wrote {ca}, /root/.docker/config.json, /home/ops/.docker/config.json, {ARCHIVE}" in said
-    for agent in fresh.agents:
-        agent.run(f"docker pull -q {fresh.address}/small:v1")
-        assert in_archive(agent) == image_config(fresh.login, fresh.address)
+    for agent in all_fresh.agents:
+        agent.run(f"docker pull -q {all_fresh.address}/small:v1")
+        assert in_archive(agent) == image_config(all_fresh.login, all_fresh.address)
         assert agent.run(f"stat -c '%a %U' {ca} /root/.docker/config.json {ARCHIVE}").split("\n")[:3] == [
             "644 root", "600 root", "600 root"
         ]  # fmt: skip
-    assert fresh.agents[1].run("stat -c '%a %U' /home/ops/.docker/config.json") == "600 ops\n"
-    fresh.agents[1].run("docker image prune --all --force; su ops -c 'docker pull -q " + fresh.address + "/small:v1'")
+    assert all_fresh.agents[1].run("stat -c '%a %U' /home/ops/.docker/config.json") == "600 ops\n"
+    all_fresh.agents[1].run(
+        "docker image prune --all --force; su ops -c 'docker pull -q " + all_fresh.address + "/small:v1'"
+    )
 
 
-def test_what_is_right_is_left_alone(fresh: Place) -> None:
-    fresh.trust()
-    before = [agent.run(FILES) for agent in fresh.agents]
-    assert sorted(fresh.trust()) == [f"{host}: trusts {fresh.address} already" for host in sorted(map(str, AGENTS))]
-    assert [agent.run(FILES) for agent in fresh.agents] == before
+def test_what_is_right_is_left_alone(all_fresh: Place) -> None:
+    all_fresh.trust()
+    before = [agent.run(FILES) for agent in all_fresh.agents]
+    assert sorted(all_fresh.trust()) == [
+        f"{host}: trusts {all_fresh.address} already" for host in sorted(map(str, AGENTS))
+    ]
+    assert [agent.run(FILES) for agent in all_fresh.agents] == before
 
 
 def test_what_was_there_is_kept(fresh: Place) -> None:
@@ -183,14 +204,14 @@ def test_a_credential_store_is_used_where_there_is_one(fresh: Place) -> None:
     assert in_archive(host) == image_config(fresh.login, fresh.address)
 
 
-def test_a_broken_configuration_is_named_and_the_rest_is_told(fresh: Place) -> None:
-    fresh.agents[0].run("mkdir -p /root/.docker; echo '{' >/root/.docker/config.json")
-    said = fresh.trust(*AGENTS[:2])
+def test_a_broken_configuration_is_named_and_the_rest_is_told(all_fresh: Place) -> None:
+    all_fresh.agents[0].run("mkdir -p /root/.docker; echo '{' >/root/.docker/config.json")
+    said = all_fresh.trust(*AGENTS[:2])
     assert said[-2].startswith("agent1: /root/.docker/config.json is not what docker writes (")
-    assert said[-2].endswith(f"written before: /etc/docker/certs.d/{fresh.address}/ca.crt")
-    assert said[-1].startswith(f"error: trust {fresh.address}: 1 of 2 hosts failed: agent1: ")
-    assert fresh.agents[0].run("cat /root/.docker/config.json") == "{\n"
-    assert in_archive(fresh.agents[1])
+    assert said[-2].endswith(f"written before: /etc/docker/certs.d/{all_fresh.address}/ca.crt")
+    assert said[-1].startswith(f"error: trust {all_fresh.address}: 1 of 2 hosts failed: agent1: ")
+    assert all_fresh.agents[0].run("cat /root/.docker/config.json") == "{\n"
+    assert in_archive(all_fresh.agents[1])
 
 
 def test_a_dry_run_writes_nothing_and_names_all(fresh: Place) -> None:
@@ -227,16 +248,16 @@ def test_a_registry_without_a_login_and_one_of_this_machine_are_refused(place: P
 # Pull
 
 
-def test_the_image_comes_to_every_host_by_its_content(fresh: Place) -> None:
-    fresh.trust()
-    said = fresh.pull()
+def test_the_image_comes_to_every_host_by_its_content(all_fresh: Place) -> None:
+    all_fresh.trust()
+    said = all_fresh.pull()
     assert sorted(line.split(":")[0] for line in said[:3]) == sorted(map(str, AGENTS))
     assert all("pulled 1" not in line and " MB" in line for line in said[:3])
     ref = said[-1]
-    assert ref.startswith(f"{fresh.address}/small@sha256:")
-    for agent in fresh.agents:
+    assert ref.startswith(f"{all_fresh.address}/small@sha256:")
+    for agent in all_fresh.agents:
         assert agent.run(f"docker run --rm {ref} /bin/sh -c 'echo runs'") == "runs\n"
-    assert sorted(fresh.pull()) == sorted([*(f"{host}: has it already" for host in AGENTS), ref])
+    assert sorted(all_fresh.pull()) == sorted([*(f"{host}: has it already" for host in AGENTS), ref])
 
 
 def test_a_tag_that_the_registry_does_not_hold_is_found_before_any_host_is_asked(place: Place) -> None:
@@ -250,9 +271,9 @@ def test_a_dry_run_pulls_nothing(fresh: Place) -> None:
     assert "small" not in fresh.agents[0].run("docker images")
 
 
-def test_a_host_that_does_not_trust_the_registry_is_told_to(fresh: Place) -> None:
-    fresh.trust(AGENTS[1])
-    *_, why, error = fresh.pull(*AGENTS[:2])
+def test_a_host_that_does_not_trust_the_registry_is_told_to(all_fresh: Place) -> None:
+    all_fresh.trust(AGENTS[1])
+    *_, why, error = all_fresh.pull(*AGENTS[:2])
     assert why.startswith("agent1: pull ")
     assert "that host does not trust the registry's certificate: ./inv agents.trust (" in why
     assert "x509: certificate signed by unknown authority" in why
@@ -297,10 +318,10 @@ def test_a_registry_that_is_away_is_told(fresh: Place) -> None:
 # Check
 
 
-def test_hosts_that_can_do_their_work_are_ready(fresh: Place) -> None:
-    fresh.trust()
-    ssh_of_another = f"{fresh.agents[1].ip}:22"
-    rows = fresh.check(url=f"amqp://user:secret@{ssh_of_another}", marathon=f"no-such.invalid:1,{ssh_of_another}")
+def test_hosts_that_can_do_their_work_are_ready(all_fresh: Place) -> None:
+    all_fresh.trust()
+    ssh_of_another = f"{all_fresh.agents[1].ip}:22"
+    rows = all_fresh.check(url=f"amqp://user:secret@{ssh_of_another}", marathon=f"no-such.invalid:1,{ssh_of_another}")
     assert list(rows) == list(map(str, AGENTS))
     for row in rows.values():
         assert [name for name, cell in row.items() if cell.remedy] == []
@@ -309,8 +330,8 @@ def test_hosts_that_can_do_their_work_are_ready(fresh: Place) -> None:
         assert row["registry"].text == "yes, no worker:v1 yet"
     assert rows["ops@agent2"]["user"].text == "ops, sudo"
     check.refuse_red(rows)
-    settings = replace(fresh.settings, worker=replace(fresh.settings.worker, tag="small:v1"))
-    assert fresh.check(AGENTS[0], settings=settings)["agent1"]["registry"].text == "yes"
+    settings = replace(all_fresh.settings, worker=replace(all_fresh.settings.worker, tag="small:v1"))
+    assert all_fresh.check(AGENTS[0], settings=settings)["agent1"]["registry"].text == "yes"
 
 
 def test_every_red_cell_says_what_to_do(fresh: Place) -> None:

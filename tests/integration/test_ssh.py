@@ -16,6 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
+from cluster.hosts.channel_socket import ChannelSocket
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.hosts.ssh import connected
@@ -266,6 +267,16 @@ def test_a_stream_of_the_engine_is_read_as_it_comes_and_ended(root: Remote) -> N
     reading.join(5)
     assert not reading.is_alive()
     volume.remove()
+
+
+def test_an_answer_is_read_to_its_end_when_its_connection_is_closed_already(root: Remote) -> None:
+    channel = root._transport.open_session()
+    channel.exec_command("sleep 0.2; echo late")
+    sock = ChannelSocket(channel)
+    with sock.makefile() as file:
+        sock.close()
+        assert file.read() == b"late\n"
+    assert channel.closed
 
 
 def test_who_may_not_use_the_engine_is_told_what_to_do(settings: Settings, users: None) -> None:
