@@ -90,12 +90,11 @@ def stop(settings: Settings, of: Target, now: bool, say: Say) -> None:
     if not of.marathon:
         running.stop(settings, of.app_id, now, say)
         return
+    where = here.marathon(settings, of.marathon, say, of.manner)
+    where.existing(of.app_id, "stop")
     if not now:
         say(f"stopping {of.app_id} on Marathon at {of.marathon}; running actions may finish")
-    if not of.scheduler(settings, say).stop(of.app_id, now):
-        raise ClusterError(
-            f"{of.app_id} is not on Marathon at {of.marathon}: `./inv status -m {of.marathon}` shows what is"
-        )
+    where.stop(of.app_id, now)
 
 
 def logs(settings: Settings, of: Target, tail: int, follow: bool, say: Say) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from cluster.publishing.interrupts import Interrupted
 from cluster.schedulers.marathon.api import Api
+from cluster.schedulers.marathon.comparison import is_same
 from cluster.schedulers.marathon.following import NotDeployed
 from cluster.schedulers.marathon.judgement import Goal, Tally
 from scripts.app_ports import mapping
@@ -20,11 +21,8 @@ def told(api: Api, goal: Goal, failure: NotDeployed) -> ClusterError:
     app = api.app(app_id)
     now = f"now {Tally.of(app)}" if app else "nothing of it runs now"
     still = any(each.get("id") == goal.deployment for each in api.deployments())
-    back = way_back(goal, api.place)
-    if still and ".stop " not in back:
-        back += " --force"
     goes_on = ", and Marathon goes on trying (what comes next needs --force)" if still else ""
-    return NotDeployed(f"deploy {app_id}: {failure}; {now}{goes_on}; to go back: {back}")
+    return NotDeployed(f"deploy {app_id}: {failure}; {now}{goes_on}; {next_step(goal, api.place, still)}")
 
 
 def interrupted(api: Api, goal: Goal) -> Interrupted:
@@ -32,17 +30,21 @@ def interrupted(api: Api, goal: Goal) -> Interrupted:
     app_id = str(goal.wanted["id"])
     return Interrupted(
         f"interrupted: the deployment of {app_id} goes on; ./inv status -m {api.place} shows how far it is; "
-        f"to go back now: {way_back(goal, api.place)} --force"
+        f"{next_step(goal, api.place, goes_on=True)}"
     )
 
 
-def way_back(goal: Goal, place: str) -> str:
-    """The command line that undoes a change."""
+def next_step(goal: Goal, place: str, goes_on: bool) -> str:
+    """The command line that undoes a change, or makes it again where it was a new start of the same."""
+    force = " --force" if goes_on else ""
     if goal.before is None:
-        return command("stop", goal.wanted, place)
+        return f"to go back: {command('stop', goal.wanted, place)}"
     if goal.is_scaled:
-        return command("scale", goal.wanted, place) + f" --instances {goal.before.get('instances')}"
-    return command("rollback", goal.wanted, place)
+        before = goal.before.get("instances", 1)
+        return f"to go back: {command('scale', goal.wanted, place)} --instances {before}{force}"
+    if is_same(goal.before, goal.wanted):
+        return f"to try again: {command('restart', goal.wanted, place)}{force}"
+    return f"to go back: {command('rollback', goal.wanted, place)}{force}"
 
 
 def command(task: str, definition: Mapping[str, Any], place: str) -> str:

@@ -86,7 +86,7 @@ class Marathon:
 
     def scale(self, app_id: str, instances: int, timeout_s: float = DEPLOY_S) -> AppStatus:
         """Run so many instances of the app's present definition; those that run are left in peace."""
-        present = self._existing(app_id, "scale")
+        present = self.existing(app_id, "scale")
         _check_instances(app_id, instances)
         accepted = self._make(
             app_id,
@@ -98,7 +98,7 @@ class Marathon:
 
     def restart(self, app_id: str, timeout_s: float = DEPLOY_S) -> AppStatus:
         """Start every instance anew, the definition being the same."""
-        present = self._existing(app_id, "restart")
+        present = self.existing(app_id, "restart")
         accepted = self._make(
             app_id,
             lambda: self._api.restart(app_id, force=self._manner.force),
@@ -119,7 +119,7 @@ class Marathon:
         Raises:
             ClusterError: there is none.
         """
-        present = self._existing(app_id, "rollback")
+        present = self.existing(app_id, "rollback")
         if to:
             found = self._api.version(app_id, to)
             if found is None:
@@ -163,7 +163,7 @@ class Marathon:
 
     def logs(self, app_id: str, tail: int = 100, follow: bool = False) -> Iterator[str]:
         """The last `tail` lines of every instance, read from the engines of the agents."""
-        app = self._existing(app_id, "read the logs of")
+        app = self.existing(app_id, "read the logs of")
         task_ids = [str(task.get("id")) for task in oldest_first(app)]
         with agents.opened(self._engines, app_id, task_ids) as engines:
             yield from agents.lines(engines, task_ids, tail, follow)
@@ -238,7 +238,12 @@ class Marathon:
         status = again.deploy(App(app_id, definition_of(goal.before)))
         return f"rolled back: {status.running} of {goal.before.get('instances', 1)} instances of what ran before run"
 
-    def _existing(self, app_id: str, doing: str) -> Answer:
+    def existing(self, app_id: str, doing: str) -> Answer:
+        """An app of this project.
+
+        Raises:
+            ClusterError: there is none, or it is someone else's.
+        """
         app = self._api.app(app_id)
         if app is None:
             raise self._absent(app_id)
@@ -247,7 +252,7 @@ class Marathon:
 
     def _absent(self, app_id: str) -> ClusterError:
         return ClusterError(
-            f"{app_id} does not run here ({self.name} at {self.place}): ./inv status -m {self.place} shows what does"
+            f"{app_id} does not run on Marathon at {self.place}: ./inv status -m {self.place} shows what does"
         )
 
     def _refuse_foreign(self, app: Answer, doing: str) -> None:

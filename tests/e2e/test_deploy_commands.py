@@ -1,0 +1,122 @@
+"""What is done to an app on a cluster, by the commands that a person types; nothing runs but the stand-in."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.settings import ROOT
+from tests.conftest import own_settings
+from tests.e2e.conftest import CommandLine
+from tests.integration.marathon_rig import CHECKS, instances_come
+from tests.standin.asking import eventually
+from tests.standin.server import Standin
+from tests.standin.world import World
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> CommandLine:
+    return CommandLine(own_settings(tmp_path, "process"))
+
+
+@pytest.fixture
+def marathon(line: CommandLine) -> Iterator[Standin]:
+    """A Marathon with two workers of the queue My_Queue, in their second version."""
+    with Standin() as standin:
+        for mem in (65, 66):
+            put(standin.world, line, mem=mem)
+        for _ in range(2):
+            standin.world.add_task("/worker-my-queue", host="127.0.0.1", alive=True)
+        standin.world.apps["/worker-my-queue"].scripted = False
+        yield standin
+
+
+@pytest.fixture
+def there(marathon: Standin) -> list[str]:
+    """The flags that say which workers."""
+    return ["-q", "My_Queue", "-m", marathon.address]
+
+
+def put(world: World, line: CommandLine, **changes: Any) -> None:
+    definition = {
+        "id": "/worker-my-queue", "cmd": "sleep 1", "instances": 2, "env": {"QUEUE_NAME": "My_Queue"},
+        "labels": {"component": "worker", "cluster.project": line.settings.project, "tag": f"worker:{changes['mem']}"},
+        "healthChecks": CHECKS,
+    }  # fmt: skip
+    world.put_app(definition | changes)
+
+
+def wanted(marathon: Standin, key: str) -> Any:
+    return marathon.world.apps["/worker-my-queue"].definition[key]
+
+
+def test_scale_restart_and_rollback(line: CommandLine, marathon: Standin, there: list[str]) -> None:
+    with instances_come(marathon.world):
+        line("worker.scale", *there, "--instances", "3")
+        assert wanted(marathon, "instances") == 3
+        before = {task.id for task in marathon.world.tasks()}
+        done = line.try_("worker.restart", *there)
+        assert (done.returncode, done.stderr) == (0, "/worker-my-queue: started anew, 3 instances up\n")
+        assert before.isdisjoint(task.id for task in marathon.world.tasks())
+        line("worker.rollback", *there)
+    assert (wanted(marathon, "mem"), wanted(marathon, "instances")) == (65, 3)
+
+
+def test_a_dry_run_of_a_rollback_lists_the_versions_and_what_would_change(
+    line: CommandLine, marathon: Standin, there: list[str]
+) -> None:
+    done = line.try_("worker.rollback", *there, "--dry-run")
+    newest, older, *changes = done.stderr.splitlines()
+    versions = sorted(marathon.world.apps["/worker-my-queue"].history, reverse=True)
+    assert newest.startswith(f"{versions[0]}  worker:66  2 instances")
+    assert older.startswith(f"{versions[1]}  worker:65  2 instances")
+    assert '  labels.tag: "worker:66" -> "worker:65"' in changes
+    assert "  mem: 66 -> 65" in changes
+    assert json.loads(done.stdout)["mem"] == 65
+    assert wanted(marathon, "mem") == 66
+
+
+def test_status_and_stop(line: CommandLine, marathon: Standin, there: list[str]) -> None:
+    found = json.loads(line("status", "-m", marathon.address, "--json"))["apps"]
+    assert [(app["id"], [one["state"] for one in app["instances"]]) for app in found] == [
+        ("/worker-my-queue", ["running", "running"])
+    ]
+    line("worker.stop", *there)
+    assert "nothing of the project" in line("status", "-m", marathon.address)
+
+
+def test_logs_without_hosts_say_where_they_are(line: CommandLine, there: list[str]) -> None:
+    done = line.try_("worker.logs", *there)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "on the agents, each with the label MESOS_TASK_ID, such as worker-my-queue.instance-" in done.stderr
+    assert "agents.hosts" in done.stderr
+
+
+def test_ctrl_c_leaves_the_deployment_and_says_how_to_go_on(
+    line: CommandLine, marathon: Standin, there: list[str]
+) -> None:
+    command = [sys.executable, "-m", "invoke", "worker.restart", *there]
+    with subprocess.Popen(command, cwd=ROOT, env=line.environ, stderr=subprocess.PIPE, text=True) as restart:
+        asked = len(marathon.requests)
+        eventually(lambda: marathon.world.plans and len(marathon.requests) > asked + 8, "a deployment that is followed")
+        restart.send_signal(signal.SIGINT)
+        _, err = restart.communicate(timeout=20)
+    assert restart.returncode == 128 + signal.SIGINT
+    assert err == (
+        f"error: interrupted: the deployment of /worker-my-queue goes on; ./inv status -m {marathon.address} shows how "
+        f"far it is; to try again: ./inv worker.restart -m {marathon.address} -q My_Queue --app /worker-my-queue "
+        "--force\n"
+    )
+    assert marathon.world.plans != []
+
+
+def test_on_one_machine_there_are_no_versions(line: CommandLine) -> None:
+    done = line.try_("queue.rollback")
+    assert (done.returncode, done.stderr) == (1, "error: /amqp does not run here: `./inv status` shows what does\n")
