@@ -6,6 +6,7 @@ not to happen, and Docker's SDK cannot end a stream (logs, events) that it reads
 
 from __future__ import annotations
 
+import errno
 import io
 from contextlib import suppress
 from typing import Any
@@ -37,8 +38,11 @@ class ChannelSocket:
         self.channel.settimeout(timeout_s)
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        """Send all of it."""
-        self.channel.sendall(bytes(data))
+        """Send all of it; as with any socket it is an OSError when the other side is gone."""
+        try:
+            self.channel.sendall(bytes(data))
+        except (SSHException, EOFError) as error:
+            raise ConnectionAbortedError(errno.ECONNABORTED, "the SSH connection to the host broke") from error
 
     def makefile(self, mode: str = "rb", buffering: int | None = None) -> io.BufferedReader:
         """A file to read from; the channel stays open until it is closed, too."""

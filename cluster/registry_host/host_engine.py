@@ -17,7 +17,7 @@ from cluster.schedulers import App
 from cluster.schedulers.docker_terms import Task
 from cluster.schedulers.instances import Port
 from cluster.schedulers.local import Local
-from scripts.errors import ClusterError
+from scripts.errors import ClusterError, ServiceAway
 
 
 class HostEngine(Local):
@@ -66,5 +66,10 @@ def host_errors(remote: Remote, doing: str) -> Iterator[None]:
     try:
         yield
     except (DockerException, requests.RequestException, HTTPError) as error:
+        if isinstance(error, requests.ConnectionError) and not engine_errors.is_silence(error):
+            raise ServiceAway(
+                f"{remote.name}: {doing}: the connection to its Docker Engine broke in the middle: is the host up? "
+                "run this again, it goes on from what is there"
+            ) from error
         lookups = Lookups(port_holder, data_folder, machine=remote.name)
         raise engine_errors.explained(f"{remote.name}: {doing}", error, lookups) from error

@@ -276,7 +276,9 @@ def test_an_image_that_does_not_fit_is_told_and_sent_when_it_fits(place: Place) 
     )
     with place.host.full("/var/lib/docker"), full:
         place.up()
-    interrupt_at("sending", place)
+    with pytest.raises(ServiceAway, match=f"^{place.host.name}: .* broke in the middle: is the host up") as failure:
+        registries.up(place.settings, place.host.name, "", dry_run=False, say=end_ssh(place.host))
+    assert "\n" not in str(failure.value)
     place.up()
     assert place.said[0].startswith("sending ")
 
@@ -287,6 +289,11 @@ def test_who_is_interrupted_picks_up(place: Place, line: str) -> None:
     interrupt_at(line, place)
     place.up()
     registry_api.check(place.address)
+
+
+def end_ssh(host: TestHost) -> Callable[[str], None]:
+    """Ends all SSH connections of the host as soon as an image is on its way."""
+    return lambda text: text.startswith("sending ") and host.run("pkill -KILL -f 'sshd[-a-z]*: root'") and None
 
 
 def interrupt_at(line: str, place: Place) -> None:
