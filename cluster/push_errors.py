@@ -11,11 +11,11 @@ from scripts.errors import ClusterError, ServiceAway
 
 CERTIFICATES = Path("/etc/docker/certs.d")  # where an engine looks for the CA of a registry
 
-_AWAY = (
+AWAY = (
     "connection refused", "no such host", "i/o timeout", "network is unreachable", "no route to host", ": eof",
     "client.timeout exceeded", "deadline exceeded", "connection reset",
 )  # fmt: skip
-_LOGIN = ("unauthorized", "authentication required", "no basic auth credentials", "denied")
+LOGIN = ("unauthorized", "authentication required", "no basic auth credentials", "denied")
 _OTHER_NAME = ("certificate is valid for", "cannot validate certificate for", "is not valid for any names")
 
 
@@ -40,7 +40,7 @@ def registry_failure(doing: str, registry: str, problem: str, certificates: Path
     """
     words = " ".join(problem.split())
     lower = words.lower()
-    if any(phrase in lower for phrase in _AWAY):
+    if any(phrase in lower for phrase in AWAY):
         remedy = "start it with `./inv registry.up`" if is_local(registry) else "see `registry:` in invoke.yaml"
         return ServiceAway(f"{doing}: no registry answers at {registry}: {remedy}")
     if "http response to https client" in lower:
@@ -50,7 +50,7 @@ def registry_failure(doing: str, registry: str, problem: str, certificates: Path
         )
     if "x509" in lower or "certificate" in lower:
         return ClusterError(f"{doing}: {_certificate(registry, lower, certificates)} ({words})")
-    if any(phrase in lower for phrase in _LOGIN):
+    if any(phrase in lower for phrase in LOGIN):
         return ClusterError(f"{doing}: {registry_login.refused(registry)} ({words})")
     return None
 

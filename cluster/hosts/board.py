@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from cluster.hosts.host import Host
 
@@ -41,10 +42,10 @@ def shown(
             yield lambda host, how: None
 
 
-def _table(doing: str, rows: Sequence[Row]) -> Table:
-    made = Table(box=None, pad_edge=False, title=doing, title_justify="left")
-    made.add_column("HOST", no_wrap=True)
-    made.add_column("", no_wrap=True)
+def _table(doing: str, rows: Sequence[Row]) -> Group:
+    made = Table(box=None, pad_edge=False, show_header=False)
+    for _ in ("host", "now"):
+        made.add_column(no_wrap=True)
     for row in rows:
-        made.add_row(str(row.host), row.now, style="red" if row.now == "failed" else "")
-    return made
+        made.add_row(Text(str(row.host)), Text(row.now), style="red" if row.now == "failed" else "")
+    return Group(Text(doing, "bold", no_wrap=True, overflow="ellipsis"), made)

@@ -11,6 +11,7 @@ from docker.errors import DockerException
 
 from cluster import registry_api, registry_login
 from cluster.hosts import facts, trust
+from cluster.hosts.cells import Cell, clock_cell, disk_cell, memory_cell
 from cluster.hosts.host import Host
 from cluster.hosts.pull import ENGINE_ERRORS, explained, failure
 from cluster.hosts.registry_words import says_absent
@@ -25,20 +26,7 @@ from scripts.hostport import HostPort
 
 COLUMNS = ("ssh", "user", "engine", "disk", "memory", "cores", "clock", "registry", "queue", "marathon")
 
-# A worker's image with R is 480 MB unpacked and half of that packed: room for two versions and their logs.
-LEAST_DISK_MIB = 2048
-# From here on etcd warns of its peers' clocks (rafthttp: "clock difference against peer is too high [... > 1s]").
-MOST_CLOCK_S = 1.0
-
 _AMQP_PORTS = {"amqp": 5672, "amqps": 5671}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One answer; red when there is something to do about it."""
-
-    text: str
-    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -140,31 +128,6 @@ def _machine(remote: Remote, wished: Wish) -> Row:
         "cores": Cell(str(machine.cores)),
         "clock": clock_cell(machine),
     }
-
-
-def disk_cell(disk: facts.Disk) -> Cell:
-    """Red when no image would fit."""
-    remedy = (
-        f"{disk.folder} has room for no more images: docker system prune there, or give it more room"
-        if disk.free_mib < LEAST_DISK_MIB
-        else ""
-    )
-    return Cell(f"{disk.free_mib / 1024:,.1f} GiB free", remedy)
-
-
-def memory_cell(machine: facts.Machine, mem_mib: int) -> Cell:
-    """Red when not one worker would fit."""
-    short = machine.free_memory_mib < mem_mib
-    remedy = f"not one worker fits (worker.mem_mib is {mem_mib}): see what takes the memory there (top)"
-    return Cell(f"{machine.free_memory_mib / 1024:,.1f} GiB free", remedy if short else "")
-
-
-def clock_cell(machine: facts.Machine) -> Cell:
-    """Red when the difference is there for sure, whatever the question's way took."""
-    ahead = machine.clock_ahead_s
-    wrong = abs(ahead) - machine.clock_doubt_s > MOST_CLOCK_S
-    remedy = "certificates and logs go by the time: let NTP set the clock there and here (timedatectl set-ntp true)"
-    return Cell(f"{ahead:+,.1f} s", remedy if wrong else "")
 
 
 def _registry(remote: Remote, wished: Wish) -> Row:

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cluster.hosts.check import COLUMNS, Cell, Row
+from cluster.hosts.cells import Cell
+from cluster.hosts.check import COLUMNS, Row
 
 _WIDE = 10_000  # a table is never wrapped: it may be piped
 

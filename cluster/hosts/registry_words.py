@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from cluster import registry_tls
+from cluster.push_errors import AWAY, LOGIN
 
-_AWAY = (
-    "connection refused", "no such host", "i/o timeout", "network is unreachable", "no route to host", ": eof",
-    "client.timeout exceeded", "deadline exceeded", "connection reset",
-)  # fmt: skip
-_LOGIN = ("unauthorized", "authentication required", "no basic auth credentials", "denied")
 _ABSENT = ("manifest unknown", "name unknown", "not found")
 
 
@@ -20,7 +16,7 @@ def remedy(registry: str, problem: str) -> str:
     lower = problem.lower()
     if "no space left on device" in lower:
         return "the disk is full where Docker keeps its data: docker system prune there, or give it more room"
-    if any(phrase in lower for phrase in _AWAY):
+    if any(phrase in lower for phrase in AWAY):
         return f"that host does not reach {registry}: is the registry up (./inv registry.status), a firewall between?"
     if "http response to https client" in lower:
         return f"{registry} speaks no TLS: ./inv registry.up --host HOST sets up one that does"
@@ -28,7 +24,7 @@ def remedy(registry: str, problem: str) -> str:
         return registry_tls.ended(registry)
     if "x509" in lower or "certificate" in lower:
         return "that host does not trust the registry's certificate: ./inv agents.trust"
-    if any(phrase in lower for phrase in _LOGIN):
+    if any(phrase in lower for phrase in LOGIN):
         return f"{registry} does not take the login in .secrets/: ./inv registry.up --host HOST sets that right"
     return ""
 
@@ -36,4 +32,4 @@ def remedy(registry: str, problem: str) -> str:
 def says_absent(problem: str) -> bool:
     """Whether the registry answered, and has no such image."""
     lower = problem.lower()
-    return any(phrase in lower for phrase in _ABSENT) and not any(phrase in lower for phrase in _LOGIN)
+    return any(phrase in lower for phrase in _ABSENT) and not any(phrase in lower for phrase in LOGIN)

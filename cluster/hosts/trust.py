@@ -8,17 +8,13 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import io
 import json
 import shlex
-import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from cluster import registry_login
+from cluster.hosts.docker_logins import archive, parsed, store_of, with_login
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.hosts.together import Say, Show, together, values
@@ -30,7 +26,6 @@ from scripts.errors import ClusterError
 ARCHIVE = "/etc/cluster/docker.tar.gz"
 CERTIFICATES = "/etc/docker/certs.d"
 
-_IN_ARCHIVE = ".docker/config.json"
 _HELPER_TIMEOUT_S = 30.0
 
 
@@ -178,48 +173,3 @@ def _stored(remote: Remote, store: str, registry: str, access: Access, sudo: boo
     except ValueError:
         return False
     return not ran.code and (kept.get("Username"), kept.get("Secret")) == (access.user, access.password)
-
-
-def parsed(content: bytes | None) -> dict[str, Any]:
-    """A docker configuration; an absent or empty one is empty. Raises ValueError for anything else."""
-    found = json.loads(content) if content and content.strip() else {}
-    if not isinstance(found, dict) or not isinstance(found.get("auths") or {}, dict):
-        raise ValueError("no JSON object")
-    return found
-
-
-def store_of(config: dict[str, Any], registry: str) -> str:
-    """The credential store that docker uses for a registry, "" for none."""
-    return (config.get("credHelpers") or {}).get(registry) or config.get("credsStore") or ""
-
-
-def with_login(config: dict[str, Any], registry: str, access: Access) -> dict[str, Any]:
-    """The configuration with this login in it; all else is kept."""
-    secret = base64.b64encode(f"{access.user}:{access.password}".encode()).decode()
-    return config | {"auths": (config.get("auths") or {}) | {registry: {"auth": secret}}}
-
-
-def archive(before: bytes | None, registry: str, access: Access) -> bytes:
-    """What Mesos unpacks: plain `auths`, as no task has a credential store; logins of other registries are kept.
-
-    The same logins make the same bytes.
-    """
-    config = with_login({"auths": _logins_in(before)}, registry, access)
-    content = json.dumps(config, indent=2, sort_keys=True).encode() + b"\n"
-    plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        entry = tarfile.TarInfo(_IN_ARCHIVE)
-        entry.size, entry.mode = len(content), 0o600
-        tar.addfile(entry, io.BytesIO(content))
-    return gzip.compress(plain.getvalue(), mtime=0)
-
-
-def _logins_in(content: bytes | None) -> dict[str, Any]:
-    """The logins of an archive of ours; one that is broken is made anew."""
-    try:
-        with tarfile.open(fileobj=io.BytesIO(content or b""), mode="r:gz") as tar:
-            found = tar.extractfile(_IN_ARCHIVE)
-            logins = parsed(found.read() if found else b"").get("auths") or {}
-    except (tarfile.TarError, OSError, EOFError, KeyError, ValueError):
-        return {}
-    return dict(logins)

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from cluster.hosts import facts
-from cluster.hosts.check import Cell, clock_cell, disk_cell, memory_cell, refuse_red, wish
+from cluster.hosts.cells import Cell, clock_cell, disk_cell, memory_cell
+from cluster.hosts.check import refuse_red, wish
 from cluster.hosts.facts import Disk, Machine
 from cluster.hosts.findings import as_json, as_table
 from cluster.settings import ROOT, Settings

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from cluster.hosts.docker_logins import archive, parsed, store_of, with_login
 from cluster.hosts.pull import explained, note, progress
 from cluster.hosts.registry_words import remedy, says_absent
-from cluster.hosts.trust import archive, parsed, store_of, with_login
 from cluster.registry_login import Access
 
 REGISTRY = "registry.example:5000"

@@ -1,0 +1,45 @@
+"""What is green and what is red, and what to do about it: one answer of a host's check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cluster.hosts.facts import Disk, Machine
+
+# A worker's image with R takes 480 MB: room for a new one beside that which runs, while it is unpacked, and for logs.
+LEAST_DISK_MIB = 2048
+# From here on etcd warns of its peers' clocks (rafthttp: "clock difference against peer is too high [... > 1s]").
+MOST_CLOCK_S = 1.0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One answer; red when there is something to do about it."""
+
+    text: str
+    remedy: str = ""
+
+
+def disk_cell(disk: Disk) -> Cell:
+    """Red when no image would fit."""
+    remedy = (
+        f"{disk.folder} has room for no more images: docker system prune there, or give it more room"
+        if disk.free_mib < LEAST_DISK_MIB
+        else ""
+    )
+    return Cell(f"{disk.free_mib / 1024:,.1f} GiB free", remedy)
+
+
+def memory_cell(machine: Machine, mem_mib: int) -> Cell:
+    """Red when not one worker would fit."""
+    short = machine.free_memory_mib < mem_mib
+    remedy = f"not one worker fits (worker.mem_mib is {mem_mib}): see what takes the memory there (top)"
+    return Cell(f"{machine.free_memory_mib / 1024:,.1f} GiB free", remedy if short else "")
+
+
+def clock_cell(machine: Machine) -> Cell:
+    """Red when the difference is there for sure, whatever the question's way took."""
+    ahead = machine.clock_ahead_s
+    wrong = abs(ahead) - machine.clock_doubt_s > MOST_CLOCK_S
+    remedy = "certificates and logs go by the time: let NTP set the clock there and here (timedatectl set-ntp true)"
+    return Cell(f"{ahead:+,.1f} s", remedy if wrong else "")
