@@ -64,7 +64,6 @@ class UntilEmpty:
         if self._worker.stopping:
             return
         if not self._consumer.consuming:
-            self._first = None
             self._away()
             return
         self._connected_at = time.monotonic()
@@ -79,7 +78,7 @@ class UntilEmpty:
             self._connected_at = time.monotonic()
         elif time.monotonic() - self._connected_at > BROKER_AWAY_S:
             self._worker.stop(f"no broker for {BROKER_AWAY_S:g} s", ServiceAway.exit_code)
-        self.start()
+        self._differs()
 
     def _counted(self, ready: int) -> None:
         if ready:
@@ -101,7 +100,8 @@ class UntilEmpty:
         now = time.monotonic()
         self._api_failed_at = self._api_failed_at or now
         if now - self._api_failed_at < _API_PATIENCE_S:
-            self._differs()
+            self._first = None
+            self.start()
             return
         self._api_works = False
         say(f"{reason}; --until-empty speaks for this worker's own work only")
@@ -118,7 +118,8 @@ class UntilEmpty:
             self._loop.call_later(_READINGS_APART_S if self._api_works else _LOOK_EVERY_S, self._look)
 
     def _differs(self) -> None:
-        self._first = None
+        """Not empty, or not sure: readings, and the API's failures, count from anew."""
+        self._first = self._api_failed_at = None
         self.start()
 
     def _finish(self, failed: int) -> None:

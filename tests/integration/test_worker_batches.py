@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -105,12 +109,49 @@ def test_a_connection_that_is_lost_meanwhile_does_not_end_it(rig: Rig, batch: tu
 
 
 def _impatient(seconds: float) -> tuple[str, str]:
-    """A worker whose patience with an absent broker is shorter than in earnest."""
+    """A worker whose patience with an absent broker or API is shorter than in earnest."""
     return (
         "-c",
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); from scripts import cluster_worker, until_empty; "
-        f"until_empty.BROKER_AWAY_S = {seconds}; sys.exit(cluster_worker.main(sys.argv[1:]))",
+        f"until_empty.BROKER_AWAY_S = until_empty._API_PATIENCE_S = {seconds}; "
+        "sys.exit(cluster_worker.main(sys.argv[1:]))",
     )
+
+
+@contextmanager
+def _api_that_hangs_up() -> Iterator[tuple[str, list[str]]]:
+    """Its URL, and a list that grows with each question."""
+    asked: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    asked.append("once")
+                    connection.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", asked
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_work_between_two_failures_of_the_api_gives_it_time_again(rig: Rig) -> None:
+    """As a broker has no numbers for a new queue, and none for a while after a restart."""
+    started, release = rig.tmp / "started", rig.tmp / "release"
+    slow = rig.action(f"touch {started}; until [ -e {release} ]; do sleep 0.02; done")
+    with _api_that_hangs_up() as (url, asked):
+        worker = rig.worker("--until-empty", "--management", url, slow, entry=_impatient(2))
+        until(lambda: asked, "it has asked")
+        rig.publish(b"x")
+        until(started.exists, "the action runs")
+        began, before = time.monotonic(), len(asked)
+        until(lambda: time.monotonic() - began > 2.5, "longer than its patience")
+        release.touch()
+        until(lambda: len(asked) >= before + 2, "it has asked again, and once more")
+        worker.says("speaks for this worker's own work only")
 
 
 def test_it_exits_3_when_the_broker_stays_away(rig: Rig) -> None:
