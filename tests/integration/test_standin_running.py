@@ -99,6 +99,11 @@ class TestATask:
         container.reload()
         assert container.attrs["State"]["ExitCode"] == 137
 
+    def test_without_an_image_cannot_run_here(self, marathon: Asking) -> None:
+        marathon.post({"id": "/bare", "cmd": "sleep 1", "cpus": 0.1})
+        failure = eventually(lambda: marathon.app("/bare").get("lastTaskFailure"), "a failure")
+        assert "no containerizer but Docker's" in failure["message"]
+
     def test_may_be_killed_and_another_comes(self, marathon: Asking) -> None:
         task = marathon.deploy(sleeper("/killed"))["tasks"][0]
         marathon.ask("DELETE", f"/v2/apps/killed/tasks/{task['id']}")

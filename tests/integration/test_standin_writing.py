@@ -239,6 +239,16 @@ class TestLocks:
         marathon.post(X)
         assert marathon.ask("PUT", "/v2/apps/x", {"cpus": 1}).status_code == 200
 
+    def test_that_are_broken_by_a_new_app_of_the_same_name_leave_it_no_task(
+        self, marathon: Asking, world: World
+    ) -> None:
+        running(marathon)
+        old = world.apps["/x"].tasks[0]
+        marathon.delete("/x")
+        answer = marathon.ask("POST", "/v2/apps", X, force=True)
+        assert answer.status_code == 201
+        assert old.id not in marathon.running("/x")
+
 
 class TestCancelling:
     def test_reverts_with_a_new_deployment(self, marathon: Asking) -> None:

@@ -7,6 +7,7 @@ from threading import Thread
 
 from tests.standin.answers import Refused
 from tests.standin.backoff import Backoff
+from tests.standin.keeper import kill
 from tests.standin.plans import Action, Change, Definition, Plan, is_scaling, steps
 from tests.standin.rolling import begin_roll
 from tests.standin.state import App, Task
@@ -43,6 +44,7 @@ def deploy(
             _put(world, name, change, plan.version)
         if changes:
             world.plans.append(plan)
+            _begin(world, plan, 1)
             Thread(target=_follow, args=(world, plan), daemon=True).start()
         world.changed.notify_all()
         return plan
@@ -71,6 +73,8 @@ def _put(world: World, name: str, change: Change, version: str) -> None:
     if change.new is None:
         if app:
             world.leaving.append(world.apps.pop(name))
+            for task in list(app.tasks):
+                kill(world, task)
         return
     if app is None:
         app = world.apps[name] = App(change.new, version, version, version, _left_over(world, name))
@@ -79,7 +83,6 @@ def _put(world: World, name: str, change: Change, version: str) -> None:
     else:
         app.definition, app.version = change.new, version
         app.last_scaling = app.last_config_change = version
-        app.backoff = Backoff()
     app.scripted = False
     app.history[version] = change.new
 
@@ -95,8 +98,8 @@ def _follow(world: World, plan: Plan) -> None:
     """The plan's worker: step by step until all is as wanted, or someone ends it."""
     for number in range(1, len(plan.steps) + 1):
         with world.changed:
-            if not _begin(world, plan, number):
-                return
+            if number > plan.current:
+                _begin(world, plan, number)
             while not (_is_over(world, plan) or _all_done(world, plan)):
                 world.changed.wait(_TICK_S)
             if _is_over(world, plan):
@@ -113,10 +116,7 @@ def _is_over(world: World, plan: Plan) -> bool:
     return plan.cancelled or world.over.is_set()
 
 
-def _begin(world: World, plan: Plan, number: int) -> bool:
-    """Whether the step could begin."""
-    if _is_over(world, plan):
-        return False
+def _begin(world: World, plan: Plan, number: int) -> None:
     plan.current = number
     world.events.say("deployment_info", plan=plan.light(), currentStep=plan.as_json()["currentActions"])
     plan.dying = frozenset(task.id for task in world.tasks() if task.killing)
@@ -125,7 +125,6 @@ def _begin(world: World, plan: Plan, number: int) -> bool:
         if app and action.kind == "RestartApplication":
             app.roll, app.backoff = begin_roll(app.definition, [task.seen() for task in app.tasks]), Backoff()
     world.changed.notify_all()
-    return True
 
 
 def _all_done(world: World, plan: Plan) -> bool:

@@ -72,6 +72,8 @@ class Executor:
     def _start(self) -> None:
         """From the image to a running container."""
         app = self.task.definition
+        if "docker" not in app.get("container", {}):
+            raise LaunchFailed("Failed to launch container: this stand-in has no containerizer but Docker's")
         self._wait_for_pull()
         files = fetched(self.agent, app)
         pull(self.agent, app, files, lambda: self.task.killing)

@@ -30,7 +30,7 @@ class Keeper:
                 for app in list(world.apps.values()):
                     if not app.scripted:
                         self._keep(app)
-                for app in list(world.leaving):
+                for app in [app for app in world.leaving if not app.tasks]:
                     self._leave(app)
 
     def _keep(self, app: App) -> None:
@@ -47,12 +47,8 @@ class Keeper:
         self._place(app, app.launching)
 
     def _leave(self, app: App) -> None:
-        for task in list(app.tasks):
-            kill(self.world, task)
-        if not app.tasks:
-            self.world.leaving.remove(app)
-            self.world.events.say("app_terminated_event", appId=app.definition["id"])
-            self.world.changed.notify_all()
+        self.world.leaving.remove(app)
+        self.world.events.say("app_terminated_event", appId=app.definition["id"])
 
     def _is_inactive(self, task: Task) -> bool:
         """Whether an unreachable task is due to be replaced, or to be forgotten (unreachableStrategy)."""
