@@ -8,6 +8,7 @@ from typing import Any
 
 from cluster.definitions import checked_id, refuse_other_queue
 from cluster.live_line import live_line
+from cluster.publishing.interrupts import Interrupted
 from cluster.schedulers import App, AppStatus, Change
 from cluster.schedulers.docker_terms import data_name
 from cluster.schedulers.marathon import agents, changes, failures, stopping
@@ -152,7 +153,10 @@ class Marathon:
             with agents.opened(self._engines, app_id, task_ids) as engines:
                 agents.kill(engines, task_ids)
         if self._manner.wait:
-            stopping.wait_until_gone(self._api, present, accepted, task_ids, self._say)
+            try:
+                stopping.wait_until_gone(self._api, present, accepted, task_ids, self._say)
+            except KeyboardInterrupt:
+                raise Interrupted(f"interrupted: {app_id} is deleted, and its instances finish by themselves") from None
         return True
 
     def status(self) -> list[AppStatus]:
@@ -209,7 +213,12 @@ class Marathon:
     def _make(
         self, app_id: str, send: Callable[[], Accepted], is_made: Callable[[Answer | None], bool]
     ) -> Accepted:  # fmt: skip
-        return changes.make(self._api, changes.Change(app_id, send, is_made), self._say)
+        try:
+            return changes.make(self._api, changes.Change(app_id, send, is_made), self._say)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"interrupted: Marathon may have taken on the change of {app_id}; ./inv status -m {self.place} shows it"
+            ) from None
 
     def _reach(self, goal: Goal, timeout_s: float) -> AppStatus:
         """Follow a change to its end, unless nobody wants to wait."""
