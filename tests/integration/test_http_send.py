@@ -1,0 +1,49 @@
+"""A change that is sent over HTTP: whether it can have arrived, when no answer comes."""
+
+from __future__ import annotations
+
+import socket
+from threading import Event
+
+import pytest
+
+from scripts.errors import ServiceAway
+from scripts.http_failures import AnswerLost, WrongServer
+from scripts.http_fetch import Fetcher
+from tests.standin import wire
+
+
+def send(address: str, timeout_s: float = 0.5) -> int:
+    return Fetcher([], "", "", timeout_s).send("PUT", f"http://{address}/", b"{}").status
+
+
+def hang_up(connection: socket.socket, over: Event) -> None:
+    """Takes the request, and ends the connection."""
+    connection.recv(65536)
+
+
+@pytest.mark.parametrize("conduct", [wire.silence, hang_up, wire.trickle, wire.trickle_headers])
+def test_without_an_answer_it_may_have_arrived(conduct: wire.Conduct) -> None:
+    with wire.serving(conduct) as address, pytest.raises(AnswerLost):
+        send(address)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere.invalid:80"])
+def test_without_a_connection_it_has_not_arrived(address: str) -> None:
+    with pytest.raises(ServiceAway) as away:
+        send(address, timeout_s=5)
+    assert not isinstance(away.value, AnswerLost)
+
+
+def test_a_redirect_is_not_followed() -> None:
+    moved = b"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://10.0.0.1/\r\nContent-Length: 0\r\n\r\n"
+    with (
+        wire.serving(wire.saying(moved)) as address,
+        pytest.raises(WrongServer, match=r"redirects to http://10\.0\.0\.1:80"),
+    ):
+        send(address)
+
+
+def test_an_answer_is_an_answer() -> None:
+    with wire.serving(wire.saying(b"HTTP/1.1 409 Conflict\r\nContent-Length: 2\r\n\r\n{}")) as address:
+        assert send(address) == 409
