@@ -14,6 +14,9 @@ from tests.standin import filters
 from tests.standin.dialects import CURRENT, TEXT_BY_DEFAULT, V0_8, V1_4, Dialect
 from tests.standin.server import Standin
 
+# What is only told if it is asked for.
+BOTH = {"tasks", "lastTaskFailure"}
+
 
 @pytest.fixture
 def standin() -> Iterator[Standin]:
@@ -49,7 +52,14 @@ def test_leaves_out_what_is_not_set(standin: Standin) -> None:
 def test_finds_ids_by_any_part_of_them(standin: Standin) -> None:
     assert [app["id"] for app in of(standin, "/v2/apps?id=FOO")["apps"]] == ["/foo", "/group/foobar"]
     assert "tasks" not in of(standin, "/v2/apps?id=foo")["apps"][0]
-    assert "tasks" in of(standin, "/v2/apps?id=foo&embed=apps.tasks")["apps"][0]
+    standin.world.fail("/foo", "Container exited with status 1")
+    for embed, there in (
+        ("tasks", {"tasks"}),
+        ("lastTaskFailure", {"lastTaskFailure"}),
+        ("failures", BOTH),
+        ("x", set()),
+    ):
+        assert of(standin, f"/v2/apps?id=foo&embed=apps.{embed}")["apps"][0].keys() & BOTH == there
 
 
 def test_has_three_wrappers_and_none(standin: Standin) -> None:

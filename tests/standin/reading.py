@@ -48,8 +48,8 @@ def apps(call: Call) -> Response:
         for app in call.world.apps.values()
         if all(text in str(app.definition.get(key, "")).lower() for key, text in wanted.items())
     ]
-    tasks = {name.rpartition(".")[2] for name in query.get("embed", [])} & {"tasks", "failures"}
-    listed = [call.dialect.app(app_json(call.world, app, with_tasks=bool(tasks))) for app in found]
+    embed = {name.rpartition(".")[2] for name in query.get("embed", [])}
+    listed = [call.dialect.app(app_json(call.world, app, embed)) for app in found]
     return as_json({"apps": listed})
 
 

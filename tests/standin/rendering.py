@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Any
 
 from tests.standin import offers
@@ -12,7 +13,7 @@ from tests.standin.world import World
 _ACTIVE = ("TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_KILLING", "TASK_UNREACHABLE")
 
 
-def app_json(world: World, app: App, with_tasks: bool = True) -> dict[str, Any]:
+def app_json(world: World, app: App, embed: Collection[str] = ("tasks", "lastTaskFailure")) -> dict[str, Any]:
     """The definition and what is known at run time (AppInfoBaseData.scala); unset and empty things are left out."""
     states = [task.state for task in app.tasks]
     results = [[result for result in task.results if result] for task in app.tasks]
@@ -26,10 +27,11 @@ def app_json(world: World, app: App, with_tasks: bool = True) -> dict[str, Any]:
         "tasksUnhealthy": sum(any(not result["alive"] for result in each) for each in results),
         "deployments": [{"id": plan.id} for plan in world.plans if app_id in plan.changes],
     }
-    if with_tasks:
+    if {"tasks", "failures"}.intersection(embed):
         # The order means nothing in Marathon: a client that takes the first one is found out.
         answered["tasks"] = [task_json(task) for task in reversed(app.tasks)]
-        answered |= {"lastTaskFailure": app.last_failure} if app.last_failure else {}
+    if app.last_failure and {"lastTaskFailure", "failures"}.intersection(embed):
+        answered["lastTaskFailure"] = app.last_failure
     return answered
 
 
