@@ -41,7 +41,7 @@ def up(settings: Settings, host: str, given_address: str, say: Say) -> str:
         if not _bring_about(settings, remote, made, say):
             say(f"the registry on {remote.name} is as it should be: nothing was changed")
         registry_trust.trust(engine.connect(), where, made.ca.file, say)
-        _check_from_here(remote, made)
+        check_from_here(remote.name, made)
     ends = f"its certificate ends on {made.certificate.not_valid_after_utc:%Y-%m-%d}"
     say(f"the registry answers at {where}, with TLS and a login; {ends}")
     if where != settings.registry:
@@ -118,17 +118,23 @@ def _refuse_anothers(made: Plan) -> None:
         raise ClusterError(registry_tls.anothers(made.address, made.ca.file))
 
 
-def _check_from_here(remote: Remote, made: Plan) -> None:
+def check_from_here(host: str, made: Plan) -> None:
+    """See that it is this registry, on `host`, that everybody reaches at the address, and that it lets us in.
+
+    Raises:
+        ClusterError: another one is there, or it refuses us.
+        ServiceAway: nobody is.
+    """
     try:
         shown = registry_tls.shown(made.address, registry_api.TIMEOUT_S)
     except ServiceAway as error:
         raise ServiceAway(
-            f"the registry runs on {remote.name}, but this machine does not reach it at {made.address}: let its "
+            f"the registry runs on {host}, but this machine does not reach it at {made.address}: let its "
             "firewall pass this port, or give the address at which everybody reaches it, --address HOST:PORT"
         ) from error
     if fingerprint(shown) != fingerprint(made.certificate):
         raise ClusterError(
-            f"the registry runs on {remote.name}, but another one of ours answers at {made.address}: give the address "
+            f"the registry runs on {host}, but another one of ours answers at {made.address}: give the address "
             "at which everybody reaches this one, --address HOST:PORT"
         )
     registry_api.check(made.address)

@@ -17,8 +17,10 @@ from cluster import credentials, images, listing, registries, registry_api, regi
 from cluster.image_ref import ImageRef
 from cluster.push_errors import CERTIFICATES
 from cluster.registry import IMAGE
-from cluster.registry_host import authority, status
+from cluster.registry_host import authority, plan, status
 from cluster.registry_host.app import CERTIFICATE, HTPASSWD, KEY, OWNER
+from cluster.registry_host.plan import Found
+from cluster.registry_host.up import check_from_here
 from cluster.registry_login import Access
 from cluster.schedulers import App, bring_up
 from cluster.settings import Settings
@@ -205,6 +207,12 @@ def test_a_wrong_login_is_one_line_and_is_put_right(trusting: Place, docker_clie
         trusting.up()
 
 
+def test_no_proxy_is_asked_for_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    registry_api.check(place.address)
+
+
 def test_who_has_no_login_is_not_let_in(place: Place) -> None:
     answer = requests.get(f"https://{place.address}/v2/", verify=str(place.access.ca), timeout=10)
     assert answer.status_code == requests.codes.unauthorized
@@ -327,7 +335,18 @@ def test_nobody_elses_registry_is_taken_over(place: Place) -> None:
     registry_api.check(place.address)
 
 
+def test_an_address_that_leads_elsewhere_is_told(place: Place) -> None:
+    now = datetime.now(UTC)
+    ca = authority.of(place.settings.project, now)
+    elsewhere = plan.for_host(place.address, Found(), ca, now)
+    with pytest.raises(ClusterError, match=f"runs on host1, but another one of ours answers at {place.address}"):
+        check_from_here("host1", elsewhere)
+    with pytest.raises(ServiceAway, match=f"runs on host1, but this machine does not reach it at {place.host.ip}:1:"):
+        check_from_here("host1", replace(elsewhere, address=f"{place.host.ip}:1"))
+
+
 def test_nobody_elses_address_is_taken(place: Place, hosts: Hosts) -> None:
+    hosts.agent.clear()
     other = replace(place.settings, project=f"{place.settings.project}-4")
     with pytest.raises(ClusterError, match=f"the certificate of {place.address} is not of our CA, .*somebody else's"):
         registries.up(other, hosts.agent.name, place.address, dry_run=False, say=place.said.append)

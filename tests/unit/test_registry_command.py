@@ -1,0 +1,43 @@
+"""The registry's flags as a person gets them wrong: one line each, before anything is asked or built."""
+
+from typing import Any
+
+import pytest
+import yaml
+from invoke import Collection, Config, Context
+from invoke.exceptions import Exit
+
+import tasks
+from cluster.settings import ROOT
+
+NAMESPACE: Collection = tasks.namespace
+
+
+def run(name: str, *, registry_setting: str = "localhost:5000", **flags: Any) -> str:
+    """The one line that a task ends with."""
+    config = yaml.safe_load((ROOT / "invoke.yaml").read_text()) | {"registry": registry_setting}
+    with pytest.raises(Exit) as failure:
+        NAMESPACE[name](Context(Config(overrides=config)), **flags)
+    text = str(failure.value.message)
+    assert text.startswith("error: ")
+    assert "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize("name", ["queue.build", "worker.build", "registry.list", "registry.status"])
+@pytest.mark.parametrize("registry", ["foo", "http://10.0.0.5:5000", "10.0.0.5:5000/amqp"])
+def test_a_registry_that_is_none_is_refused(name: str, registry: str) -> None:
+    assert f"{registry!r} is no registry's address: write it as host:port" in run(name, registry=registry)
+
+
+def test_no_registry_at_all_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no registry is named" in run("registry.list", registry_setting="")
+
+
+def test_an_address_needs_a_host() -> None:
+    assert "--address is that of a host's registry" in run("registry.up", address="10.0.0.5:5000")
+
+
+@pytest.mark.parametrize("flags", [{}, {"dry_run": True}])
+def test_a_host_that_is_none_is_refused(flags: dict[str, bool]) -> None:
+    assert "'a b' is not a host" in run("registry.up", host="a b", **flags)
