@@ -87,17 +87,26 @@ class TestATask:
 
     def test_that_does_not_listen_is_killed_in_the_end(self, marathon: Asking, docker_client: Any) -> None:
         deaf = "trap '' TERM; echo up; while :; do sleep 1; done"
-        marathon.wait(marathon.post(sleeper("/deaf", deaf, taskKillGracePeriodSeconds=1)))
-        task = marathon.app("/deaf")["tasks"][0]
+        task = marathon.deploy(sleeper("/deaf", deaf))["tasks"][0]
         container = container_of(docker_client, task)
         eventually(lambda: b"up" in container.logs(), "the trap is set")
         deployment = marathon.delete("/deaf")
         assert marathon.ask("GET", "/v2/apps/deaf").status_code == 404
+        assert marathon.get("/v2/tasks") == {"tasks": []}
         container.reload()
         assert (container.status, marathon.is_done(deployment)) == ("running", False)
         marathon.wait(deployment)
         container.reload()
         assert container.attrs["State"]["ExitCode"] == 137
+
+    def test_that_is_killed_says_so_on_the_way_where_that_is_switched_on(
+        self, marathon: Asking, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(marathon.standin.world, "task_killing", True)
+        marathon.deploy(sleeper("/x"))
+        with listening(marathon, "status_update_event") as said:
+            marathon.wait(marathon.delete("/x"))
+        assert [event["taskStatus"] for event in said()] == ["TASK_KILLING", "TASK_KILLED"]
 
     def test_without_an_image_cannot_run_here(self, marathon: Asking) -> None:
         marathon.post({"id": "/bare", "cmd": "sleep 1", "cpus": 0.1})
