@@ -32,10 +32,9 @@ def run(
     from cluster.hosts.host import chosen
 
     settings = settings_of(c.config)
+    what = everywhere.Command(command, sudo, timeout)
     there = chosen(settings, hosts, hosts_file)
-    everywhere.run(
-        settings, there, command, sudo=sudo, timeout_s=timeout, as_json=json, dry_run=dry_run, say=say, result=result
-    )
+    everywhere.run(settings, there, what, as_json=json, dry_run=dry_run, say=say, result=result)
 
 
 @task(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.settings import Settings
+from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError
 
 _USER = r"(?:(?P<user>[^\s@,:/]+)@)?"
@@ -54,11 +54,11 @@ def chosen(settings: Settings, hosts: str = "", hosts_file: str = "") -> list[Ho
     if hosts:
         found = _of_list(hosts)
     elif hosts_file:
-        found = _of_file(hosts_file)
+        found = _of_file(Path(hosts_file))
     elif agents.hosts:
         found = _of_list(agents.hosts)
     elif agents.hosts_file:
-        found = _of_file(agents.hosts_file)
+        found = _of_file(ROOT / Path(agents.hosts_file).expanduser())
     else:
         raise ClusterError("no hosts: give --hosts a,b,c or --hosts-file FILE, or set agents.hosts in invoke.yaml")
     return list(dict.fromkeys(found))
@@ -71,9 +71,9 @@ def _of_list(text: str) -> list[Host]:
     return found
 
 
-def _of_file(path: str) -> list[Host]:
+def _of_file(path: Path) -> list[Host]:
     try:
-        lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
+        lines = path.expanduser().read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text in UTF-8"
         raise ClusterError(f"the hosts file {path}: {reason}: give a file with one host a line") from error
@@ -83,7 +83,7 @@ def _of_file(path: str) -> list[Host]:
     return found
 
 
-def _of_lines(path: str, lines: list[str]) -> Iterator[Host]:
+def _of_lines(path: Path, lines: list[str]) -> Iterator[Host]:
     for number, line in enumerate(lines, 1):
         text = line.partition("#")[0].strip()
         try:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from cluster.hosts import remote_engine
+from cluster.hosts.channel_socket import end
 from cluster.hosts.execution import Lost, Ran, Show, execute, quoted
 from scripts.errors import ClusterError, ServiceAway
 from scripts.one_line import one_line
@@ -132,7 +133,7 @@ class Remote:
 
     def abandon(self) -> None:
         """Cut the connection, from any thread: whatever waits for the host ends."""
-        self._transport.close()
+        end(self._transport)
 
     def _execute(self, line: str, stdin: bytes, timeout_s: float, show: Show | None) -> Ran:
         try:

@@ -39,6 +39,7 @@ def access(remote: Remote) -> Access:
     Raises:
         ClusterError: there is none, it does not run, or the user may not.
     """
+    user = "root" if remote.is_root else remote.user  # and it is known then that the login shell is quiet
     for command in ("docker", "sudo -n docker"):
         ran = remote.run(_ASK.format(docker=command))
         version = ran.out.decode(errors="replace").strip()
@@ -47,7 +48,7 @@ def access(remote: Remote) -> Access:
         words = (ran.err + ran.out).decode(errors="replace")
         if "permission denied" not in words.lower() or remote.sudo_refusal:
             break
-    raise ClusterError(f"{remote.name}: {_why_not(remote.user, ran.code, words, ran.reason)}")
+    raise ClusterError(f"{remote.name}: {_why_not(user, ran.code, words, ran.reason)}")
 
 
 def client(transport: Any, access: Access, open_timeout_s: float) -> docker.DockerClient:

@@ -16,6 +16,7 @@ from paramiko.config import SSHConfig
 from paramiko.ssh_exception import SSHException
 
 from cluster.hosts import ssh_config
+from cluster.hosts.channel_socket import end
 from cluster.hosts.host import Host
 from cluster.hosts.host_keys import KnownOnly
 from cluster.hosts.proxy_command import proxied
@@ -83,7 +84,7 @@ def _open(opened: ExitStack, hop: Way, before: Any, timeout_s: float) -> Any:
         },
     )
     connection.client.set_missing_host_key_policy(keys)
-    opened.callback(connection.client.close)  # Fabric's own close does nothing to one that was half open
+    opened.callback(end, connection.client)  # Fabric's own close does nothing to one that was half open
     with _DOORS[hop.hostname, hop.port]:
         connection.open()
     return connection
@@ -105,7 +106,7 @@ def _beating(transport: Any, silence_s: float) -> Iterator[None]:
 
 def _beat(transport: Any, silence_s: float, ended: threading.Event) -> None:
     while transport.is_active() and not ended.wait(silence_s / 4):
-        limit = threading.Timer(silence_s, transport.close)
+        limit = threading.Timer(silence_s, end, (transport,))
         limit.daemon = True
         limit.start()
         with suppress(SSHException, EOFError, OSError):  # it has just ended

@@ -15,6 +15,7 @@ from paramiko.config import SSHConfig
 from paramiko.ssh_exception import ConfigParseError, CouldNotCanonicalize
 
 from cluster.hosts.host import Host
+from cluster.settings import ROOT
 from scripts.errors import ClusterError
 
 USER_FILE = "~/.ssh/config"
@@ -48,8 +49,9 @@ def read(path: str) -> str:
     Raises:
         ClusterError: a file cannot be read.
     """
-    files = [path] if path else [file for file in (USER_FILE, SYSTEM_FILE) if Path(file).expanduser().is_file()]
-    lines = (line for file in files for line in [*_with_includes(Path(file).expanduser(), 0), "Host *"])
+    usual = (Path(file).expanduser() for file in (USER_FILE, SYSTEM_FILE))
+    files = [ROOT / Path(path).expanduser()] if path else [file for file in usual if file.is_file()]
+    lines = (line for file in files for line in [*_with_includes(file, 0), "Host *"])
     return "\n".join(lines)
 
 

@@ -45,13 +45,15 @@ def act_on(settings: Settings, act: Any, said: list[str], timeout_s: float = 20,
     return together(settings, AGENTS, act, doing="test", timeout_s=timeout_s, say=said.append, **options)
 
 
-def run(settings: Settings, command: str, **options: Any) -> Said:
+def run(settings: Settings, line: str, *, hosts: Any = AGENTS, sudo: bool = False, timeout_s: float = 20,
+        as_json: bool = False, dry_run: bool = False) -> Said:  # fmt: skip
     said = Said()
-    given: dict[str, Any] = {"sudo": False, "timeout_s": 20, "as_json": False, "dry_run": False, "hosts": AGENTS}
-    given |= options
-    hosts = given.pop("hosts")
+    command = everywhere.Command(line, sudo, timeout_s)
     try:
-        everywhere.run(settings, hosts, command, say=said.lines.append, result=said.results.append, **given)
+        everywhere.run(
+            settings, hosts, command, as_json=as_json, dry_run=dry_run, say=said.lines.append,
+            result=said.results.append,
+        )  # fmt: skip
     except ClusterError as error:
         said.lines.append(f"error: {error}")
     return said
@@ -173,9 +175,15 @@ def test_a_command_that_fails_somewhere_is_told_at_the_end(settings: Settings) -
     assert last.startswith("error: run the command: 3 of 4 hosts failed: agent1, agent3, agent1:9: ")
 
 
-def test_a_command_that_takes_too_long_is_told(settings: Settings) -> None:
-    said = run(settings, "sleep 60", timeout_s=0.3, hosts=AGENTS[:1])
-    assert said.lines[0].startswith("agent1: the command did not end within 0.3 s; it may still run there")
+def test_a_command_that_takes_too_long_is_ended_over_there(hosts: Hosts, settings: Settings) -> None:
+    said = run(settings, "echo begins; sleep 4321", timeout_s=0.3, hosts=AGENTS[:1])
+    assert said.results == ["agent1: begins"]
+    assert said.lines[0] == "agent1: ended by the time limit of 0.3 s (exit code 124)"
+    assert hosts.agent.run("pgrep -fx 'sleep 4321'; true") == ""
+
+
+def test_a_command_that_a_signal_ends_is_told(settings: Settings) -> None:
+    assert run(settings, "kill -9 $PPID", hosts=AGENTS[:1]).lines[0] == "agent1: a signal ended it"
 
 
 def test_what_a_command_said_as_json(settings: Settings) -> None:

@@ -96,3 +96,11 @@ def test_a_host_needs_some_time_to_be_reached(timeout_s: str) -> None:
     config = yaml.safe_load((ROOT / "invoke.yaml").read_text())
     with pytest.raises(ClusterError, match=r"^agents\.timeout_s: "):
         Settings.read(config | {"agents": config["agents"] | {"timeout_s": timeout_s}})
+
+
+def test_a_file_of_the_settings_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hosts").write_text("here")
+    monkeypatch.chdir(tmp_path)
+    assert chosen(SETTINGS, "", "hosts") == [Host("here")]
+    with pytest.raises(ClusterError, match=str(ROOT / "hosts")):
+        chosen(agents(hosts_file="hosts"))
