@@ -61,6 +61,7 @@ def checked_name(queue: str) -> str:
     """
     problem = (
         "it is empty" if not queue
+        else "it is not UTF-8" if any("\ud800" <= char <= "\udfff" for char in queue)
         else "it has control characters" if any(ord(char) < 32 or ord(char) == 127 for char in queue)
         else "names that begin with amq. are the broker's own" if queue.startswith("amq.")
         else f"it is longer than {255 - _LONGEST_SUFFIX} bytes" if len(queue.encode()) > 255 - _LONGEST_SUFFIX

@@ -46,6 +46,8 @@ def headers_of(pairs: Iterable[str]) -> dict[str, str]:
     headers = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
+        if not _is_text(pair):
+            raise ClusterError(f"--header {pair[:80]!r}: it is not UTF-8; put such bytes in the body")
         if not (name and equals) or len(name.encode()) > LONGEST_NAME_BYTES:
             raise ClusterError(f"--header {pair[:80]!r}: write it as name=value")
         if name.startswith(OWN_HEADERS):
@@ -54,6 +56,11 @@ def headers_of(pairs: Iterable[str]) -> dict[str, str]:
     if sum(len(name.encode()) + len(value.encode()) for name, value in headers.items()) > ALL_HEADERS_BYTES:
         raise ClusterError(f"--header: all together are over {ALL_HEADERS_BYTES // 1024} KiB; put that in the body")
     return headers
+
+
+def _is_text(argument: str) -> bool:
+    """Bytes of a command line that are not UTF-8 come as surrogates."""
+    return not any("\ud800" <= char <= "\udfff" for char in argument)
 
 
 def _short_string(text: str) -> bytes:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cluster.publishing.interrupts import Interrupted
 from cluster.publishing.items import MAX_BODY_BYTES, Item, Position, Scan, Split, items, scan
 from scripts.errors import ClusterError
 
@@ -125,6 +126,7 @@ def text_file(path: str, split: Split) -> Source:
 
     Raises:
         ClusterError: not there, not readable, empty, or with an empty or too large line.
+        Interrupted: Ctrl-C.
     """
     found = _stat(path)
     if stat.S_ISDIR(found.st_mode):
@@ -132,7 +134,10 @@ def text_file(path: str, split: Split) -> Source:
     if not stat.S_ISREG(found.st_mode):
         return stream(os.open(path, os.O_RDONLY), path, split)
     digest = hashlib.sha256()
-    seen = scan(_hashed(_chunks(path, found, 0), digest.update), split, path)
+    try:
+        seen = scan(_hashed(_chunks(path, found, 0), digest.update), split, path)
+    except KeyboardInterrupt as interrupt:
+        raise Interrupted(f"interrupted while {path} was checked; nothing of it is published") from interrupt
     if not seen.messages:
         raise ClusterError(f"{path} is empty: there is nothing to publish")
     prefix = digest.hexdigest()[:16]

@@ -58,8 +58,9 @@ def test_headers_are_names_and_values() -> None:
         (f"{'n' * 256}=v", "write it as name=value"),
         ("x-cluster-attempt=2", "x-cluster-attempt: names that begin with x-cluster- are this project's own"),
         (f"big={'x' * 70_000}", "over 64 KiB"),
+        ("bytes=\udcff", "not UTF-8"),
     ],
-    ids=["no value", "no name", "long name", "own", "large"],
+    ids=["no value", "no name", "long name", "own", "large", "no text"],
 )
 def test_headers_that_cannot_be_are_refused(pair: str, message: str) -> None:
     with pytest.raises(ClusterError, match=message):

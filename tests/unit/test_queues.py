@@ -37,7 +37,7 @@ def test_what_waits_comes_back() -> None:
         }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["", "amq.q", "a\nb", "a\x7f", "x" * 246, "ü" * 123])
+@pytest.mark.parametrize("name", ["", "amq.q", "a\nb", "a\x7f", "x" * 246, "ü" * 123, "\udcff"])
 def test_names_that_cannot_be(name: str) -> None:
     with pytest.raises(ClusterError, match="cannot be a queue's name"):
         checked_name(name)

@@ -1,10 +1,13 @@
 import hashlib
 import os
+import signal
 import threading
 from pathlib import Path
 
 import pytest
 
+from cluster.publishing import sources
+from cluster.publishing.interrupts import Interrupted
 from cluster.publishing.items import Position, Split
 from cluster.publishing.sources import Feed, Source, chosen, file_set, listed, one_body, stream, text_file
 from scripts.errors import ClusterError
@@ -41,6 +44,19 @@ def test_what_cannot_be_published_is_refused_at_once(tmp_path: Path, make: objec
     make(path)  # type: ignore[operator]
     with pytest.raises(ClusterError, match=message):
         text_file(str(path), Split())
+
+
+def test_ctrl_c_while_a_file_is_checked_says_that_nothing_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "f").write_bytes(b"a\n")
+
+    def interrupted(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(sources, "scan", interrupted)
+    with pytest.raises(Interrupted, match="nothing of it is published"):
+        text_file(str(tmp_path / "f"), Split())
 
 
 def test_a_file_of_empty_lines_alone_has_nothing_to_publish(tmp_path: Path) -> None:
