@@ -12,6 +12,7 @@ from cluster.schedulers.marathon import changes, following
 from scripts.errors import ClusterError, ServiceAway
 from tests.integration.marathon_rig import Rig, app, instances_come, losing_answers
 from tests.standin import deployments, filters
+from tests.standin.answers import Request, Response
 from tests.standin.dialects import V1_4
 from tests.standin.server import Standin
 from tests.standin.world import World
@@ -158,6 +159,20 @@ class TestLostAnswer:
         assert rig.marathon().stop("/x") is True
         assert world.apps == {}
 
+    def test_and_then_no_answer_at_all_says_what_may_have_been(self, rig: Rig, world: World) -> None:
+        lose = losing_answers(rig, "PUT", times=1, obeys=True)
+
+        def lose_and_leave(request: Request) -> Response | None:
+            lost = lose(request)
+            if lost:
+                rig.standin.filters.append(filters.no_leader)
+            return lost
+
+        rig.standin.filters.append(lose_and_leave)
+        with pytest.raises(ServiceAway, match=r"^Marathon cannot be reached: .*; it may have changed /x before: ./inv"):
+            rig.marathon().deploy(app(), 10)
+        assert "/x" in world.apps
+
 
 class TestAddresses:
     def test_that_do_not_answer_are_passed_over(self, rig: Rig, world: World) -> None:
@@ -210,6 +225,7 @@ class TestFollowing:
         begun.end()
         assert rig.said[0] == "an instance of /x failed on agent1: Container exited with status 1"
         assert begun.error.startswith("deploy /x: 3 instances ended and none stayed up; the last one failed on agent1")
+        assert f"; what they printed: ./inv worker.logs -m {rig.standin.address} --app /x; now " in begun.error
 
     def test_one_that_was_cancelled_is_a_failure(self, rig: Rig, world: World) -> None:
         begun = rig.begun(lambda: rig.marathon().deploy(app(), 60))
@@ -316,6 +332,13 @@ def test_two_deploys_at_once_leave_one_of_them(rig: Rig, world: World) -> None:
             thread.join()
     assert sorted(type(end).__name__ for end in ends) == ["AppStatus", "str"]
     assert "locked by the deployment" in next(end for end in ends if isinstance(end, str))
+
+
+def test_a_stop_that_grants_no_time_needs_the_agents_and_does_nothing_without(rig: Rig, world: World) -> None:
+    rig.put()
+    with pytest.raises(ClusterError, match=r"the containers of /x are on the agents, .*agents\.hosts"):
+        rig.marathon().stop("/x", now=True)
+    assert "/x" in world.apps
 
 
 def test_a_stop_waits_until_instances_have_ended(rig: Rig, world: World) -> None:

@@ -5,6 +5,7 @@ Marathon gives each container the label MESOS_TASK_ID (TaskBuilder.scala), by wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 
@@ -21,6 +22,8 @@ from scripts.errors import ClusterError
 Engines = Callable[[], AbstractContextManager[Sequence[docker.DockerClient]]]
 
 TASK = "MESOS_TASK_ID"
+
+_LAST = 3
 
 
 def opened(
@@ -51,11 +54,31 @@ def containers_of(engines: Sequence[docker.DockerClient], task_ids: Collection[s
     return {task_id: found[task_id] for task_id in task_ids if task_id in found}
 
 
+def last_ended(engines: Sequence[docker.DockerClient], app_id: str) -> dict[str, Container]:
+    """The containers of the last tasks of an app that ended, by task; agents keep them for a while."""
+    # As Marathon makes ids (PathId.scala, Instance.scala): group_app.instance-UUID._app.1, before 1.8 shorter.
+    task = re.compile(re.escape(app_id.strip("/").replace("/", "_")) + r"\.[^.]+(\._app\.\d+)?")
+    with docker_errors("look for the containers of tasks that ended"):
+        found = [
+            container
+            for engine in engines
+            for container in engine.containers.list(
+                all=True, filters={"label": TASK, "status": "exited"}, ignore_removed=True
+            )
+            if task.fullmatch(container.labels[TASK])
+        ]
+    found.sort(key=lambda container: str(container.attrs["State"]["FinishedAt"]))
+    return {container.labels[TASK]: container for container in found[-_LAST:]}
+
+
 def lines(
-    engines: Sequence[docker.DockerClient], task_ids: Collection[str], tail: int, follow: bool
+    engines: Sequence[docker.DockerClient], app_id: str, task_ids: Collection[str], tail: int, follow: bool
 ) -> Iterator[str]:  # fmt: skip
-    """The last `tail` lines of each task, with `follow` those to come too, each beginning with its task."""
-    found = containers_of(engines, task_ids)
+    """The last `tail` lines of each task, with `follow` those to come too, each beginning with its task.
+
+    Where no task has a container those of the last that ended are read.
+    """
+    found = containers_of(engines, task_ids) or last_ended(engines, app_id)
     tasks = {container.name: task_id for task_id, container in found.items()}
     read = container_logs.follow if follow else container_logs.last
     with docker_errors("read the logs of the tasks"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from cluster.schedulers.marathon.api import Accepted, Api, App, Locked
 from scripts.app_ports import mappings
+from scripts.errors import ServiceAway
 from scripts.http_failures import AnswerLost
 
 _TRIES = 3
@@ -52,7 +53,12 @@ def make(api: Api, change: Change, say: Callable[[str], None]) -> Accepted:
 
 
 def _found(api: Api, change: Change) -> Accepted | None:
-    app = api.app(change.app_id)
+    try:
+        app = api.app(change.app_id)
+    except ServiceAway as away:
+        raise ServiceAway(
+            f"{away}; it may have changed {change.app_id} before: ./inv status -m {api.place} tells when it is back"
+        ) from away
     if not change.is_made(app):
         return None
     under_way = mappings((app or {}).get("deployments"))

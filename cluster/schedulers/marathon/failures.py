@@ -22,7 +22,8 @@ def told(api: Api, goal: Goal, failure: NotDeployed) -> ClusterError:
     now = f"now {Tally.of(app)}" if app else "nothing of it runs now"
     still = any(each.get("id") == goal.deployment for each in api.deployments())
     goes_on = ", and Marathon goes on trying (what comes next needs --force)" if still else ""
-    return NotDeployed(f"deploy {app_id}: {failure}; {now}{goes_on}; {next_step(goal, api.place, still)}")
+    printed = f"; what they printed: {command('logs', goal.wanted, api.place)}" if failure.has_printed else ""
+    return NotDeployed(f"deploy {app_id}: {failure}{printed}; {now}{goes_on}; {next_step(goal, api.place, still)}")
 
 
 def interrupted(api: Api, goal: Goal) -> Interrupted:

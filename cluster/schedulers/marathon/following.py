@@ -12,7 +12,9 @@ from cluster.schedulers.marathon.judgement import Goal, Judgement, judge
 from scripts.app_reasons import last_failure, reasons
 from scripts.errors import ClusterError, ServiceAway
 
+# How often Marathon is asked: at first often, later seldom, since an app of a thousand instances is a long answer.
 POLL_S = 0.5
+_LONGEST_POLL_S = 2
 
 # How long instances may be missing after a deployment is over: one may have ended in that moment.
 SETTLE_S = 5
@@ -22,7 +24,11 @@ FAILURES = 3
 
 
 class NotDeployed(ClusterError):
-    """A change did not come to its end."""
+    """A change did not come to its end; `has_printed` when instances ended, whose last words may tell why."""
+
+    def __init__(self, words: str, has_printed: bool = False) -> None:
+        super().__init__(words)
+        self.has_printed = has_printed
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,8 @@ class Following:
             NotDeployed: it failed, or did not end in time; it says why.
             ServiceAway: Marathon has not answered for as long.
         """
-        deadline = time.monotonic() + timeout_s
+        begun = time.monotonic()
+        deadline = begun + timeout_s
         while True:
             try:
                 words = self._look(is_late=time.monotonic() >= deadline, timeout_s=timeout_s)
@@ -61,7 +68,8 @@ class Following:
                 words = ""
             if words:
                 return words
-            time.sleep(min(POLL_S, max(0.0, deadline - time.monotonic())))
+            pause_s = min(_LONGEST_POLL_S, max(POLL_S, (time.monotonic() - begun) / 60))
+            time.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
 
     def _look(self, is_late: bool, timeout_s: float) -> str:
         """Look once; how it ended, or nothing while it goes on."""
@@ -80,7 +88,7 @@ class Following:
         self._watch.show("; ".join([found.words, *why_not[-1:]]))
         why = self._given_up(found) or (f"not done after {timeout_s:g} s: {found.words}" if is_late else "")
         if why:
-            raise NotDeployed("; ".join([why, *why_not]))
+            raise NotDeployed("; ".join([why, *why_not]), has_printed=self._history.ended > 0)
         return ""
 
     def _given_up(self, found: Judgement) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 from cluster.definitions import checked_id, refuse_other_queue
 from cluster.live_line import live_line
 from cluster.publishing.interrupts import Interrupted
-from cluster.schedulers import App, AppStatus, Change
+from cluster.schedulers import App, AppStatus, Change, Kind
 from cluster.schedulers.docker_terms import data_name
 from cluster.schedulers.marathon import agents, changes, failures, stopping
 from cluster.schedulers.marathon.agents import Engines
@@ -148,9 +149,10 @@ class Marathon:
         self._refuse_foreign(present, "stop")
         # Asked for before: an app that is deleted names its tasks no longer.
         task_ids = self._api.task_ids(app_id)
-        accepted = self._make(app_id, lambda: self._api.delete(app_id), lambda found: found is None)
-        if now:
-            with agents.opened(self._engines, app_id, task_ids) as engines:
+        # Reached before anything is done: without them there is no `now`.
+        with agents.opened(self._engines, app_id, task_ids) if now else nullcontext([]) as engines:
+            accepted = self._make(app_id, lambda: self._api.delete(app_id), lambda found: found is None)
+            if now:
                 agents.kill(engines, task_ids)
         if self._manner.wait:
             try:
@@ -170,7 +172,7 @@ class Marathon:
         app = self.existing(app_id, "read the logs of")
         task_ids = [str(task.get("id")) for task in oldest_first(app)]
         with agents.opened(self._engines, app_id, task_ids) as engines:
-            yield from agents.lines(engines, task_ids, tail, follow)
+            yield from agents.lines(engines, app_id, task_ids, tail, follow)
 
     def hostport(self, app_id: str, port_name: str = "") -> HostPort:
         """The address of a port of a running instance: the named one, or the one of this number, else the first."""
@@ -207,8 +209,8 @@ class Marathon:
         found = tuple(differences(present, wanted))
         if not found:
             return Change(app.id, "nothing", {})
-        kind = "scale" if is_same(present, wanted) else "replace"
-        return Change(app.id, "scale" if kind == "scale" else "replace", {app.id: wanted}, found)
+        kind: Kind = "scale" if is_same(present, wanted) else "replace"
+        return Change(app.id, kind, {app.id: wanted}, found)
 
     def _make(
         self, app_id: str, send: Callable[[], Accepted], is_made: Callable[[Answer | None], bool]
