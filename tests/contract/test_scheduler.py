@@ -112,7 +112,8 @@ def test_what_ends_right_away_is_an_error_with_its_exit_code_and_last_lines(sche
 def test_what_ends_right_away_without_an_error_is_an_error_too(scheduler, make_app):
     words = "none stayed up" if scheduler.name == "marathon" else "ended with exit code 0"
     with pytest.raises(ClusterError, match=words):
-        scheduler.deploy(make_app("true"), timeout_s=20)
+        scheduler.deploy(make_app("echo and that is all"), timeout_s=20)
+    assert {line.partition(": ")[2] for line in scheduler.logs("/app")} == {"and that is all"}
 
 
 def test_after_a_failed_deploy_the_next_one_works(scheduler, make_app):
