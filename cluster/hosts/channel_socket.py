@@ -15,9 +15,7 @@ from paramiko.ssh_exception import SSHException
 
 
 def end(channel: Any) -> None:
-    """Close a channel, or a connection, which through a jump host is one: Paramiko tells the other side, and raises
-    where that is gone.
-    """
+    """Close a channel or a connection; Paramiko tells the other side, and raises where that is gone."""
     with suppress(SSHException, EOFError, OSError):
         channel.close()
 
