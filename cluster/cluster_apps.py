@@ -65,8 +65,8 @@ def app_id(wish: Wish, usual: str) -> str:
 
 
 def as_many_as_now(wish: Wish, present: Mapping[str, Any] | None) -> Wish:
-    """The wish with the present number of instances where it names none: a new image shall not stop workers."""
-    if present is None or "instances" in wish.numbers:
+    """The wish with the present number of instances where nobody names one: a new image shall not stop workers."""
+    if present is None or wish.definition or "instances" in wish.numbers:
         return wish
     return replace(wish, numbers={**wish.numbers, "instances": present.get("instances", 1)})
 

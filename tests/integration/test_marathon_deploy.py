@@ -304,6 +304,20 @@ class TestGoingBack:
         assert "rolled back: 2 of 2 instances of what ran before run" in str(failure.value)
         assert (world.apps["/x"].definition["mem"], world.plans) == (64, [])
 
+    def test_that_fails_too_hides_nothing(self, rig: Rig, world: World) -> None:
+        rig.put()
+        left = [1]
+
+        def refuse_the_second(request: Request) -> Response | None:
+            left[0] -= request.method == "PUT"
+            return filters.message(500, "no") if left[0] < 0 and request.method == "PUT" else None
+
+        rig.standin.filters.append(refuse_the_second)
+        with pytest.raises(
+            ClusterError, match=r"^deploy /x: not done .*; and it could not be rolled back: /x is refused"
+        ):
+            rig.marathon(undo=True).deploy(app(mem=65), 0.2)
+
     def test_of_a_first_deploy_is_to_stop_it(self, rig: Rig, world: World) -> None:
         with pytest.raises(ClusterError, match="rolled back: nothing ran before, so it was stopped"):
             rig.marathon(undo=True).deploy(app(), 0.2)

@@ -129,6 +129,7 @@ def test_a_new_image_leaves_as_many_workers_as_there_are() -> None:
     assert cluster_apps.as_many_as_now(flags(), {"instances": 40}).numbers == {"instances": 40}
     assert cluster_apps.as_many_as_now(flags(instances=2), {"instances": 40}).numbers == {"instances": 2}
     assert cluster_apps.as_many_as_now(flags(), None).numbers == {}
+    assert cluster_apps.as_many_as_now(flags(definition="mine.json"), {"instances": 40}).numbers == {}
 
 
 class TestOwnDefinition:

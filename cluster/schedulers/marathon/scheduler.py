@@ -243,10 +243,13 @@ class Marathon:
         app_id, forced = str(goal.wanted["id"]), replace(self._manner, force=True, undo=False)
         again = Marathon(self._api, self._project, self._say, forced, self._engines)
         self._say(f"{app_id}: going back to what ran before")
-        if goal.before is None:
-            again.stop(app_id)
-            return "rolled back: nothing ran before, so it was stopped"
-        status = again.deploy(App(app_id, definition_of(goal.before)))
+        try:
+            if goal.before is None:
+                again.stop(app_id)
+                return "rolled back: nothing ran before, so it was stopped"
+            status = again.deploy(App(app_id, definition_of(goal.before)))
+        except ClusterError as error:
+            return f"and it could not be rolled back: {error}"
         return f"rolled back: {status.running} of {goal.before.get('instances', 1)} instances of what ran before run"
 
     def existing(self, app_id: str, doing: str) -> Answer:
