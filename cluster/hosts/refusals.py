@@ -105,7 +105,9 @@ def _not_let_in(hop: Way, error: BaseException, timeout_s: float) -> str:
 
 def _tried(hop: Way) -> str:
     keys = [str(key) for key in hop.keys] or (["your keys in ~/.ssh"] if hop.default_keys else [])
-    return " and ".join([*keys, *["those of the ssh-agent"] * hop.agent]) or "no key (the IdentityFile is not there)"
+    return (
+        " and ".join([*keys, *["those of the ssh-agent"] * bool(hop.agent)]) or "no key (the IdentityFile is not there)"
+    )
 
 
 def needs_passphrase(key: Path) -> bool:

@@ -19,6 +19,7 @@ from cluster.hosts import ssh_config
 from cluster.hosts.channel_socket import end
 from cluster.hosts.host import Host
 from cluster.hosts.host_keys import KnownOnly
+from cluster.hosts.key_agent import KeyAgent
 from cluster.hosts.proxy_command import proxied
 from cluster.hosts.refusals import connect_errors
 from cluster.hosts.remote import Remote
@@ -79,11 +80,13 @@ def _open(opened: ExitStack, hop: Way, before: Any, timeout_s: float) -> Any:
         | {
             "key_filename": [str(key) for key in hop.keys],
             "look_for_keys": hop.default_keys,
-            "allow_agent": hop.agent,
+            "allow_agent": bool(hop.agent),
             "transport_factory": keys.transport_factory(),
         },
     )
     connection.client.set_missing_host_key_policy(keys)
+    if hop.agent:
+        connection.client._agent = KeyAgent(hop.agent)  # it makes one of its own otherwise
     opened.callback(end, connection.client)  # Fabric's own close does nothing to one that was half open
     with _DOORS[hop.hostname, hop.port]:
         connection.open()

@@ -28,7 +28,10 @@ _KEYWORD = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+)(.+)")
 
 @dataclass(frozen=True)
 class Way:
-    """How one host is reached. `jumps` are passed in this order; `command` is a ProxyCommand instead of them."""
+    """How one host is reached.
+
+    `jumps` are passed in this order; `command` is a ProxyCommand instead of them; `agent` is an ssh-agent's socket.
+    """
 
     said: str
     hostname: str
@@ -38,7 +41,7 @@ class Way:
     known_hosts: tuple[Path, ...] = ()
     keys: tuple[Path, ...] = ()
     default_keys: bool = True
-    agent: bool = True
+    agent: str = ""
     jumps: tuple[Way, ...] = ()
     command: str = ""
 
@@ -102,7 +105,7 @@ def _alone(found: Any, host: Host) -> Way:
         known_hosts=tuple(_known_hosts(found)),
         keys=tuple(key for key in keys if key.is_file()),  # as ssh does, which passes over those that are not there
         default_keys=not found.get("identityfile"),
-        agent=_uses_agent(found),
+        agent=_agent(found),
     )
 
 
@@ -114,10 +117,16 @@ def _known_hosts(found: Any) -> Iterator[Path]:
             yield Path(name.replace("%d", str(Path.home()))).expanduser()
 
 
-def _uses_agent(found: Any) -> bool:
-    """IdentitiesOnly with files that are there means these alone."""
-    alone = found.get("identitiesonly", "no").lower() == "yes" and bool(found.get("identityfile"))
-    return found.get("identityagent", "").lower() != "none" and not alone and bool(os.environ.get("SSH_AUTH_SOCK"))
+def _agent(found: Any) -> str:
+    """Where the ssh-agent listens, "" for none; IdentitiesOnly with files named means these alone."""
+    if found.get("identitiesonly", "no").lower() == "yes" and found.get("identityfile"):
+        return ""
+    said = found.get("identityagent", "SSH_AUTH_SOCK")
+    if said.lower() == "none":
+        return ""
+    if said == "SSH_AUTH_SOCK" or said.startswith("$"):
+        return os.environ.get(said.strip("${}"), "")
+    return str(Path(said.replace("%d", str(Path.home()))).expanduser())
 
 
 def _with_includes(path: Path, depth: int) -> Iterator[str]:

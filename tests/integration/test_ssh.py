@@ -366,14 +366,15 @@ def test_a_passphrase_is_never_asked_for(hosts: Hosts, settings: Settings, tmp_p
     assert f"agent1: the key {locked} needs a passphrase, and no ssh-agent has it: " in words
 
 
+@pytest.mark.parametrize("agent_of", ["", "IdentityAgent {socket}"], ids=["environment", "configuration"])
 def test_a_locked_key_that_the_ssh_agent_has(
-    hosts: Hosts, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hosts: Hosts, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agent_of: str
 ) -> None:
     assert hosts.agent
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", tmp_path / "locked"], check=True)
     locked = with_key(settings, hosts, tmp_path, tmp_path / "locked")
     config = Path(locked.agents.ssh_config)
-    config.write_text(config.read_text().replace("IdentitiesOnly yes", ""))
+    config.write_text(config.read_text().replace("IdentitiesOnly yes", agent_of.format(socket=tmp_path / "agent")))
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", tmp_path / "agent"], stdout=subprocess.DEVNULL)
     monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
     try:
@@ -381,6 +382,8 @@ def test_a_locked_key_that_the_ssh_agent_has(
             assert agent.poll() is None
         assert refusal(locked, "agent1").endswith(f"and no ssh-agent has it: ssh-add {tmp_path}/locked")
         subprocess.run(["ssh-add", "-q", hosts.identity], check=True)
+        if agent_of:
+            monkeypatch.setenv("SSH_AUTH_SOCK", "/nowhere")
         with connected(locked, Host("agent1")) as remote:
             assert remote.run("true").code == 0
     finally:

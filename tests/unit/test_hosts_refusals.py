@@ -19,7 +19,7 @@ from cluster.hosts.ssh_config import Way
 from scripts.errors import ClusterError, ServiceAway
 
 JUMP = Way("jump", "10.0.0.9", 22, "root")
-WAY = Way("agent1", "10.0.0.1", 22, "me", jumps=(JUMP,))
+WAY = Way("agent1", "10.0.0.1", 22, "me", jumps=(JUMP,), agent="/socket")
 PLAIN, LOCKED = NoEncryption(), BestAvailableEncryption(b"secret")
 ED, RSA = ed25519.Ed25519PrivateKey.generate(), rsa.generate_private_key(65537, 2048)
 

@@ -29,7 +29,7 @@ def way(folder: Path, text: str, host: str = "agent1") -> Way:
 def test_without_a_configuration_it_is_as_ssh_does_it(home: Path) -> None:
     found = way(home, "")
     assert (found.hostname, found.port, found.user) == ("agent1", 22, getpass.getuser())
-    assert (found.keys, found.default_keys, found.agent, found.jumps, found.command) == ((), True, False, (), "")
+    assert (found.keys, found.default_keys, found.agent, found.jumps, found.command) == ((), True, "", (), "")
     assert [str(file) for file in found.known_hosts] == [
         f"{home}/.ssh/known_hosts", f"{home}/.ssh/known_hosts2",
         "/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2",
@@ -61,7 +61,6 @@ def test_all_that_concerns_a_host_is_taken(home: Path) -> None:
         (home / "with blank", home / "b"),
         (home / "key",),
         False,
-        False,
     )
 
 
@@ -70,14 +69,27 @@ def test_what_the_person_writes_wins(home: Path) -> None:
     assert (found.user, found.port, found.command) == ("you", 23, "nc -X you agent1 23")
 
 
-def test_keys_of_the_agent(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SSH_AUTH_SOCK", "/some/socket")
+@pytest.mark.parametrize(
+    ("text", "socket"),
+    [
+        ("", "/of/the/environment"),
+        ("IdentityFile ~/key", "/of/the/environment"),
+        ("IdentityAgent SSH_AUTH_SOCK", "/of/the/environment"),
+        ("IdentityAgent none", ""),
+        ("IdentityFile ~/key\nIdentitiesOnly yes", ""),
+        ("IdentitiesOnly yes", "/of/the/environment"),
+        ("IdentityAgent $OTHER", "/other"),
+        ("IdentityAgent ${OTHER}", "/other"),
+        ("IdentityAgent $NONE", ""),
+        ('IdentityAgent "~/a b/agent"', "HOME/a b/agent"),
+        ("IdentityAgent %d/agent", "HOME/agent"),
+    ],
+)
+def test_where_the_keys_of_an_agent_are(home: Path, monkeypatch: pytest.MonkeyPatch, text: str, socket: str) -> None:
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/of/the/environment")
+    monkeypatch.setenv("OTHER", "/other")
     (home / "key").touch()
-    assert way(home, "").agent
-    assert way(home, "IdentityFile ~/key").agent
-    assert not way(home, "IdentityAgent none").agent
-    assert not way(home, "IdentityFile ~/key\nIdentitiesOnly yes").agent
-    assert way(home, "IdentitiesOnly yes").agent
+    assert way(home, text).agent == socket.replace("HOME", str(home))
 
 
 @pytest.mark.parametrize(
