@@ -108,6 +108,20 @@ class TestATask:
             marathon.wait(marathon.delete("/x"))
         assert [event["taskStatus"] for event in said()] == ["TASK_KILLING", "TASK_KILLED"]
 
+    def test_is_not_replaced_before_its_delay_is_over(self, marathon: Asking) -> None:
+        with listening(marathon, "status_update_event") as said:
+            marathon.post(sleeper("/ends", "exit 1", backoffSeconds=1000))
+            eventually(lambda: self.is_late(marathon, "/ends"), "a delay")
+            marathon.ask("DELETE", "/v2/queue/ends/delay")
+            eventually(lambda: [event["taskStatus"] for event in said()].count("TASK_FAILED") == 2, "another end")
+            eventually(lambda: self.is_late(marathon, "/ends"), "a delay")
+            marathon.wait(marathon.delete("/ends"))
+        assert [event["taskStatus"] for event in said()].count("TASK_STAGING") == 2
+
+    def is_late(self, marathon: Asking, app_id: str) -> bool:
+        waiting = [item for item in marathon.get("/v2/queue")["queue"] if item["app"]["id"] == app_id]
+        return bool(waiting) and not waiting[0]["delay"]["overdue"]
+
     def test_without_an_image_cannot_run_here(self, marathon: Asking) -> None:
         marathon.post({"id": "/bare", "cmd": "sleep 1", "cpus": 0.1})
         failure = eventually(lambda: marathon.app("/bare").get("lastTaskFailure"), "a failure")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Thread
@@ -45,8 +46,9 @@ class Cluster:
             self.world.changed.notify_all()
         for thread in self._threads:
             thread.join()
+        deadline_s = time.monotonic() + _REMOVE_S
         for executor in self._executors:
-            executor.join(_REMOVE_S)
+            executor.join(max(0.0, deadline_s - time.monotonic()))
         for agent in self.world.agents:
             try:
                 _remove_all(agent)

@@ -29,7 +29,7 @@ _RETRY_S = 0.5
 
 
 class Executor:
-    """One task's thread: launch, health checks, kill, the end."""
+    """One task's thread: launch, health checks, kill; that it ended is seen by the watch."""
 
     def __init__(self, world: World, task: Task) -> None:
         assert task.agent
@@ -58,16 +58,13 @@ class Executor:
             self._attend()
             self.task.wake.wait(self._pause_s())
             self.task.wake.clear()
-        if self.task.exit_code is not None:
-            self.world.end(self.task, *ended(self.task.exit_code, self.task.killing))
 
     def _note(self, error: Exception) -> None:
         self.world.notes.append(f"{self.task.id}: {error}")
 
     def _goes_on(self) -> bool:
         """Until the container ended, or the cluster gave the task up while its host was away."""
-        here = not self.world.over.is_set() and self.task.exit_code is None
-        return here and self.task in self.world.tasks(self.agent)
+        return not self.world.over.is_set() and self.task in self.world.tasks(self.agent)
 
     def _start(self) -> None:
         """From the image to a running container."""
@@ -163,12 +160,6 @@ class Executor:
         if self._kill_at_s:
             return min(_LONG_S, max(0.05, self._kill_at_s - time.monotonic()))
         return min(_LONG_S, max(0.01, self._probes.due_in_s()))
-
-
-def ended(exit_code: int, killed: bool) -> tuple[str, str]:
-    """State and message of a container that ended; who ends with 0 has finished, also when it was killed."""
-    state = "TASK_FINISHED" if exit_code == 0 else "TASK_KILLED" if killed else "TASK_FAILED"
-    return state, f"Container exited with status {exit_code}"
 
 
 def _docker_status(error: docker.errors.APIError) -> int:

@@ -58,17 +58,9 @@ class Keeper:
         if strategy == "disabled":
             return False
         if lost_s >= strategy["expungeAfterSeconds"] / self.world.time_scale:
-            self._expunge(task)
+            self.world.forget(task)
             return True
         return bool(lost_s >= strategy["inactiveAfterSeconds"] / self.world.time_scale)
-
-    def _expunge(self, task: Task) -> None:
-        """Marathon forgets the task; Mesos said nothing of an end."""
-        app = self.world.app_of(task)
-        if app:
-            app.tasks.remove(task)
-            task.wake.set()
-            self.world.changed.notify_all()
 
     def _place(self, app: App, launching: Launching) -> None:
         """Match as many as wanted; no offer is looked at while the back-off lasts."""

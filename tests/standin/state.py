@@ -16,8 +16,8 @@ from tests.standin.rolling import Roll, Seen
 class Task:
     """One task; `results` are its health checks' results, in Marathon's form.
 
-    With an agent it is a container: `container` is its id, `exit_code` set when it ended, `wake` when something
-    happened that its executor has to look at.
+    With an agent it is a container: `container` is its id, `wake` is set when something happened that its executor
+    has to look at.
     """
 
     id: str
@@ -34,7 +34,6 @@ class Task:
     agent: Agent | None = None
     container: str = ""
     killing: bool = False
-    exit_code: int | None = None
     lost_at_s: float = 0.0
     wake: Event = field(default_factory=Event)
 

@@ -17,6 +17,10 @@ from tests.standin.world import World
 _TICK_S = 0.1
 
 
+# A container that someone removed.
+_REMOVED = {"State": {"ExitCode": 137}}
+
+
 class Watch:
     """One agent, looked at ten times a second."""
 
@@ -31,15 +35,15 @@ class Watch:
                 mine = [task for task in self.world.tasks(self.agent) if task.container]
             try:
                 found = containers(self.agent, self.world.agent_timeout_s)
+                self._hear(mine, {each["Id"]: each["State"] for each in found})
             except (requests.RequestException, docker.errors.DockerException, OSError):
                 if time.monotonic() - self._heard_s > self.world.agent_timeout_s:
                     self._lose()
                 continue
             self._heard_s = time.monotonic()
-            self._hear(mine, {each["Id"]: each["State"] for each in found})
 
     def _hear(self, mine: list[Task], found: dict[str, str]) -> None:
-        """What ended is told to its executor; what nobody knows any more is removed.
+        """What ended is ended here, too; what nobody knows any more is removed.
 
         `mine` is from before the containers were listed: one that came in between has not ended.
         """
@@ -56,17 +60,14 @@ class Watch:
             self._remove([each for each, state in found.items() if each not in known and state == "running"])
 
     def _end(self, task: Task, is_there: bool) -> None:
-        if task.exit_code is not None:
-            return
         if task.state == "TASK_UNREACHABLE":
             self.world.end(task, "TASK_GONE", "Agent came back without the task")
             return
         try:
-            state = self.agent.client.api.inspect_container(task.container)["State"] if is_there else {"ExitCode": 137}
+            found = self.agent.client.api.inspect_container(task.container) if is_there else _REMOVED
         except docker.errors.NotFound:
-            state = {"ExitCode": 137}
-        task.exit_code = state["ExitCode"]
-        task.wake.set()
+            found = _REMOVED
+        self.world.end(task, *ended(found["State"]["ExitCode"], task.killing))
 
     def _lose(self) -> None:
         with self.world.changed:
@@ -74,12 +75,10 @@ class Watch:
                 return
             self.agent.alive = False
             for task in list(self.world.tasks(self.agent)):
-                if task.killing:
-                    self.world.end(task, "TASK_LOST", "Agent is unreachable")
-                    continue
                 task.lost_at_s = time.monotonic()
                 self.world.update(task, "TASK_UNREACHABLE", "Agent is unreachable")
-                task.wake.set()
+                if task.killing:
+                    self.world.forget(task)
 
     def _remove(self, names: list[str]) -> None:
         for name in names:
@@ -93,3 +92,9 @@ def containers(agent: Agent, timeout_s: float) -> list[dict[str, Any]]:
     answer = api.get(f"{api.base_url}/v{api.api_version}/containers/json", params=params, timeout=timeout_s)
     answer.raise_for_status()
     return list(answer.json())
+
+
+def ended(exit_code: int, killed: bool) -> tuple[str, str]:
+    """State and message of a container that ended; who ends with 0 has finished, also when it was killed."""
+    state = "TASK_FINISHED" if exit_code == 0 else "TASK_KILLED" if killed else "TASK_FAILED"
+    return state, f"Container exited with status {exit_code}"

@@ -24,8 +24,9 @@ _SLOWED_BY = ("TASK_FAILED", "TASK_FINISHED", "TASK_ERROR", "TASK_DROPPED", "TAS
 class World:
     """All of a cluster.
 
-    `time_scale` divides the waits of back-offs and health checks, `agent_timeout_s` is how long an engine may be silent
-    before its agent counts as lost, `pull_delay_s` makes every pull take so long.
+    `time_scale` divides the waits of back-offs and between health checks, but no grace period: programs start and stop
+    no faster for it. `agent_timeout_s` is how long an engine may be silent before its agent counts as lost,
+    `pull_delay_s` makes every pull take so long, `task_killing` is Marathon's feature of that name.
     """
 
     def __init__(
@@ -173,6 +174,15 @@ class World:
                 app.last_failure = self.failure(task.app_id, *failed)
             if state in _SLOWED_BY and app.is_new(task):
                 app.backoff = app.backoff.increased(app.definition, time.monotonic(), self.time_scale)
+
+    def forget(self, task: Task) -> None:
+        """Marathon knows the task no more, and Mesos said nothing of its end."""
+        with self.changed:
+            app = self.app_of(task)
+            if app:
+                app.tasks.remove(task)
+                task.wake.set()
+                self.changed.notify_all()
 
 
 def timestamp(instant: datetime) -> str:
