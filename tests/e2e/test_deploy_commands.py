@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from cluster.schedulers import App
+from cluster.schedulers.process import Process
 from cluster.settings import ROOT
 from tests.conftest import own_settings
 from tests.e2e.conftest import CommandLine
@@ -117,6 +119,17 @@ def test_ctrl_c_leaves_the_deployment_and_says_how_to_go_on(
     assert marathon.world.plans != []
 
 
-def test_on_one_machine_there_are_no_versions(line: CommandLine) -> None:
-    done = line.try_("queue.rollback")
-    assert (done.returncode, done.stderr) == (1, "error: /amqp does not run here: `./inv status` shows what does\n")
+def test_on_one_machine_the_same_commands_work_and_there_are_no_versions(line: CommandLine) -> None:
+    here = Process(line.settings.project)
+    (before,) = here.deploy(App("/worker-mine", {"id": "/worker-mine", "cmd": "exec sleep 1000"})).instances
+    try:
+        done = line.try_("worker.restart", "-q", "mine")
+        assert (done.returncode, done.stderr) == (0, "/worker-mine: started anew, 1 instances up\n")
+        done = line.try_("worker.rollback", "-q", "mine")
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert "/worker-mine has no versions here (process): run-local with the earlier tag (-t)" in done.stderr
+        assert before.name in line("status")
+        line("worker.stop", "-q", "mine", "--now")
+        assert here.status() == []
+    finally:
+        here.stop("/worker-mine", now=True)
