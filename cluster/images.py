@@ -9,17 +9,17 @@ from typing import Any
 import docker
 from docker.errors import APIError, ImageNotFound
 
-from cluster import base_image, build_events, registry_login, registry_trust
+from cluster import base_image, build_events, registry_api, registry_login, registry_trust
 from cluster.build_events import problem_of
 from cluster.components import Component
 from cluster.engine import docker_errors
 from cluster.image_ref import ImageRef
 from cluster.live_line import live_line
 from cluster.push_errors import push_failure, registry_failure
-from cluster.registry_api import is_local
 from cluster.revision import revision_of
 from scripts.errors import ClusterError, ServiceAway
 
+_SAYS_NOTHING = "500 Internal Server Error"  # all that the engine tells of a registry's reasons
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 
 
@@ -93,7 +93,8 @@ def push(client: docker.DockerClient, ref: ImageRef, say: Callable[[str], None])
             digest = (event.get("aux") or {}).get("Digest", digest)
             show(_now(event))
     if problem:
-        raise push_failure(ref, problem, registry_trust.certificates(client))
+        why = registry_api.write_problem(ref.registry, ref.name) if _SAYS_NOTHING in problem else ""
+        raise push_failure(ref, why or problem, registry_trust.certificates(client))
     if not digest:
         raise ClusterError(f"{doing}: the registry {ref.registry} named no digest: push it again")
     say(f"pushed {ref}, {digest[:19]}")
@@ -136,7 +137,7 @@ def _digest_in_registry(client: docker.DockerClient, ref: ImageRef) -> str:
         return str(client.images.get_registry_data(str(ref), auth_config=login).id)
     except APIError as error:
         known = _registry_failure(client, f"look for {ref}", ref, error)
-        if known and not is_local(ref.registry):
+        if known and not registry_api.is_local(ref.registry):
             raise known from error
         raise ClusterError(
             f"no image {ref}, neither on this machine nor in its registry: build it with "

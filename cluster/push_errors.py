@@ -29,7 +29,10 @@ def push_failure(ref: ImageRef, problem: str, certificates: Path = CERTIFICATES)
         return known
     logs = "; see `./inv registry.logs`" if is_local(registry) else ""
     if "no space left on device" in words.lower():
-        return ClusterError(f"push {ref}: the disk is full where {registry} keeps its images ({words})")
+        return ClusterError(
+            f"push {ref}: the disk is full where {registry} keeps its images: `./inv registry.status --host` shows the "
+            "room on its host"
+        )
     return ClusterError(f"push {ref}: {registry} refused it: {words}{logs}")
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urljoin
 
 import requests
 
@@ -15,6 +18,7 @@ from scripts.errors import ClusterError, ServiceAway
 TIMEOUT_S = 10
 
 _PAGE = 100
+_SYSTEM_ERROR = re.compile(r'"Err":(\d+)')  # how the registry tells what its system said: by the number
 _MANIFESTS = (
     "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json, "
     "application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.index.v1+json"
@@ -79,6 +83,19 @@ def held(registry: str, name: str, tag: str) -> StoredImage | None:
         return _image(door, name, tag)
 
 
+def write_problem(registry: str, name: str) -> str:
+    """Why a registry takes nothing for an image of this name, in its own words; "" where it does, or says nothing."""
+    try:
+        with _Door(registry) as door:
+            begun = door.ask(f"{name}/blobs/uploads/", "POST")
+            if begun.ok:
+                door.ask(urljoin(begun.url, begun.headers.get("Location", "")), "DELETE")  # it was never meant
+    except requests.RequestException:
+        return ""
+    number = _SYSTEM_ERROR.search(begun.text)
+    return "" if begun.ok else os.strerror(int(number[1])) if number else " ".join(begun.text.split())
+
+
 class _Door:
     """Connections to one registry, kept open from question to question."""
 
@@ -97,11 +114,12 @@ class _Door:
     def __exit__(self, *_: object) -> None:
         self._session.close()
 
-    def ask(self, path: str) -> requests.Response:
+    def ask(self, path: str, method: str = "GET") -> requests.Response:
         """As the Docker Engine does: a loopback address in plain HTTP, any other with TLS."""
         access = self._access
-        return self._session.get(
-            f"{'http' if is_local(self.registry) else 'https'}://{self.registry}/v2/{path}",
+        return self._session.request(
+            method,
+            urljoin(f"{'http' if is_local(self.registry) else 'https'}://{self.registry}/v2/", path),
             timeout=TIMEOUT_S,
             headers={"Accept": _MANIFESTS},
             auth=(access.user, access.password) if access else None,

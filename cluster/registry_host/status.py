@@ -22,6 +22,8 @@ from cluster.schedulers import App, AppStatus
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
 
+_FULL_BYTES = 10_000_000  # with less, hardly an image is taken
+
 
 @dataclass(frozen=True)
 class Status:
@@ -49,7 +51,11 @@ def of(settings: Settings, host: str = "") -> Status:
         where = HostEngine(remote, settings.project, print)
         app = where.deployed(REGISTRY.app_id)
         seen = from_here(_address(app) or plan.address(settings, remote.address, ""))
-        return replace(seen, host=remote.name, container=_state(where.status()), room=disk.room(remote, DATA))
+        room = disk.room(remote, DATA)
+        full = "answers, but the disk is full where it keeps its images" if room and room.free < _FULL_BYTES else ""
+        return replace(
+            seen, host=remote.name, container=_state(where.status()), room=room, problem=seen.problem or full
+        )
 
 
 def from_here(registry: str) -> Status:

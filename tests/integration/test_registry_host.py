@@ -400,5 +400,12 @@ def test_a_full_disk_is_named(place: Place) -> None:
     with place.host.full("/etc/cluster/registry"), full as failure:
         place.up()
     assert "\n" not in str(failure.value)
+    with place.host.full("/var/lib/cluster/registry"):
+        place.up()
+        assert registry_api.write_problem(place.address, "small") == "No space left on device"
+        assert "the disk is full" in status.of(place.settings, place.host.name).problem
+        place.host.run(f"docker rm -f {place.container}")
     place.up()
-    registry_api.check(place.address)
+    assert registry_api.write_problem(place.address, "small") == ""
+    uploads = "find /var/lib/cluster/registry/docker/registry/v2/repositories/small/_uploads -name data"
+    assert place.host.run(uploads) == ""
