@@ -115,4 +115,5 @@ def _show_versions(where: Marathon, app_id: str, to: str, say: Say) -> None:
 
 def _up(status: AppStatus) -> str:
     wanted = len(status.instances)
-    return f"{status.running} of {wanted} instances up" if status.running < wanted else f"{wanted} instances up"
+    how_many = f"{status.running} of {wanted}" if status.running < wanted else str(wanted)
+    return f"{how_many} {'instance' if wanted == 1 else 'instances'} up"

@@ -64,7 +64,8 @@ def last_failure(app: App) -> str:
         return ""
     message = str(failure.get("message") or failure.get("state") or "")
     host = f" on {failure['host']}" if failure.get("host") else ""
-    return _unpulled(message, host) or _out_of_memory(app, message, host) or f"failed{host}: {one_line(message)}"
+    told = _unpulled(message, host) or _unfetched(app, message, host) or _out_of_memory(app, message, host)
+    return told or f"failed{host}: {one_line(message)}"
 
 
 def last_check(app: App) -> str:
@@ -112,6 +113,13 @@ def _unpulled(message: str, host: str) -> str:
     remedy = next((remedy for pattern, remedy in _REMEDIES if re.search(pattern, words, re.IGNORECASE)), "")
     more = f" ({remedy})" if remedy else ""
     return f"did not start{host}: the image {match['image']} cannot be pulled: {words}{more}"
+
+
+def _unfetched(app: App, message: str, host: str) -> str:
+    if "failed to fetch" not in message.lower():
+        return ""
+    files = ", ".join(str(item.get("uri")) for item in mappings(app.get("fetch")))
+    return f"did not start{host}: {files or 'a file'} is not there: {one_line(message)} (logins: ./inv agents.trust)"
 
 
 def _out_of_memory(app: App, message: str, host: str) -> str:

@@ -124,7 +124,7 @@ def test_on_one_machine_the_same_commands_work_and_there_are_no_versions(line: C
     (before,) = here.deploy(App("/worker-mine", {"id": "/worker-mine", "cmd": "exec sleep 1000"})).instances
     try:
         done = line.try_("worker.restart", "-q", "mine")
-        assert (done.returncode, done.stderr) == (0, "/worker-mine: started anew, 1 instances up\n")
+        assert (done.returncode, done.stderr) == (0, "/worker-mine: started anew, 1 instance up\n")
         done = line.try_("worker.rollback", "-q", "mine")
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
         assert "/worker-mine has no versions here (process): run-local with the earlier tag (-t)" in done.stderr

@@ -50,6 +50,15 @@ class TestFailure:
         assert told.startswith(f"did not start on agent1: the image reg:5000/x:1 cannot be pulled: {words} (")
         assert remedy in told
 
+    def test_of_a_login_that_is_not_there_says_who_brings_it(self) -> None:
+        message = "Failed to launch container: Failed to fetch all URIs for container 'c': exited with status 1"
+        failure = {"host": "agent1", "message": message, "timestamp": VERSION, "version": VERSION}
+        app = APP | {"fetch": [{"uri": "file:///etc/cluster/docker.tar.gz"}], "lastTaskFailure": failure}
+        assert last_failure(app) == (
+            f"did not start on agent1: file:///etc/cluster/docker.tar.gz is not there: {message} "
+            "(logins: ./inv agents.trust)"
+        )
+
     @pytest.mark.parametrize("message", ["Container exited with status 137", "Memory limit exceeded: Requested: 64MB"])
     def test_for_lack_of_memory_says_how_much_there_was(self, message: str) -> None:
         assert after(message) == f"was killed on agent1, most likely out of memory, it has 64 MiB: {message}"
