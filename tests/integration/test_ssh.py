@@ -460,7 +460,7 @@ def test_a_host_that_hangs(hosts: Hosts, settings: Settings) -> None:
 
 
 def test_a_host_that_falls_silent_in_the_middle_is_given_up(hosts: Hosts, settings: Settings) -> None:
-    impatient = replace(settings, agents=replace(settings.agents, timeout_s=1))
+    impatient = replace(settings, agents=replace(settings.agents, timeout_s=2))
     assert hosts.agent
     with connected(impatient, Host("agent1")) as remote:
         assert remote.run("true").code == 0

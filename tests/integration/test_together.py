@@ -94,18 +94,18 @@ def test_one_that_hangs_is_cut_off(hosts: Hosts, settings: Settings) -> None:
         return remote.run("true" if remote.name != "agent3" else "sleep 60", timeout_s=100).code
 
     began = time.monotonic()
-    outcomes = act_on(settings, act, [], timeout_s=1.5)
-    assert time.monotonic() - began < 10
+    outcomes = act_on(settings, act, [], timeout_s=3)
+    assert time.monotonic() - began < 15
     assert [outcome.value for outcome in outcomes] == [0, 0, None]
     assert str(outcomes[2].error).startswith(
-        "agent3: not done within 1.5 s, cut off while it said: works; it may still"
+        "agent3: not done within 3 s, cut off while it said: works; it may still"
     )
 
 
 def test_one_that_is_not_reached_is_cut_off(hosts: Hosts, settings: Settings) -> None:
     patient = replace(settings, agents=replace(settings.agents, timeout_s=60))
     with hosts.agents[2].paused():
-        outcomes = act_on(patient, lambda remote, show: remote.run("true").code, [], timeout_s=1.5)
+        outcomes = act_on(patient, lambda remote, show: remote.run("true").code, [], timeout_s=3)
     assert [outcome.value for outcome in outcomes] == [0, 0, None]
     assert "cut off while it said: connects" in str(outcomes[2].error)
 
