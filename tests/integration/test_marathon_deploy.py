@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cluster.schedulers import waiting
 from cluster.schedulers.marathon import changes, following
 from scripts.errors import ClusterError, ServiceAway
 from tests.integration.marathon_rig import Rig, app, instances_come, losing_answers
@@ -208,6 +209,14 @@ class TestFollowing:
         assert "0 of 2 instances up" in words
         assert "Marathon goes on trying" in words
         assert words.endswith(f"to go back: ./inv worker.stop -m {rig.standin.address} --app /x")
+
+    def test_what_is_waited_for_is_said_after_a_while(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(waiting, "SILENCE_S", 0.1)
+        with pytest.raises(ClusterError):
+            rig.marathon().deploy(app(), 0.4)
+        (line,) = rig.said
+        assert line.startswith("waiting for /x, 0.4 s at most: step ")
+        assert "0 of 1 instances up" in line
 
     def test_a_failure_of_before_is_not_told(self, rig: Rig, world: World) -> None:
         rig.put()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cluster.schedulers import waiting
 from cluster.schedulers.marathon.api import Api
 from cluster.schedulers.marathon.history import History
 from cluster.schedulers.marathon.judgement import Goal, Judgement, judge
@@ -47,6 +48,8 @@ class Following:
         self._app_id = str(goal.wanted["id"])
         self._history = History(goal)
         self._was_listed = False
+        self._begun = time.monotonic()
+        self._is_told = False
         self._undone_since: float | None = None
 
     def follow(self, timeout_s: float) -> str:
@@ -56,8 +59,7 @@ class Following:
             NotDeployed: it failed, or did not end in time; it says why.
             ServiceAway: Marathon has not answered for as long.
         """
-        begun = time.monotonic()
-        deadline = begun + timeout_s
+        deadline = self._begun + timeout_s
         while True:
             try:
                 words = self._look(is_late=time.monotonic() >= deadline, timeout_s=timeout_s)
@@ -68,7 +70,7 @@ class Following:
                 words = ""
             if words:
                 return words
-            pause_s = min(_LONGEST_POLL_S, max(POLL_S, (time.monotonic() - begun) / 60))
+            pause_s = min(_LONGEST_POLL_S, max(POLL_S, (time.monotonic() - self._begun) / 60))
             time.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
 
     def _look(self, is_late: bool, timeout_s: float) -> str:
@@ -85,11 +87,18 @@ class Following:
         if found.state == "done" and self._history.is_steady(app):
             return found.words
         why_not = reasons(app, self._api.queue(), last_failure(app) if self._history.last_failed(app) else "")
-        self._watch.show("; ".join([found.words, *why_not[-1:]]))
+        self._tell("; ".join([found.words, *why_not[-1:]]), timeout_s)
         why = self._given_up(found) or (f"not done after {timeout_s:g} s: {found.words}" if is_late else "")
         if why:
             raise NotDeployed("; ".join([why, *why_not]), has_printed=self._history.ended > 0)
         return ""
+
+    def _tell(self, now: str, timeout_s: float) -> None:
+        """Show what goes on; once also to those who have no line to show it on."""
+        self._watch.show(now)
+        if not self._is_told and time.monotonic() - self._begun > waiting.SILENCE_S:
+            self._watch.say(f"waiting for {self._app_id}, {timeout_s:g} s at most: {now}")
+            self._is_told = True
 
     def _given_up(self, found: Judgement) -> str:
         """Why to wait no longer; empty when there is hope."""
