@@ -99,6 +99,16 @@ class TestATask:
         container.reload()
         assert container.attrs["State"]["ExitCode"] == 137
 
+    def test_that_takes_its_time_to_end_passes_to_a_new_app_of_that_name(self, marathon: Asking) -> None:
+        old = marathon.deploy(sleeper("/x", "trap '' TERM; while :; do sleep 1; done"))["tasks"][0]["id"]
+        marathon.delete("/x")
+        assert marathon.ask("POST", "/v2/apps", sleeper("/x")).status_code == 409
+        answer = marathon.ask("POST", "/v2/apps", sleeper("/x"), force=True)
+        marathon.wait(answer.json()["deployments"][0]["id"])
+        eventually(lambda: old not in marathon.running("/x"), "the old task ends")
+        assert len(marathon.running("/x")) == 1
+        assert marathon.standin.world.leaving == []
+
     def test_that_is_killed_says_so_on_the_way_where_that_is_switched_on(
         self, marathon: Asking, monkeypatch: pytest.MonkeyPatch
     ) -> None:
