@@ -15,6 +15,7 @@ from pika.exceptions import ChannelClosedByBroker
 
 from scripts.broker import explain
 from scripts.event_loop import EventLoop
+from scripts.headers import fitted
 from scripts.queues import Declaration, declare
 from scripts.reconnect import Reconnecting
 from scripts.whereabouts import Whereabouts
@@ -130,7 +131,8 @@ class Copies:
         copy.returned = False
         self._tag += 1
         self._sent[self._tag] = copy
-        self._channel.basic_publish("", copy.queue, copy.body, copy.properties, mandatory=True)
+        properties = fitted(copy.properties, self._open.params.frame_max)
+        self._channel.basic_publish("", copy.queue, copy.body, properties, mandatory=True)
 
     def _returned(self, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:
         """The queue is not there. The broker says so before it confirms, in the order of publishing."""

@@ -27,6 +27,10 @@ ROUTING_KEY = "x-cluster-routing-key"
 USER_ID = "x-cluster-user-id"
 EXPIRATION = "x-cluster-expiration"
 
+# Without the first two a message would be tried for ever; the others say what became of it.
+_NEEDED = frozenset({ATTEMPT, ALONE})
+_OURS = frozenset({REASON, EXIT, STDERR, HOST, WORKER, STARTED, SECONDS, FIRST_PUBLISHED, ROUTING_KEY})
+
 _DELIVERIES = "x-delivery-count"
 
 # Anybody can put any number into a header; one more than it must still go into a copy's header.
@@ -40,8 +44,9 @@ _NOT_COPIED = frozenset(
     }
 )  # fmt: skip
 
-# Headers travel in one frame; of its 128 KiB some bytes are the frame's own.
-LARGEST_HEADERS = 128 * 1024 - 64
+# Headers travel in one frame, of which some bytes are its own. A `frame_max` of 0 is "no limit", which nobody needs.
+_FRAME_BYTES = 128 * 1024
+_OF_THE_FRAME_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -133,17 +138,24 @@ def first_published(properties: pika.BasicProperties, otherwise_s: float) -> dic
     return {FIRST_PUBLISHED: timestamp_text(otherwise_s if stamp is None else stamp)}
 
 
-def fitted(properties: Any, largest: int = LARGEST_HEADERS) -> Any:
-    """Make the properties fit into a frame: first the stderr is cut, then the largest headers that are not ours go."""
+def fitted(properties: Any, frame_max: int = _FRAME_BYTES) -> Any:
+    """Make the properties fit into a frame: cut the stderr, then leave out the largest headers, ours last.
+
+    The broker would close the connection on a frame that is too large, and the next one as well.
+    """
+    largest = (frame_max or _FRAME_BYTES) - _OF_THE_FRAME_BYTES
     over = _size(properties) - largest
     if over <= 0:
         return properties
     headers = properties.headers
-    if STDERR in headers:
+    if isinstance(headers.get(STDERR), str):
         headers[STDERR] = text_tail(headers[STDERR].encode(), max(0, len(headers[STDERR].encode()) - over))
-    foreign = sorted((name for name in headers if not _is_ours(name)), key=lambda name: _weight(headers[name]))
-    while foreign and _size(properties) > largest:
-        del headers[foreign.pop()]
+    least_wanted_last = sorted(headers.keys() - _NEEDED, key=lambda name: (name not in _OURS, _weight(headers[name])))
+    # The true size is asked for seldom: there may be ten thousand headers, and heartbeats wait meanwhile.
+    while least_wanted_last and (over := _size(properties) - largest) > 0:
+        while least_wanted_last and over > 0:
+            name = least_wanted_last.pop()
+            over -= len(name) + _weight(headers.pop(name))
     return properties
 
 
@@ -163,10 +175,6 @@ def text_tail(data: bytes, most: int) -> str:
 
 def _size(properties: Any) -> int:
     return sum(len(piece) for piece in properties.encode())
-
-
-def _is_ours(name: Any) -> bool:
-    return isinstance(name, str) and name.startswith("x-cluster-")
 
 
 def _weight(value: Any) -> int:

@@ -120,7 +120,7 @@ class Settler:
         self._copies.send(
             Copy(
                 queue,
-                headers.fitted(properties),
+                properties,
                 delivery.body,
                 confirmed=partial(self._copied, run),
                 wanted=lambda: run.delivery.link.open,

@@ -4,10 +4,10 @@ import struct
 from typing import Any
 
 import pika
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts import headers
 from scripts.amqp_fields import Field
 from scripts.headers import (
     Handled,
@@ -87,10 +87,28 @@ def test_failure_headers_of_a_signal_and_of_a_verdict_line() -> None:
 @given(st.integers(0, 5000), st.integers(0, 140_000), st.integers(0, 60_000), st.text(max_size=3000))
 def test_headers_are_made_to_fit(stderr: int, one: int, other: int, reason: str) -> None:
     ours = failure_headers(Outcome("failed", stderr=b"\xff" * stderr), reason, 3, "host", "worker")
-    properties = fitted(copied(_with({"one": "x" * one, "other": "y" * other}), "q", "q", ours))
-    assert _size(properties) <= headers.LARGEST_HEADERS
+    properties = fitted(copied(_with({"one": "x" * one, "x-cluster-mine": "y" * other}), "q", "q", ours))
+    assert _size(properties) <= 128 * 1024 - 64
     assert properties.headers["x-cluster-attempt"] == 3
     assert properties.headers["x-cluster-reason"] == reason[:1000]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"x-cluster-note": "y" * 130_800},
+        {"x-cluster-stderr": 5, "x-cluster-first-published": "z" * 131_000},
+        {"x-cluster-reason": "r" * 131_000, "a": "b"},
+        {f"n{number}": 1 for number in range(13_000)},
+    ],
+)
+@pytest.mark.parametrize("frame_max", [128 * 1024, 8192, 0])
+def test_headers_of_our_names_that_others_made_are_made_to_fit(table: dict[str, Any], frame_max: int) -> None:
+    copy = copied(_with(dict(table)), "q", "q", {"x-cluster-attempt": 1, "x-cluster-alone": True})
+    properties = fitted(copy, frame_max)
+    assert _size(properties) <= (frame_max or 128 * 1024) - 64
+    assert properties.headers["x-cluster-attempt"] == 1
+    assert properties.headers["x-cluster-alone"] is True
 
 
 def test_what_fits_is_not_touched() -> None:
