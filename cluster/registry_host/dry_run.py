@@ -13,7 +13,7 @@ from cluster.hosts.remote import Remote
 from cluster.registry import IMAGE
 from cluster.registry_host import authority, plan, sending
 from cluster.registry_host.host_engine import HostEngine, host_errors
-from cluster.registry_host.up import Say, look
+from cluster.registry_host.up import Say, look, refuse_anothers
 from cluster.settings import Settings
 
 
@@ -26,6 +26,7 @@ def dry_run(settings: Settings, host: str, given_address: str, say: Say) -> str:
         where = plan.address(settings, remote.address, given_address)
         made = plan.for_host(where, found, ca or authority.new(settings.project, now), now)
         change = HostEngine(remote, settings.project, say).plan(made.app)
+        refuse_anothers(made)
         told: dict[str, Any] = {
             "host": remote.name,
             "address": where,

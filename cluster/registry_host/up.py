@@ -66,7 +66,7 @@ def _bring_about(settings: Settings, remote: Remote, made: Plan, say: Say) -> bo
     """Make what is not as it should be; whether anything was not."""
     where = HostEngine(remote, settings.project, say)
     where.plan(made.app)  # refuses a port that is taken before anything is built, sent or kept
-    _refuse_anothers(made)
+    refuse_anothers(made)
     registry_login.keep(made.address, made.access)  # before it is used there: who is interrupted has it
     news = _send_image(remote, say)
     news = _write_files(remote, made, say) or news
@@ -92,9 +92,8 @@ def _write_files(remote: Remote, made: Plan, say: Say) -> bool:
     news = False
     for path, content in made.files.items():
         if remote.write(path, content, mode=0o600, owner=OWNER):
-            say(
-                f"{remote.name}: {path} is {made.news.get(path, 'the same, with the mode and the owner that it needs')}"
-            )
+            why = made.news.get(path, "the same, with the mode and the owner that it needs")
+            say(f"{remote.name}: {path} is {why}")
             news = True
     return news
 
@@ -108,8 +107,12 @@ def _run(where: HostEngine, remote: Remote, made: Plan, say: Say) -> bool:
     return kind != "nothing"
 
 
-def _refuse_anothers(made: Plan) -> None:
-    """See, before anything is changed, that the address is not that of a registry that is none of ours."""
+def refuse_anothers(made: Plan) -> None:
+    """See, before anything is changed, that the address is not that of a registry that is none of ours.
+
+    Raises:
+        ClusterError: it is.
+    """
     try:
         shown = registry_tls.shown(made.address, registry_api.TIMEOUT_S)
     except ServiceAway:
