@@ -31,9 +31,15 @@ For tests of other things:
     certificates.py    what https needs
     wire.py            servers that are no Marathon at all
 
+For its own tests (test_standin*.py):
+    asking.py          an HTTP client
+    rig.py             two agents on this machine's engine
+
 What it does not do: pods, groups (but for the glob of GET), readiness checks, dependencies between apps, persistent and
 external volumes, secrets, roles and reservations, the Mesos containerizer, `resourceLimits`, `args` without an image,
 zones and regions, a limit of running deployments, authorization beyond one password; only those `docker run` parameters
 that containers.py lists; only file:// in `fetch`. Nothing outlives it. Agents' resources are numbers that are counted,
-not measured. Times are shorter than Mesos's: offers come ten times a second, an agent is lost after seconds.
+not measured. Times are shorter than Mesos's: offers come ten times a second, an agent is lost after seconds. MESOS_TCP
+and MESOS_HTTP ask the task's published port from here, not from inside the container; a health check's command that
+takes too long is left running. Two Marathons with one World are a leader and one that proxies; there is no election.
 """
