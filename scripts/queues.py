@@ -46,10 +46,14 @@ def alone_queue(queue: str) -> str:
     return f"{queue}.alone"
 
 
+def true_pause_s(wanted_s: float) -> int:
+    """How long a message waits that is to wait so many seconds: rounded up to one of PAUSES_S."""
+    return next((known for known in PAUSES_S if known >= wanted_s), PAUSES_S[-1])
+
+
 def retry_queue(queue: str, pause_s: float) -> str:
     """Where a message waits `pause_s` seconds, rounded up to one of PAUSES_S, before it returns to `queue`."""
-    pause = next((known for known in PAUSES_S if known >= pause_s), PAUSES_S[-1])
-    return f"{queue}.retry.{pause}s"
+    return f"{queue}.retry.{true_pause_s(pause_s)}s"
 
 
 def checked_name(queue: str) -> str:
@@ -83,8 +87,7 @@ def work_declarations(queue: str, server: dict[str, Any]) -> list[Declaration]:
 
 def retry_declaration(queue: str, pause_s: float, server: dict[str, Any]) -> Declaration:
     """The queue in which messages of `queue` wait; the broker hands each back when its time is over."""
-    name = retry_queue(queue, pause_s)
-    return _returning(name, queue, int(name.removeprefix(f"{queue}.retry.").removesuffix("s")), server)
+    return _returning(retry_queue(queue, pause_s), queue, true_pause_s(pause_s), server)
 
 
 def alone_declaration(queue: str, server: dict[str, Any]) -> Declaration:

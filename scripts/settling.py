@@ -19,6 +19,7 @@ from scripts.queues import (
     failed_queue,
     retry_declaration,
     retry_queue,
+    true_pause_s,
     version,
     work_declarations,
 )
@@ -141,7 +142,7 @@ def _not_copied(run: Run) -> None:
 def _words(run: Run, outcome: Outcome, decision: Decision, attempts: int) -> str:
     what = f"{outcome.reason} after {outcome.seconds:.1f} s"
     if isinstance(decision, Retry):
-        return f"{what}, attempt {run.attempt} of {attempts}; again in {decision.pause_s:g} s"
+        return f"{what}, attempt {run.attempt} of {attempts}; again in {true_pause_s(decision.pause_s)} s"
     if isinstance(decision, Fail):
         return f"{what}, attempt {run.attempt} of {attempts}; to the failed queue"
     return f"{what}; back to the queue"

@@ -134,6 +134,8 @@ def test_a_message_without_an_id_gets_one_at_its_first_failure_and_keeps_it(rig:
     ids = worker.out.decode().split()
     assert ids == [message.properties.message_id] * 2
     assert len(ids[0]) == 36
+    # The shortest pause that there is: what it says is how long it takes.
+    assert "attempt 1 of 2; again in 1 s" in worker.log
 
 
 def test_the_sender_s_user_does_not_stop_a_copy(rig: Rig) -> None:
