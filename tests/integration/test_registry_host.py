@@ -6,12 +6,14 @@ import shutil
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import requests
+from docker.errors import ImageNotFound
 
 from cluster import credentials, images, listing, registries, registry_api, registry_login
 from cluster.image_ref import ImageRef
@@ -116,7 +118,8 @@ def ref(place: Place, docker_client: Any) -> Iterator[ImageRef]:
         tar.addfile(tarfile.TarInfo("nothing"))
     docker_client.api.import_image_from_data(archive.getvalue(), repository=ref.repository, tag=ref.tag)
     yield ref
-    docker_client.images.remove(str(ref), force=True)
+    with suppress(ImageNotFound):
+        docker_client.images.remove(str(ref), force=True)
 
 
 def questions(client: Any, ref: ImageRef) -> list[Callable[[], Any]]:
