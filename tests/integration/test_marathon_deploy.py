@@ -225,6 +225,17 @@ class TestFollowing:
         begun.end()
         assert "99" not in begun.error + "".join(rig.said)
 
+    def test_a_failure_before_a_scaling_is_not_told_either(self, rig: Rig, world: World) -> None:
+        """The version that it is of stays the present configuration."""
+        rig.put()
+        world.fail("/x", "Container exited with status 99")
+        with pytest.raises(ClusterError) as failure:
+            rig.marathon().scale("/x", 2, 0.3)
+        assert "99" not in str(failure.value) + "".join(rig.said)
+        assert str(failure.value).endswith(
+            f"./inv worker.scale -m {rig.standin.address} --app /x --instances 1 --force"
+        )
+
     def test_instances_that_fail_one_after_the_other_end_it_early(self, rig: Rig, world: World) -> None:
         begun = rig.begun(lambda: rig.marathon().deploy(app(), 60))
         for status in (1, 2, 3):
