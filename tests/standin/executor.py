@@ -66,6 +66,9 @@ class Executor:
         """Until the container ended, or the cluster gave the task up while its host was away."""
         return not self.world.over.is_set() and self.task in self.world.tasks(self.agent)
 
+    def _is_unwanted(self) -> bool:
+        return self.task.killing or not self._goes_on()
+
     def _start(self) -> None:
         """From the image to a running container."""
         app = self.task.definition
@@ -73,8 +76,8 @@ class Executor:
             raise LaunchFailed("Failed to launch container: this stand-in has no containerizer but Docker's")
         self._wait_for_pull()
         files = fetched(self.agent, app)
-        pull(self.agent, app, files, lambda: self.task.killing)
-        if self.task.killing:
+        pull(self.agent, app, files, self._is_unwanted)
+        if self._is_unwanted():
             self.world.end(self.task, "TASK_KILLED", "Container destroyed while pulling image")
             return
         name = f"mesos-{uuid.uuid4()}"
@@ -94,7 +97,7 @@ class Executor:
     def _wait_for_pull(self) -> None:
         """A pull that takes its time, for tests that want to see it."""
         until_s = time.monotonic() + self.world.pull_delay_s
-        while time.monotonic() < until_s and not self.task.killing and not self.world.over.is_set():
+        while time.monotonic() < until_s and not self._is_unwanted():
             self.task.wake.wait(until_s - time.monotonic())
 
     def _create(self, name: str) -> str:

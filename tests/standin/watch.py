@@ -15,8 +15,6 @@ from tests.standin.state import Task
 from tests.standin.world import World
 
 _TICK_S = 0.1
-
-
 # A container that someone removed.
 _REMOVED = {"State": {"ExitCode": 137}}
 
