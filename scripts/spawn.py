@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -35,4 +36,10 @@ def spawn(argv: Sequence[str], environment: Mapping[str, str], files: Sequence[i
 
 def why_unstartable(path: str, error: Exception) -> str:
     """What a person should know of an error of `spawn`, or of making the pipes for it."""
-    return f"{path} cannot be started: {getattr(error, 'strerror', None) or error}"
+    if isinstance(error, OSError) and error.errno == errno.ENOEXEC:
+        reason = (
+            "it is no program of this machine, and no script whose first line names its interpreter, such as #!/bin/sh"
+        )
+    else:
+        reason = getattr(error, "strerror", None) or str(error)
+    return f"{path} cannot be started: {reason}"

@@ -34,3 +34,29 @@ def test_what_cannot_be_executed(tmp_path: Path) -> None:
         with pytest.raises(CommandNotExecutable) as caught:
             executable([str(path)])
         assert caught.value.exit_code == 126
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        (b"#!/bin/sh\r\ncat\r\n", "Windows line ends"),
+        (b"#!/usr/bin/env Rscript\r\n", "Windows line ends"),
+        (b"#! /no/such/interpreter -x\n", "a script for /no/such/interpreter,"),
+    ],
+)
+def test_a_script_that_nothing_can_run(tmp_path: Path, script: bytes, says: str) -> None:
+    path = tmp_path / "script"
+    path.write_bytes(script)
+    path.chmod(0o755)
+    with pytest.raises(CommandNotExecutable, match=says):
+        executable([str(path)])
+
+
+@pytest.mark.parametrize(
+    "script", [b"#!/bin/sh\n", b"#!\t /bin/sh -e\n", b"#!/bin/sh", b"#!", b"", b"echo\r\n", b"\x7fELF" + b"\xff" * 999]
+)
+def test_scripts_that_can_be_run_and_what_is_no_script(tmp_path: Path, script: bytes) -> None:
+    path = tmp_path / "script"
+    path.write_bytes(script)
+    path.chmod(0o755)
+    assert executable([str(path)]) == (str(path),)

@@ -16,7 +16,7 @@ from scripts.exit_watch import PidfdWatch, SigchldWatch
 from scripts.jobs import Job, Outcome, RunLimits
 from scripts.process_group import Ending
 from scripts.processes import Processes
-from scripts.spawn import spawn
+from scripts.spawn import spawn, why_unstartable
 
 _LIMIT_S = 10
 
@@ -133,3 +133,13 @@ def test_a_message_that_brings_too_much_fails_and_does_not_condemn_the_host(
     _run(loop)
     assert [outcome.verdict for outcome in outcomes] == [verdict]
     assert processes.free() == 1
+
+
+def test_a_script_without_a_first_line_is_told_apart(tmp_path: Path) -> None:
+    """A shell would run it all the same, so that it works where its author tries it."""
+    script = tmp_path / "script"
+    script.write_text("echo hello\n")
+    script.chmod(0o755)
+    with pytest.raises(OSError, match="Exec format error") as caught:
+        _start(str(script))
+    assert "such as #!/bin/sh" in why_unstartable(str(script), caught.value)
