@@ -123,6 +123,9 @@ class UntilEmpty:
         self.start()
 
     def _finish(self, failed: int) -> None:
+        if self._worker.stopping:
+            # A signal came while the broker was asked; a second stop would end what runs.
+            return
         failures = max(failed - (self._consumer.failed_before or 0), self._worker.failed)
         if failures:
             text = f"queue {self._queue!r} is done, but {failures} messages are in {failed_queue(self._queue)!r}"
