@@ -32,7 +32,8 @@ def up(settings: Settings, host: str, given_address: str, say: Say) -> str:
         ClusterError: the host, its engine, its disk, the port or the address does not allow it.
         ServiceAway: the host or the engine here is away, or the registry cannot be reached from here.
     """
-    with alone(settings.project), ssh.connected(settings, Host.parse(host)) as remote:
+    there = Host.parse(host)
+    with alone(settings.project), ssh.connected(settings, there) as remote:
         found = look(remote)
         now = datetime.now(UTC)
         plan.refuse_other_authority(found, authority.kept(settings.project, now), remote.name)
