@@ -11,8 +11,7 @@ from cluster.definitions import checked_id, refuse_other_queue
 from cluster.live_line import live_line
 from cluster.publishing.interrupts import Interrupted
 from cluster.schedulers import App, AppStatus, Change, Kind
-from cluster.schedulers.docker_terms import data_name
-from cluster.schedulers.marathon import agents, changes, failures, stopping
+from cluster.schedulers.marathon import agents, changes, failures, stopping, versions
 from cluster.schedulers.marathon.agents import Engines
 from cluster.schedulers.marathon.api import Accepted, Api
 from cluster.schedulers.marathon.api import App as Answer
@@ -21,7 +20,7 @@ from cluster.schedulers.marathon.comparison import definition_of, differences, i
 from cluster.schedulers.marathon.following import Following, NotDeployed, Watch
 from cluster.schedulers.marathon.judgement import Goal
 from cluster.schedulers.marathon.ownership import is_ours, labelled, refuse_foreign
-from scripts.app_ports import mapping, mappings
+from scripts.app_ports import mapping
 from scripts.discovery import Wish, pick
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
@@ -121,25 +120,11 @@ class Marathon:
         Raises:
             ClusterError: there is none.
         """
-        present = self.existing(app_id, "rollback")
-        if to:
-            found = self._api.version(app_id, to)
-            if found is None:
-                known = ", ".join(self._api.versions(app_id)[:5])
-                raise ClusterError(f"{app_id} has no version {to!r}; the newest are {known}")
-        else:
-            found = next((old for _, old in self.history(app_id) if not is_same(old, present)), None)
-            if found is None:
-                raise ClusterError(f"{app_id} has no earlier version that differs from the present one")
-        kept = ("instances", "constraints") if _has_data(present) else ("instances",)
-        return definition_of(found) | {key: present[key] for key in kept if key in present}
+        return versions.earlier(self._api, self.existing(app_id, "rollback"), to)
 
     def history(self, app_id: str) -> Iterator[tuple[str, Answer]]:
         """The versions of an app with their definitions, newest first, each asked for when it is its turn."""
-        for version in self._api.versions(app_id):
-            found = self._api.version(app_id, version)
-            if found:
-                yield version, found
+        return versions.history(self._api, app_id)
 
     def stop(self, app_id: str, now: bool = False) -> bool:
         """Stop the app and forget it, its data staying on its agent; False when there was none."""
@@ -272,12 +257,6 @@ class Marathon:
     def _refuse_foreign(self, app: Answer, doing: str) -> None:
         if not self._manner.force:
             refuse_foreign(app, self._project, doing, self.place)
-
-
-def _has_data(app: Answer) -> bool:
-    """Whether it keeps data in a folder of its agent."""
-    volumes = mappings(mapping(app.get("container")).get("volumes"))
-    return any(data_name(str(volume.get("hostPath") or "")) for volume in volumes)
 
 
 def _deployment(app: Answer) -> str:
