@@ -21,6 +21,12 @@ _OWN_DATA = "chown rabbitmq:rabbitmq /var/lib/rabbitmq && exec env HOME=/var/lib
 _AS_RABBITMQ = "setpriv --reuid=rabbitmq --regid=rabbitmq --init-groups"
 
 
+_SHAPE: Mapping[str, type] = {
+    "env": dict, "labels": dict, "constraints": list, "fetch": list, "container": dict, "container.docker": dict,
+    "container.volumes": list,
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Image:
     """What a definition calls an image: by its content; `tag` is what the person said, `has_login` what agents need."""
@@ -103,7 +109,21 @@ def _values(image: Image, marathon: str) -> dict[str, Any]:
 
 def _filled(own: Path, wish: Wish, values: Mapping[str, Any]) -> dict[str, Any]:
     source = _source(wish) if wish.definition else own
-    return definitions.fill(definitions.load(source), values, source if wish.definition else source.name)
+    definition = definitions.fill(definitions.load(source), values, source if wish.definition else source.name)
+    _check_shape(definition, source)
+    return definition
+
+
+def _check_shape(definition: Mapping[str, Any], source: Path) -> None:
+    """What is added to a definition has to find its place there; all else Marathon itself checks."""
+    for path, kind in _SHAPE.items():
+        found: Any = definition
+        for key in path.split("."):
+            found = found.get(key) if isinstance(found, dict) else None
+        if found is not None and not isinstance(found, kind):
+            raise ClusterError(f"{source}: {path} is {found!r}: {'a list' if kind is list else 'an object'} is needed")
+    if not ((definition.get("container") or {}).get("docker") or {}).get("image"):
+        raise ClusterError(f'{source}: container.docker.image is missing: write "{{{{IMAGE}}}}" there')
 
 
 def _source(wish: Wish) -> Path:

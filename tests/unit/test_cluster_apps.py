@@ -152,6 +152,11 @@ class TestOwnDefinition:
             ({"cmd": "sleep 1"}, r"mine\.json: id is missing"),
             ({"id": "/X"}, "'/X' is not an app id"),
             ([], r"mine\.json: an app definition is a JSON object"),
+            ({"id": "/x", "cmd": "sleep 1"}, r"mine\.json: container\.docker\.image is missing: write"),
+            ({"id": "/x", "container": []}, r"mine\.json: container is \[\]: an object is needed"),
+            ({"id": "/x", "container": {"docker": "x"}}, r"mine\.json: container\.docker is 'x': an object"),
+            ({"id": "/x", "env": ["A=1"]}, r"mine\.json: env is \['A=1'\]: an object is needed"),
+            ({"id": "/x", "constraints": {}}, r"mine\.json: constraints is \{\}: a list is needed"),
         ],
         ids=str,
     )
