@@ -7,6 +7,7 @@ import json
 import tarfile
 from base64 import b64encode
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -59,6 +60,13 @@ class TestAnImage:
         assert (failure["state"], failure["appId"]) == ("TASK_FAILED", "/none")
         assert failure["timestamp"] > marathon.app("/none")["version"] == failure["version"]
         assert not marathon.is_done(deployment)
+
+    def test_that_breaks_off_in_the_middle_is_told_too(self, marathon: Asking) -> None:
+        with wire.serving(without_blobs) as registry:
+            marathon.post(sleeper("/half", docker={"image": f"{registry}/half:1"}))
+            failure = eventually(lambda: marathon.app("/half").get("lastTaskFailure"), "a failure")
+            marathon.wait(marathon.delete("/half"))
+        assert f"pull {registry}/half:1': exited with status 1; stderr='" in failure["message"]
 
     def test_that_is_there_is_pulled_only_by_force(self, marathon: Asking, docker_client: Any) -> None:
         docker_client.images.get(base_image.NAME).tag("127.0.0.1:1/there", "1")
@@ -116,3 +124,16 @@ def asking_for_login(heard: list[bytes]) -> wire.Conduct:
         )
 
     return refuse
+
+
+def without_blobs(connection: Any, over: Any) -> None:
+    """A registry that has every image's manifest, and nothing of what is in it."""
+    method, asked = connection.recv(65536).split(b" ")[:2]
+    kind = "application/vnd.docker.distribution.manifest.v2+json"
+    part = {"mediaType": "application/octet-stream", "size": 1, "digest": "sha256:" + "0" * 64}
+    manifest = json.dumps({"schemaVersion": 2, "mediaType": kind, "config": part, "layers": [part]}).encode()
+    status, body = ("404 Not Found", b"") if b"/blobs/" in asked else ("200 OK", manifest)
+    digest = f"sha256:{sha256(manifest).hexdigest()}"
+    headers = f"Content-Type: {kind}\r\nDocker-Content-Digest: {digest}\r\nContent-Length: {len(body)}"
+    head = f"HTTP/1.1 {status}\r\n{headers}\r\nConnection: close\r\n\r\n"
+    connection.sendall(head.encode() + (b"" if method == b"HEAD" else body))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -55,6 +56,11 @@ class TestATask:
         task = marathon.deploy(sleeper("/bridged", SERVE, **bridge))["tasks"][0]
         assert task["healthCheckResults"][0]["alive"] is True
         assert task["ipAddresses"][0]["ipAddress"].startswith("172.")
+
+    def test_is_left_alone_before_its_first_check(self, marathon: Asking) -> None:
+        task = marathon.deploy(sleeper("/x", healthChecks=[COMMAND | {"delaySeconds": 10}]))["tasks"][0]
+        checked = datetime.fromisoformat(task["healthCheckResults"][0]["firstSuccess"])
+        assert checked - datetime.fromisoformat(task["startedAt"]) >= timedelta(seconds=10 / 20)
 
     def test_that_marathon_itself_finds_sick_leaves_a_failure(self, marathon: Asking) -> None:
         check = {"protocol": "HTTP", "gracePeriodSeconds": 0, "intervalSeconds": 1, "maxConsecutiveFailures": 1}

@@ -52,7 +52,7 @@ def pull(agent: Agent, app: dict[str, Any], files: Files, stop: Callable[[], boo
             if stop():
                 return
     except docker.errors.APIError as error:
-        raise LaunchFailed(_pull_failed(wanted["image"], error.explanation)) from error
+        raise LaunchFailed(_pull_failed(wanted["image"], f"Error response from daemon: {error.explanation}")) from error
 
 
 def _is_there(agent: Agent, image: str) -> bool:
@@ -63,10 +63,11 @@ def _is_there(agent: Agent, image: str) -> bool:
     return True
 
 
-def _pull_failed(image: str, reason: object) -> str:
+def _pull_failed(image: str, said: str) -> str:
+    """What the docker command said: an engine's refusal, or an error in the middle without those words before it."""
     return (
         "Failed to launch container: Failed to run 'docker -H unix:///var/run/docker.sock "
-        f"pull {image}': exited with status 1; stderr='Error response from daemon: {reason}\n'"
+        f"pull {image}': exited with status 1; stderr='{said}\n'"
     )
 
 
