@@ -38,15 +38,17 @@ class Image:
 
 def queue_app(settings: Settings, image: Image, host: str, marathon: str, wish: Wish) -> App:
     """The queue, kept to one host, where its data stays."""
+    name = app_id(wish, QUEUE.app_id)
     values = _values(image, marathon) | {"QUEUE_HOST": host}
     definition = _filled(QUEUE.definition, wish, values)
     if not wish.definition:
         definition = _as_owner_of_its_data(definition) | {"mem": settings.queue.mem_mib}
-    return _finished(definition, app_id(wish, QUEUE.app_id), image, wish)
+    return _finished(definition, name, image, wish)
 
 
 def worker_app(work: Work, image: Image, marathon: str, wish: Wish) -> App:
     """Workers that find the queue through Marathon, wherever it runs."""
+    name = app_id(wish, definitions.worker_id(work.queue))
     values = _values(image, marathon) | {
         "BROKER": ["-m", marathon, "-a", QUEUE.app_id],
         "QUEUE": work.queue,
@@ -56,8 +58,7 @@ def worker_app(work: Work, image: Image, marathon: str, wish: Wish) -> App:
     definition = _filled(WORKER.definition, wish, values)
     if not wish.definition:
         definition |= {"instances": work.instances, "cpus": work.cpus, "mem": work.mem_mib}
-    definition = with_drain(definition, work.drain_s)
-    return _finished(definition, app_id(wish, definitions.worker_id(work.queue)), image, wish)
+    return _finished(with_drain(definition, work.drain_s), name, image, wish)
 
 
 def app_id(wish: Wish, usual: str) -> str:
