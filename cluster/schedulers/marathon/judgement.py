@@ -87,7 +87,7 @@ class Tally:
     def __str__(self) -> str:
         parts = [f"{self.up} of {self.wanted} instances up"]
         parts += [f"{self.running - self.up} not healthy yet"] if self.running > self.up else []
-        parts += [f"{self.surplus} to be replaced or stopped"] if self.surplus else []
+        parts += [f"{self.surplus} to end"] if self.surplus else []
         parts += [f"{self.leaving} finishing their work"] if self.leaving else []
         return ", ".join(parts)
 
