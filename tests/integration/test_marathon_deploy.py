@@ -223,7 +223,7 @@ class TestFollowing:
         world.fail("/x", "Container exited with status 99")
         begun = rig.begun(lambda: rig.marathon().deploy(app(mem=65), 0.3))
         begun.end()
-        assert "99" not in begun.error + "".join(rig.said)
+        assert "status 99" not in begun.error + "".join(rig.said)
 
     def test_a_failure_before_a_scaling_is_not_told_either(self, rig: Rig, world: World) -> None:
         """The version that it is of stays the present configuration."""
@@ -231,7 +231,7 @@ class TestFollowing:
         world.fail("/x", "Container exited with status 99")
         with pytest.raises(ClusterError) as failure:
             rig.marathon().scale("/x", 2, 0.3)
-        assert "99" not in str(failure.value) + "".join(rig.said)
+        assert "status 99" not in str(failure.value) + "".join(rig.said)
         assert str(failure.value).endswith(
             f"./inv worker.scale -m {rig.standin.address} --app /x --instances 1 --force"
         )
