@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -62,11 +63,15 @@ def failed_declaration(server: dict[str, Any]) -> Declaration:
     return work_declarations("any", server)[1]
 
 
+# Of the workers' files: a test may start several at the same moment.
+_NUMBERS = itertools.count()
+
+
 class WorkerProcess:
     """A running cluster_worker; what it prints goes to files."""
 
     def __init__(self, arguments: list[str], tmp: Path, environ: dict[str, str], entry: Sequence[str] = ENTRY) -> None:
-        number = len(list(tmp.glob("worker-*.err")))
+        number = next(_NUMBERS)
         self._out, self._err = tmp / f"worker-{number}.out", tmp / f"worker-{number}.err"
         command = [PYTHON, "-I", *entry, *arguments]
         with self._out.open("wb") as out, self._err.open("wb") as err:
