@@ -215,7 +215,10 @@ def test_scale_up_and_down_leaves_the_others_in_peace(scheduler, make_app, share
     assert (up.running, len(set(names))) == (3, 3)
     assert len(starts(shared)) == 3
     down = scheduler.scale("/app", 2)
-    assert ([instance.name for instance in down.instances], down.running) == (names[:2], 2)
+    left = [instance.name for instance in down.instances]
+    # Two that started together are equally young, and a cluster may stop either.
+    assert left == names[:2] or (scheduler.name == "marathon" and left == [names[0], names[2]])
+    assert down.running == 2
     assert len(starts(shared)) == 3
 
 
