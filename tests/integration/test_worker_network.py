@@ -74,6 +74,7 @@ def test_the_outcome_of_a_run_is_used_when_its_message_comes_back(
     gate.started()
     network.cut()
     worker.says("consuming from", times=2)
+    rig.lost_consumer_is_gone()
     gate.open()
     until(lambda: rig.ready() == 0, "nothing is ready")
     assert worker.stop() == 0
@@ -179,6 +180,7 @@ def test_a_channel_that_the_broker_closes(rig: Rig, network: Network, gate: Gate
     worker.says("the broker closed the channel of queue")
     worker.says("delivery acknowledgement on channel 1 timed out (406)")
     worker.says("consuming from", times=2)
+    rig.lost_consumer_is_gone()
     gate.open()
     until(lambda: rig.ready() == 0, "nothing is ready")
     assert worker.stop() == 0

@@ -189,6 +189,14 @@ class Rig:
             except pika.exceptions.ChannelClosedByBroker:
                 return 0
 
+    def lost_consumer_is_gone(self) -> None:
+        """Wait until the broker, too, knows of a lost connection: what it had in hand has gone to the one consumer."""
+        with self.channel() as channel:
+            until(
+                lambda: channel.queue_declare(self.queue, passive=True).method.consumer_count == 1,
+                "one consumer is left",
+            )
+
     def take(self, queue: str = "", count: int = 1, timeout_s: float = 30) -> list[Message]:
         """Wait for so many messages of a queue and take them out."""
         found: list[Message] = []
