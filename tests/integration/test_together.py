@@ -97,9 +97,7 @@ def test_one_that_hangs_is_cut_off(hosts: Hosts, settings: Settings) -> None:
     outcomes = act_on(settings, act, [], timeout_s=3)
     assert time.monotonic() - began < 15
     assert [outcome.value for outcome in outcomes] == [0, 0, None]
-    assert str(outcomes[2].error).startswith(
-        "agent3: not done within 3 s, cut off while it said: works; it may still"
-    )
+    assert str(outcomes[2].error).startswith("agent3: not done within 3 s, cut off while it said: works; it may still")
 
 
 def test_one_that_is_not_reached_is_cut_off(hosts: Hosts, settings: Settings) -> None:
