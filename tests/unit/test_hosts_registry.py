@@ -66,7 +66,11 @@ def test_the_archive_for_mesos_holds_logins_alone_and_is_always_the_same() -> No
     assert archive(archive(None, "other:5000", Access("a", "b")), REGISTRY, ACCESS) == second
 
 
-@pytest.mark.parametrize("broken", [b"x", gzip.compress(b"x"), gzip.compress(b""), archive(None, "a", ACCESS)[:-9]])
+@pytest.mark.parametrize(
+    "broken",
+    [b"x", gzip.compress(b"x"), gzip.compress(b""), archive(None, "a", ACCESS)[:-9]],
+    ids=["no archive", "no tar", "empty", "cut off"],
+)
 def test_a_broken_archive_is_made_anew(broken: bytes) -> None:
     assert unpacked(archive(broken, REGISTRY, ACCESS))["auths"][REGISTRY] == LOGIN
 
