@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,8 @@ from cluster import credentials, definitions
 from cluster.components import QUEUE, WORKER
 from cluster.schedulers import App
 from cluster.settings import Settings
-from scripts.errors import ClusterError
+from scripts import worker_options
+from scripts.errors import ClusterError, WrongUsage
 from scripts.queues import checked_name
 
 # RabbitMQ lets guest in from a loopback address only, and through a published port a client has another address.
@@ -144,7 +145,7 @@ def worker_wish(
     """What the flags of a worker task ask for, with the defaults of invoke.yaml where a value is empty, 0 or -1.
 
     Raises:
-        ClusterError: a number that makes no sense, or words whose quotes do not close.
+        ClusterError: a number that makes no sense, words whose quotes do not close, an option that is none.
     """
     for flag, value, least in (("--instances", instances, 0), ("--jobs", jobs, -1), ("--attempts", attempts, 0)):
         if value < least:
@@ -154,13 +155,31 @@ def worker_wish(
     flags += ["--attempts", str(attempts)] if attempts else []
     flags += ["--drain", str(drain_s)] if drain_s >= 0 else []
     flags += ["--keep-alive"] if keep_alive else []
+    if rest.strip():
+        flags += split_command("--options", rest)
+    words = split_command("--action", action or settings.worker.action)
+    _check_options(flags, words)
     return Work(
         queue=checked_name(queue or settings.queue.name),
-        action=tuple(split_command("--action", action or settings.worker.action)),
+        action=tuple(words),
         url=url or settings.queue.url,
         instances=instances or settings.worker.instances,
         cpus=settings.worker.cpus,
         mem_mib=settings.worker.mem_mib,
-        options=(*flags, *(split_command("--options", rest) if rest.strip() else ())),
+        options=tuple(flags),
         drain_s=drain_s if drain_s >= 0 else None,
     )
+
+
+def _check_options(options: Sequence[str], action: Sequence[str]) -> None:
+    """See that cluster_worker takes the options, before workers that run well are replaced by some that cannot start.
+
+    Raises:
+        ClusterError: it would not.
+    """
+    try:
+        taken = worker_options.parse(["-q", "any", *options, "--", *action])
+    except WrongUsage as error:
+        raise ClusterError(f"--options: {error}") from error
+    if taken.command != tuple(action):
+        raise ClusterError(f"--options: {taken.command[0]!r} is no option; see cluster_worker --help")

@@ -89,6 +89,9 @@ def test_a_password_is_in_a_file_and_nowhere_else(tmp_path: Path, monkeypatch: p
         ({"jobs": -2}, "--jobs -2"),
         ({"attempts": -1}, "--attempts -1"),
         ({"rest": "--prefetch '8"}, "--options"),
+        ({"rest": "--nosuch 8"}, "--options: .*--nosuch"),
+        ({"rest": "--backoff soon"}, "--options: .*'soon'"),
+        ({"rest": "nosuch"}, "--options: 'nosuch' is no option"),
         ({"queue": "amq.x"}, "'amq.x'"),
     ],
 )
