@@ -141,15 +141,10 @@ def _digest_in_registry(client: docker.DockerClient, ref: ImageRef) -> str:
             raise known from error
         raise ClusterError(
             f"no image {ref}, neither on this machine nor in its registry: build it with "
-            f"`./inv {_task(ref)} -t {ref.name}:{ref.tag}`"
+            f"`./inv queue.build -t {ref.name}:{ref.tag}` or `./inv worker.build -t {ref.name}:{ref.tag}`"
         ) from error
 
 
 def _registry_failure(client: docker.DockerClient, doing: str, ref: ImageRef, error: APIError) -> ClusterError | None:
     words = str(error.explanation or error)
     return registry_failure(doing, ref.registry, words, registry_trust.certificates(client))
-
-
-def _task(ref: ImageRef) -> str:
-    """The task that would build it, as far as the name tells."""
-    return "worker.build" if "worker" in ref.name else "queue.build"
