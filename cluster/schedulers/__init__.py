@@ -6,10 +6,12 @@ cluster. Each takes the same app definition, a Marathon app in the 1.5+ form wit
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 
 State = Literal["starting", "running", "unhealthy", "stopped"]
@@ -25,9 +27,15 @@ class App:
 
     @property
     def instances(self) -> int:
-        """How many instances are wanted."""
+        """How many instances are wanted.
+
+        Raises:
+            ClusterError: a definition says something that is no number of instances.
+        """
         wanted = self.definition.get("instances")
-        return 1 if wanted is None else int(wanted)
+        if wanted is not None and type(wanted) is not int:
+            raise ClusterError(f"{self.id}: instances is {json.dumps(wanted)}: give a whole number")
+        return 1 if wanted is None else wanted
 
 
 @dataclass(frozen=True)
