@@ -71,10 +71,14 @@ def deploy_queue(settings: Settings, order: Order, tag: str, place: Place, wish:
         app, ready = guest_from_anywhere(app), _nothing
         say("--guest: everyone who can reach the queue may read and write it, and change its settings")
     else:
+        queue_login.refuse_to_replace(settings, present, force=order.manner.force)
         secrets = queue_login.for_queue(settings, _login(settings, order))
         app = App(app.id, secrets.added_to(app.definition))
         ready = partial(_put, settings, lambda: [host_files.host_of(settings, host)], secrets, "the queue's login", say)
-    if run(where, app, order, say, ready) is None or not order.manner.wait:
+    status = run(where, app, order, say, ready)
+    for line in [] if order.dry_run else queue_login.told_of_change(present, app.definition):
+        say(line)
+    if status is None or not order.manner.wait:
         return None
     address = where.hostport(app.id, "amqp")
     say(f"the queue answers at {address}")

@@ -111,6 +111,32 @@ def ensure(settings: Settings, environ: Mapping[str, str] = os.environ) -> Queue
     return login
 
 
+def refuse_to_replace(
+    settings: Settings, present: Mapping[str, Any] | None, *, force: bool, environ: Mapping[str, str] = os.environ
+) -> None:
+    """Shut nobody out of a queue by a new login, only because the one that it has is not on this machine.
+
+    Raises:
+        ClusterError: it is not, and nobody says which one to take.
+    """
+    used = ((present or {}).get("env") or {}).get(LOGIN_ID)
+    if not used or force or known(settings) or broker_credentials("", environ)[1]:
+        return
+    raise ClusterError(
+        f"{place(settings)}: the login of the queue ({used}) is not here, since it was deployed from elsewhere: copy "
+        "this file from there, or set AMQP_USER and AMQP_PASSWORD_FILE; --force makes a new login, and workers are "
+        "shut out until they are deployed again"
+    )
+
+
+def told_of_change(present: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> list[str]:
+    """What a person has to do after a deploy of the queue with another login; nothing where it has none or the same."""
+    before = ((present or {}).get("env") or {}).get(LOGIN_ID)
+    if not before or before == (wanted.get("env") or {}).get(LOGIN_ID):
+        return []
+    return ["the queue has another login now: deploy the workers again, which brings it to the agents"]
+
+
 def known(settings: Settings) -> QueueLogin | None:
     """The login that is kept; None before the first deploy.
 

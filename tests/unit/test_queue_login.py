@@ -53,6 +53,24 @@ def test_the_environment_s_password_is_taken_and_kept(tmp_path: Path) -> None:
     assert ensure() == login == ensure({"AMQP_USER": "me", "AMQP_PASSWORD": PLANTED})
 
 
+def test_a_login_that_is_elsewhere_is_replaced_by_no_new_one_unasked() -> None:
+    present = {"env": {"CLUSTER_LOGIN_ID": "0123abcd"}}
+    with pytest.raises(ClusterError, match=r"queue.json: the login of the queue \(0123abcd\) is not here.*--force"):
+        queue_login.refuse_to_replace(SETTINGS, present, force=False, environ={})
+    queue_login.refuse_to_replace(SETTINGS, present, force=True, environ={})
+    queue_login.refuse_to_replace(SETTINGS, present, force=False, environ={"AMQP_PASSWORD": PLANTED})
+    for begins in (None, {}, {"env": {}}):
+        queue_login.refuse_to_replace(SETTINGS, begins, force=False, environ={})
+    ensure()
+    queue_login.refuse_to_replace(SETTINGS, present, force=False, environ={})
+
+
+def test_after_another_login_the_workers_are_to_be_deployed_again() -> None:
+    one, other = ({"env": {"CLUSTER_LOGIN_ID": name}} for name in ("1", "2"))
+    assert queue_login.told_of_change(one, other)
+    assert [queue_login.told_of_change(before, one) for before in (None, {}, one)] == [[], [], []]
+
+
 def test_a_user_without_a_password_is_an_error() -> None:
     with pytest.raises(ClusterError, match=r"^AMQP_USER: set AMQP_PASSWORD_FILE"):
         ensure({"AMQP_USER": "me"})
