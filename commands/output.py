@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -16,8 +18,13 @@ def say(text: str) -> None:
 
 
 def result(text: str) -> None:
-    """A line for `$( )` and pipes."""
-    print(text, flush=True)
+    """A line for `$( )` and pipes. Where nobody reads on (`| head`) the command ends, as if by the signal for that."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # What is still buffered would be written at the very end, and fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(128 + signal.SIGPIPE) from None
 
 
 def settings_of(config: Mapping[str, Any], registry: str = "") -> Settings:
