@@ -84,7 +84,7 @@ def kept_host(on: str, present: Mapping[str, Any] | None, agents: Sequence[str],
     Raises:
         ClusterError: nobody says which, or it is not the one that has the data.
     """
-    before = _host_of(present or {})
+    before = data_host(present or {})
     if before and on and on != before and not may_leave_data:
         raise ClusterError(
             f"--on {on}: the queue's messages are on {before} (/var/lib/cluster/amqp) and would stay there, and the "
@@ -99,7 +99,8 @@ def kept_host(on: str, present: Mapping[str, Any] | None, agents: Sequence[str],
     return found
 
 
-def _host_of(app: Mapping[str, Any]) -> str:
+def data_host(app: Mapping[str, Any]) -> str:
+    """The agent that an app is kept to, where its data is; empty for an app that may run on any."""
     constraints = app.get("constraints") or []
     return next((str(one[2]) for one in constraints if len(one) == 3 and one[:2] == ["hostname", "CLUSTER"]), "")
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from cluster import definitions, deploying, here, running
+from cluster import cluster_apps, definitions, deploying, here, running
+from cluster.components import QUEUE
 from cluster.schedulers import App, AppStatus, Scheduler
 from cluster.schedulers.marathon.scheduler import Manner, Marathon
 from cluster.settings import Settings
@@ -91,10 +92,12 @@ def stop(settings: Settings, of: Target, now: bool, say: Say) -> None:
         running.stop(settings, of.app_id, now, say)
         return
     where = here.marathon(settings, of.marathon, say, of.manner)
-    where.existing(of.app_id, "stop")
+    place = cluster_apps.data_host(where.existing(of.app_id, "stop"))
     if not now:
         say(f"stopping {of.app_id} on Marathon at {of.marathon}; running actions may finish")
     where.stop(of.app_id, now)
+    if place and of.app_id == QUEUE.app_id:
+        say(f"its messages stay on {place}, which Marathon does not remember: deploy it again with --on {place}")
 
 
 def logs(settings: Settings, of: Target, tail: int, follow: bool, say: Say) -> Iterator[str]:
