@@ -92,11 +92,14 @@ class Fetcher:
         return answer
 
     def _follow(self, url: str) -> Answer:
+        asked = place = _origin(url)
         for _ in range(_MOST_REDIRECTS):
-            answer, location = self._exchange(url)
+            with http_failures(place, self._timeout_s):
+                answer, location = self._exchange(url)
             if not location:
                 return answer
             url = _redirected(url, location)
+            place = f"{asked}, which redirects to {_origin(url)}"
         raise WrongServer(f"{_origin(url)}: redirects without end")
 
     def _exchange(self, url: str, method: str = "GET", content: bytes = b"") -> tuple[Answer, str]:

@@ -47,3 +47,12 @@ def test_a_redirect_is_not_followed() -> None:
 def test_an_answer_is_an_answer() -> None:
     with wire.serving(wire.saying(b"HTTP/1.1 409 Conflict\r\nContent-Length: 2\r\n\r\n{}")) as address:
         assert send(address) == 409
+
+
+def test_a_question_led_elsewhere_fails_there() -> None:
+    moved = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/login\r\nContent-Length: 0\r\n\r\n"
+    with (
+        wire.serving(wire.saying(moved)) as address,
+        pytest.raises(ServiceAway, match=rf"^http://{address}, which redirects to http://127\.0\.0\.1:1: connection"),
+    ):
+        Fetcher([], "", "", 5).get(f"http://{address}/")
