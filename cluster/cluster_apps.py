@@ -87,8 +87,8 @@ def kept_host(on: str, present: Mapping[str, Any] | None, agents: Sequence[str],
     before = data_host(present or {})
     if before and on and on != before and not may_leave_data:
         raise ClusterError(
-            f"--on {on}: the queue's messages are on {before} (/var/lib/cluster/amqp) and would stay there, and the "
-            f"queue begin empty: deploy it on {before}, or add --move-without-data"
+            f"--on {on}: the queue is kept on {before}; the messages that it has there (/var/lib/cluster/amqp) would "
+            f"stay, and it begin empty: deploy it on {before}, or, if it never ran there, add --move-without-data"
         )
     found = on or before or (agents[0] if len(agents) == 1 else "")
     if not found:
