@@ -220,6 +220,6 @@ class TestKeptHost:
             cluster_apps.kept_host("", None, agents, False)
 
     def test_away_from_the_data_is_refused_unless_that_is_said(self) -> None:
-        with pytest.raises(ClusterError, match=r"--on agent2: the queue is kept on agent1;.*/var/lib/cluster/amqp.*move-without"):
+        with pytest.raises(ClusterError, match=r"the queue is kept on agent1;.*/var/lib/cluster/amqp.*move-without"):
             cluster_apps.kept_host("agent2", THERE, [], False)
         assert cluster_apps.kept_host("agent2", THERE, [], True) == "agent2"
