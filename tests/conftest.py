@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -22,6 +21,7 @@ from cluster import apps, base_image, engine, here, images
 from cluster.components import QUEUE
 from cluster.image_ref import ImageRef
 from cluster.schedulers import Scheduler
+from cluster.schedulers.instances import Port, choose_ports
 from cluster.settings import ROOT, Settings
 from scripts.broker import open_blocking
 from scripts.errors import ClusterError
@@ -54,12 +54,9 @@ def missing(reason: str) -> NoReturn:
 
 
 def free_ports(count: int) -> list[int]:
-    """Free TCP ports of 127.0.0.1, all different."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+    """Free TCP ports of 127.0.0.1, all different, as the schedulers choose them."""
+    (ports,) = choose_ports([Port("", 0, 0, "tcp")] * count)
+    return list(ports)
 
 
 def own_settings(tmp: Path, scheduler: str = "local") -> Settings:

@@ -3,6 +3,7 @@ deploy has to do."""
 
 from __future__ import annotations
 
+import random
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import ExitStack
@@ -14,6 +15,8 @@ from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 
 LOCALHOST = "127.0.0.1"  # the only address that anything is published on
+
+_CHOSEN_FROM = (20_000, 31_000)
 
 
 @dataclass(frozen=True)
@@ -105,10 +108,14 @@ def choose_ports(ports: Sequence[Port], instances: int = 1) -> list[tuple[int, .
 
 
 def _free_port(stack: ExitStack) -> int:
-    probe = stack.enter_context(socket.socket())
-    probe.bind((LOCALHOST, 0))
-    port: int = probe.getsockname()[1]
-    return port
+    """A port that no connection of this machine's takes until the app listens: the system gives those from 32768 on."""
+    while True:
+        port = random.randrange(*_CHOSEN_FROM)
+        try:
+            stack.enter_context(socket.socket()).bind((LOCALHOST, port))
+        except OSError:
+            continue
+        return port
 
 
 def port_is_free(port: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -59,7 +60,8 @@ def port_of(url: str) -> int:
 
 def inv(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "invoke", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    environ = os.environ | {"INVOKE_PROJECT": "cluster"}
+    return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=60)
 
 
 def test_messages_go_to_where_the_queue_is(marathon: Standin, broker: Broker, queue: Queue) -> None:
