@@ -119,6 +119,8 @@ def run(where: Marathon, app: App, order: Order, say: Say, ready: Callable[[], N
     if order.dry_run:
         print(json.dumps(change.sent.get(app.id, app.definition), indent=2, ensure_ascii=False))
         return None
+    if change.kind != "nothing":
+        where.refuse_locked(app.id)
     ready()
     status = where.deploy(app, order.wait_timeout_s)
     if not order.manner.wait:

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from cluster import deploying
+from cluster.deploying import Order
 from cluster.schedulers import waiting
 from cluster.schedulers.marathon import changes, following
+from cluster.schedulers.marathon.scheduler import Manner
 from scripts.errors import ClusterError, ServiceAway
 from tests.integration.marathon_rig import Rig, app, instances_come, losing_answers
 from tests.standin import deployments, filters
@@ -114,6 +117,14 @@ class TestRefusal:
         with instances_come(world):
             assert rig.marathon(force=True).deploy(app(mem=66), 10).running == 1
         assert world.apps["/x"].definition["mem"] == 66
+
+    def test_of_a_locked_app_comes_before_anything_is_put_on_the_hosts(self, rig: Rig, world: World) -> None:
+        rig.marathon(wait=False).deploy(app())
+        put: list[str] = []
+        order = Order("", dry_run=False, wait_timeout_s=10, manner=Manner())
+        with pytest.raises(ClusterError, match=r"^/x is locked by the deployment .*nothing was changed"):
+            deploying.run(rig.marathon(), app(mem=65), order, rig.said.append, lambda: put.append("secrets"))
+        assert put == []
 
     def test_by_a_web_page_is_one_line(self, rig: Rig) -> None:
         rig.standin.filters.append(filters.html(503, "Too many concurrent requests! Allowed: 1."))

@@ -104,6 +104,16 @@ class Api:
         """Delete an app, whatever is done to it at the moment; its tasks end later."""
         return self._change("DELETE", app_id, f"/v2/apps{app_id}?force=true")
 
+    def refuse_locked(self, app_id: str) -> None:
+        """Say before anything is done for a change what Marathon would answer to it.
+
+        Raises:
+            Locked: a deployment works on the app.
+        """
+        held = [each for each in self.deployments() if app_id in (each.get("affectedApps") or [])]
+        if held:
+            raise Locked(self._locked(app_id, {"deployments": held}))
+
     def _change(self, method: str, app_id: str, path: str, content: Mapping[str, Any] | None = None) -> Accepted:
         with self._refusals(app_id):
             answer = self._marathon.send(method, path, content)

@@ -67,6 +67,11 @@ class Marathon:
         self._api.check()
         return self._api.app(app_id)
 
+    def refuse_locked(self, app_id: str) -> None:
+        """See that a change of the app would be taken on; raises as `Api.refuse_locked`, unless locks are overcome."""
+        if not self._manner.force:
+            self._api.refuse_locked(app_id)
+
     def plan(self, app: App) -> Change:
         """What `deploy` would do now, and how it differs from what is there; changes nothing."""
         return self._plan(app, self._present(app))
