@@ -42,7 +42,13 @@ class Order:
     def of(
         cls, marathon: str, *, dry_run: bool, no_wait: bool, wait_timeout_s: float, force: bool, undo: bool
     ) -> Order:  # fmt: skip
-        """What the flags say."""
+        """What the flags say.
+
+        Raises:
+            ClusterError: no time to wait.
+        """
+        if wait_timeout_s <= 0:
+            raise ClusterError(f"--wait-timeout {wait_timeout_s:g}: give a time in seconds, or --no-wait")
         return cls(marathon, dry_run, wait_timeout_s, Manner(force=force, wait=not no_wait, undo=undo))
 
 

@@ -78,6 +78,9 @@ def rollback(settings: Settings, of: Target, to: str, dry_run: bool, say: Say) -
     if dry_run and isinstance(where, Marathon):
         _show_versions(where, of.app_id, to, say)
         return
+    if isinstance(where, Marathon):
+        for line in deploying.told(where.plan(App(of.app_id, where.earlier(of.app_id, to))), where.place):
+            say(line)
     status = where.rollback(of.app_id, to, of.wait_timeout_s)
     say(f"{of.app_id}: rolled back, {_up(status)}")
 

@@ -15,6 +15,7 @@ from cluster.schedulers import App, local_options
 from cluster.schedulers.docker_terms import Task
 from cluster.schedulers.instances import health_command, ports_of
 from scripts.queues import CONSUMER_TIMEOUT_MS
+from tests.standin.rolling import Seen, begin_roll, roll_on
 
 VALUES: dict[str, str | list[str]] = {
     "IMAGE": "localhost:5000/amqp@sha256:" + "0" * 64,
@@ -81,6 +82,14 @@ def test_the_queue_is_never_there_twice() -> None:
     assert definition["instances"] == 1
     assert definition["upgradeStrategy"] == {"minimumHealthCapacity": 0, "maximumOverCapacity": 0}
     assert definition["constraints"] == [["hostname", "CLUSTER", "agent-1"]]
+
+
+def test_workers_are_replaced_although_none_of_the_old_is_healthy() -> None:
+    """Marathon ends none then, so the new must find room beside them."""
+    definition = filled(WORKER) | {"instances": 3}
+    roll = begin_roll(definition, old := [Seen(name, healthy=False) for name in "abc"])
+    assert roll_on(definition, roll, old).launch == 3
+    assert roll_on(definition, roll, [*old, Seen("new", healthy=True)]).kill == ("a",)
 
 
 @components
