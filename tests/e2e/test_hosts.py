@@ -137,8 +137,8 @@ def test_the_registry_lists_what_was_pushed(inv: CommandLine, pulled: str) -> No
 
 
 def test_a_container_of_the_image_starts_on_every_agent(inv: CommandLine, pulled: str) -> None:
-    out = inv("agents.run", "--command", f"docker run --rm --network none {pulled} sh -c 'echo runs'")
-    assert sorted(out.splitlines()) == sorted(f"{agent}: runs" for agent in AGENTS)
+    out = inv("agents.run", "--command", f"docker run --rm --network none {pulled} sh -c 'exit 7'; echo $?")
+    assert sorted(out.splitlines()) == sorted(f"{agent}: 7" for agent in AGENTS)
 
 
 def test_the_hosts_pull_by_themselves_with_the_login_that_they_have(

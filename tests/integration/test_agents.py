@@ -256,7 +256,7 @@ def test_the_image_comes_to_every_host_by_its_content(all_fresh: Place) -> None:
     ref = said[-1]
     assert ref.startswith(f"{all_fresh.address}/small@sha256:")
     for agent in all_fresh.agents:
-        assert agent.run(f"docker run --rm {ref} /bin/sh -c 'echo runs'") == "runs\n"
+        assert agent.run(f"docker run --rm {ref} /bin/sh -c 'exit 7'; echo $?") == "7\n"
     assert sorted(all_fresh.pull()) == sorted([*(f"{host}: has it already" for host in AGENTS), ref])
 
 
