@@ -13,7 +13,7 @@ HELP = {
     "files": "publish every file that matches this pattern (in quotes), a message a file",
     "null": "the pieces of --file end in a NUL byte, not in a newline (find -print0)",
     "lines_per_message": "so many lines of --file make one message",
-    "skip_empty": "leave empty lines or files out instead of refusing them",
+    "skip_empty": "leave empty lines or files out instead of refusing them; nothing at all is then no error",
     "header": "a header for every message, name=value; may be given several times",
     "queue": "the queue to publish to (default: queue.name in invoke.yaml)",
     "create": "make the queue if it is not there (the default queue always is)",

@@ -14,7 +14,7 @@ from cluster.publishing.items import Split
 from cluster.publishing.messages import headers_of
 from cluster.publishing.publish import Published, publish_noting
 from cluster.publishing.publisher import Watch
-from cluster.publishing.sources import Source, chosen
+from cluster.publishing.sources import Source, chosen, nothing_in
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 from scripts.queues import checked_name
@@ -73,16 +73,35 @@ def run(settings: Settings, request: Request, say: Say) -> Published:
         headers=headers_of(request.header),
         retry_for_s=request.retry_for_s,
     )
-    if request.file == "-" and sys.stdin.isatty():
-        say("reading messages from the terminal, one a line; Ctrl-D ends")
+    if request.file == "-":
+        _look_at_stdin(say)
     source = chosen(request.body, request.file, request.files, request.split)
+    if source.is_empty:
+        return _nothing(source, target, say)
     if request.dry_run:
         say(f"would publish {_described(source)} to {target.queue!r} at {target.place}")
         return Published(target.queue, 0, 0, 0)
     with _bar(source) as advance_to:
         done = publish_noting(source, target, Watch(say, advance_to), request.shaping, request.resume)
+    if not source.scan and not done.messages:
+        if not request.skip_empty:
+            raise nothing_in(source.name)
+        return _nothing(source, target, say)
     say(f"published {done.messages:,} {_messages(done.messages)} to {done.queue!r} in {done.seconds:.1f} s")
     return done
+
+
+def _look_at_stdin(say: Say) -> None:
+    if sys.stdin is None:
+        raise ClusterError("--file -: STDIN is closed; pipe the messages in, or name a file")
+    if sys.stdin.isatty():
+        say("reading messages from the terminal, one a line; Ctrl-D ends")
+
+
+def _nothing(source: Source, target: Target, say: Say) -> Published:
+    """A source without a message, which --skip-empty allows."""
+    say(f"nothing to publish: {source.name} is empty")
+    return Published(target.queue, 0, 0, 0)
 
 
 def _place(settings: Settings, request: Request) -> tuple[str, Callable[[], str] | None]:

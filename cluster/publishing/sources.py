@@ -37,6 +37,11 @@ class Source:
     size: int = 0
     digest: str = ""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is known beforehand to have no message at all."""
+        return self.scan is not None and not self.scan.messages
+
 
 class Feed:
     """The items of a source, one after the other, and where they have come to."""
@@ -125,7 +130,7 @@ def text_file(path: str, split: Split) -> Source:
     The file is read through once before anything is sent, for its digest and to find what could not be sent.
 
     Raises:
-        ClusterError: not there, not readable, empty, or with an empty or too large line.
+        ClusterError: not there, not readable, empty (unless skipped), or with an empty or too large line.
         Interrupted: Ctrl-C.
     """
     found = _stat(path)
@@ -138,8 +143,8 @@ def text_file(path: str, split: Split) -> Source:
         seen = scan(_hashed(_chunks(path, found, 0), digest.update), split, path)
     except KeyboardInterrupt as interrupt:
         raise Interrupted(f"interrupted while {path} was checked; nothing of it is published") from interrupt
-    if not seen.messages:
-        raise ClusterError(f"{path} is empty: there is nothing to publish")
+    if not seen.messages and not split.skip_empty:
+        raise nothing_in(path)
     prefix = digest.hexdigest()[:16]
 
     def start(at: Position) -> Iterator[Item | None]:
@@ -157,12 +162,17 @@ def stream(fd: int, name: str, split: Split) -> Source:
             try:
                 chunk = os.read(fd, CHUNK_BYTES) if select.select([fd], [], [], 0)[0] else None
             except OSError as error:
-                raise _unreadable(name, error) from error
+                raise ClusterError(f"{name} cannot be read: {(error.strerror or str(error)).lower()}") from error
             if chunk == b"":
                 return
             yield chunk
 
     return Source(name, lambda at: items(chunks(), split, name, prefix, at), split.place)
+
+
+def nothing_in(name: str) -> ClusterError:
+    """The error for an input without a message: whoever should have written it may have failed."""
+    return ClusterError(f"{name} is empty: there is nothing to publish; --skip-empty allows that")
 
 
 def file_set(pattern: str, skip_empty: bool = False) -> Source:
@@ -176,19 +186,21 @@ def file_set(pattern: str, skip_empty: bool = False) -> Source:
     wanted = str(Path(pattern).expanduser())
     names = glob.glob(wanted, recursive=True)  # noqa: PTH207  (Path.glob takes no absolute patterns)
     found = [(path, _stat(path)) for path in sorted(names)]
-    files = [(path, seen) for path, seen in found if stat.S_ISREG(seen.st_mode) and (seen.st_size or not skip_empty)]
-    if not files:
+    regular = [(path, seen) for path, seen in found if stat.S_ISREG(seen.st_mode)]
+    if not regular:
         raise ClusterError(f"no file matches {pattern!r} in {Path.cwd()}; quote a pattern, so that the shell leaves it")
+    files = [(path, seen) for path, seen in regular if seen.st_size or not skip_empty]
     for path, seen in files:
         _check_whole(path, seen)
     sizes = [seen.st_size for _, seen in files]
+    largest = max(sizes, default=0)
     known = "\0".join(f"{path}\0{seen.st_size}\0{seen.st_mtime_ns}" for path, seen in files)
     digest = hashlib.sha256(os.fsencode(known)).hexdigest()
     return Source(
         repr(pattern),
         lambda at: _whole_files(files, digest[:16], at),
         lambda line: files[line - 1][0] if line <= len(files) else "none",
-        Scan(len(files), max(sizes), sizes.index(max(sizes)) + 1),
+        Scan(len(files), largest, sizes.index(largest) + 1 if sizes else 0),
         str(Path(wanted).absolute()),
         sum(sizes),
         digest,

@@ -180,6 +180,18 @@ def test_an_empty_line_of_stdin_ends_it_and_what_came_before_is_counted(queue: Q
     assert bodies(queue.take()) == [b"a", b"b"]
 
 
+def test_an_input_without_a_message_is_an_error_unless_that_may_be(queue: Queue, to: list[str], tmp_path: Path) -> None:
+    nothing = "is empty: there is nothing to publish; --skip-empty allows that"
+    assert publish(*to, "--file", "-", stdin=subprocess.DEVNULL) == (1, f"error: STDIN {nothing}\n")
+    assert publish(*to, "--file", "/dev/null") == (1, f"error: /dev/null {nothing}\n")
+    path = written(tmp_path / "in", b"\n")
+    for flags, name in ((["--file", "-"], "STDIN"), (["--file", path], path)):
+        running = Publish(*to, *flags, "--skip-empty", "--json", stdin=subprocess.DEVNULL)
+        assert running.end() == (0, f"nothing to publish: {name} is empty\n")
+        assert json.loads(running.out) == {"queue": queue.name, "messages": 0, "bytes": 0, "seconds": 0}
+    assert queue.ready() == 0
+
+
 def test_a_message_over_the_limit_is_found_before_anything_is_sent(queue: Queue, to: list[str], tmp_path: Path) -> None:
     path = written(tmp_path / "in", b"a\n" + b"x" * (LIMIT_BYTES + 1) + b"\nb\n")
     code, err = publish(*to, "--file", path)

@@ -70,6 +70,15 @@ def test_a_number_that_is_none_is_one_line() -> None:
     assert done.stderr.strip() == "error: --jobs wants a number, not 'many'"
 
 
+def test_a_closed_stdin_is_one_line() -> None:
+    publish = [sys.executable, "-m", "invoke", "publish", "--file", "-"]
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" <&-', "sh", *publish], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == "error: --file -: STDIN is closed; pipe the messages in, or name a file\n"
+
+
 def test_an_argument_without_a_default_is_refused_at_once() -> None:
     with pytest.raises(TypeError, match="marathon needs a default"):
 

@@ -59,11 +59,15 @@ def test_ctrl_c_while_a_file_is_checked_says_that_nothing_is_published(
         text_file(str(tmp_path / "f"), Split())
 
 
-def test_a_file_of_empty_lines_alone_has_nothing_to_publish(tmp_path: Path) -> None:
+def test_a_file_without_a_message_is_an_error_unless_that_may_be(tmp_path: Path) -> None:
     path = tmp_path / "in"
-    path.write_bytes(b"\n\n")
-    with pytest.raises(ClusterError, match="there is nothing to publish"):
-        text_file(str(path), Split(skip_empty=True))
+    path.write_bytes(b"")
+    with pytest.raises(ClusterError, match="in is empty: there is nothing to publish; --skip-empty allows that"):
+        text_file(str(path), Split())
+    for content in (b"", b"\n\n"):
+        path.write_bytes(content)
+        source = text_file(str(path), Split(skip_empty=True))
+        assert (source.is_empty, bodies(source)) == (True, [])
 
 
 @pytest.mark.parametrize("change", [b"one\nTWO\n", b"one\ntwo\nthree\n", b"one\n"], ids=["edited", "longer", "shorter"])
@@ -124,8 +128,10 @@ def test_an_empty_file_of_a_set_is_refused_or_left_out(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="a is empty; --skip-empty leaves empty files out"):
         file_set(f"{tmp_path}/*")
     assert bodies(file_set(f"{tmp_path}/*", skip_empty=True)) == [b"x"]
+    only_empty = file_set(f"{tmp_path}/a", skip_empty=True)
+    assert (only_empty.is_empty, bodies(only_empty)) == (True, [])
     with pytest.raises(ClusterError, match="no file matches"):
-        file_set(f"{tmp_path}/*.none")
+        file_set(f"{tmp_path}/*.none", skip_empty=True)
 
 
 def test_an_empty_body_is_refused() -> None:
