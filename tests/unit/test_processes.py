@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from scripts.event_loop import EventLoop
@@ -102,11 +103,14 @@ def test_a_bug_in_a_guarded_callback_ends_the_loop_with_its_traceback(loop: Even
         _run(loop)
 
 
-def _members(group: int) -> list[str]:
+def _members(group: int) -> list[int]:
     """The processes of a group that still run."""
-    found = subprocess.run(["ps", "-eo", "pid=,pgid=,stat="], capture_output=True, text=True).stdout
-    rows = [row.split() for row in found.splitlines()]
-    return [pid for pid, pgid, state in rows if int(pgid) == group and not state.startswith("Z")]
+    running = []
+    for one in psutil.process_iter(["status"]):
+        with suppress(ProcessLookupError):
+            if os.getpgid(one.pid) == group and one.info["status"] != psutil.STATUS_ZOMBIE:
+                running.append(one.pid)
+    return running
 
 
 @pytest.mark.parametrize(
