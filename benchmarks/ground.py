@@ -25,9 +25,9 @@ from cluster.components import QUEUE  # noqa: E402
 from cluster.image_ref import ImageRef  # noqa: E402
 from cluster.schedulers import Scheduler  # noqa: E402
 from cluster.settings import Settings  # noqa: E402
-from scripts.broker import open_blocking, url_of  # noqa: E402
+from scripts.amqp.broker import open_blocking, url_of  # noqa: E402
+from scripts.amqp.queues import failed_queue, work_declarations  # noqa: E402
 from scripts.errors import ServiceAway  # noqa: E402
-from scripts.queues import failed_queue, work_declarations  # noqa: E402
 
 DEADLINE_S = 300
 # How often a queue is looked at: often enough for runs of seconds, too seldom to disturb them.

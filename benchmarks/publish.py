@@ -30,8 +30,8 @@ from pathlib import Path
 import pika
 from ground import ROOT, broker, machine
 
-from scripts.broker import open_blocking, parameters
-from scripts.queues import work_declarations
+from scripts.amqp.broker import open_blocking, parameters
+from scripts.amqp.queues import work_declarations
 
 LINES = 200_000
 ONE_BY_ONE = 3_000

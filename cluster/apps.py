@@ -11,9 +11,9 @@ from cluster import credentials, definitions
 from cluster.components import QUEUE, WORKER
 from cluster.schedulers import App
 from cluster.settings import Settings
-from scripts import worker_options
+from scripts.amqp.queues import checked_name
 from scripts.errors import ClusterError, WrongUsage
-from scripts.queues import checked_name
+from scripts.worker import options as worker_options
 
 # RabbitMQ lets guest in from a loopback address only, and through a published port a client has another address.
 # On one machine the port itself is published on 127.0.0.1 alone.

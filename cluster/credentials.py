@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from cluster.settings import ROOT, Settings
-from scripts.broker import credentials, redacted
+from scripts.amqp.broker import credentials, redacted
 
 SECRETS = ROOT / ".secrets"
 

@@ -24,7 +24,7 @@ from cluster.schedulers.marathon.scheduler import Manner, Marathon
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
-from scripts.marathon_access import addresses
+from scripts.marathon.access import addresses
 
 Say = Callable[[str], None]
 

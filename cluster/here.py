@@ -95,7 +95,7 @@ def marathon(settings: Settings, address: str, say: Callable[[str], None], manne
     from cluster import agent_engines
     from cluster.schedulers.marathon import scheduler as at_marathon
     from cluster.schedulers.marathon.api import Api
-    from scripts import marathon as asked
+    from scripts.marathon import api as asked
 
     api = Api(asked.Marathon(address, "", _ANSWER_S, os.environ), address)
     engines = agent_engines.of(settings, say)

@@ -9,9 +9,9 @@ from dataclasses import asdict, replace
 from cluster import here, queue_there, registry_api
 from cluster.schedulers import AppStatus, Scheduler
 from cluster.settings import Settings
-from scripts.broker import open_blocking
+from scripts.amqp.broker import open_blocking
+from scripts.amqp.management import Management, QueueCount
 from scripts.errors import ClusterError
-from scripts.management import Management, QueueCount
 
 
 def status(settings: Settings, *, as_json: bool, marathon: str = "") -> str:

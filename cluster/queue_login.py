@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from cluster import credentials, secret_file
 from cluster.settings import Settings
-from scripts.broker import credentials as broker_credentials
+from scripts.amqp.broker import credentials as broker_credentials
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 

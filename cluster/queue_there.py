@@ -11,11 +11,11 @@ from cluster import here, queue_login
 from cluster.components import QUEUE
 from cluster.queue_login import LOGIN_ID, QueueLogin
 from cluster.settings import Settings
-from scripts.broker import credentials
-from scripts.discovery import discover
+from scripts.amqp.broker import credentials
+from scripts.amqp.management import Management
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
-from scripts.management import Management
+from scripts.marathon.discovery import discover
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,6 @@ def login_of(
 
 
 def _definition(marathon: str, environ: Mapping[str, str]) -> Mapping[str, Any]:
-    from scripts.marathon import Marathon
+    from scripts.marathon.api import Marathon
 
     return Marathon(marathon, "", 10, environ).app(QUEUE.app_id)

@@ -12,7 +12,7 @@ from cluster.apps import Work
 from cluster.image_ref import ImageRef
 from cluster.schedulers import App, AppStatus, Scheduler
 from cluster.settings import Settings
-from scripts.broker import open_blocking, redacted
+from scripts.amqp.broker import open_blocking, redacted
 
 Say = Callable[[str], None]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scripts.amqp.management import Management
 from scripts.errors import ClusterError
-from scripts.management import Management
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEDULERS = ("local", "process", "marathon")

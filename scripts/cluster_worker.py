@@ -9,25 +9,27 @@ import resource
 import sys
 from collections.abc import Sequence
 
-from scripts import alive, broker, marathon_access
-from scripts.amqp_fields import keep_fields
-from scripts.breaker import Breaker
-from scripts.command import executable
-from scripts.consumer import Consumer
-from scripts.copies import Copies
+from scripts.action.command import executable
+from scripts.action.jobs import Runner
+from scripts.action.kept_alive import KeepAlive, KeptAlive
+from scripts.action.processes import Processes
+from scripts.amqp import broker
+from scripts.amqp.fields import keep_fields
+from scripts.amqp.queues import failed_queue
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop
-from scripts.joblog import JobLog
-from scripts.jobs import Runner
-from scripts.kept_alive import KeepAlive, KeptAlive
-from scripts.processes import Processes
-from scripts.queues import failed_queue
-from scripts.stop_signals import StopSignals
-from scripts.until_empty import UntilEmpty
-from scripts.whereabouts import GivenUrl, MarathonApp, Whereabouts
-from scripts.work import Work
-from scripts.worker import Worker
-from scripts.worker_options import Options, parse
+from scripts.marathon import access
+from scripts.worker import alive
+from scripts.worker.breaker import Breaker
+from scripts.worker.consumer import Consumer
+from scripts.worker.copies import Copies
+from scripts.worker.joblog import JobLog
+from scripts.worker.options import Options, parse
+from scripts.worker.stop_signals import StopSignals
+from scripts.worker.until_empty import UntilEmpty
+from scripts.worker.whereabouts import GivenUrl, MarathonApp, Whereabouts
+from scripts.worker.work import Work
+from scripts.worker.worker import Worker
 
 # A run needs six descriptors while it starts; the rest is for connections, logs and what Python opens.
 _DESCRIPTORS_A_JOB = 6
@@ -115,5 +117,5 @@ def _runner(loop: EventLoop, options: Options, command: Sequence[str], environme
 
 def _action_environment() -> dict[str, str]:
     """What an action inherits: everything but the worker's secrets and its health file."""
-    hidden = {*broker.SECRET_VARIABLES, *marathon_access.SECRET_VARIABLES, alive.VARIABLE}
+    hidden = {*broker.SECRET_VARIABLES, *access.SECRET_VARIABLES, alive.VARIABLE}
     return {name: value for name, value in os.environ.items() if name not in hidden}

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from scripts.discovery import discover
 from scripts.errors import ClusterError, WrongUsage
+from scripts.marathon.discovery import discover
 from scripts.one_line import one_line
 
 _ABOUT = """Print the host:port of a running instance of an app, and nothing else. An instance is taken that runs, is

@@ -23,7 +23,7 @@ from cluster.image_ref import ImageRef
 from cluster.schedulers import Scheduler
 from cluster.schedulers.instances import Port, choose_ports
 from cluster.settings import ROOT, Settings
-from scripts.broker import open_blocking
+from scripts.amqp.broker import open_blocking
 from scripts.errors import ClusterError
 from tests.hosts.cluster import Hosts, running_hosts
 

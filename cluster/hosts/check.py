@@ -19,10 +19,10 @@ from cluster.hosts.remote import Remote
 from cluster.hosts.together import Outcome, Say, Show, together
 from cluster.image_ref import ImageRef
 from cluster.settings import Settings
-from scripts import marathon_access
-from scripts.broker import redacted
+from scripts.amqp.broker import redacted
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
+from scripts.marathon import access as marathon_access
 
 COLUMNS = ("ssh", "user", "engine", "disk", "memory", "cores", "clock", "registry", "queue", "marathon")
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from pika.exceptions import ChannelClosedByBroker
 
 from cluster.publishing.corked import CorkedConnection
-from scripts import broker, queues
+from scripts.amqp import broker, queues
 from scripts.errors import ClusterError, ServiceAway
 
 # From the first packet to a channel in confirm mode.

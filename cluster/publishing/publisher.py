@@ -18,9 +18,9 @@ from cluster.publishing.outflow import Outflow
 from cluster.publishing.patience import Patience
 from cluster.publishing.sources import Source
 from cluster.publishing.window import Window
-from scripts.broker import BLOCKED_TIMEOUT_S, broker_errors, explain
+from scripts.amqp.broker import BLOCKED_TIMEOUT_S, broker_errors, explain
 from scripts.errors import ClusterError, ServiceAway
-from scripts.whereabouts import in_thread
+from scripts.worker.whereabouts import in_thread
 
 TICK_S = 0.1
 # How long an interrupted publishing waits for the confirms of what it has sent, and then for a polite goodbye.

@@ -16,8 +16,8 @@ from cluster.publishing.publish import Published, publish_noting
 from cluster.publishing.publisher import Watch
 from cluster.publishing.sources import Source, chosen, nothing_in
 from cluster.settings import Settings
+from scripts.amqp.queues import checked_name
 from scripts.errors import ClusterError
-from scripts.queues import checked_name
 
 Say = Callable[[str], None]
 

@@ -58,7 +58,7 @@ def marathon(request: pytest.FixtureRequest, project: str) -> Scheduler:
     from cluster.schedulers.marathon.api import Api
     from cluster.schedulers.marathon.scheduler import Marathon
     from cluster.schedulers.one_machine import to_stderr
-    from scripts.marathon import Marathon as Asked
+    from scripts.marathon.api import Marathon as Asked
 
     client, address = request.getfixturevalue("docker_client"), request.getfixturevalue("standin").address
     return Marathon(Api(Asked(address, "", 5, {}), address), project, to_stderr, engines=lambda: nullcontext([client]))

@@ -11,7 +11,7 @@ from cluster.schedulers import App, AppStatus
 from cluster.schedulers.marathon.api import Api
 from cluster.schedulers.marathon.scheduler import Manner, Marathon
 from scripts.errors import ClusterError
-from scripts.marathon import Marathon as Asked
+from scripts.marathon.api import Marathon as Asked
 from tests.standin import api
 from tests.standin.answers import Request, Response
 from tests.standin.server import Standin

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 from cluster.publishing.publish import SIDECARS
 from cluster.settings import ROOT
-from scripts.broker import open_blocking
+from scripts.amqp.broker import open_blocking
 
 
 @dataclass(frozen=True)

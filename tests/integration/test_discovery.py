@@ -15,8 +15,8 @@ from threading import Event, Thread
 import pytest
 
 from scripts import marathon_app_hostport
-from scripts.discovery import discover
 from scripts.errors import ServiceAway
+from scripts.marathon.discovery import discover
 from tests.standin import filters, wire
 from tests.standin.api import Response, message
 from tests.standin.certificates import make_tls
@@ -576,5 +576,5 @@ def test_a_failure_is_its_own_and_not_the_callers() -> None:
 
 def test_a_worker_with_a_fixed_broker_does_not_load_requests() -> None:
     """It is a quarter of the worker's memory."""
-    check = "import sys, scripts.discovery; sys.exit('requests' in sys.modules)"
+    check = "import sys, scripts.marathon.discovery; sys.exit('requests' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=False).returncode == 0

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scripts.action.jobs import Job, Outcome, RunLimits
+from scripts.action.kept_alive import KeepAlive, KeptAlive
 from scripts.event_loop import EventLoop
-from scripts.jobs import Job, Outcome, RunLimits
-from scripts.kept_alive import KeepAlive, KeptAlive
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "components/worker/scripts"

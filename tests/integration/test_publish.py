@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scripts.queues import failed_queue
+from scripts.amqp.queues import failed_queue
 from tests.integration.publishing import Publish, Queue, bodies, clean_up, eventually, publish, written
 
 pytestmark = pytest.mark.broker

@@ -12,10 +12,10 @@ from cluster import apps, credentials, here, queue_login
 from cluster.queue_login import HostFile
 from cluster.schedulers import App
 from cluster.settings import Settings
-from scripts.broker import open_blocking
+from scripts.amqp.broker import open_blocking
+from scripts.amqp.management import Management
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
-from scripts.management import Management
 from tests.conftest import own_settings
 
 pytestmark = [pytest.mark.engine, pytest.mark.broker]

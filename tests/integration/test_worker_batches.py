@@ -112,7 +112,8 @@ def _impatient(seconds: float) -> tuple[str, str]:
     """A worker whose patience with an absent broker or API is shorter than in earnest."""
     return (
         "-c",
-        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from scripts import cluster_worker, until_empty; "
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
+        "from scripts import cluster_worker; from scripts.worker import until_empty; "
         f"until_empty.BROKER_AWAY_S = until_empty._API_PATIENCE_S = {seconds}; "
         "sys.exit(cluster_worker.main(sys.argv[1:]))",
     )

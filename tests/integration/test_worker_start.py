@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.cgroup import cores
+from scripts.action.cgroup import cores
 from tests.integration.worker_rig import ROOT, Rig, until
 
 pytestmark = pytest.mark.broker

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from scripts.amqp_fields import Field, keep_fields
+from scripts.amqp.fields import Field, keep_fields
 from tests.integration.worker_rig import Rig, until
 
 pytestmark = pytest.mark.broker

@@ -17,9 +17,9 @@ from typing import Any
 import pika
 import psutil
 
-from scripts.broker import parameters
-from scripts.headers import handled
-from scripts.queues import PAUSES_S, Declaration, failed_queue, retry_queue, work_declarations
+from scripts.amqp.broker import parameters
+from scripts.amqp.queues import PAUSES_S, Declaration, failed_queue, retry_queue, work_declarations
+from scripts.worker.headers import handled
 
 ROOT = Path(__file__).resolve().parents[2]
 

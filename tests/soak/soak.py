@@ -16,9 +16,9 @@ from typing import Any
 
 from pika.exceptions import ChannelClosedByBroker
 
-from scripts.broker import open_blocking
-from scripts.headers import REASON
-from scripts.queues import PAUSES_S, alone_queue, failed_queue, retry_queue
+from scripts.amqp.broker import open_blocking
+from scripts.amqp.queues import PAUSES_S, alone_queue, failed_queue, retry_queue
+from scripts.worker.headers import REASON
 from tests.conftest import Broker
 from tests.integration.network import Network
 from tests.soak.crew import Crew

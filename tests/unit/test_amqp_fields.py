@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pika import data
 
-from scripts import amqp_fields
-from scripts.amqp_fields import Field, keep_fields
+from scripts.amqp import fields as amqp_fields
+from scripts.amqp.fields import Field, keep_fields
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,7 +1,7 @@
 import pytest
 
-from scripts.app_id import app_id
 from scripts.errors import ClusterError
+from scripts.marathon.app_id import app_id
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scripts.app_reasons import last_failure, waiting_for
+from scripts.marathon.app_reasons import last_failure, waiting_for
 
 VERSION = "2026-01-02T00:00:00.000Z"
 APP = {"id": "/x", "mem": 64, "cpus": 0.5, "version": VERSION, "versionInfo": {"lastConfigChangeAt": VERSION}}

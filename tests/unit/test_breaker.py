@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from scripts.breaker import Breaker
-from scripts.jobs import Outcome
+from scripts.action.jobs import Outcome
+from scripts.worker.breaker import Breaker
 
 AT_ONCE = Outcome("failed", "exit 1", seconds=0.01)
 

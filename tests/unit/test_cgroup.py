@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.cgroup import OutOfMemoryKills, cores
+from scripts.action.cgroup import OutOfMemoryKills, cores
 
 
 def _write(path: Path, text: str) -> Path:

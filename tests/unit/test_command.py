@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.command import CommandNotExecutable, CommandNotFound, executable
+from scripts.action.command import CommandNotExecutable, CommandNotFound, executable
 
 
 def test_a_command_of_path_becomes_a_path() -> None:

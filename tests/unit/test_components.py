@@ -14,7 +14,7 @@ from cluster.components import ALL, QUEUE, WORKER, Component
 from cluster.schedulers import App, local_options
 from cluster.schedulers.docker_terms import Task
 from cluster.schedulers.instances import health_command, ports_of
-from scripts.queues import CONSUMER_TIMEOUT_MS
+from scripts.amqp.queues import CONSUMER_TIMEOUT_MS
 from tests.standin.rolling import Seen, begin_roll, roll_on
 
 VALUES: dict[str, str | list[str]] = {

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from scripts.deadline import Deadline
+from scripts.action.deadline import Deadline
 from scripts.event_loop import EventLoop
 
 

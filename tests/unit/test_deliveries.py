@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scripts.deliveries import Link
 from scripts.event_loop import EventLoop
+from scripts.worker.deliveries import Link
 
 
 class Channel:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from scripts.discovery import NoInstance, Wish, pick
 from scripts.errors import ClusterError
+from scripts.marathon.discovery import NoInstance, Wish, pick
 
 AMQP = Wish("/amqp")
 OLD, NEW, LATER = "2020-01-01T00:00:00.000Z", "2020-01-02T00:00:00.000Z", "2020-01-03T00:00:00.000Z"

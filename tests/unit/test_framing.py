@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scripts.action.framing import FRAMINGS, line, netstrings
+from scripts.action.jobs import Job
 from scripts.errors import ClusterError
-from scripts.framing import FRAMINGS, line, netstrings
-from scripts.jobs import Job
 
 EXAMPLE = Path(__file__).parents[2] / "components/worker/scripts/keepalive.py"
 # The reader that users are shown is the reader that is tested with.

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.amqp_fields import Field
-from scripts.headers import (
+from scripts.action.jobs import Outcome
+from scripts.amqp.fields import Field
+from scripts.worker.headers import (
     Handled,
     copied,
     failure_headers,
@@ -18,7 +19,6 @@ from scripts.headers import (
     text_tail,
     timestamp_text,
 )
-from scripts.jobs import Outcome
 
 
 def _with(table: dict[str, Any] | None = None, **others: Any) -> Any:

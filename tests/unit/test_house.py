@@ -11,6 +11,8 @@ import pytest
 from cluster.settings import ROOT
 
 LAYERS = ("scripts", "cluster", "commands", "tasks")
+# Within scripts/: what knows nothing of one another, nor of the worker, which knows them all.
+APART = ("action", "amqp", "marathon")
 # Each of these libraries is the job of a few modules: a layer, or a package of it.
 OWNERS = {
     "docker": {"cluster"},
@@ -18,8 +20,8 @@ OWNERS = {
     "paramiko": {"cluster/hosts"},
     "psutil": {"cluster"},
     "rich": {"cluster"},
-    "pika": {"scripts", "cluster"},
-    "requests": {"scripts", "cluster"},
+    "pika": {"scripts/amqp", "scripts/worker", "scripts/event_loop", "cluster"},
+    "requests": {"scripts/http_fetch", "scripts/http_failures", "cluster"},
     "invoke": {"commands", "tasks"},
 }
 
@@ -60,6 +62,20 @@ def test_each_library_is_imported_only_where_it_is_the_job(path: Path) -> None:
     parents = {str(parent) for parent in (path.relative_to(ROOT).with_suffix("") / "_").parents}
     foreign = {name for name, _ in imports(path) if name in OWNERS and parents.isdisjoint(OWNERS[name])}
     assert foreign == set()
+
+
+@pytest.mark.parametrize("folder", APART)
+def test_folders_of_the_worker_stand_apart(folder: str) -> None:
+    shared = {path.stem for path in (ROOT / "scripts").glob("*.py")}
+    paths = (ROOT / "scripts" / folder).glob("*.py")
+    named = {
+        node.module.split(".")[1]
+        for path in paths
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("scripts.")
+    }
+    assert folder in named
+    assert named <= shared | {folder}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "commands").glob("*.py")), ids=lambda path: path.name)

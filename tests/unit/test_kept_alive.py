@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from scripts.kept_alive import LONGEST_PAUSE_S, Place, pause_s
+from scripts.action.kept_alive import LONGEST_PAUSE_S, Place, pause_s
 
 
 def test_pauses_grow_and_end_at_a_minute() -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from scripts.errors import ClusterError
-from scripts.marathon_access import SECRET_VARIABLES, addresses, authorization, ca_file
+from scripts.marathon.access import SECRET_VARIABLES, addresses, authorization, ca_file
 
 SECRET = "s3cret-pässword"
 

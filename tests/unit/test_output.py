@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scripts.jobs import STDERR_KEPT
-from scripts.output import LONGEST_LINE, KeptLines, Lines, tag_of, write_all
+from scripts.action.jobs import STDERR_KEPT
+from scripts.action.output import LONGEST_LINE, KeptLines, Lines, tag_of, write_all
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from scripts.action.exit_watch import PidfdWatch, SigchldWatch
+from scripts.action.jobs import Job, Outcome, RunLimits
+from scripts.action.process_group import Ending
+from scripts.action.processes import Processes
+from scripts.action.spawn import spawn, why_unstartable
 from scripts.event_loop import EventLoop
-from scripts.exit_watch import PidfdWatch, SigchldWatch
-from scripts.jobs import Job, Outcome, RunLimits
-from scripts.process_group import Ending
-from scripts.processes import Processes
-from scripts.spawn import spawn, why_unstartable
 
 _LIMIT_S = 10
 

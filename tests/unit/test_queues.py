@@ -2,8 +2,15 @@ from __future__ import annotations
 
 import pytest
 
+from scripts.amqp.queues import (
+    alone_declaration,
+    checked_name,
+    retry_declaration,
+    retry_queue,
+    version,
+    work_declarations,
+)
 from scripts.errors import ClusterError
-from scripts.queues import alone_declaration, checked_name, retry_declaration, retry_queue, version, work_declarations
 
 NEW, OLD = {"version": "4.0.5"}, {"version": "3.10.8"}
 

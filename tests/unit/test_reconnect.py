@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from scripts.reconnect import LONGEST_PAUSE_S, Pauses
+from scripts.worker.reconnect import LONGEST_PAUSE_S, Pauses
 
 
 def test_pauses_grow_with_jitter_up_to_the_longest() -> None:

@@ -7,8 +7,8 @@ import pika
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.amqp_fields import Field
-from scripts.told import metadata, variables
+from scripts.amqp.fields import Field
+from scripts.worker.told import metadata, variables
 
 
 def _with(table: dict[str, Any] | None = None, **others: Any) -> Any:

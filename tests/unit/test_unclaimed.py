@@ -4,9 +4,9 @@ from typing import Any
 
 import pika
 
-from scripts.deliveries import Delivery
-from scripts.runs import Run
-from scripts.unclaimed import Unclaimed
+from scripts.worker.deliveries import Delivery
+from scripts.worker.runs import Run
+from scripts.worker.unclaimed import Unclaimed
 
 
 def _delivery(body: bytes, message_id: str | None = "id") -> Any:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.verdict_line import OK, VerdictLine, parse, readable
+from scripts.action.verdict_line import OK, VerdictLine, parse, readable
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.headers import Handled
-from scripts.jobs import Outcome
-from scripts.verdicts import Ack, Fail, HandBack, Policy, Retry, Run, admit, decide, worker_lost
+from scripts.action.jobs import Outcome
+from scripts.worker.headers import Handled
+from scripts.worker.verdicts import Ack, Fail, HandBack, Policy, Retry, Run, admit, decide, worker_lost
 
 POLICY = Policy(attempts=3, backoff_s=1, backoff_max_s=64)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.worker_log import say
+from scripts.action.worker_log import say
 
 
 def test_whatever_is_said_is_one_line_of_printable_text(capfd: pytest.CaptureFixture[str]) -> None:

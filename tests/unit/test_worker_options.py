@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from scripts.action.jobs import RunLimits
 from scripts.errors import WrongUsage
-from scripts.jobs import RunLimits
-from scripts.verdicts import Policy
-from scripts.worker_options import parse
+from scripts.worker.options import parse
+from scripts.worker.verdicts import Policy
 
 
 def test_the_defaults() -> None:

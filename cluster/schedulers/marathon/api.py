@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from scripts.app_ports import mapping, mappings
 from scripts.errors import ClusterError
-from scripts.marathon import Marathon, NotFound, Refused
+from scripts.marathon.api import Marathon, NotFound, Refused
+from scripts.marathon.app_ports import mapping, mappings
 from scripts.one_line import one_line
 
 # The form of our definitions, with `networks` and `container.portMappings`, is 1.5's.

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cluster.schedulers import AppStatus, Instance, State
-from scripts.app_ports import Port, address, app_ports, mapping, mappings
-from scripts.app_reasons import last_failure, reasons
-from scripts.app_tasks import App, Task, is_healthy, is_outdated, runs
 from scripts.hostport import HostPort
+from scripts.marathon.app_ports import Port, address, app_ports, mapping, mappings
+from scripts.marathon.app_reasons import last_failure, reasons
+from scripts.marathon.app_tasks import App, Task, is_healthy, is_outdated, runs
 
 _STARTING = ("TASK_STAGING", "TASK_STARTING", None)
 _OVER = ("TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR", "TASK_GONE", "TASK_DROPPED", "TASK_LOST")

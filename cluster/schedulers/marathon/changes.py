@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cluster.schedulers.marathon.api import Accepted, Api, App, Locked
-from scripts.app_ports import mappings
 from scripts.errors import ServiceAway
 from scripts.http_failures import AnswerLost
+from scripts.marathon.app_ports import mappings
 
 _TRIES = 3
 _PAUSE_S = 1

@@ -11,8 +11,8 @@ from cluster.schedulers.marathon.api import Api
 from cluster.schedulers.marathon.comparison import is_same
 from cluster.schedulers.marathon.following import NotDeployed
 from cluster.schedulers.marathon.judgement import Goal, Tally
-from scripts.app_ports import mapping
 from scripts.errors import ClusterError
+from scripts.marathon.app_ports import mapping
 
 
 def told(api: Api, goal: Goal, failure: NotDeployed) -> ClusterError:

@@ -10,8 +10,8 @@ from cluster.schedulers import waiting
 from cluster.schedulers.marathon.api import Api
 from cluster.schedulers.marathon.history import History
 from cluster.schedulers.marathon.judgement import Goal, Judgement, judge
-from scripts.app_reasons import last_failure, reasons
 from scripts.errors import ClusterError, ServiceAway
+from scripts.marathon.app_reasons import last_failure, reasons
 
 # How often Marathon is asked: at first often, later seldom, since an app of a thousand instances is a long answer.
 POLL_S = 0.5

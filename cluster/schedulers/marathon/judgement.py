@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cluster.schedulers.marathon.comparison import is_same
-from scripts.app_ports import mapping, mappings
-from scripts.app_tasks import App, is_healthy, is_outdated, runs
+from scripts.marathon.app_ports import mapping, mappings
+from scripts.marathon.app_tasks import App, is_healthy, is_outdated, runs
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cluster.schedulers import App
-from scripts.app_ports import mapping
 from scripts.errors import ClusterError
+from scripts.marathon.app_ports import mapping
 
 PROJECT = "cluster.project"
 

@@ -20,10 +20,10 @@ from cluster.schedulers.marathon.comparison import definition_of, differences, i
 from cluster.schedulers.marathon.following import Following, NotDeployed, Watch
 from cluster.schedulers.marathon.judgement import Goal
 from cluster.schedulers.marathon.ownership import is_ours, labelled, refuse_foreign
-from scripts.app_ports import mapping
-from scripts.discovery import Wish, pick
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
+from scripts.marathon.app_ports import mapping
+from scripts.marathon.discovery import Wish, pick
 
 DEPLOY_S = 600
 

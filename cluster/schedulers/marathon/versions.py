@@ -8,8 +8,8 @@ from typing import Any
 from cluster.schedulers.docker_terms import data_name
 from cluster.schedulers.marathon.api import Api, App
 from cluster.schedulers.marathon.comparison import definition_of, is_same
-from scripts.app_ports import mapping, mappings
 from scripts.errors import ClusterError
+from scripts.marathon.app_ports import mapping, mappings
 
 # As many as an error names.
 _NAMED = 5

@@ -1,0 +1,186 @@
+"""Taking messages from the queue: declare it, subscribe, and do so again after every kind of trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pika import spec
+from pika.exceptions import ChannelClosedByBroker
+
+from scripts.action.worker_log import say
+from scripts.amqp.broker import explain
+from scripts.amqp.queues import count_ready, declare, failed_queue, work_declarations
+from scripts.event_loop import EventLoop
+from scripts.worker.alive import AliveFile
+from scripts.worker.deliveries import Delivery, Link
+from scripts.worker.reconnect import Reconnecting
+from scripts.worker.whereabouts import Whereabouts
+
+
+class Consumer:
+    """Calls `delivered` for each message and `lost` when those that were delivered can no longer be settled."""
+
+    def __init__(
+        self,
+        loop: EventLoop,
+        whereabouts: Whereabouts,
+        queue: str,
+        jobs: int,
+        prefetch: int,
+        delivered: Callable[[Delivery], None],
+        lost: Callable[[], None],
+        alive: AliveFile,
+    ) -> None:
+        self._loop = loop
+        self._queue = queue
+        self._prefetch = prefetch
+        # With a third of the waiting messages left, the broker has time to send new ones before they run out.
+        self._hold = max(1, (prefetch - jobs) * 2 // 3)
+        self._delivered = delivered
+        self._on_lost = lost
+        self._alive = alive
+        self._connection = Reconnecting(loop, whereabouts, f"queue {queue!r}", self._opened, self._lost)
+        self._link: Any = None
+        self._channel: Any = None
+        self._consumer_tag: str | None = None
+        self._takes_more = True
+        self._warned: set[str] = set()
+        self._open: Any = None
+        self.server: dict[str, Any] = {}
+        self.started = False
+        self.consuming = False
+        # How many messages stood in the failed queue before the first one was taken.
+        self.failed_before: int | None = None
+
+    def start(self) -> None:
+        """Connect and subscribe."""
+        self.started = True
+        self._alive.not_consuming()
+        self._connection.start()
+
+    def cancel(self) -> None:
+        """Take no more messages, for good; those that were delivered can still be settled."""
+        self._takes_more = False
+        self._alive.not_consuming()
+        self._connection.give_up_when_lost()
+        tag, self._consumer_tag = self._consumer_tag, None
+        if tag is not None and self._channel.is_open:
+            self._channel.basic_cancel(tag, callback=self._loop.guard(lambda _frame: None))
+            # pika would reject what arrives before the broker's answer, and that counts as failed. We hand it back.
+            self._channel._cancelled.discard(tag)
+
+    def get(self, queue: str, got: Callable[[Delivery | None], None]) -> None:
+        """Take one message of another queue, if there is one; it is settled like those that were delivered."""
+        channel, link, guard = self._channel, self._link, self._loop.guard
+        # Nothing that is settled may be lost with a message that takes the worker down.
+        link.flush()
+        answers: list[Delivery | None] = []
+
+        def message(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
+            answers.append(_delivery(link, method, properties, body))
+            got(answers[0])
+
+        def empty(_frame: Any) -> None:
+            if not answers:
+                answers.append(None)
+                got(None)
+
+        channel.add_callback(guard(empty), [spec.Basic.GetEmpty])
+        channel.basic_get(queue, guard(message))
+
+    def count_ready(self, names: Sequence[str], done: Callable[[int | None], None]) -> None:
+        """How many messages are ready in these queues together; None when there is no connection to ask."""
+        if self.consuming and self._open.is_open:
+            count_ready(self._open, names, self._loop.guard(done))
+        else:
+            self._loop.add_callback_threadsafe(lambda: done(None))
+
+    @property
+    def parameters(self) -> Any:
+        """pika's parameters of the present connection; None without one."""
+        return self._open and self._open.params
+
+    def close(self, closed: Callable[[], None]) -> None:
+        """Send what was written and end the connection."""
+        self._alive.not_consuming()
+        if self._link is not None:
+            self._link.flush()
+        self._connection.close(closed)
+
+    def _opened(self, connection: Any, where: str) -> None:
+        self._open = connection
+        self.server = connection.server_properties or {}
+
+        def declared(problem: str | None) -> None:
+            if problem is not None:
+                self._connection.trouble(problem)
+            elif self.failed_before is None:
+                count_ready(connection, [failed_queue(self._queue)], self._loop.guard(counted))
+            else:
+                open_channel()
+
+        def counted(failed: int | None) -> None:
+            if failed is not None:
+                self.failed_before = failed
+                open_channel()
+
+        def open_channel() -> None:
+            connection.channel(on_open_callback=self._loop.guard(lambda channel: self._use(channel, where)))
+
+        declare(connection, work_declarations(self._queue, self.server), self._loop.guard(declared), self._warn_once)
+
+    def _use(self, channel: Any, where: str) -> None:
+        guard = self._loop.guard
+        link = self._link = Link(self._loop, channel, self._hold)
+        self._channel = channel
+        channel.add_on_close_callback(guard(lambda _channel, reason: self._channel_closed(link, reason)))
+        channel.add_on_cancel_callback(guard(lambda _frame: self._cancelled(link)))
+        channel.basic_qos(prefetch_count=self._prefetch, callback=guard(lambda _frame: self._subscribe(link, where)))
+
+    def _subscribe(self, link: Link, where: str) -> None:
+        if not (self._takes_more and link.open):
+            # It was told to stop while it came up.
+            return
+
+        def message(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
+            self._delivered(_delivery(link, method, properties, body))
+
+        guard = self._loop.guard
+        self._consumer_tag = self._channel.basic_consume(
+            self._queue, guard(message), callback=guard(lambda _frame: self._consuming(where))
+        )
+
+    def _consuming(self, where: str) -> None:
+        if not self._takes_more:
+            return
+        self.consuming = True
+        self._connection.works()
+        self._alive.consuming()
+        say(f"consuming from {self._queue!r} at {where}")
+
+    def _channel_closed(self, link: Link, reason: BaseException) -> None:
+        if link is self._link and isinstance(reason, ChannelClosedByBroker):
+            self._connection.trouble(f"the broker closed the channel of queue {self._queue!r}: {explain(reason)}")
+
+    def _cancelled(self, link: Link) -> None:
+        if link is self._link:
+            self._connection.trouble(f"the broker ended the subscription to {self._queue!r}: was the queue deleted?")
+
+    def _lost(self) -> None:
+        self.consuming = False
+        self._open = None
+        self._alive.not_consuming()
+        link, self._link, self._consumer_tag = self._link, None, None
+        if link is not None:
+            link.lose()
+            self._on_lost()
+
+    def _warn_once(self, warning: str) -> None:
+        if warning not in self._warned:
+            self._warned.add(warning)
+            say(warning)
+
+
+def _delivery(link: Link, method: Any, properties: Any, body: bytes) -> Delivery:
+    return Delivery(link, method.delivery_tag, method.redelivered, method.routing_key, properties, body)

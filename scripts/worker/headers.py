@@ -1,0 +1,187 @@
+"""What stands in a message's headers: its past, and what a copy of it carries."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pika
+
+from scripts.action.jobs import STDERR_KEPT, Outcome
+from scripts.amqp.fields import Field
+
+ATTEMPT = "x-cluster-attempt"
+ALONE = "x-cluster-alone"
+FIRST_PUBLISHED = "x-cluster-first-published"
+REASON = "x-cluster-reason"
+EXIT = "x-cluster-exit"
+STDERR = "x-cluster-stderr"
+HOST = "x-cluster-host"
+WORKER = "x-cluster-worker"
+STARTED = "x-cluster-started"
+SECONDS = "x-cluster-seconds"
+ROUTING_KEY = "x-cluster-routing-key"
+USER_ID = "x-cluster-user-id"
+EXPIRATION = "x-cluster-expiration"
+
+# Without the first two a message would be tried for ever; the others say what became of it.
+_NEEDED = frozenset({ATTEMPT, ALONE})
+_OURS = frozenset({REASON, EXIT, STDERR, HOST, WORKER, STARTED, SECONDS, FIRST_PUBLISHED, ROUTING_KEY})
+
+_DELIVERIES = "x-delivery-count"
+
+# Anybody can put any number into a header; one more than it must still go into a copy's header.
+_MOST = 1_000_000_000
+
+# What the broker adds, and CC and BCC, with which the broker would send a copy to other queues once more.
+_NOT_COPIED = frozenset(
+    {
+        "x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason", "x-last-death-exchange",
+        "x-last-death-queue", "x-last-death-reason", _DELIVERIES, "x-acquired-count", "CC", "BCC",
+    }
+)  # fmt: skip
+
+# Headers travel in one frame, of which some bytes are its own. A `frame_max` of 0 is "no limit", which nobody needs.
+_FRAME_BYTES = 128 * 1024
+_OF_THE_FRAME_BYTES = 64
+
+
+@dataclass(frozen=True)
+class Handled:
+    """What is known of a message's past.
+
+    `attempts`: runs that are counted; `lost`: deliveries since then that came back without a verdict, because a worker
+    or its connection died; `alone`: the last attempt was made with nothing beside it in the worker, or is to be.
+    """
+
+    attempts: int
+    lost: int
+    alone: bool
+
+
+def handled(properties: pika.BasicProperties) -> Handled:
+    """Read the past from the headers; the broker counts the lost deliveries (quorum queues)."""
+    headers = properties.headers
+    if not headers:
+        return _NEW
+    return Handled(_number(headers.get(ATTEMPT)), _number(headers.get(_DELIVERIES)), headers.get(ALONE) is True)
+
+
+_NEW = Handled(0, 0, False)
+
+
+def id_of(properties: pika.BasicProperties) -> str:
+    """The message's id as text; one that came without gets a new one."""
+    given = properties.message_id
+    if not given:
+        return str(uuid.uuid4())
+    return given if isinstance(given, str) else given.decode(errors="backslashreplace")
+
+
+def copied(
+    properties: pika.BasicProperties, routing_key: str, queue: str, more: Mapping[str, Any], expires: bool = False
+) -> Any:
+    """The properties of a copy: all of the original's less what the broker added, and the headers `more` (None: less).
+
+    The broker refuses a copy that names another user as its sender, so `user_id` moves to a header. So does the time
+    after which the broker would drop the message, unless the copy `expires`: a failure is kept until somebody saw it.
+    """
+    headers = {name: value for name, value in (properties.headers or {}).items() if name not in _NOT_COPIED}
+    if routing_key != queue:
+        headers.setdefault(ROUTING_KEY, routing_key)
+    if properties.user_id is not None:
+        headers[USER_ID] = properties.user_id
+    if properties.expiration is not None and not expires:
+        headers[EXPIRATION] = properties.expiration
+    headers.update(more)
+    return pika.BasicProperties(
+        content_type=properties.content_type,
+        content_encoding=properties.content_encoding,
+        headers={name: value for name, value in headers.items() if value is not None} or None,
+        delivery_mode=properties.delivery_mode,
+        priority=properties.priority,
+        correlation_id=properties.correlation_id,
+        reply_to=properties.reply_to,
+        expiration=properties.expiration if expires else None,
+        message_id=properties.message_id,
+        timestamp=properties.timestamp,
+        type=properties.type,
+        app_id=properties.app_id,
+        cluster_id=properties.cluster_id,
+    )
+
+
+def failure_headers(outcome: Outcome, reason: str, attempt: int, host: str, worker: str) -> dict[str, Any]:
+    """What the failed queue says of a message."""
+    code = outcome.exit_code if outcome.signal is None else 128 + outcome.signal
+    return {
+        ATTEMPT: attempt,
+        ALONE: None,
+        REASON: reason[:1000],
+        EXIT: code,
+        STDERR: text_tail(outcome.stderr, STDERR_KEPT) or None,
+        HOST: host,
+        WORKER: worker,
+        STARTED: timestamp_text(outcome.started_at) if outcome.started_at else None,
+        SECONDS: f"{outcome.seconds:.3f}" if outcome.started_at else None,
+    }
+
+
+def first_published(properties: pika.BasicProperties, otherwise_s: float) -> dict[str, Any]:
+    """The header that says when the message was published, as far as is known: `otherwise_s` is the worker's clock."""
+    if properties.headers and FIRST_PUBLISHED in properties.headers:
+        return {}
+    stamp = properties.timestamp
+    return {FIRST_PUBLISHED: timestamp_text(otherwise_s if stamp is None else stamp)}
+
+
+def fitted(properties: Any, frame_max: int = _FRAME_BYTES) -> Any:
+    """Make the properties fit into a frame: cut the stderr, then leave out the largest headers, ours last.
+
+    The broker would close the connection on a frame that is too large, and the next one as well.
+    """
+    largest = (frame_max or _FRAME_BYTES) - _OF_THE_FRAME_BYTES
+    over = _size(properties) - largest
+    if over <= 0:
+        return properties
+    headers = properties.headers
+    if isinstance(headers.get(STDERR), str):
+        headers[STDERR] = text_tail(headers[STDERR].encode(), max(0, len(headers[STDERR].encode()) - over))
+    least_wanted_last = sorted(headers.keys() - _NEEDED, key=lambda name: (name not in _OURS, _weight(headers[name])))
+    # The true size is asked for seldom: there may be ten thousand headers, and heartbeats wait meanwhile.
+    while least_wanted_last and (over := _size(properties) - largest) > 0:
+        while least_wanted_last and over > 0:
+            name = least_wanted_last.pop()
+            over -= len(name) + _weight(headers.pop(name))
+    return properties
+
+
+def timestamp_text(seconds: float) -> str:
+    """Seconds since the epoch as ISO 8601 in UTC; what is no possible date stays a number."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return str(seconds)
+
+
+def text_tail(data: bytes, most: int) -> str:
+    """The end of `data` as text of at most `most` bytes of UTF-8, beginning with a whole character."""
+    encoded = data.decode(errors="replace").encode()
+    return encoded[max(0, len(encoded) - most) :].decode(errors="ignore")
+
+
+def _size(properties: Any) -> int:
+    return sum(len(piece) for piece in properties.encode())
+
+
+def _weight(value: Any) -> int:
+    return len(value.raw if isinstance(value, Field) else str(value))
+
+
+def _number(value: Any) -> int:
+    if isinstance(value, Field):
+        value = value.value
+    return min(value, _MOST) if isinstance(value, int) and value > 0 else 0

@@ -1,0 +1,102 @@
+"""The job log: one line a run, with GNU parallel's columns and ours after them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shlex
+import socket
+from collections.abc import Sequence
+
+from scripts.action.jobs import EXIT_REJECTED, Outcome
+from scripts.action.worker_log import say
+from scripts.errors import ClusterError
+from scripts.worker.runs import Run
+
+COLUMNS = (
+    "Seq", "Host", "Starttime", "JobRuntime", "Send", "Receive", "Exitval", "Signal", "Command",
+    "MessageId", "Queue", "Attempt", "Verdict", "Reason",
+)  # fmt: skip
+
+
+class JobLog:
+    """Appends to a file; several workers may write to the same one, since each line is one write."""
+
+    def __init__(self, path: str, command: Sequence[str], queue: str) -> None:
+        """Open the file.
+
+        Raises:
+            ClusterError: it cannot be written.
+        """
+        self._path = path
+        self._command = shlex.join(command)
+        self._queue = queue
+        self._host = socket.gethostname()
+        self._runs = 0
+        self._said = ""
+        # The disk was full in the middle of a line.
+        self._torn = False
+        try:
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            _begin(self._file)
+        except OSError as error:
+            raise ClusterError(f"--joblog {path}: {(error.strerror or str(error)).lower()}") from error
+
+    def ran(self, run: Run, outcome: Outcome) -> None:
+        """Write the line of one run."""
+        self._runs += 1
+        line = _line(
+            (
+                str(self._runs),
+                self._host,
+                f"{outcome.started_at:.3f}",
+                f"{outcome.seconds:.3f}",
+                str(run.size),
+                str(outcome.received),
+                str(_exit_value(outcome)),
+                str(outcome.signal or 0),
+                self._command,
+                run.id,
+                self._queue,
+                str(run.attempt),
+                outcome.verdict,
+                outcome.reason,
+            )
+        )
+        self._write(b"\n" + line if self._torn else line)
+
+    def _write(self, line: bytes) -> None:
+        """A line that the disk has no room for is lost; those after it are not to suffer for it."""
+        try:
+            self._torn = os.write(self._file, line) < len(line)
+            problem = "no space for a whole line" if self._torn else ""
+        except OSError as error:
+            problem = (error.strerror or str(error)).lower()
+        if problem and not self._said:
+            say(f"--joblog {self._path}: {problem}; lines will be missing")
+        self._said = problem
+
+
+def _begin(file: int) -> None:
+    """Write the line with the columns' names, unless a worker that started at the same time has done so."""
+    fcntl.flock(file, fcntl.LOCK_EX)
+    if os.fstat(file).st_size == 0:
+        os.write(file, _line(COLUMNS))
+    fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _exit_value(outcome: Outcome) -> int:
+    """The exit code; kept-alive actions have none, so theirs is what a process would have said."""
+    if outcome.exit_code is not None:
+        return outcome.exit_code
+    if outcome.verdict == "done" or outcome.signal is not None:
+        return 0
+    return EXIT_REJECTED if outcome.verdict == "rejected" else 1
+
+
+def _line(fields: Sequence[str]) -> bytes:
+    """Fields between tabs; tabs and line ends within a field become spaces, as TSV knows no other way."""
+    return ("\t".join(field.translate(_SEPARATORS) for field in fields) + "\n").encode(errors="surrogateescape")
+
+
+_SEPARATORS = str.maketrans("\t\n\r", "   ")

@@ -1,0 +1,207 @@
+"""The command line of cluster_worker."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from scripts.action.cgroup import cores
+from scripts.action.jobs import RunLimits
+from scripts.amqp.queues import PAUSES_S, checked_name
+from scripts.errors import ClusterError, WrongUsage
+from scripts.worker.verdicts import Policy
+
+_EXAMPLES = """\
+examples:
+  cluster_worker -q myqueue /usr/local/bin/myaction.r
+  cluster_worker -u amqp://10.0.0.10:5672 -q myqueue -j 4 --timeout 600 -- python3 resize.py --width 800
+  cluster_worker -m 10.0.0.10:8080 -a amqp -q myqueue --keep-alive /usr/local/bin/model.py
+  cluster_worker -q myqueue -j 0 --until-empty --joblog runs.tsv ./convert
+
+The body of a message is the command's STDIN. Exit 0: done. Exit 65: failed for good. Any other exit code, a signal or
+the time limit: tried again later, and at last sent to the queue QUEUE.failed with the reason in its headers.
+
+User and password: AMQP_USER, and AMQP_PASSWORD_FILE or AMQP_PASSWORD; the command does not see them. A password in the
+URL is seen by everybody who runs ps on this machine.
+
+SIGTERM, SIGINT or a closed terminal stop it when the commands that run are done; a second signal ends these at once.
+
+cluster_worker exits with 0 after a stop or when the queue is empty (--until-empty), 1 when this host cannot run the
+command (see --breaker), 2 when messages failed (--until-empty), 3 when the broker stays away (--until-empty), 64 for
+wrong usage, 126 when the command is not executable, 127 when it is not there.
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What cluster_worker was told. Times are in seconds, None is "no limit"."""
+
+    url: str | None
+    marathon: str | None
+    app: str | None
+    queue: str
+    jobs: int
+    prefetch: int
+    policy: Policy
+    limits: RunLimits
+    drain_s: float | None
+    breaker: int
+    tag: bool
+    until_empty: bool
+    management: str | None
+    joblog: str | None
+    keep_alive: bool
+    framing: str
+    recycle_after: int | None
+    ready_timeout_s: float
+    command: tuple[str, ...]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise WrongUsage(f"{message}; see cluster_worker --help")
+
+
+def parse(argv: Sequence[str]) -> Options:
+    """Read the command line.
+
+    Raises:
+        WrongUsage: it cannot be understood.
+    """
+    given = _parser().parse_args(list(argv))
+    command = given.command[1:] if given.command[:1] == ["--"] else given.command
+    problem = _contradiction(given, command)
+    if problem:
+        raise WrongUsage(f"{problem}; see cluster_worker --help")
+    jobs = given.jobs or cores()
+    return Options(
+        url=given.url or (None if given.marathon else "amqp://127.0.0.1:5672"),
+        marathon=given.marathon,
+        app=given.app,
+        queue=given.queue,
+        jobs=jobs,
+        prefetch=given.prefetch or jobs,
+        policy=Policy(given.attempts, given.backoff, given.backoff_max),
+        limits=RunLimits(given.timeout, given.kill_after),
+        drain_s=given.drain,
+        breaker=given.breaker,
+        tag=given.tag,
+        until_empty=given.until_empty,
+        management=given.management,
+        joblog=given.joblog,
+        keep_alive=given.keep_alive,
+        framing=given.framing,
+        recycle_after=given.recycle_after,
+        ready_timeout_s=given.ready_timeout,
+        command=tuple(command),
+    )
+
+
+def _contradiction(given: argparse.Namespace, command: Sequence[str]) -> str:
+    jobs = given.jobs or cores()
+    wrong = {
+        "which COMMAND is to be run?": not command,
+        "-m and -u exclude each other": bool(given.marathon and given.url),
+        "-m HOST:PORT needs -a APP, the queue's app in Marathon": bool(given.marathon and not given.app),
+        "-a APP needs -m HOST:PORT, Marathon's address": bool(given.app and not given.marathon),
+        f"--prefetch {given.prefetch} is less than -j {jobs}": given.prefetch is not None and given.prefetch < jobs,
+        "--framing and --recycle-after need --keep-alive": not given.keep_alive
+        and (given.framing != "lines" or given.recycle_after is not None),
+    }
+    return next((text for text, is_so in wrong.items() if is_so), "")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="cluster_worker",
+        usage="cluster_worker [-m HOST:PORT -a APP | -u URL] -q QUEUE [options] COMMAND [ARGUMENTS...]",
+        description="Run COMMAND for each message of an AMQP queue, the message's body on its STDIN.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    for group in (_broker_options, _run_options, _failure_options, _kept_alive_options, _batch_options):
+        group(parser)
+    parser.add_argument("command", nargs="...", metavar="COMMAND", help="what to run, and its arguments")
+    return parser
+
+
+def _broker_options(parser: _Parser) -> None:
+    group = parser.add_argument_group("the queue")
+    group.add_argument("-u", dest="url", metavar="URL", help="the broker, amqp://HOST:PORT (default: on this machine)")
+    group.add_argument("-m", dest="marathon", metavar="HOST:PORT",
+                       help="Marathon, to be asked where the broker is")  # fmt: skip
+    group.add_argument("-a", dest="app", metavar="APP", help="the broker's app in Marathon")
+    group.add_argument("-q", dest="queue", type=_queue, required=True, metavar="QUEUE", help="made if it is not there")
+
+
+def _run_options(parser: _Parser) -> None:
+    group = parser.add_argument_group("running")
+    group.add_argument("-j", dest="jobs", type=_count, default=1, metavar="N",
+                       help="so many at once; 0: one a core (default 1)")  # fmt: skip
+    group.add_argument("--prefetch", type=_positive, metavar="N",
+                       help="messages held, for commands of a few milliseconds (default: as -j)")  # fmt: skip
+    group.add_argument("--timeout", type=_seconds, metavar="S", help="time limit of one run (default: none)")
+    group.add_argument("--kill-after", type=_seconds_or_0, default=10.0, metavar="S",
+                       help="from TERM to KILL (default 10)")  # fmt: skip
+    group.add_argument("--drain", type=_seconds_or_0, metavar="S",
+                       help="how long a stop waits for what runs (default: as long as it takes)")  # fmt: skip
+    group.add_argument("--tag", action="store_true", help="the message's id and a tab before each line of output")
+    group.add_argument("--joblog", metavar="FILE", help="one line a run, with GNU parallel's columns and ours (TSV)")
+
+
+def _failure_options(parser: _Parser) -> None:
+    group = parser.add_argument_group("failures")
+    group.add_argument("--attempts", type=_positive, default=3, metavar="N", help="runs in all (default 3)")
+    group.add_argument("--backoff", type=_pause, default=1.0, metavar="S",
+                       help="pause after the first failure, doubled after each more (default 1)")  # fmt: skip
+    group.add_argument("--backoff-max", type=_pause, default=float(PAUSES_S[-1]), metavar="S",
+                       help="longest pause (default 64)")  # fmt: skip
+    group.add_argument("--breaker", type=_count, default=10, metavar="N",
+                       help="exit 1 when N in a row fail within a second; 0: never (default 10)")  # fmt: skip
+
+
+def _kept_alive_options(parser: _Parser) -> None:
+    group = parser.add_argument_group("commands that take many messages")
+    group.add_argument("--keep-alive", action="store_true", help="start it once, give it message after message")
+    group.add_argument("--framing", choices=("lines", "netstring"), default="lines", help="default: lines")
+    group.add_argument("--recycle-after", type=_positive, metavar="N", help="start it anew after N messages")
+    group.add_argument("--ready-timeout", type=_seconds, default=600.0, metavar="S",
+                       help="how long it may take to load (default 600)")  # fmt: skip
+
+
+def _batch_options(parser: _Parser) -> None:
+    group = parser.add_argument_group("batches")
+    group.add_argument("--until-empty", action="store_true", help="exit when nothing is left to be done by anyone")
+    group.add_argument("--management", metavar="URL",
+                       help="the broker's management API (default: http, the broker's host, port 15672)")  # fmt: skip
+
+
+def _checked(kind: type, low: float, high: float, words: str) -> Callable[[str], Any]:
+    def read(text: str) -> float:
+        try:
+            value: float = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {words}") from None
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {words}")
+        return value
+
+    return read
+
+
+_count = _checked(int, 0, 10_000, "a number from 0 to 10000")
+_positive = _checked(int, 1, 1_000_000, "a number from 1")
+_seconds = _checked(float, 0.001, math.inf, "a time in seconds")
+_seconds_or_0 = _checked(float, 0, math.inf, "a time in seconds")
+_pause = _checked(float, 0, PAUSES_S[-1], f"a pause of 0 to {PAUSES_S[-1]} seconds")
+
+
+def _queue(text: str) -> str:
+    try:
+        return checked_name(text)
+    except ClusterError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

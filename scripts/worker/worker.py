@@ -1,0 +1,209 @@
+"""The worker: takes deliveries, has them run, and has each settled by its outcome. Nothing here ever blocks."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from scripts.action.jobs import Outcome, Runner
+from scripts.action.worker_log import say
+from scripts.event_loop import EventLoop
+from scripts.worker import headers
+from scripts.worker.breaker import Breaker
+from scripts.worker.consumer import Consumer
+from scripts.worker.copies import Copies
+from scripts.worker.deliveries import Delivery
+from scripts.worker.runs import Run
+from scripts.worker.settling import Settler
+from scripts.worker.solo import Solo
+from scripts.worker.unclaimed import Unclaimed
+from scripts.worker.verdicts import Fail, admit
+from scripts.worker.work import Work
+
+# How long a stop waits until the broker has confirmed what is handed back; a closed connection hands it back as well.
+_SETTLE_TIMEOUT_S = 10.0
+
+
+class Worker:
+    """Ties consumer, runner and settler together."""
+
+    def __init__(self, loop: EventLoop, work: Work, runner: Runner, breaker: Breaker) -> None:
+        self._loop = loop
+        self._work = work
+        self._runner = runner
+        self._breaker = breaker
+        self._waiting: deque[Run] = deque()
+        self._unsettled: set[Run] = set()
+        self._unclaimed = Unclaimed()
+        self._running = 0
+        self._consuming = False
+        self.stopping = False
+        self._ended = False
+        self._settle_timer: Any = None
+        self.exit_code = 0
+        self.taken = 0
+        # Told of every run that is over.
+        self.ran: list[Callable[[Run, Outcome], None]] = []
+
+    def start(self, consumer: Consumer, copies: Copies) -> None:
+        """Begin to consume as soon as the runner is ready."""
+        self._consumer = consumer
+        self._copies = copies
+        self._settler = Settler(self._work.queue, self._work.policy, copies, lambda: consumer.server, self._settled)
+        self._solo = Solo(
+            self._work.queue, consumer, self._settler, lambda: not self._running, self._take_alone, self._start_waiting
+        )
+        self._runner.open(self._runner_changed, self._stop_for_good)
+        self._runner_changed()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing was delivered that is not settled."""
+        return not (self._running or self._unsettled)
+
+    @property
+    def failed(self) -> int:
+        """How many messages this worker sent to the failed queue."""
+        return self._settler.failed
+
+    # Taking messages
+
+    def delivered(self, delivery: Delivery) -> None:
+        """A message has come."""
+        self.taken += 1
+        run = self._unclaimed.claim(delivery) if delivery.redelivered and self._unclaimed else None
+        if run is None or (run.copy == "none" and not run.begun):
+            self._take(delivery)
+            return
+        # It was lost with the connection and came back to us: what was done for it is not done again.
+        self._unsettled.add(run)
+        if run.copy == "safe":
+            self._settler.ack(run)
+        elif run.copy == "none" and run.outcome is not None:
+            self._settler.settle(run, run.outcome)
+
+    def lost(self) -> None:
+        """What was delivered can no longer be settled: the broker gives it to somebody, perhaps to us again."""
+        for run in self._unsettled.difference(self._waiting):
+            self._unclaimed.add(run)
+        self._waiting.clear()
+        self._unsettled.clear()
+        self._solo.lost()
+        self._end_when_done()
+
+    def _take(self, delivery: Delivery) -> None:
+        past = headers.handled(delivery.properties)
+        admission = admit(past, self._work.policy)
+        run = Run(delivery, headers.id_of(delivery.properties))
+        self._unsettled.add(run)
+        if isinstance(admission, Fail):
+            run.attempt = past.attempts
+            self._settler.fail_unrun(run, admission.reason)
+            return
+        run.attempt, run.alone = admission.attempt, admission.alone
+        if self.stopping:
+            self._settler.hand_back(run)
+        else:
+            self._waiting.append(run)
+            self._start_waiting()
+
+    def _take_alone(self, run: Run) -> None:
+        self._unsettled.add(run)
+        if self.stopping:
+            self._settler.hand_back(run)
+        else:
+            self._run(run)
+
+    # Running
+
+    def _runner_changed(self) -> None:
+        if not self._consuming and not self.stopping and self._runner.free() > 0:
+            self._consuming = True
+            self._consumer.start()
+        self._start_waiting()
+
+    def _start_waiting(self) -> None:
+        while self._waiting and not self._solo.busy and self._runner.free() > 0:
+            run = self._waiting.popleft()
+            if run.alone:
+                self._solo.take(run)
+            else:
+                self._run(run)
+
+    def _run(self, run: Run) -> None:
+        self._running += 1
+        run.begun = True
+        self._runner.start(self._work.job(run), partial(self._finished, run))
+
+    def _finished(self, run: Run, outcome: Outcome) -> None:
+        self._running -= 1
+        run.outcome = outcome
+        self._judge_host(run, outcome)
+        self._solo.go_on()
+        # The next action starts first: all that is to be done for this message is done while that one runs.
+        self._start_waiting()
+        for told in self.ran:
+            told(run, outcome)
+        if run in self._unsettled:
+            self._settler.settle(run, outcome)
+        else:
+            self._solo.ended(run)
+        self._end_when_done()
+
+    def _judge_host(self, run: Run, outcome: Outcome) -> None:
+        if outcome.verdict == "unstartable":
+            self._stop_for_good(outcome.reason)
+        elif self._breaker.trips(run.id, outcome):
+            self._stop_for_good(
+                f"{self._breaker.limit} actions in a row failed within a second, the last: {outcome.reason}"
+            )
+
+    def _settled(self, run: Run) -> None:
+        self._unsettled.discard(run)
+        self._solo.settled(run)
+        self._end_when_done()
+
+    # Stopping
+
+    def stop(self, reason: str, exit_code: int = 0) -> None:
+        """Take no more, hand back what has not started, wait for what runs. A second stop ends what runs."""
+        if self.stopping:
+            say(f"{reason}: ending what runs now")
+            self._runner.kill()
+            return
+        say(f"{reason}: stopping" + (f" when the {self._running} running actions are done" if self._running else ""))
+        self.stopping = True
+        self.exit_code = exit_code
+        self._consumer.cancel()
+        suspect = self._solo.withdraw()
+        for run in [*self._waiting, *([suspect] if suspect else [])]:
+            self._settler.hand_back(run)
+        self._waiting.clear()
+        if self._work.drain_s is not None:
+            self._loop.call_later(self._work.drain_s, self._drained)
+        self._end_when_done()
+
+    def _stop_for_good(self, reason: str) -> None:
+        """This host is no good; a stop that was asked for before goes on as it was."""
+        if not self.stopping:
+            self.stop(reason, exit_code=1)
+
+    def _drained(self) -> None:
+        if self._running:
+            self.stop(f"{self._running} actions still run after {self._work.drain_s:g} s (--drain)")
+
+    def _end_when_done(self) -> None:
+        if not self.stopping or self._running or self._ended:
+            return
+        if not self._unsettled and not self._solo.busy:
+            self._end()
+        elif self._settle_timer is None:
+            self._settle_timer = self._loop.call_later(_SETTLE_TIMEOUT_S, self._end)
+
+    def _end(self) -> None:
+        """Runner, consumer and copies end one after the other, then the loop."""
+        if not self._ended:
+            self._ended = True
+            self._runner.close(lambda: self._consumer.close(lambda: self._copies.close(self._loop.stop)))
