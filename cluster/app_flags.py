@@ -10,12 +10,17 @@ from scripts.errors import ClusterError
 
 _VOLUME = re.compile(r"(/[^:]*):(/[^:]*)(?::(ro|rw))?")
 
+# What a deploy says to workers itself, and what would be a password for everyone who can ask Marathon.
+_LOGIN = ("AMQP_USER", "AMQP_PASSWORD", "AMQP_PASSWORD_FILE")
+_OPENS_MARATHON = ("MARATHON_PASSWORD", "DCOS_ACS_TOKEN")
+
 
 @dataclass(frozen=True)
 class Wish:
     """What flags say of an app beside its work: its id and file (empty: the component's), and what is added to it.
 
-    `numbers` (`instances`, `cpus`, `mem`) are put in place of the definition's.
+    `numbers` (`instances`, `cpus`, `mem`) are put in place of the definition's. `broker` is the URL of one that is not
+    the cluster's queue (empty: it is).
     """
 
     app_id: str = ""
@@ -24,11 +29,12 @@ class Wish:
     env: Mapping[str, str] = field(default_factory=dict)
     volumes: Sequence[Mapping[str, str]] = ()
     constraints: Sequence[Sequence[str]] = ()
+    broker: str = field(default="", repr=False)
 
 
 def wish(
     *, app: str, definition: str, instances: int, cpus: float, mem_mib: int, env: Sequence[str],
-    volumes: Sequence[str], constraints: Sequence[str],
+    volumes: Sequence[str], constraints: Sequence[str], url: str = "",
 ) -> Wish:  # fmt: skip
     """What the flags of worker.deploy say; empty ones and 0 leave the definition as it is.
 
@@ -46,6 +52,7 @@ def wish(
         env=parsed_env(env),
         volumes=parsed_volumes(volumes),
         constraints=parsed_constraints(constraints),
+        broker=url,
     )
 
 
@@ -53,15 +60,42 @@ def parsed_env(pairs: Sequence[str]) -> dict[str, str]:
     """`NAME=value` flags; later ones win.
 
     Raises:
-        ClusterError: one has another shape.
+        ClusterError: one has another shape, or a name that is not for flags.
     """
     found = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.isidentifier():
             raise ClusterError(f"--env {pair!r}: write it as NAME=value")
+        _refuse_reserved(name)
         found[name] = value
     return found
+
+
+def refuse_taken(env: Mapping[str, str], taken: Mapping[str, str]) -> None:
+    """Let no variable of a flag be lost to one that a deploy sets from this machine's own environment.
+
+    Raises:
+        ClusterError: one is set by both.
+    """
+    for name in env:
+        if name in taken:
+            raise ClusterError(f"--env {name}: the deploy passes on this machine's {name}: leave the flag out")
+
+
+def _refuse_reserved(name: str) -> None:
+    if name in _LOGIN:
+        raise ClusterError(
+            f"--env {name}: workers get the queue's login from the deploy, its password in a file: for another, set "
+            "AMQP_USER and AMQP_PASSWORD_FILE in the environment of ./inv"
+        )
+    if name in _OPENS_MARATHON:
+        raise ClusterError(
+            f"--env {name}: everyone who can ask Marathon could read it: set it in the environment of ./inv, and "
+            "workers get it in a file"
+        )
+    if name == "QUEUE_NAME" or name.startswith("CLUSTER_"):
+        raise ClusterError(f"--env {name}: this name is the workers' own: choose another")
 
 
 def parsed_volumes(texts: Sequence[str]) -> list[dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from cluster.components import QUEUE, WORKER
 from cluster.hosts.trust import ARCHIVE
 from cluster.schedulers import App
 from cluster.settings import Settings
+from scripts.amqp.broker import redacted
 from scripts.errors import ClusterError
 
 # Data that an agent's engine makes a folder for is root's; the queue's image runs as a plain user without one's powers.
@@ -47,10 +49,12 @@ def queue_app(settings: Settings, image: Image, host: str, marathon: str, wish: 
 
 
 def worker_app(work: Work, image: Image, marathon: str, wish: Wish) -> App:
-    """Workers that find the queue through Marathon, wherever it runs."""
+    """Workers that find the queue through Marathon, wherever it runs, or at a broker that was named."""
     name = app_id(wish, definitions.worker_id(work.queue))
+    if wish.broker and wish.definition:
+        _refuse_without_broker(wish)
     values = _values(image, marathon) | {
-        "BROKER": ["-m", marathon, "-a", QUEUE.app_id],
+        "BROKER": ["-u", redacted(wish.broker)] if wish.broker else ["-m", marathon, "-a", QUEUE.app_id],
         "QUEUE": work.queue,
         "ACTION": list(work.action),
         "OPTIONS": list(work.options),
@@ -114,6 +118,12 @@ def _filled(own: Path, wish: Wish, values: Mapping[str, Any]) -> dict[str, Any]:
     definition = definitions.fill(definitions.load(source), values, source if wish.definition else source.name)
     _check_shape(definition, source)
     return definition
+
+
+def _refuse_without_broker(wish: Wish) -> None:
+    source = _source(wish)
+    if "{{BROKER}}" not in json.dumps(definitions.load(source)):
+        raise ClusterError(f"-u {redacted(wish.broker)}: {source} has no {{{{BROKER}}}} in it, which -u stands for")
 
 
 def _check_shape(definition: Mapping[str, Any], source: Path) -> None:

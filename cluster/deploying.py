@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from cluster import cluster_apps, here, host_files, queue_login, queue_there
+from cluster import app_flags, cluster_apps, here, host_files, queue_login, queue_there
 from cluster.app_flags import Wish
 from cluster.apps import Work, guest_from_anywhere
 from cluster.cluster_apps import Image
@@ -22,6 +22,7 @@ from cluster.registry_api import is_local
 from cluster.schedulers import App, AppStatus, Change
 from cluster.schedulers.marathon.scheduler import Manner, Marathon
 from cluster.settings import Settings
+from scripts.amqp.broker import redacted
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 from scripts.marathon.access import addresses
@@ -102,12 +103,11 @@ def deploy_workers(settings: Settings, order: Order, tag: str, work: Work, wish:
     present = where.present(cluster_apps.app_id(wish, worker_id(work.queue)))
     wish = cluster_apps.as_many_as_now(wish, present)
     app = cluster_apps.worker_app(work, image_of(settings, tag), marathon, wish)
-    if on_loopback(marathon):
-        say(f"the workers look for Marathon at {marathon}, which for each of them is its own machine")
-    queue, ready = where.present(QUEUE.app_id), _nothing
-    login = queue_there.login_of(settings, queue) if queue else _login(settings, order)
-    if login:
-        secrets = queue_login.for_workers(settings, login)
+    for line in _told_of_loopback(marathon, wish.broker):
+        say(line)
+    secrets, ready = _workers_secrets(settings, order, where, wish.broker), _nothing
+    if secrets:
+        app_flags.refuse_taken(wish.env, secrets.env)
         app = App(app.id, secrets.added_to(app.definition))
         ready = partial(_put, settings, lambda: host_files.agents(settings), secrets, "the workers' password", say)
     status = run(where, app, order, say, ready)
@@ -160,6 +160,24 @@ def image_of(settings: Settings, tag: str) -> Image:
 def on_loopback(marathon: str) -> bool:
     """Whether an address of Marathon is one that means another machine on each machine."""
     return any(is_local(urlsplit(url).netloc) for url in addresses(marathon))
+
+
+def _told_of_loopback(marathon: str, broker: str) -> list[str]:
+    """What a person may not have meant: an address of what workers look for that is another machine on each."""
+    what, place = ("the broker", redacted(broker)) if broker else ("Marathon", marathon)
+    if not (is_local(urlsplit(broker).netloc.rpartition("@")[2]) if broker else on_loopback(marathon)):
+        return []
+    return [f"the workers look for {what} at {place}, which for each of them is its own machine"]
+
+
+def _workers_secrets(settings: Settings, order: Order, where: Marathon, broker: str) -> Secrets | None:
+    """What workers need to log in to the cluster's queue, or to a broker that was named; None where guest is let in."""
+    if broker:
+        given = queue_login.given(broker)
+        return queue_login.for_workers_elsewhere(settings, given, redacted(broker)) if given else None
+    queue = where.present(QUEUE.app_id)
+    login = queue_there.login_of(settings, queue) if queue else _login(settings, order)
+    return queue_login.for_workers(settings, login) if login else None
 
 
 def _login(settings: Settings, order: Order) -> QueueLogin:

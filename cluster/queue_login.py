@@ -20,6 +20,7 @@ from urllib.parse import quote
 from cluster import credentials, secret_file
 from cluster.settings import Settings
 from scripts.amqp.broker import credentials as broker_credentials
+from scripts.amqp.broker import parameters, redacted
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 
@@ -174,7 +175,11 @@ def for_queue(settings: Settings, login: QueueLogin) -> Secrets:
 
 def for_workers(settings: Settings, login: QueueLogin, environ: Mapping[str, str] = os.environ) -> Secrets:
     """Workers read the password from a file, and what opens Marathon, where that asks for something, from others."""
-    folder = f"{HOST_FOLDER}/{settings.project}/worker"
+    return _for_workers(settings, login, "worker", environ)
+
+
+def _for_workers(settings: Settings, login: QueueLogin, name: str, environ: Mapping[str, str]) -> Secrets:
+    folder = f"{HOST_FOLDER}/{settings.project}/{name}"
     found = {"AMQP_PASSWORD_FILE": login.password.encode() + b"\n", **_marathon_files(environ)}
     env = {name: f"{folder}/{name.lower().replace('_', '-')}" for name in found}
     plain = {"AMQP_USER": login.user, LOGIN_ID: login.id}
@@ -182,6 +187,30 @@ def for_workers(settings: Settings, login: QueueLogin, environ: Mapping[str, str
         plain["MARATHON_USER"] = environ["MARATHON_USER"]
     files = tuple(HostFile(env[name], content, credentials.WORKER_UID) for name, content in found.items())
     return Secrets({**plain, **env}, (_read_only(folder, folder),), files)
+
+
+def given(broker: str, environ: Mapping[str, str] = os.environ) -> QueueLogin | None:
+    """The login for a broker that is not the cluster's queue: its URL's, else AMQP_USER and AMQP_PASSWORD(_FILE).
+
+    None where there is neither, which means guest.
+
+    Raises:
+        ClusterError: no broker's URL; a user without a password.
+    """
+    parameters(broker, environ)
+    user, password = broker_credentials(broker, environ)
+    if user and not password:
+        raise ClusterError(f"-u {redacted(broker)}: user {user} without a password: set AMQP_PASSWORD_FILE")
+    return QueueLogin(user or "guest", password, salt="", id="") if password else None
+
+
+def for_workers_elsewhere(settings: Settings, login: QueueLogin, broker: str) -> Secrets:
+    """As `for_workers`, for a broker (its URL without credentials) that is not the cluster's queue.
+
+    Its files have a folder of their own: other workers of the project go on with theirs.
+    """
+    name = hashlib.sha256(f"{login.user} {broker}".encode()).hexdigest()[:12]
+    return _for_workers(settings, login, f"worker-{name}", {})
 
 
 def url(address: HostPort, login: QueueLogin | None) -> str:

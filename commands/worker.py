@@ -32,7 +32,7 @@ RUN_FLAGS = (
     "dry_run",
 )  # fmt: skip
 DEPLOY_FLAGS = (
-    "marathon", "tag", "queue", "instances", "cpus", "mem_mib", "env", "volume", "constraint", "action", "jobs",
+    "marathon", "url", "tag", "queue", "instances", "cpus", "mem_mib", "env", "volume", "constraint", "action", "jobs",
     "timeout", "attempts", "keep_alive", "drain", "options", "app", "definition", "dry_run", "no_wait", "wait_timeout",
     "force", "rollback_on_failure",
 )  # fmt: skip
@@ -66,12 +66,16 @@ def run_local(
         result(name)
 
 
-@task(help={key: HELP[key] for key in DEPLOY_FLAGS}, iterable=["env", "volume", "constraint"])
+@task(
+    help={key: HELP[key] for key in DEPLOY_FLAGS}
+    | {"url": "another broker than the cluster's queue, amqp://[USER[:PASSWORD]@]HOST[:PORT]"},
+    iterable=["env", "volume", "constraint"],
+)
 def deploy(
-    c: Any, marathon: str = "", tag: str = "", queue: str = "", instances: int = 0, cpus: float = 0.0, mem_mib: int = 0,
-    env: Any = None, volume: Any = None, constraint: Any = None, action: str = "", jobs: int = -1, timeout: float = 0.0,
-    attempts: int = 0, keep_alive: bool = False, drain: int = -1, options: str = "", app: str = "",
-    definition: str = "", dry_run: bool = False, no_wait: bool = False, wait_timeout: float = 600.0,
+    c: Any, marathon: str = "", url: str = "", tag: str = "", queue: str = "", instances: int = 0, cpus: float = 0.0,
+    mem_mib: int = 0, env: Any = None, volume: Any = None, constraint: Any = None, action: str = "", jobs: int = -1,
+    timeout: float = 0.0, attempts: int = 0, keep_alive: bool = False, drain: int = -1, options: str = "",
+    app: str = "", definition: str = "", dry_run: bool = False, no_wait: bool = False, wait_timeout: float = 600.0,
     force: bool = False, rollback_on_failure: bool = False,
 ) -> None:  # fmt: skip
     """Run workers on a cluster, which find the queue through Marathon; returns when they take messages."""
@@ -84,7 +88,7 @@ def deploy(
     )  # fmt: skip
     wish = app_flags.wish(
         app=app, definition=definition, instances=instances, cpus=cpus, mem_mib=mem_mib, env=env or (),
-        volumes=volume or (), constraints=constraint or (),
+        volumes=volume or (), constraints=constraint or (), url=url,
     )  # fmt: skip
     order = deploying.Order.of(
         marathon, dry_run=dry_run, no_wait=no_wait, wait_timeout_s=wait_timeout, force=force, undo=rollback_on_failure

@@ -120,10 +120,17 @@ def workers(inv: Typed, queue: str, marathon: Standin) -> list[str]:
     return inv(*deployed(marathon), "--instances", "3").split()
 
 
-def deployed(marathon: Standin, *more: str, action: str = ACTION) -> list[str]:
-    """The deploy of workers."""
-    where = ["-m", marathon.address, "-t", WORKER, "-q", "Some_work"]
+def deployed(marathon: Standin, *more: str, action: str = ACTION, of: str = "Some_work") -> list[str]:
+    """The deploy of workers of a queue."""
+    where = ["-m", marathon.address, "-t", WORKER, "-q", of]
     return ["worker.deploy", *where, "--cpus", "0.5", "--mem-mib", "128", "--action", action, *more]
+
+
+def url_of_the_queue(inv: Typed, marathon: Standin) -> str:
+    """This one result has the password."""
+    url = inv.try_("queue.url", "-m", marathon.address).stdout.strip()
+    inv.said = inv.said.replace(url, "")
+    return url
 
 
 def until(fact: Callable[[], object], timeout_s: float = 120) -> None:
@@ -157,9 +164,20 @@ def test_everything_is_done_although_the_queue_s_host_is_switched_off(
 
 
 def test_amqp_publish_gets_in_with_the_url(inv: Typed, queue: str, marathon: Standin) -> None:
-    url = inv.try_("queue.url", "-m", marathon.address).stdout.strip()
-    inv.said = inv.said.replace(url, "")  # this one result is the password
+    url = url_of_the_queue(inv, marathon)
     assert re.fullmatch(rf"amqp://cluster:{PLANTED}@[\d.]+:\d+", url)
+
+
+def test_workers_take_messages_of_a_broker_that_is_named(
+    inv: Typed, hosts: Hosts, marathon: Standin, queue: str, workers: list[str]
+) -> None:
+    url = url_of_the_queue(inv, marathon)
+    inv(*deployed(marathon, "-u", url, of="Elsewhere"))
+    command = marathon.world.apps["/worker-elsewhere"].definition["cmd"]
+    assert f"cluster_worker -u {url.replace(f'cluster:{PLANTED}@', '')} -q Elsewhere " in command
+    inv("publish", "-m", marathon.address, "-q", "Elsewhere", "--create", "--body", "from-elsewhere")
+    until(lambda: "from-elsewhere" in done_by(hosts))
+    inv("worker.stop", "-m", marathon.address, "-q", "Elsewhere")
 
 
 def test_scaled_updated_rolled_back_and_stopped(inv: Typed, marathon: Standin, workers: list[str]) -> None:

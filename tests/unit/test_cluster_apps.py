@@ -33,7 +33,7 @@ def work(**changes: Any) -> apps.Work:
 def flags(**changes: Any) -> Wish:
     none: dict[str, Any] = {
         "app": "", "definition": "", "instances": 0, "cpus": 0.0, "mem_mib": 0, "env": (), "volumes": (),
-        "constraints": (),
+        "constraints": (), "url": "",
     }  # fmt: skip
     return app_flags.wish(**(none | changes))
 
@@ -60,6 +60,12 @@ def test_workers_find_the_queue_through_marathon() -> None:
     assert definition["container"]["docker"]["image"] == IMAGE.name
     assert (definition["id"], definition["labels"]["tag"]) == ("/worker-myqueue", "worker:v1")
     assert "fetch" not in definition
+
+
+def test_workers_of_another_broker_get_its_url_without_the_password() -> None:
+    definition = worker(flags(url="amqps://me:s3cret@broker.example:5671/shop"))
+    assert definition["cmd"].startswith("exec cluster_worker -u amqps://broker.example:5671/shop -q myqueue ")
+    assert "s3cret" not in json.dumps(definition)
 
 
 def test_a_name_with_capitals_and_underscores_is_no_id_and_stays_the_queues_name() -> None:
@@ -102,6 +108,11 @@ def test_a_registry_with_a_login_has_its_login_fetched() -> None:
     [
         ({"env": ["A"]}, "--env 'A'"),
         ({"env": ["1A=b"]}, "--env '1A=b'"),
+        ({"env": ["A=1", "AMQP_USER=x"]}, "--env AMQP_USER: workers get the queue's login from the deploy"),
+        ({"env": ["AMQP_PASSWORD_FILE=/x"]}, "--env AMQP_PASSWORD_FILE: "),
+        ({"env": ["DCOS_ACS_TOKEN=x"]}, "--env DCOS_ACS_TOKEN: everyone who can ask Marathon could read it"),
+        ({"env": ["CLUSTER_ANYTHING="]}, "--env CLUSTER_ANYTHING: this name is the workers' own: choose another"),
+        ({"env": ["QUEUE_NAME=x"]}, "--env QUEUE_NAME: "),
         ({"volumes": ["/data"]}, "--volume '/data'"),
         ({"volumes": ["data:/in"]}, "--volume 'data:/in'"),
         ({"volumes": ["/data:/in:rx"]}, "--volume '/data:/in:rx'"),
@@ -116,6 +127,19 @@ def test_a_registry_with_a_login_has_its_login_fetched() -> None:
 def test_a_flag_that_makes_no_sense_is_named(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ClusterError, match=words):
         flags(**changes)
+
+
+def test_a_reserved_name_is_told_without_its_value() -> None:
+    with pytest.raises(ClusterError) as caught:
+        flags(env=["AMQP_PASSWORD=s3cret"])
+    assert "--env AMQP_PASSWORD: " in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_variable_that_the_deploy_passes_on_is_no_flag_s() -> None:
+    with pytest.raises(ClusterError, match=r"^--env MARATHON_USER: the deploy passes on this machine's MARATHON_USER"):
+        app_flags.refuse_taken({"A": "1", "MARATHON_USER": "x"}, {"MARATHON_USER": "y"})
+    app_flags.refuse_taken({"A": "1"}, {"MARATHON_USER": "y"})
 
 
 def test_an_id_that_marathon_would_refuse_is_named() -> None:
@@ -165,6 +189,11 @@ class TestOwnDefinition:
     ) -> None:
         with pytest.raises(ClusterError, match=words):
             worker(flags(definition=written(content)))
+
+    def test_without_a_place_for_the_broker_takes_no_other(self, written: Callable[[Any], str]) -> None:
+        own = {"id": "/x", "cmd": "cluster_worker -m {{HOST_PORT}}", "container": {"docker": {"image": "{{IMAGE}}"}}}
+        with pytest.raises(ClusterError, match=r"^-u amqp://b:1: \S+mine\.json has no \{\{BROKER\}\} in it"):
+            worker(flags(definition=written(own), url="amqp://me:s3cret@b:1"))
 
     def test_that_is_not_there_is_named(self) -> None:
         with pytest.raises(ClusterError, match=r"^/nowhere/x\.json: No such file"):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import yaml
@@ -124,6 +125,36 @@ def test_workers_are_told_paths(tmp_path: Path) -> None:
     assert (secrets.env["AMQP_USER"], secrets.env["MARATHON_USER"]) == ("cluster", "m")
     assert {file.owner for file in secrets.files} == {1000}
     assert "MARATHON_PASSWORD" not in secrets.env
+
+
+BROKER = "amqp://broker.example:5672"
+
+
+def test_workers_of_another_broker_have_files_of_their_own() -> None:
+    environ = {"AMQP_PASSWORD": "x"}
+    login = queue_login.given(f"amqp://me:{quote(PLANTED, safe='')}@broker.example:5672", environ)
+    assert login
+    assert (login.user, login.password) == ("me", PLANTED)
+    secrets = queue_login.for_workers_elsewhere(SETTINGS, login, BROKER)
+    (file,) = secrets.files
+    usual = queue_login.for_workers(SETTINGS, login, {})
+    other = queue_login.for_workers_elsewhere(SETTINGS, replace(login, user="you"), BROKER)
+    assert len({file.path, usual.files[0].path, other.files[0].path}) == 3
+    assert (secrets.env["AMQP_USER"], secrets.env["AMQP_PASSWORD_FILE"]) == ("me", file.path)
+    assert file.content == PLANTED.encode() + b"\n"
+    assert file.path.startswith(f"{secrets.volumes[0]['containerPath']}/")
+    assert PLANTED not in repr(secrets)
+
+
+def test_another_broker_s_login_is_of_the_url_or_the_environment_or_guest() -> None:
+    assert queue_login.given(BROKER, {}) is None
+    found = queue_login.given(BROKER, {"AMQP_USER": "me", "AMQP_PASSWORD": "x"})
+    assert found
+    assert (found.user, found.password) == ("me", "x")
+    with pytest.raises(ClusterError, match=rf"^-u {BROKER}: user me without a password: set AMQP_PASSWORD_FILE"):
+        queue_login.given("amqp://me@broker.example:5672", {})
+    with pytest.raises(ClusterError, match="'http://b' is not a broker's URL"):
+        queue_login.given("http://me:x@b", {})
 
 
 def test_a_definition_keeps_what_it_has() -> None:
