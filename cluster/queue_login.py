@@ -189,6 +189,16 @@ def _for_workers(settings: Settings, login: QueueLogin, name: str, environ: Mapp
     return Secrets({**plain, **env}, (_read_only(folder, folder),), files)
 
 
+def workers_files(settings: Settings, environ: Mapping[str, str] = os.environ) -> tuple[HostFile, ...]:
+    """What every agent needs so that workers there can log in; nothing where the queue has no login of its own."""
+    kept = known(settings)
+    if kept is None:
+        return ()
+    user, password = broker_credentials("", environ)
+    login = QueueLogin(user or USER, password, salt="", id="") if password else kept
+    return for_workers(settings, login, environ).files
+
+
 def given(broker: str, environ: Mapping[str, str] = os.environ) -> QueueLogin | None:
     """The login for a broker that is not the cluster's queue: its URL's, else AMQP_USER and AMQP_PASSWORD(_FILE).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cluster.hosts.facts import Disk, Machine
@@ -43,3 +44,13 @@ def clock_cell(machine: Machine) -> Cell:
     wrong = abs(ahead) - machine.clock_doubt_s > MOST_CLOCK_S
     remedy = "certificates and logs go by the time: let NTP set the clock there and here (timedatectl set-ntp true)"
     return Cell(f"{ahead:+,.1f} s", remedy if wrong else "")
+
+
+def password_cell(wanted: Mapping[str, bytes], found: Mapping[str, bytes | None]) -> Cell:
+    """Red when workers there could not log in; both are contents of the files that they read, by path."""
+    wrong = [path for path, content in wanted.items() if found[path] != content]
+    if not wrong:
+        return Cell("yes")
+    text, why = ("no", "is not there") if found[wrong[0]] is None else ("another", "has another than .secrets/ here")
+    remedy = f"{wrong[0]}, with which workers log in, {why}: ./inv worker.deploy puts it on all of agents.hosts"
+    return Cell(text, remedy)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import urlsplit
 
 from docker.errors import DockerException
 
-from cluster import registry_api, registry_login
+from cluster import queue_login, registry_api, registry_login
 from cluster.hosts import facts, trust
-from cluster.hosts.cells import Cell, clock_cell, disk_cell, memory_cell
+from cluster.hosts.cells import Cell, clock_cell, disk_cell, memory_cell, password_cell
 from cluster.hosts.host import Host
 from cluster.hosts.pull import ENGINE_ERRORS, explained, failure
 from cluster.hosts.registry_words import says_absent
@@ -24,20 +24,21 @@ from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 from scripts.marathon import access as marathon_access
 
-COLUMNS = ("ssh", "user", "engine", "disk", "memory", "cores", "clock", "registry", "queue", "marathon")
+COLUMNS = ("ssh", "user", "engine", "disk", "memory", "cores", "clock", "registry", "password", "queue", "marathon")
 
 _AMQP_PORTS = {"amqp": 5672, "amqps": 5671}
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What the hosts have to reach and to hold. No queue, no Marathon: not asked for."""
+    """What the hosts have to reach and to hold. No queue, no Marathon, no secrets: not asked for."""
 
     registry: str
     image: ImageRef
     mem_mib: int
     queue: HostPort | None = None
     marathon: tuple[HostPort, ...] = ()
+    secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
 Row = dict[str, Cell]
@@ -56,6 +57,7 @@ def wish(settings: Settings, url: str, marathon: str) -> Wish:
         mem_mib=settings.worker.mem_mib,
         queue=_broker(url) if url else None,
         marathon=tuple(_address(one) for one in marathon_access.addresses(marathon)) if marathon else (),
+        secrets={file.path: file.content for file in queue_login.workers_files(settings)},
     )
 
 
@@ -152,6 +154,13 @@ def _registry(remote: Remote, wished: Wish) -> Row:
     return {"registry": Cell("yes")}
 
 
+def _password(remote: Remote, wished: Wish) -> Row:
+    """What worker.deploy puts there: a host that joined later has it not."""
+    if not wished.secrets:
+        return {}
+    return {"password": password_cell(wished.secrets, {path: remote.read(path) for path in wished.secrets})}
+
+
 def _queue(remote: Remote, wished: Wish) -> Row:
     return {"queue": _reach(remote, (wished.queue,), "the queue")} if wished.queue else {}
 
@@ -177,6 +186,7 @@ _PROBES: dict[str, Probe] = {
     "disk": _disk,
     "memory": _machine,
     "registry": _registry,
+    "password": _password,
     "queue": _queue,
     "marathon": _marathon,
 }

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from cluster import credentials, registries, registry_login
+from cluster import credentials, host_files, queue_login, registries, registry_login
 from cluster.hosts import check, findings, pull, trust
+from cluster.hosts.cells import Cell
 from cluster.hosts.host import Host
 from cluster.hosts.trust import ARCHIVE
 from cluster.push_errors import CERTIFICATES
@@ -325,13 +326,29 @@ def test_hosts_that_can_do_their_work_are_ready(all_fresh: Place) -> None:
     assert list(rows) == list(map(str, AGENTS))
     for row in rows.values():
         assert [name for name, cell in row.items() if cell.remedy] == []
-        assert list(row) == list(check.COLUMNS)
+        assert list(row) == [name for name in check.COLUMNS if name != "password"]  # no queue has one yet
         assert (row["ssh"].text, row["queue"].text, row["marathon"].text) == ("yes", "yes", "yes")
         assert row["registry"].text == "yes, no worker:v1 yet"
     assert rows["ops@agent2"]["user"].text == "ops, sudo"
     check.refuse_red(rows)
     settings = replace(all_fresh.settings, worker=replace(all_fresh.settings.worker, tag="small:v1"))
     assert all_fresh.check(AGENTS[0], settings=settings)["agent1"]["registry"].text == "yes"
+
+
+def test_a_host_without_the_workers_password_is_red(fresh: Place) -> None:
+    login = queue_login.ensure(fresh.settings, {})
+    try:
+        secrets = queue_login.for_workers(fresh.settings, login, {})
+        host_files.put(fresh.settings, AGENTS[1:2], secrets.files, "put it", lambda line: None)
+        rows = fresh.check(*AGENTS[:2])
+        assert rows["ops@agent2"]["password"] == Cell("yes")
+        red = rows["agent1"]["password"]
+        assert (red.text, red.remedy.partition(",")[0]) == ("no", secrets.files[0].path)
+        assert red.remedy.endswith("is not there: ./inv worker.deploy puts it on all of agents.hosts")
+        queue_login.ensure(fresh.settings, {"AMQP_PASSWORD": "a new one"})
+        assert fresh.check(AGENTS[1])["ops@agent2"]["password"].text == "another"
+    finally:
+        queue_login.place(fresh.settings).unlink()
 
 
 def test_every_red_cell_says_what_to_do(fresh: Place) -> None:

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from cluster.hosts import facts
-from cluster.hosts.cells import Cell, clock_cell, disk_cell, memory_cell
+from cluster.hosts.cells import Cell, clock_cell, disk_cell, memory_cell, password_cell
 from cluster.hosts.check import refuse_red, wish
 from cluster.hosts.facts import Disk, Machine
 from cluster.hosts.findings import as_json, as_table
@@ -57,6 +57,18 @@ def test_room_for_an_image_and_a_worker_is_needed() -> None:
     assert "docker system prune" in disk_cell(Disk("/d", 2047)).remedy
     assert memory_cell(Machine(0, 0, 1, 1024), 1024) == Cell("1.0 GiB free")
     assert "worker.mem_mib is 1024" in memory_cell(Machine(0, 0, 1, 1023), 1024).remedy
+
+
+def test_the_password_is_red_where_workers_could_not_log_in() -> None:
+    wanted = {"/s/amqp": b"secret\n", "/s/marathon": b"other\n"}
+    assert password_cell(wanted, wanted) == Cell("yes")
+    assert password_cell(wanted, wanted | {"/s/marathon": None}) == Cell(
+        "no", "/s/marathon, with which workers log in, is not there: ./inv worker.deploy puts it on all of agents.hosts"
+    )
+    red = password_cell(wanted, {"/s/amqp": b"before\n", "/s/marathon": None})
+    assert red.text == "another"
+    assert red.remedy.startswith("/s/amqp, with which workers log in, has another than .secrets/ here: ")
+    assert "before" not in red.remedy
 
 
 def test_what_is_asked_for_comes_from_settings_and_flags() -> None:

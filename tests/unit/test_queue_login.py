@@ -127,6 +127,15 @@ def test_workers_are_told_paths(tmp_path: Path) -> None:
     assert "MARATHON_PASSWORD" not in secrets.env
 
 
+def test_agents_need_files_only_where_the_queue_has_a_login() -> None:
+    assert queue_login.workers_files(SETTINGS, {"AMQP_PASSWORD": "x"}) == ()
+    login = ensure()
+    (file,) = queue_login.workers_files(SETTINGS, {})
+    assert file == queue_login.for_workers(SETTINGS, login, {}).files[0]
+    (other,) = queue_login.workers_files(SETTINGS, {"AMQP_PASSWORD": "x"})
+    assert (other.path, other.content) == (file.path, b"x\n")
+
+
 BROKER = "amqp://broker.example:5672"
 
 
