@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,9 +19,17 @@ def say(text: str) -> None:
 
 
 def result(text: str) -> None:
-    """A line for `$( )` and pipes. Where nobody reads on (`| head`) the command ends, as if by the signal for that."""
+    """A line for `$( )` and pipes."""
+    with reading():
+        print(text)
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Where nobody reads on what is printed (`| head`) the command ends, as if by the signal for that."""
     try:
-        print(text, flush=True)
+        yield
+        sys.stdout.flush()
     except BrokenPipeError:
         # What is still buffered would be written at the very end, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

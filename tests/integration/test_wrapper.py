@@ -16,13 +16,12 @@ CHANGED = "inv: requirements.txt or Python has changed: installing Python packag
 
 
 def make_wheel(folder: Path) -> Path:
-    """A package with one program, `inv`, that prints its arguments."""
+    """A package that prints the arguments of `inv`."""
     wheel = folder / "standin-1-py3-none-any.whl"
     files = {
         "standin.py": "import sys\ndef main():\n    print(sys.argv[3:])\n",
         "standin-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: standin\nVersion: 1\n",
         "standin-1.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        "standin-1.dist-info/entry_points.txt": "[console_scripts]\ninv = standin:main\n",
     }
     with zipfile.ZipFile(wheel, "w") as archive:
         for name, text in files.items():
@@ -36,6 +35,7 @@ def make_wheel(folder: Path) -> Path:
 def checkout(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "inv", tmp_path)
     (tmp_path / "requirements.txt").write_text(f"{make_wheel(tmp_path)}\n")
+    (tmp_path / "tasks.py").write_text("import standin\nstandin.main()\n")
     return tmp_path
 
 

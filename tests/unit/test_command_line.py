@@ -1,6 +1,8 @@
 """The command line as a person meets it: flags, help, errors, and what importing it costs."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -119,3 +121,51 @@ def test_a_number_flag_reads_numbers() -> None:
     assert (jobs.value, timeout.value) == (4, 1.5)
     with pytest.raises(ParseError):
         jobs.value = "1.5"
+
+
+def ours(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """As ./inv runs it."""
+    command = [sys.executable, ROOT / "tasks.py", "--search-root", ROOT, *arguments]
+    return subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("demmo", "'demmo' is not a command (do you mean demo?): ./inv --list shows them"),
+        ("queue.built -t a", "'queue.built' is not a command (do you mean queue.build?): ./inv --list shows them"),
+        ("--help demmo", "'demmo' is not a command (do you mean demo?): ./inv --list shows them"),
+        ("help", "'help' is not a command (do you mean --help?): ./inv --list shows them"),
+        ("xyzzy", "'xyzzy' is not a command: ./inv --list shows them"),
+        ("worker", "'worker' is the first half of several commands: ./inv --list worker shows them"),
+        ("down --dat", "--dat is not a flag of down (do you mean --data?): ./inv --help down lists them"),
+        ("down --nwo=x", "--nwo is not a flag of down (do you mean --now?): ./inv --help down lists them"),
+        ("down -z", "-z is not a flag of down: ./inv --help down lists them"),
+        ("down xyz", "'xyz' is not a command: ./inv --list shows them, and ./inv --help down the flags of down"),
+        ("queue.build -t", "--tag needs a value: ./inv --help queue.build says which"),
+        ("worker.run-local --jobs x", "--jobs wants a number, not 'x'"),
+        ("down --dry", "--dry and -R are none of ours: --dry-run shows what a command would do"),
+        ("-R down", "--dry and -R are none of ours: --dry-run shows what a command would do"),
+    ],
+)
+def test_a_wrong_word_is_one_line_that_says_what_is_right(words: str, expected: str) -> None:
+    done = ours(*words.split())
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {expected}\n")
+
+
+@pytest.mark.parametrize("words", [(), ("--help",)])
+def test_without_a_command_the_commands_are_shown(words: tuple[str, ...]) -> None:
+    done = ours(*words)
+    assert done.returncode == 0
+    assert done.stdout.startswith("Usage: ./inv COMMAND [FLAGS]")
+    assert all(f"  {name} " in done.stdout for name in IDS)
+
+
+@pytest.mark.parametrize("words", [["--list"], ["--help"], ["--help", "worker.deploy"]])
+def test_a_list_that_nobody_reads_ends_without_a_word(words: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, ROOT / "tasks.py", "--search-root", ROOT, *words]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")

@@ -16,17 +16,21 @@ import pytest
 from cluster.settings import ROOT
 
 SHOWS_ARGUMENTS = """#!/bin/sh
-shift 3 # bin/inv --search-root ROOT
+shift 3 # tasks.py --search-root ROOT
 for word; do printf '%s\\n' "$word"; done
 """
 TASKS = """
 import os, sys
 from invoke import task
+from invoke.main import program
 
 @task
 def where(c, code=0):
     print(os.getcwd())
     sys.exit(code)
+
+if __name__ == "__main__":
+    program.run()
 """
 
 
@@ -97,7 +101,6 @@ def test_translates_every_task_of_a_chain(passed_on: Callable[..., list[str]]) -
 def real_invoke(tmp_path: Path) -> Path:
     """A checkout with this Python's Invoke and one task that shows where it runs."""
     inv = checkout(tmp_path / "check out", f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    (inv.parent / ".venv/bin/inv").write_text("from invoke.main import program\nprogram.run()\n")
     (inv.parent / "tasks.py").write_text(TASKS)
     return inv
 

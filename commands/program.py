@@ -1,0 +1,89 @@
+"""The program `inv`: Invoke, which says of a wrong word what is right, and of itself what a newcomer needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import invoke
+from invoke.exceptions import ParseError
+from invoke.program import Program
+
+from commands.output import reading
+
+_INTRODUCTION = """\
+Usage: ./inv COMMAND [FLAGS]        begin with: ./inv demo
+
+  ./inv --help COMMAND    the flags of a command
+  ./inv --list            the commands, as below
+"""
+
+
+class Inv(Program):  # type: ignore[misc]
+    """Invoke's own program, for people who do not know Invoke."""
+
+    def __init__(self) -> None:
+        super().__init__(name="Invoke", binary="./inv", version=invoke.__version__)
+
+    def parse_tasks(self) -> None:
+        """Find the tasks and flags in the words of the command line (ParseError with one line)."""
+        try:
+            super().parse_tasks()
+        except ParseError as error:
+            raise ParseError(explained(error, self.parser.contexts), error.context) from error
+        if self.args.dry.value:
+            # Its help promises that nothing is run; but what our tasks do goes past Invoke.
+            raise ParseError("error: --dry and -R are none of ours: --dry-run shows what a command would do")
+
+    def parse_cleanup(self) -> None:
+        """Do what --help and --list ask for."""
+        wanted = self.args.help.value
+        if isinstance(wanted, str) and wanted not in self.parser.contexts:
+            raise ParseError(_no_command(wanted, self.parser.contexts))
+        with reading():
+            super().parse_cleanup()
+
+    def print_help(self) -> None:
+        """What bare `inv` and --help print."""
+        if not hasattr(self, "collection"):
+            self.load_collection()
+        self.list_root, self.list_depth, self.list_format = None, None, "flat"
+        self.scoped_collection = self.collection
+        with reading():
+            print(_INTRODUCTION)
+            self.list_tasks()
+
+
+def explained(error: ParseError, contexts: Any) -> str:
+    """Invoke's complaint about a word, with a word that is right; `contexts` are the tasks by name."""
+    import re
+
+    words = str(error)
+    unknown = re.fullmatch(r"No idea what (['\"])(.*)\1 is!", words, re.DOTALL)
+    empty = re.search(r"<Argument: ([\w-]+).*> needed value", words)
+    task = error.context.name if error.context else None
+    if unknown and task and unknown[2].startswith("-"):
+        flags = [flag for flag in contexts[task].flags if flag.startswith("--")]
+        return (
+            f"error: {unknown[2]} is not a flag of {task}{_nearest(unknown[2], flags)}: ./inv --help {task} lists them"
+        )
+    if unknown and task:
+        return f"{_no_command(unknown[2], contexts)}, and ./inv --help {task} the flags of {task}"
+    if unknown:
+        return _no_command(unknown[2], contexts)
+    if empty and task:
+        return f"error: --{empty[1]} needs a value: ./inv --help {task} says which"
+    return words if words.startswith("error: ") else f"error: {words}"
+
+
+def _no_command(word: str, contexts: Any) -> str:
+    if any(name.startswith(f"{word}.") for name in contexts):
+        return f"error: {word!r} is the first half of several commands: ./inv --list {word} shows them"
+    return f"error: {word!r} is not a command{_nearest(word, [*contexts, '--help'])}: ./inv --list shows them"
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    import difflib
+
+    found = difflib.get_close_matches(word, list(known), n=1)
+    return f" (do you mean {found[0]}?)" if found else ""
