@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
-from cluster import here, queue_there, registry_api
+from cluster import here, queue_counts, queue_there, registry_api
 from cluster.schedulers import AppStatus, Scheduler
 from cluster.settings import Settings
-from scripts.amqp.broker import open_blocking
+from cluster.work_queues import work_queues
 from scripts.amqp.management import Management, QueueCount
 from scripts.errors import ClusterError
 
@@ -65,21 +65,12 @@ def _broker(settings: Settings, marathon: str) -> tuple[Management | None, str]:
 
 
 def _queues(management: Management | None, url: str) -> list[QueueCount]:
-    """The management API knows all queues, but its figures are up to 5 seconds old; AMQP's are of now."""
     if management is None:
         return []
     try:
-        found = management.queues()
-        connection = open_blocking(url)
+        return queue_counts.now(management, url)
     except ClusterError:
         return []
-    channel = connection.channel()
-    now = [channel.queue_declare(queue.name, passive=True).method for queue in found]
-    connection.close()
-    return [
-        replace(queue, ready=fresh.message_count, consumers=fresh.consumer_count)
-        for queue, fresh in zip(found, now, strict=True)
-    ]
 
 
 def _app_table(apps: list[tuple[str, AppStatus]]) -> str:
@@ -92,5 +83,8 @@ def _app_table(apps: list[tuple[str, AppStatus]]) -> str:
 
 
 def _queue_table(queues: list[QueueCount]) -> str:
-    rows = [(queue.name, f"{queue.ready:,}", f"{queue.unacknowledged:,}", str(queue.consumers)) for queue in queues]
-    return table(("QUEUE", "WAITING", "IN WORK", "WORKERS"), rows) if rows else ""
+    rows = [
+        (one.name, *(f"{count:,}" for count in (one.waiting, one.in_work, one.to_retry, one.failed, one.workers)))
+        for one in work_queues(queues)
+    ]
+    return table(("QUEUE", "WAITING", "IN WORK", "TO RETRY", "FAILED", "WORKERS"), rows) if rows else ""

@@ -7,12 +7,13 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from cluster import apps, here
+from cluster import apps, here, queue_counts
 from cluster.apps import Work
 from cluster.image_ref import ImageRef
 from cluster.schedulers import App, AppStatus, Scheduler
 from cluster.settings import Settings
 from scripts.amqp.broker import open_blocking, redacted
+from scripts.errors import ClusterError
 
 Say = Callable[[str], None]
 
@@ -120,7 +121,11 @@ def _workers_first(app_id: str) -> tuple[int, str]:
 
 
 def _messages_lost(settings: Settings) -> str:
-    found = [queue for queue in settings.queue.management.queues() if queue.messages]
+    try:
+        found = queue_counts.at_rest(queue_counts.now(settings.queue.management, settings.queue.url))
+    except ClusterError:
+        return "deleting the queues with their messages; how many is not known, since the queue does not answer"
+    found = [queue for queue in found if queue.messages]
     total = sum(queue.messages for queue in found)
     names = ", ".join(f"{queue.name} {queue.messages:,}" for queue in found)
     return f"deleting {total:,} messages ({names})" if total else "no messages are in the queues"

@@ -1,0 +1,54 @@
+"""The queues as people think of them: one with all that belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from scripts.amqp.management import QueueCount
+from scripts.amqp.queues import PAUSES_S, alone_queue, failed_queue, retry_queue
+
+
+@dataclass(frozen=True)
+class WorkQueue:
+    """A queue and how many of its messages are where; `to_retry` wait to be tried again."""
+
+    name: str
+    waiting: int
+    in_work: int
+    to_retry: int
+    failed: int
+    workers: int
+
+
+def work_queues(queues: Sequence[QueueCount]) -> list[WorkQueue]:
+    """Put together what belongs together, in the order of the names.
+
+    A failed queue that somebody works on is a queue of its own right.
+    """
+    known = {queue.name: queue for queue in queues}
+    own = {name for name in known if known[name].consumers or any(side in known for side in _sides(name))}
+    sides = {side for name in known for side in _sides(name)} - own
+    return [_put_together(queue, {side: known[side] for side in sides & known.keys()})
+            for queue in queues if queue.name not in sides]  # fmt: skip
+
+
+def _sides(name: str) -> list[str]:
+    return [failed_queue(name), *_retry(name), alone_queue(name)]
+
+
+def _retry(name: str) -> list[str]:
+    return [retry_queue(name, pause_s) for pause_s in PAUSES_S]
+
+
+def _put_together(queue: QueueCount, sides: Mapping[str, QueueCount]) -> WorkQueue:
+    retry = [sides[name] for name in _retry(queue.name) if name in sides]
+    failed, alone = sides.get(failed_queue(queue.name)), sides.get(alone_queue(queue.name))
+    return WorkQueue(
+        queue.name,
+        waiting=queue.ready,
+        in_work=queue.unacknowledged + (alone.unacknowledged if alone else 0),
+        to_retry=sum(one.messages for one in retry) + (alone.ready if alone else 0),
+        failed=failed.messages if failed else 0,
+        workers=queue.consumers,
+    )
