@@ -21,11 +21,11 @@ from cluster import apps, base_image, engine, here, images
 from cluster.components import QUEUE
 from cluster.image_ref import ImageRef
 from cluster.schedulers import Scheduler
-from cluster.schedulers.instances import Port, choose_ports
 from cluster.settings import ROOT, Settings
 from scripts.amqp.broker import open_blocking
 from scripts.errors import ClusterError
 from tests.hosts.cluster import Hosts, running_hosts
+from tests.ports import free_ports
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,12 +51,6 @@ def missing(reason: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
-
-
-def free_ports(count: int) -> list[int]:
-    """Free TCP ports of 127.0.0.1, all different, as the schedulers choose them."""
-    (ports,) = choose_ports([Port("", 0, 0, "tcp")] * count)
-    return list(ports)
 
 
 def own_settings(tmp: Path, scheduler: str = "local") -> Settings:

@@ -17,6 +17,7 @@ from cluster.schedulers import App, waiting
 from cluster.settings import ROOT
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
+from tests.ports import free_port
 
 # An app that writes down each of its starts, says that it is ready, and waits.
 WAITS = 'echo "$MESOS_TASK_ID" >>"$SHARED/starts"; touch "$SHARED/ready"; exec sleep 1000'
@@ -390,8 +391,7 @@ def test_hostport_of_what_has_none(scheduler, make_app):
 def test_a_fixed_port_stays_with_the_app_over_a_replacement(scheduler, make_app):
     if scheduler.name == "marathon":
         pytest.skip("marathon: agents offer their ports")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     for env in ({"A": "1"}, {"A": "2"}):
         status = scheduler.deploy(make_app(SERVER, check=LISTENS, env=env, portDefinitions=[{"port": port}]))
         assert greeting(HostPort("127.0.0.1", port)) == f"hello {status.instances[0].name}"

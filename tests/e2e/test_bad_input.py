@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_ports, own_settings
+from tests.conftest import own_settings
 from tests.e2e.conftest import CommandLine
+from tests.ports import free_ports
 
 NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
 

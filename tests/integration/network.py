@@ -10,6 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import urlsplit
 
+from tests.ports import free_port
+
 
 class Network:
     """Forwards connections to the broker from a port of its own; with `bytes_per_s` slowly."""
@@ -22,8 +24,7 @@ class Network:
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._silent = False
         self._bytes_per_s = bytes_per_s
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"amqp://127.0.0.1:{self.port}"
         self.connections = 0
         # Called with each piece of what the broker says, before it is passed on.

@@ -11,6 +11,7 @@ import pytest
 
 from cluster import base_image
 from scripts.errors import ClusterError
+from tests.ports import free_port
 
 pytestmark = pytest.mark.engine
 
@@ -22,9 +23,7 @@ def nothing_to_say(line: str) -> NoReturn:
 @pytest.fixture
 def name(docker_client: Any) -> Iterator[str]:
     """A name that no registry serves: its registry is a closed port of this machine."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    name = f"localhost:{port}/test-base-{secrets.token_hex(4)}:slim"
+    name = f"localhost:{free_port()}/test-base-{secrets.token_hex(4)}:slim"
     yield name
     if docker_client.images.list(name):
         docker_client.images.remove(name)

@@ -16,6 +16,7 @@ from docker.context.config import get_context_id
 
 from cluster import base_image, engine
 from scripts.errors import ClusterError
+from tests.ports import free_port
 
 pytestmark = pytest.mark.engine
 
@@ -45,8 +46,7 @@ def run(docker_client: Any) -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    return free_port()
 
 
 def socket_of(client: Any) -> str:

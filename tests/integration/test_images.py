@@ -14,7 +14,8 @@ from cluster.components import Component
 from cluster.image_ref import ImageRef
 from cluster.schedulers.local import Local
 from scripts.errors import ClusterError, ServiceAway
-from tests.conftest import free_ports, own_settings
+from tests.conftest import own_settings
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.engine
 

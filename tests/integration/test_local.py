@@ -12,6 +12,7 @@ from cluster import base_image
 from cluster.schedulers import App, container_logs
 from cluster.schedulers.local import Local
 from scripts.errors import ClusterError
+from tests.ports import free_port
 
 pytestmark = pytest.mark.engine
 
@@ -57,8 +58,7 @@ SERVER = (
 
 @pytest.mark.parametrize("fixed", [False, True])
 def test_a_published_port_is_reached_on_this_machine_only(where, client, fixed):
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1] if fixed else 0
+    port = free_port() if fixed else 0
     status = where.deploy(app(SERVER, **with_port(port)))
     address = where.hostport("/app", "web")
     assert address.port == port or not fixed

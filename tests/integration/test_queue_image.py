@@ -18,7 +18,7 @@ from pika.exceptions import AMQPConnectionError, ProbableAuthenticationError
 from cluster import definitions
 from cluster.components import QUEUE
 from cluster.schedulers.instances import health_command
-from tests.conftest import free_ports
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.engine
 

@@ -28,6 +28,7 @@ from cluster.engine import ports as engine_ports
 from cluster.engine.errors import Lookups
 from cluster.settings import ROOT
 from scripts.errors import ClusterError, ServiceAway
+from tests.ports import free_port
 
 LOOKUPS = Lookups(lambda port: f"the container x-{port}", lambda: "/var/lib/docker")
 
@@ -251,7 +252,7 @@ def test_the_reason_is_found_in_dockerds_log(log: str, reason: str) -> None:
 
 
 def test_the_program_that_listens_is_named() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
         assert engine_ports.who_listens(port).endswith(f"(process {os.getpid()})")
     assert engine_ports.who_listens(port) == ""

@@ -16,7 +16,7 @@ from cluster.registry_host import authority
 from cluster.registry_host.authority import Authority, Pair
 from cluster.registry_login import Access
 from scripts.errors import ClusterError, ServiceAway
-from tests.conftest import free_ports
+from tests.ports import free_ports
 
 NOW = datetime.now(UTC)
 
