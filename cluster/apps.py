@@ -151,7 +151,7 @@ def worker_wish(
         if value < least:
             raise ClusterError(f"{flag} {value}: use 1 or more")
     flags = ["--tag", "-j", str(jobs if jobs >= 0 else settings.worker.jobs)]
-    flags += ["--timeout", f"{timeout_s:g}"] if timeout_s else []
+    flags += ["--timeout", f"{timeout_s:.15g}"] if timeout_s else []
     flags += ["--attempts", str(attempts)] if attempts else []
     flags += ["--drain", str(drain_s)] if drain_s >= 0 else []
     flags += ["--keep-alive"] if keep_alive else []

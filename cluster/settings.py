@@ -10,6 +10,7 @@ from typing import Any
 
 from scripts.amqp.management import Management
 from scripts.errors import ClusterError
+from scripts.number import number
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEDULERS = ("local", "process", "marathon")
@@ -109,12 +110,13 @@ class Settings:
 
 
 def _fields(kind: type, config: Mapping[str, Any], section: str) -> dict[str, Any]:
-    casts = {"str": str, "int": int, "float": float}
-    values = {}
-    for name, annotation in kind.__annotations__.items():
-        value = config[section][name]
-        try:
-            values[name] = casts[annotation](value)
-        except (TypeError, ValueError):
-            raise ClusterError(f"{section}.{name}: {value!r} in invoke.yaml: a number is needed") from None
-    return values
+    return {name: _value(config[section][name], f"{section}.{name}", of) for name, of in kind.__annotations__.items()}
+
+
+def _value(value: Any, key: str, kind: str) -> Any:
+    if kind == "str":
+        return str(value)
+    try:
+        return number(int if kind == "int" else float, value)
+    except ValueError as error:
+        raise ClusterError(f"{key}: {value!r} in invoke.yaml: {error} is needed") from None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from scripts.errors import ClusterError, WrongUsage
 from scripts.marathon.discovery import discover
+from scripts.number import number
 from scripts.one_line import one_line
 
 _ABOUT = """Print the host:port of a running instance of an app, and nothing else. An instance is taken that runs, is
@@ -76,19 +76,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _index(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")
-    return int(text)
+    try:
+        return int(number(int, text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0") from None
 
 
 def _seconds(text: str) -> float:
     try:
-        seconds = float(text)
+        return number(float, text)
     except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
-    return seconds
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
 
 
 def _say_waiting(wait_s: float, reason: str) -> None:

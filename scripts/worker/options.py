@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -12,6 +11,7 @@ from scripts.action.cgroup import cores
 from scripts.action.jobs import RunLimits
 from scripts.amqp.queues import PAUSES_S, checked_name
 from scripts.errors import ClusterError, WrongUsage
+from scripts.number import MOST, number
 from scripts.worker.verdicts import Policy
 
 _EXAMPLES = """\
@@ -180,23 +180,20 @@ def _batch_options(parser: _Parser) -> None:
                        help="the broker's management API (default: http, the broker's host, port 15672)")  # fmt: skip
 
 
-def _checked(kind: type, low: float, high: float, words: str) -> Callable[[str], Any]:
+def _checked(kind: type[int] | type[float], least: float, most: float, words: str) -> Callable[[str], Any]:
     def read(text: str) -> float:
         try:
-            value: float = kind(text)
+            return number(kind, text, least, most)
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is not {words}") from None
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {words}")
-        return value
 
     return read
 
 
 _count = _checked(int, 0, 10_000, "a number from 0 to 10000")
 _positive = _checked(int, 1, 1_000_000, "a number from 1")
-_seconds = _checked(float, 0.001, math.inf, "a time in seconds")
-_seconds_or_0 = _checked(float, 0, math.inf, "a time in seconds")
+_seconds = _checked(float, 0.001, MOST, "a time in seconds")
+_seconds_or_0 = _checked(float, 0, MOST, "a time in seconds")
 _pause = _checked(float, 0, PAUSES_S[-1], f"a pause of 0 to {PAUSES_S[-1]} seconds")
 
 

@@ -43,7 +43,14 @@ def test_a_value_that_cannot_be_is_named_with_its_key(
         Settings.read(config | change)
 
 
-def test_a_number_that_is_none_is_named_with_its_key(config: dict[str, Any]) -> None:
-    config["queue"]["port"] = "many"
-    with pytest.raises(ClusterError, match=r"queue\.port: 'many'"):
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [("queue", "port", "many"), ("queue", "port", -1), ("worker", "cpus", "nan"), ("worker", "cpus", ".inf"),
+     ("worker", "mem_mib", float("inf")), ("worker", "jobs", "-1"), ("agents", "timeout_s", "1e999")],
+)  # fmt: skip
+def test_a_number_that_is_none_is_named_with_its_key(
+    config: dict[str, Any], section: str, key: str, value: Any
+) -> None:
+    config[section][key] = value
+    with pytest.raises(ClusterError, match=rf"{section}\.{key}: {value!r} in invoke\.yaml: a number .*is needed"):
         Settings.read(config)

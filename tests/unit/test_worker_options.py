@@ -34,6 +34,10 @@ def test_marathon() -> None:
     assert (options.marathon, options.app, options.url) == ("a:8080,b:8080", "amqp", None)
 
 
+NUMBERS = ["-j", "--prefetch", "--timeout", "--kill-after", "--drain", "--attempts", "--backoff", "--backoff-max",
+           "--breaker", "--recycle-after", "--ready-timeout"]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
@@ -48,7 +52,11 @@ def test_marathon() -> None:
         (["-q", "q", "-j", "-1", "cat"], "'-1' is not a number from 0"),
         (["-q", "q", "--attempts", "0", "cat"], "'0' is not a number from 1"),
         (["-q", "q", "--timeout", "0", "cat"], "'0' is not a time in seconds"),
-        (["-q", "q", "--timeout", "nan", "cat"], "'nan' is not a time in seconds"),
+        *[
+            (["-q", "q", flag, wrong, "cat"], f"'{wrong}' is not a")
+            for flag in NUMBERS
+            for wrong in ("nan", "inf", "-1", "1e999", "x", "")
+        ],
         (["-q", "q", "--backoff-max", "65", "cat"], "a pause of 0 to 64 seconds"),
         (["-q", "q", "--recycle-after", "9", "cat"], "need --keep-alive"),
         (["-q", "q", "--framing", "netstring", "cat"], "need --keep-alive"),
