@@ -45,13 +45,13 @@ def test_a_worker_without_wishes_is_as_invoke_yaml_says() -> None:
 
 def test_wishes_become_flags_each_quoted() -> None:
     wanted = wish(
-        queue="My Queue", action="sum.py '/tmp/a b'", jobs=4, timeout_s=1234567.5, attempts=5, keep_alive=True, drain_s=30,
-        rest="--prefetch 8",
+        queue="My Queue", action="sum.py '/tmp/a b'", jobs=4, timeout_s=1234567.5, attempts=5, keep_alive=True,
+        drain_s=30, rest="--prefetch 8",
     )  # fmt: skip
     definition = apps.worker_app(SETTINGS, wanted, "worker:v1", "v1").definition
     assert definition["cmd"] == (
-        "exec cluster_worker -u amqp://127.0.0.1:5672 -q 'My Queue' --tag -j 4 --timeout 1234567.5 --attempts 5 --drain 30 "
-        "--keep-alive --prefetch 8 -- sum.py '/tmp/a b'"
+        "exec cluster_worker -u amqp://127.0.0.1:5672 -q 'My Queue' --tag -j 4 --timeout 1234567.5 --attempts 5 "
+        "--drain 30 --keep-alive --prefetch 8 -- sum.py '/tmp/a b'"
     )
     assert definition["env"]["QUEUE_NAME"] == "My Queue"
     assert definition["taskKillGracePeriodSeconds"] == 30 + 30
