@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shlex
 import time
 from collections import defaultdict
@@ -12,7 +14,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from cluster import apps, building, engine, here, progress, running
+from cluster import apps, building, engine, here, progress, rabbitmq_process, running
 from cluster.components import QUEUE, WORKER
 from cluster.publishing import publish
 from cluster.schedulers import Scheduler
@@ -46,7 +48,7 @@ def run(settings: Settings, *, process: bool, say: Say) -> str:
     settings, where = _ground(settings, process, say)
     if where.name == "local":
         _build(settings, say)
-    folder = Path(settings.worker.tmp) / f"{settings.project}-demo"
+    folder = results_folder(Path(settings.worker.tmp) / f"{settings.project}-demo")
     _start(settings, where, folder, say)
     ready = time.monotonic()
     count = _work_through(settings, folder, say)
@@ -60,6 +62,28 @@ def run(settings: Settings, *, process: bool, say: Say) -> str:
         *_next_commands(settings),
     ]
     return "\n".join(lines)
+
+
+def results_folder(usual: Path) -> Path:
+    """Where this run's results go, without those of earlier runs; where someone else's are, another name."""
+    try:
+        _clear(usual)
+        return usual
+    except PermissionError:
+        own = usual.with_name(f"{usual.name}-{os.geteuid()}")
+        _clear(own)
+        return own
+
+
+def _clear(folder: Path) -> None:
+    """Delete the results, and the folder: root's demo works as another user in containers than without them."""
+    for stale in folder.glob("*.json"):
+        stale.unlink()
+    try:
+        folder.rmdir()
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+            raise
 
 
 def months(folder: Path) -> list[Month]:
@@ -107,6 +131,10 @@ def _ground(settings: Settings, process: bool, say: Say) -> tuple[Settings, Sche
     try:
         engine.ensure(say)
     except ServiceAway as error:
+        if not rabbitmq_process.is_possible():
+            raise ServiceAway(
+                f"{error}; without containers it takes RabbitMQ, which is not here either: apt install rabbitmq-server"
+            ) from error
         say(f"{error}\nso this runs without containers, as plain processes")
         settings = replace(settings, scheduler="process")
         return settings, here.process(settings)
@@ -131,8 +159,6 @@ def _start(settings: Settings, where: Scheduler, folder: Path, say: Say) -> None
 
 def _work_through(settings: Settings, folder: Path, say: Say) -> int:
     """Publish the year and wait until each day has its file; how many days."""
-    for stale in folder.glob("*.json"):
-        stale.unlink()
     say(f"publishing {INPUT.relative_to(ROOT)}, a message a line, to {DEMO_QUEUE!r}")
     total = publish.publish_file(INPUT, settings.queue.url, DEMO_QUEUE)
     with progress.bar("days worked on", total) as advance_to:

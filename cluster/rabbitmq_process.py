@@ -38,6 +38,11 @@ def is_run_by(definition: Mapping[str, Any]) -> bool:
     return bool(re.search(r"\brabbitmq-server\b", definition.get("cmd") or ""))
 
 
+def is_possible() -> bool:
+    """Whether RabbitMQ is on this machine, or can be put there."""
+    return SERVER.exists() or apt.is_allowed()
+
+
 def ensure_installed(say: Callable[[str], None]) -> None:
     """Install Debian's package if it is not there; its own service is neither started nor left enabled.
 
