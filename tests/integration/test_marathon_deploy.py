@@ -15,8 +15,9 @@ from cluster.schedulers.marathon import changes, following
 from cluster.schedulers.marathon.scheduler import Manner
 from scripts.errors import ClusterError, ServiceAway
 from tests.integration.marathon_rig import Rig, app, instances_come, losing_answers
-from tests.standin import deployments, filters
+from tests.standin import filters
 from tests.standin.answers import Request, Response
+from tests.standin.asking import Asking
 from tests.standin.dialects import V1_4
 from tests.standin.server import Standin
 from tests.standin.world import World
@@ -260,20 +261,21 @@ class TestFollowing:
 
     def test_one_that_was_cancelled_is_a_failure(self, rig: Rig, world: World) -> None:
         begun = rig.begun(lambda: rig.marathon().deploy(app(), 60))
-        deployments.cancel(world, world.plans[0])
+        ended = Asking(rig.standin).ask("DELETE", f"/v2/deployments/{world.plans[0].id}", force=True)
         begun.end()
+        assert (ended.status_code, ended.content) == (202, b"")
         assert "the deployment is over, and 0 of 1 instances up" in begun.error
 
     def test_one_that_was_reverted_is_a_failure(self, rig: Rig, world: World) -> None:
         rig.put()
         begun = rig.begun(lambda: rig.marathon().deploy(app(mem=65), 60))
-        deployments.revert(world, world.plans[0])
+        Asking(rig.standin).ask("DELETE", f"/v2/deployments/{world.plans[0].id}")
         begun.end()
         assert "the deployment was reverted meanwhile" in begun.error
 
     def test_one_whose_creation_was_reverted_is_a_failure(self, rig: Rig, world: World) -> None:
         begun = rig.begun(lambda: rig.marathon().deploy(app(), 60))
-        deployments.revert(world, world.plans[0])
+        Asking(rig.standin).ask("DELETE", f"/v2/deployments/{world.plans[0].id}")
         begun.end()
         assert "the app is gone" in begun.error
         assert "nothing of it runs now" in begun.error

@@ -38,18 +38,17 @@ def rig(standin: Standin, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     rig.marathon().stop("/x")
 
 
+def definition(image: str = IMAGE, **changes: Any) -> dict[str, Any]:
+    """An app that needs next to nothing."""
+    docker = {"image": image, "parameters": [{"key": "init", "value": "true"}]}
+    small = {"id": "/x", "cmd": "sleep 1000", "cpus": 0.1, "mem": 64, "taskKillGracePeriodSeconds": 1}
+    return small | {"container": {"type": "DOCKER", "docker": docker}} | changes
+
+
 def why(rig: Rig, timeout_s: float = 30, **changes: Any) -> str:
     """Why this app does not come up."""
-    docker = {"image": changes.pop("image", IMAGE), "parameters": [{"key": "init", "value": "true"}]}
-    definition = {
-        "id": "/x",
-        "cmd": "sleep 1000",
-        "cpus": 0.1,
-        "mem": 64,
-        "container": {"type": "DOCKER", "docker": docker},
-    }
     with pytest.raises(ClusterError) as failure:
-        rig.marathon().deploy(App("/x", definition | {"taskKillGracePeriodSeconds": 1} | changes), timeout_s)
+        rig.marathon().deploy(App("/x", definition(**changes)), timeout_s)
     assert "\n" not in str(failure.value)
     return str(failure.value)
 
@@ -85,6 +84,14 @@ def test_more_memory_than_it_has(rig: Rig) -> None:
 )
 def test_no_agent_that_fits(rig: Rig, changes: dict[str, Any], words: str) -> None:
     assert f"no agent fits: {words}" in why(rig, timeout_s=0.5, **changes)
+
+
+def test_a_fixed_port_that_the_old_instance_has(rig: Rig) -> None:
+    """Marathon starts the new one first, unless the definition says otherwise."""
+    fixed = {"portDefinitions": [{"port": 31998}], "requirePorts": True}
+    rig.marathon().deploy(App("/x", definition(**fixed)), 30)
+    words = why(rig, timeout_s=0.5, mem=65, **fixed)
+    assert "0 of 1 instances up, 1 to end; no agent fits: not enough free ports, or a fixed hostPort is taken" in words
 
 
 def test_a_check_that_fails(rig: Rig) -> None:

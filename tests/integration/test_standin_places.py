@@ -79,6 +79,21 @@ class TestPlaces:
         fixed = {"portDefinitions": [{"port": 31999}], "requirePorts": True}
         assert marathon.deploy(sleeper("/fixed", **fixed))["tasks"][0]["ports"] == [31999]
 
+    def test_of_one_agent_have_a_fixed_port_once(self, marathon: Asking) -> None:
+        """An update that starts the new task first never ends; one that ends the old task first does."""
+        fixed: dict[str, Any] = {"portDefinitions": [{"port": 31999}], "requirePorts": True}
+        app = sleeper("/fixed", constraints=[["hostname", "CLUSTER", "127.0.0.1"]], **fixed)
+        old = marathon.deploy(app)["tasks"][0]["id"]
+        stuck = marathon.put("/fixed", {"env": {"A": "2"}})
+        summary = eventually(lambda: self.summary(marathon), "offers were looked at")
+        declined = {line["reason"]: line["declined"] for line in summary["rejectSummaryLastOffers"]}
+        assert (declined["InsufficientPorts"], declined["UnfulfilledConstraint"]) == (1, 1)
+        assert (marathon.running("/fixed"), marathon.is_done(stuck)) == ([old], False)
+        first = {"minimumHealthCapacity": 0, "maximumOverCapacity": 0}
+        marathon.wait(marathon.put("/fixed", {"upgradeStrategy": first}, force=True))
+        (task,) = marathon.app("/fixed")["tasks"]
+        assert (task["ports"], task["id"] == old) == ([31999], False)
+
 
 @pytest.fixture
 def cable() -> Iterator[Network]:

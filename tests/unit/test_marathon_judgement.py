@@ -30,6 +30,20 @@ def test_a_deployment_that_is_listed_goes_on_even_when_all_is_up() -> None:
     assert (found.state, found.words) == ("going", "step 1 of 2, 2 of 2 instances up")
 
 
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [[{"action": "StartApplication", "app": "/x"}], [{"action": "ScaleApplication", "app": "/x"}]],
+        [{"actions": [{"type": "StartApplication", "app": "/x"}]}, {"actions": [{"type": "ScaleApplication"}]}],
+        [{"actions": [{"action": "StartApplication", "app": "/x"}]}, {"actions": [{"action": "ScaleApplication"}]}],
+    ],
+    ids=["before 1.0", "1.0", "1.1.2"],
+)
+def test_steps_are_counted_however_a_version_writes_them(steps: list[Any]) -> None:
+    found = judge(GOAL, app(task()), [{"id": "d1", "affectedApps": ["/x"], "steps": steps, "currentStep": 2}])
+    assert (found.state, found.words) == ("going", "step 2 of 2, 1 of 2 instances up")
+
+
 def test_a_deployment_that_is_gone_with_all_up_is_done() -> None:
     assert judge(GOAL, app(task(), task()), []).state == "done"
 
