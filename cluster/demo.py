@@ -17,7 +17,7 @@ from typing import Any
 from cluster import apps, building, engine, here, progress, rabbitmq_process, running
 from cluster.components import QUEUE, WORKER
 from cluster.publishing import publish
-from cluster.schedulers import Scheduler
+from cluster.schedulers.one_machine import OneMachine
 from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError, ServiceAway
 
@@ -124,7 +124,7 @@ def _next_commands(settings: Settings) -> list[str]:
     ]
 
 
-def _ground(settings: Settings, process: bool, say: Say) -> tuple[Settings, Scheduler]:
+def _ground(settings: Settings, process: bool, say: Say) -> tuple[Settings, OneMachine[Any]]:
     """The scheduler to show it on: containers where an engine runs or can be made to run, else processes."""
     if process or settings.scheduler == "process":
         return replace(settings, scheduler="process"), here.process(settings)
@@ -146,7 +146,7 @@ def _build(settings: Settings, say: Say) -> None:
         building.build_and_push(settings, component, tag, push=True, say=say)
 
 
-def _start(settings: Settings, where: Scheduler, folder: Path, say: Say) -> None:
+def _start(settings: Settings, where: OneMachine[Any], folder: Path, say: Say) -> None:
     # A container sees the folder under /tmp, whatever it is called on this machine.
     target = folder if where.name == "process" else Path("/tmp") / folder.name
     wish = apps.worker_wish(

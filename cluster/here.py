@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cluster.schedulers import Scheduler
 from cluster.settings import Settings
@@ -12,12 +12,13 @@ from scripts.errors import ClusterError, ServiceAway
 
 if TYPE_CHECKING:
     from cluster.schedulers.marathon.scheduler import Manner, Marathon
+    from cluster.schedulers.one_machine import OneMachine
 
 # How long one address of Marathon may take to answer.
 _ANSWER_S = 10
 
 
-def scheduler(settings: Settings) -> Scheduler:
+def scheduler(settings: Settings) -> OneMachine[Any]:
     """The scheduler of this machine that invoke.yaml names; with `marathon` there it is the engine.
 
     Raises:
@@ -46,7 +47,7 @@ def running(settings: Settings, app_id: str) -> Scheduler:
     raise ClusterError(f"{app_id} does not run here: `./inv status` shows what does")
 
 
-def local(settings: Settings) -> Scheduler:
+def local(settings: Settings) -> OneMachine[Any]:
     """The Docker Engine of this machine."""
     from cluster import engine
     from cluster.schedulers.local import Local
@@ -54,7 +55,7 @@ def local(settings: Settings) -> Scheduler:
     return Local(engine.connect(), settings.project)
 
 
-def process(settings: Settings) -> Scheduler:
+def process(settings: Settings) -> OneMachine[Any]:
     """Plain processes of this machine."""
     from cluster.schedulers.process import Process
 

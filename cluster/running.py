@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from cluster import apps, here, queue_counts
 from cluster.apps import Work
 from cluster.image_ref import ImageRef
 from cluster.schedulers import App, AppStatus, Scheduler
+from cluster.schedulers.one_machine import OneMachine
 from cluster.settings import Settings
+from scripts.action.command import CommandNotExecutable, CommandNotFound
 from scripts.amqp.broker import open_blocking, redacted
 from scripts.errors import ClusterError
 
@@ -37,7 +41,7 @@ def run_queue(settings: Settings, tag: str, *, dry_run: bool, say: Say, where: S
 
 
 def run_workers(
-    settings: Settings, work: Work, tag: str, *, dry_run: bool, say: Say, where: Scheduler | None = None
+    settings: Settings, work: Work, tag: str, *, dry_run: bool, say: Say, where: OneMachine[Any] | None = None
 ) -> list[str]:
     """Run workers here and return when they take messages; the names of what runs."""
     where = where or here.scheduler(settings)
@@ -45,7 +49,7 @@ def run_workers(
         open_blocking(work.url).close()
     work = replace(work, user=container_user(where))
     app = apps.worker_app(settings, work, image_of(settings, tag, where), tag)
-    status = _deploy(where, app, dry_run, say)
+    status = _deploy(where, app, dry_run, say, lambda: _check_action(where, app, work))
     if status is None:
         return []
     say(f"workers taking messages of {work.queue!r} from {redacted(work.url)}: {status.running}")
@@ -106,14 +110,36 @@ def down(settings: Settings, *, data: bool, now: bool, say: Say) -> None:
             say(f"deleted {name}")
 
 
-def _deploy(where: Scheduler, app: App, dry_run: bool, say: Say) -> AppStatus | None:
+def _deploy(
+    where: Scheduler, app: App, dry_run: bool, say: Say, check: Callable[[], None] = lambda: None
+) -> AppStatus | None:
+    """Deploy it; `check` is called before anything that runs is replaced."""
     change = where.plan(app)
     if dry_run:
         print(json.dumps(change.sent, indent=2))
         return None
+    if change.kind == "replace":
+        check()
     if change.kind != "nothing":
         say(f"{'replacing' if change.kind == 'replace' else 'starting'} {app.id} ({where.name})")
     return where.deploy(app, START_TIMEOUT_S)
+
+
+def _check_action(where: OneMachine[Any], app: App, work: Work) -> None:
+    """See that the new workers can start their action, before those that run are ended for them.
+
+    Any other end of the trial is no reason to refuse: an older image does not know --check.
+
+    Raises:
+        ClusterError: they cannot.
+    """
+    command = shlex.join(["exec", "cluster_worker", "--check", "-q", work.queue, "--", *work.action])
+    code, printed = where.run_once(App(app.id, app.definition | {"cmd": command, "instances": 1}))
+    if code in (CommandNotFound.exit_code, CommandNotExecutable.exit_code):
+        why = printed[-1].removeprefix("cluster_worker: error: ") if printed else f"exit code {code}"
+        image = "" if where.name == "process" else f" in {app.definition['container']['docker']['image']}"
+        build = "; ./inv worker.build puts the files of components/worker/scripts/ there" if image else ""
+        raise ClusterError(f"--action {shlex.join(work.action)!r}{image}: {why}{build}; the workers that run go on")
 
 
 def _workers_first(app_id: str) -> tuple[int, str]:

@@ -40,7 +40,8 @@ def main(argv: Sequence[str]) -> int:
     """Run the worker until it is stopped; the exit code."""
     try:
         options = parse(argv)
-        return work(options, executable(options.command))
+        command = executable(options.command)
+        return 0 if options.check else work(options, command)
     except ClusterError as error:
         print(f"cluster_worker: error: {error}", file=sys.stderr)
         return error.exit_code

@@ -82,6 +82,13 @@ class Local(OneMachine[Container]):
     def _start(self, app: App, name: str, what: dict[str, Any]) -> Container:
         return bring_up.start(self._client, app.id, name, what)
 
+    def _run_to_end(self, app: App, name: str, what: dict[str, Any], timeout_s: float) -> tuple[int, list[str]]:
+        container = self._start(app, name, what)
+        try:
+            return int(container.wait(timeout=timeout_s)["StatusCode"]), containers.last_lines(container)
+        finally:
+            container.remove(force=True, v=True)
+
     def _wait(self, started: Sequence[Container], timeout_s: float) -> None:
         bring_up.wait(started, timeout_s)
 

@@ -19,6 +19,8 @@ from scripts.hostport import HostPort
 
 T = TypeVar("T")
 
+_TRIAL = 0  # a number that no instance has
+
 
 def to_stderr(text: str) -> None:
     """Where progress goes unless someone else wants it."""
@@ -75,6 +77,18 @@ class OneMachine(ABC, Generic[T]):
         raise ClusterError(
             f"{app_id} has no versions here ({self.name}): run-local with the earlier tag (-t) brings it back"
         )
+
+    def run_once(self, app: App, timeout_s: float = 60) -> tuple[int, list[str]]:
+        """Run the app's command as its instances would be run, beside those that run, until it ends.
+
+        Its exit code, and the last lines that it printed (a busy engine loses some now and then).
+        """
+        with self._errors(f"try {app.id}"), self._alone(app.id):
+            # What an interruption has left of an earlier one.
+            self._end([one for one in self._found(app.id) if self._number(one) == _TRIAL], now=True)
+            ((name, what),) = self._prepare(app, [_TRIAL], ()).items()
+            self._get_ready(app)
+            return self._run_to_end(app, name, what, timeout_s)
 
     def stop(self, app_id: str, now: bool = False) -> bool:
         """Stop the app and forget it, its data staying; False when there was none."""
@@ -181,6 +195,10 @@ class OneMachine(ABC, Generic[T]):
     @abstractmethod
     def _start(self, app: App, name: str, what: dict[str, Any]) -> T:
         """Make and start an instance."""
+
+    @abstractmethod
+    def _run_to_end(self, app: App, name: str, what: dict[str, Any], timeout_s: float) -> tuple[int, list[str]]:
+        """Make and start an instance, and forget it when it has ended; its exit code and its last lines."""
 
     @abstractmethod
     def _wait(self, started: Sequence[T], timeout_s: float) -> None:

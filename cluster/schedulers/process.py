@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -119,6 +120,14 @@ class Process(OneMachine[ProcessInstance]):
         folder = self._folder / _slug(app.id) / str(what["number"])
         env = self._environment(app, name, what["ports"], folder)
         return ProcessInstance.start(folder, self._project, app, env, what["ports"])
+
+    def _run_to_end(self, app: App, name: str, what: dict[str, Any], timeout_s: float) -> tuple[int, list[str]]:
+        env = self._environment(app, name, what["ports"], self._folder)
+        try:
+            code, output = process_instance.run_to_end(what["cmd"], self._folder, env, timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise ClusterError(f"{name} had not ended after {timeout_s:g} s") from error
+        return code, output.splitlines()
 
     def _environment(self, app: App, name: str, ports: Sequence[int], folder: Path) -> dict[str, str]:
         env = dict(os.environ) | environment(app, name, ports)

@@ -118,15 +118,12 @@ class ProcessInstance:
         if not command:
             return True, ""
         try:
-            done = subprocess.run(
-                ["/bin/sh", "-c", command], env=self.env, cwd=self.folder, timeout=timeout_s, check=False,
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-            )  # fmt: skip
+            code, output = run_to_end(command, self.folder, self.env, timeout_s)
         except subprocess.TimeoutExpired:
             return False, f"no end after {timeout_s:g} s"
         except FileNotFoundError:  # its folder: it was stopped meanwhile
             return False, ""
-        return done.returncode == 0, (done.stdout.strip().splitlines() or [""])[0]
+        return code == 0, (output.strip().splitlines() or [""])[0]
 
     def ask_to_stop(self) -> None:
         """Send TERM to the command, and to it alone, as Docker does: what it started is its own to end."""
@@ -163,6 +160,19 @@ class ProcessInstance:
     def forget(self) -> None:
         """Remove its folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def run_to_end(command: str, folder: Path, env: Mapping[str, str], timeout_s: float) -> tuple[int, str]:
+    """Run a shell command and wait: its exit code and what it printed.
+
+    Raises:
+        subprocess.TimeoutExpired: it takes longer; it is killed.
+    """
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], env=env, cwd=folder, timeout=timeout_s, check=False,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+    )  # fmt: skip
+    return done.returncode, done.stdout
 
 
 def _spawn(cmd: str, folder: Path, env: Mapping[str, str]) -> int:

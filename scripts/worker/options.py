@@ -50,6 +50,7 @@ class Options:
     drain_s: float | None
     breaker: int
     tag: bool
+    check: bool
     until_empty: bool
     management: str | None
     joblog: str | None
@@ -89,6 +90,7 @@ def parse(argv: Sequence[str]) -> Options:
         drain_s=given.drain,
         breaker=given.breaker,
         tag=given.tag,
+        check=given.check,
         until_empty=given.until_empty,
         management=given.management,
         joblog=given.joblog,
@@ -150,6 +152,7 @@ def _run_options(parser: _Parser) -> None:
     group.add_argument("--drain", type=_seconds_or_0, metavar="S",
                        help="how long a stop waits for what runs (default: as long as it takes)")  # fmt: skip
     group.add_argument("--tag", action="store_true", help="the message's id and a tab before each line of output")
+    group.add_argument("--check", action="store_true", help="only see whether COMMAND can be started")
     group.add_argument("--joblog", metavar="FILE", help="one line a run, with GNU parallel's columns and ours (TSV)")
 
 

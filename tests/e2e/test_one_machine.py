@@ -94,6 +94,15 @@ def test_doing_it_again_changes_nothing(inv: CommandLine, results: Path) -> None
     assert json.loads(inv("status", "--json"))["apps"] == before
 
 
+def test_workers_go_on_when_others_could_not_start_their_action(inv: CommandLine, results: Path) -> None:
+    before = json.loads(inv("status", "--json"))["apps"]
+    done = inv.try_("worker.run-local", "-t", "worker:e2e", "-q", "myqueue", "--action", "mistyped.r")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: --action 'mistyped.r'")
+    assert done.stderr.endswith("; the workers that run go on\n")
+    assert json.loads(inv("status", "--json"))["apps"] == before
+
+
 def test_scale_and_stop(inv: CommandLine, results: Path) -> None:
     inv("worker.scale", "-q", "myqueue", "--instances", "1")
     assert f"{inv.settings.project}-worker-myqueue-2" not in inv("status")

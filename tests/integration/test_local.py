@@ -10,7 +10,9 @@ import pytest
 
 from cluster import base_image
 from cluster.schedulers import App, container_logs
+from cluster.schedulers.docker_terms import Task
 from cluster.schedulers.local import Local
+from cluster.schedulers.local_options import container_body
 from scripts.errors import ClusterError
 from tests.ports import free_port
 
@@ -220,3 +222,20 @@ def test_docker_starts_it_again_after_it_has_worked_and_limits_its_logs(where, c
     assert config["RestartPolicy"]["Name"] == "unless-stopped"
     assert config["LogConfig"] == {"Type": "json-file", "Config": {"max-file": "3", "max-size": "10m"}}
     assert config["Memory"] == 32 * 1024**2
+
+
+def test_a_trial_runs_beside_the_app_and_leaves_nothing(where, client, project):
+    where.deploy(app())
+    before = where.status()
+    assert where.run_once(app('test -n "$MARATHON_APP_ID" || exit 9; exit 7'))[0] == 7
+    assert where.run_once(app("exec true"))[0] == 0
+    assert where.status() == before
+    assert len(client.containers.list(all=True, filters={"label": f"cluster.project={project}"})) == 1
+
+
+def test_what_an_interrupted_trial_has_left_is_in_nobodys_way(where, client, project):
+    where.deploy(app())
+    left = Task(app(), project, 0)
+    client.api.create_container_from_config(container_body(left), left.name)
+    assert where.run_once(app("exit 7"))[0] == 7
+    assert [one.name for one in where.status()[0].instances] == [f"{project}-app-1"]

@@ -106,3 +106,14 @@ def test_a_log_keeps_only_what_its_instance_printed(where):
     where.deploy(app("echo one; exec sleep 1000"))
     where.deploy(app("echo two; exec sleep 1000"))
     assert list(where.logs("/app")) == ["test-app-1: two"]
+
+
+def test_a_trial_runs_beside_the_app_and_leaves_nothing(where):
+    where.deploy(app())
+    before = where.status()
+    assert where.run_once(app("echo one; command -v cluster_worker; exit 7")) == (
+        7, ["one", str(ROOT / "scripts" / "cluster_worker")],
+    )  # fmt: skip
+    assert where.status() == before
+    with pytest.raises(ClusterError, match=r"had not ended after 0\.1 s"):
+        where.run_once(app(), timeout_s=0.1)

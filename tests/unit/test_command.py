@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from scripts.action.command import CommandNotExecutable, CommandNotFound, executable
+from scripts.cluster_worker import main
 
 
 def test_a_command_of_path_becomes_a_path() -> None:
@@ -60,3 +61,10 @@ def test_scripts_that_can_be_run_and_what_is_no_script(tmp_path: Path, script: b
     path.write_bytes(script)
     path.chmod(0o755)
     assert executable([str(path)]) == (str(path),)
+
+
+def test_cluster_worker_looks_for_its_command_without_a_queue(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--check", "-q", "q", "--", "sh", "-c", "exit 1"]) == 0
+    assert main(["--check", "-q", "q", "--", "no-such-command-at-all"]) == 127
+    assert main(["--check", "-q", "q", "--", "/"]) == 126
+    assert capsys.readouterr().err.count("\n") == 2
