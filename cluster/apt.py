@@ -22,7 +22,7 @@ def install(packages: list[str], say: Callable[[str], None]) -> None:
     """Install packages with what they need and nothing that is merely recommended.
 
     The package lists of a fresh machine are empty and those of an old one out of date: they are read when a first
-    try fails.
+    try fails. A source that cannot be read need not be the one that matters.
 
     Raises:
         ClusterError: apt-get's last complaint.
@@ -32,9 +32,10 @@ def install(packages: list[str], say: Callable[[str], None]) -> None:
     command = ["-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", "install", *packages]
     if not _complaint(command):
         return
-    complaint = _complaint(["update"]) or _complaint(command)
+    cause = _complaint(["-o", "APT::Update::Error-Mode=any", "update"])
+    complaint = _complaint(command)
     if complaint:
-        raise ClusterError(f"apt-get could not install {names}: {complaint}")
+        raise ClusterError(f"apt-get could not install {names}: {cause or complaint}")
 
 
 def complaint_of(output: str) -> str:

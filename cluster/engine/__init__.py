@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
+from pathlib import Path
 
 import docker
 import requests
-from docker.context import ContextAPI
-from docker.context.config import get_current_context_name
+from docker.context import Context, ContextAPI
+from docker.context.config import get_context_id, get_current_context_name
 from docker.errors import DockerException
+from docker.utils.config import find_config_file
 from urllib3.exceptions import HTTPError
 
 from cluster.engine import errors as engine_errors
@@ -107,13 +110,23 @@ def _connect_named(url: str, said_by: str, make: Callable[..., docker.DockerClie
 
 
 def _connect_context(name: str) -> docker.DockerClient:
-    context = ContextAPI.get_context(name)
+    context = ContextAPI.get_context(name) if find_config_file() else _context_without_config(name)
     if context is None:
         raise ServiceAway(
             f"no docker context is called {name!r}: docker context use chooses one, or unset DOCKER_CONTEXT"
         )
     make = partial(docker.DockerClient, base_url=context.Host, tls=context.TLSConfig or False)
     return _connect_named(context.Host, f"the docker context {name!r}", make)
+
+
+def _context_without_config(name: str) -> Context | None:
+    """The SDK looks for contexts beside config.json, which the docker command does without."""
+    folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    try:
+        meta = json.loads((folder / "contexts/meta" / get_context_id(name) / "meta.json").read_text(encoding="utf-8"))
+        return Context(name, host=meta["Endpoints"]["docker"]["Host"])
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _connect_local() -> docker.DockerClient:

@@ -76,7 +76,7 @@ def reason(error: BaseException) -> str:
     """The system's words for what is behind an exception, else its own, in one line."""
     for cause in causes(error):
         if isinstance(cause, OSError) and isinstance(cause.strerror, str):
-            return cause.strerror
+            return f"{cause.strerror}: {cause.filename}" if isinstance(cause.filename, str) else cause.strerror
     return _words(error)
 
 

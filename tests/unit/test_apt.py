@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from cluster import apt
+from scripts.errors import ClusterError
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,36 @@ from cluster import apt
 )
 def test_the_cause_is_found(output: str, complaint: str) -> None:
     assert apt.complaint_of(output) == complaint
+
+
+# Fails to install anything until its lists are read, and reads all of them but one.
+APT_GET = """#!/bin/sh
+case "$*" in
+    *update*) touch "$0.lists"; echo "E: Failed to fetch http://nosuch.example"; exit 100 ;;
+    *sparrow*) test -e "$0.lists" ;;
+    *) echo "E: Unable to locate package"; exit 100 ;;
+esac
+"""
+
+
+@pytest.fixture
+def apt_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "apt-get").write_text(APT_GET)
+    (tmp_path / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+
+@pytest.mark.usefixtures("apt_get")
+def test_a_source_that_cannot_be_read_need_not_matter() -> None:
+    said: list[str] = []
+    apt.install(["sparrow"], said.append)
+    assert said == ["installing sparrow with apt-get"]
+
+
+@pytest.mark.usefixtures("apt_get")
+def test_what_cannot_be_installed_has_its_cause_named() -> None:
+    with pytest.raises(ClusterError, match=r"^apt-get could not install dodo: Failed to fetch http://nosuch\.example$"):
+        apt.install(["dodo"], lambda _: None)
 
 
 def test_only_root_may_install(monkeypatch: pytest.MonkeyPatch) -> None:

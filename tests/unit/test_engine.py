@@ -180,12 +180,16 @@ def test_an_unknown_context_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         engine.connect()
 
 
-def test_the_current_context_is_followed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["config.json", "DOCKER_CONTEXT"])
+def test_the_current_context_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
     meta = tmp_path / "contexts/meta" / get_context_id("far")
     meta.mkdir(parents=True)
     endpoints = {"docker": {"Host": "tcp://127.0.0.1:1", "SkipTLSVerify": False}}
     (meta / "meta.json").write_text(json.dumps({"Name": "far", "Metadata": {}, "Endpoints": endpoints}))
-    (tmp_path / "config.json").write_text(json.dumps({"currentContext": "far"}))
+    if by == "config.json":
+        (tmp_path / "config.json").write_text(json.dumps({"currentContext": "far"}))
+    else:
+        monkeypatch.setenv("DOCKER_CONTEXT", "far")
     with pytest.raises(ServiceAway, match=r"127\.0\.0\.1:1, which the docker context 'far' names"):
         engine.connect()
 

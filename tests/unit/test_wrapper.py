@@ -152,7 +152,7 @@ def bare_path(tmp_path: Path) -> Path:
     """A PATH that has what every Debian has, but neither apt-get nor Python."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    for tool in ("sh", "cat", "cmp", "cp", "env", "find", "flock", "id", "mkdir", "mv", "readlink", "rm"):
+    for tool in ("sh", "cat", "cmp", "cp", "env", "find", "flock", "grep", "id", "mkdir", "mv", "readlink", "rm"):
         found = shutil.which(tool)
         if found:
             (folder / tool).symlink_to(found)
@@ -174,6 +174,18 @@ def test_no_python_is_one_line(tmp_path: Path, bare_path: Path) -> None:
     done = run_without_venv(tmp_path, bare_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1].startswith("error: python3 is missing: apt install python3 python3-venv")
+
+
+def test_what_apt_get_could_not_do_is_shown_without_the_rest(tmp_path: Path, bare_path: Path) -> None:
+    for tool, script in {"id": "echo 0", "apt-get": 'echo "Unpacking $*"; echo "E: cannot $*"; exit 100'}.items():
+        (bare_path / tool).unlink(missing_ok=True)
+        (bare_path / tool).write_text(f"#!{bare_path}/sh\n{script}\n")
+        (bare_path / tool).chmod(0o755)
+    done = run_without_venv(tmp_path, bare_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    _first, _doing, *causes, last = done.stderr.splitlines()
+    assert [line.split()[:2] for line in causes] == [["E:", "cannot"]] * 2
+    assert last == "error: python3 could not be installed (the words of apt-get are above)"
 
 
 def test_old_python_is_one_line(tmp_path: Path, bare_path: Path) -> None:
