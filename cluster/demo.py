@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import shlex
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
@@ -43,7 +45,30 @@ class Month:
 
 
 def run(settings: Settings, *, process: bool, say: Say) -> str:
-    """Build, start, publish, watch, and tell what came out; the report for STDOUT."""
+    """Build, start, publish, watch, and tell what came out; the report for STDOUT.
+
+    Raises:
+        ClusterError: another demo of the project is under way; or whatever goes wrong.
+    """
+    with alone(ROOT / ".run" / f"demo-{settings.project}.lock"):
+        return _run(settings, process, say)
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """One demo at a time: two would delete and count each other's results. Where no lock can be had, without."""
+    with ExitStack() as stack:
+        try:
+            lock.parent.mkdir(exist_ok=True)
+            fcntl.flock(stack.enter_context(lock.open("w")), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ClusterError("another ./inv demo runs here: let it finish, or stop it, and run this again") from error
+        except OSError:
+            pass
+        yield
+
+
+def _run(settings: Settings, process: bool, say: Say) -> str:
     began = time.monotonic()
     settings, where = _ground(settings, process, say)
     if where.name == "local":
@@ -78,7 +103,7 @@ def results_folder(usual: Path) -> Path:
 def _clear(folder: Path) -> None:
     """Delete the results, and the folder: root's demo works as another user in containers than without them."""
     for stale in folder.glob("*.json"):
-        stale.unlink()
+        stale.unlink(missing_ok=True)
     try:
         folder.rmdir()
     except OSError as error:

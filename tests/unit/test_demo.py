@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.demo import results_folder
+from cluster.demo import alone, results_folder
+from scripts.errors import ClusterError
 
 
 def test_results_of_earlier_runs_are_deleted_and_nothing_else(tmp_path: Path) -> None:
@@ -44,3 +45,13 @@ def test_the_folder_of_someone_else_is_left_alone(
     request.getfixturevalue("someone")
     assert results_folder(usual) == Path("cluster-demo-12345")
     assert [path.name for path in usual.iterdir()] == results
+
+
+def test_a_second_demo_at_the_same_time_is_refused(tmp_path: Path) -> None:
+    lock = tmp_path / ".run/demo-cluster.lock"
+    with alone(lock), pytest.raises(ClusterError, match=r"^another \./inv demo runs here"), alone(lock):
+        pytest.fail("two at once")
+    with alone(lock), alone(tmp_path / ".run/demo-other.lock"):
+        pass
+    with alone(tmp_path / "no/such/folder/lock"):
+        pass
