@@ -1,4 +1,4 @@
-"""The one `@task` of this project: short flags by name, expected failures as one line."""
+"""The one `@task` of this project: short flags by name, expected failures and signals as one line."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import invoke
 from invoke.exceptions import Exit, ParseError
 
+from commands.interruption import Interruption
 from scripts.errors import ClusterError
 
 # These and no others: Invoke's own way hands letters out in parameter order, so that a new parameter moves them.
@@ -52,12 +53,14 @@ def _refuse_positionals(body: Callable[..., Any]) -> None:
 def _one_line_errors(body: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(body)
     def run(*args: Any, **kwargs: Any) -> Any:
+        interruption = Interruption()
         try:
-            return body(*args, **kwargs)
+            with interruption:
+                return body(*args, **kwargs)
         except ClusterError as error:
-            raise Exit(f"error: {error}", code=error.exit_code) from error
-        except KeyboardInterrupt as interrupt:  # Invoke would say 1, as for an error
-            raise Exit(code=INTERRUPTED) from interrupt
+            raise Exit(f"error: {error}", code=interruption.exit_code or error.exit_code) from error
+        except KeyboardInterrupt as interrupt:  # Invoke would say nothing, and 1 as for an error
+            raise Exit("error: interrupted", code=interruption.exit_code or INTERRUPTED) from interrupt
 
     return run
 

@@ -14,6 +14,7 @@ from cluster.hosts import board
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.hosts.ssh import connected
+from cluster.publishing.interrupts import Interrupted
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 
@@ -22,6 +23,7 @@ Show = Callable[[str], None]
 Act = Callable[[Remote, Show], T]
 Say = Callable[[str], None]
 
+_LOOK_S = 0.5  # a signal that the system hands to another thread does not wake this one
 MOST_AT_ONCE = 64  # a connection's start costs this machine some 30 ms of one core
 
 
@@ -69,6 +71,9 @@ def together(
     A terminal shows a live table of what `show` was told last (unless not `table`), else each host gets a line when it
     ends; `told` says what its value means. A host that takes longer than `timeout_s` is cut off; how far it came over
     there is then unknown. A bug in `act` is raised when all others have ended.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM; it says which hosts are done.
     """
     turns: list[_Turn[T]] = [_Turn(host) for host in hosts]
     shared = _Round(settings, act, timeout_s)
@@ -78,8 +83,8 @@ def together(
         try:
             _wait(turns, shared, partial(_tell, told, tell))
         except KeyboardInterrupt:
-            _cut_all(turns, say)
-            raise
+            _cut_all(turns)
+            raise Interrupted(_how_far(turns)) from None
     for turn in turns:
         if turn.bug:
             raise turn.bug
@@ -144,7 +149,7 @@ def _wait(turns: Sequence[_Turn[T]], shared: _Round[T], tell: Callable[[_Turn[T]
 
 
 def _until_the_next_limit(waiting: Sequence[_Turn[Any]], timeout_s: float) -> float:
-    return max(0.0, min(_left_s(turn, timeout_s) for turn in waiting))
+    return max(0.0, min(_LOOK_S, *(_left_s(turn, timeout_s) for turn in waiting)))
 
 
 def _left_s(turn: _Turn[Any], timeout_s: float) -> float:
@@ -161,13 +166,23 @@ def _cut(turn: _Turn[T], timeout_s: float) -> Outcome[T]:
     return Outcome(turn.host, error=error)
 
 
-def _cut_all(turns: Sequence[_Turn[Any]], say: Say) -> None:
+def _cut_all(turns: Sequence[_Turn[Any]]) -> None:
     for turn in turns:
         if turn.remote and not turn.outcome:
             turn.remote.abandon()
-    done = [str(turn.host) for turn in turns if turn.outcome and not turn.outcome.error]
-    rest = [str(turn.host) for turn in turns if not turn.outcome]
-    say(f"interrupted; done: {', '.join(done) or 'none'}; cut off: {', '.join(rest) or 'none'}")
+
+
+def _how_far(turns: Sequence[_Turn[Any]]) -> str:
+    """What became of each host when all were left."""
+    open_ = [turn for turn in turns if not turn.outcome]
+    hosts = {
+        "done": [turn for turn in turns if turn.outcome and not turn.outcome.error],
+        "failed": [turn for turn in turns if turn.outcome and turn.outcome.error],
+        "not begun": [turn for turn in open_ if not turn.remote],
+        "cut off, where what was begun may go on until its time limit": [turn for turn in open_ if turn.remote],
+    }
+    told = [f"{how}: {', '.join(str(turn.host) for turn in which)}" for how, which in hosts.items() if which]
+    return "; ".join(["interrupted", *told])
 
 
 def _tell(told: Callable[[T], str], tell: Callable[[str, str], None], turn: _Turn[T]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from cluster.components import REGISTRY
 from cluster.hosts import ssh
 from cluster.hosts.host import Host
+from cluster.publishing.interrupts import Interrupted
 from cluster.registry_host.host_engine import HostEngine
 from cluster.settings import Settings
 from scripts.errors import ClusterError
@@ -28,7 +29,12 @@ def stop(settings: Settings, host: str, say: Say) -> None:
         where = HostEngine(remote, settings.project, say)
         _refuse_absent(where, remote.name)
         say(f"stopping the registry on {remote.name}; its images stay there")
-        where.stop(REGISTRY.app_id)
+        try:
+            where.stop(REGISTRY.app_id)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"interrupted: {remote.name} goes on stopping it; ./inv registry.status --host {host} shows it"
+            ) from None
 
 
 def _refuse_absent(where: HostEngine, name: str) -> None:

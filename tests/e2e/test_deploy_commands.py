@@ -101,16 +101,18 @@ def test_logs_without_hosts_say_where_they_are(line: CommandLine, there: list[st
     assert "agents.hosts" in done.stderr
 
 
-def test_ctrl_c_leaves_the_deployment_and_says_how_to_go_on(
-    line: CommandLine, marathon: Standin, there: list[str]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
+def test_a_signal_leaves_the_deployment_and_says_how_to_go_on(
+    line: CommandLine, marathon: Standin, there: list[str], number: signal.Signals
 ) -> None:
     command = [sys.executable, "-m", "invoke", "worker.restart", *there]
     with subprocess.Popen(command, cwd=ROOT, env=line.environ, stderr=subprocess.PIPE, text=True) as restart:
         asked = len(marathon.requests)
         eventually(lambda: marathon.world.plans and len(marathon.requests) > asked + 8, "a deployment that is followed")
-        restart.send_signal(signal.SIGINT)
+        restart.send_signal(number)
+        restart.send_signal(number)  # fingers are quick
         _, err = restart.communicate(timeout=20)
-    assert restart.returncode == 128 + signal.SIGINT
+    assert restart.returncode == 128 + number
     assert err == (
         f"error: interrupted: the deployment of /worker-my-queue goes on; ./inv status -m {marathon.address} shows how "
         f"far it is; to try again: ./inv worker.restart -m {marathon.address} -q My_Queue --app /worker-my-queue "

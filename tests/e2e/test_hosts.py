@@ -183,13 +183,16 @@ def test_a_command_that_fails_on_one_host_is_run_on_all(hosts: Hosts, inv: Comma
     assert done.stderr.splitlines()[-1].startswith("error: run the command: 1 of 3 hosts failed: agent1")
 
 
-def test_an_interrupt_says_what_was_done_and_what_not(inv: CommandLine) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"])
+def test_an_interrupt_says_what_was_done_and_what_not(inv: CommandLine, number: signal.Signals, code: int) -> None:
     with inv.start("agents.run", "--command", "echo begun; sleep 60") as running:
         assert {running.stdout.readline() for _ in AGENTS} == {f"{agent}: begun\n" for agent in AGENTS}
-        running.send_signal(signal.SIGINT)
+        running.send_signal(number)
+        running.send_signal(number)  # fingers are quick
         _, told = running.communicate(timeout=20)
-    assert running.returncode == 130
-    assert told == f"interrupted; done: none; cut off: {', '.join(AGENTS)}\n"
+    assert running.returncode == code
+    limited = "cut off, where what was begun may go on until its time limit"
+    assert told == f"error: interrupted; {limited}: {', '.join(AGENTS)}\n"
 
 
 def test_a_host_that_hangs_hides_no_other(hosts: Hosts, inv: CommandLine, trusted: str) -> None:
