@@ -16,6 +16,8 @@ from typing import Any, NoReturn
 import psutil
 import pytest
 import yaml
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from cluster import apps, base_image, engine, here, images
 from cluster.components import QUEUE
@@ -26,6 +28,13 @@ from scripts.amqp.broker import open_blocking
 from scripts.errors import ClusterError
 from tests.hosts.cluster import Hosts, running_hosts
 from tests.ports import free_ports
+
+# A busy machine may take its time for any example; and the same examples come in each run.
+ANY_MACHINE = "any machine"
+hypothesis_settings.register_profile(
+    ANY_MACHINE, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile(ANY_MACHINE)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

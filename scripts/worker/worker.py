@@ -200,7 +200,12 @@ class Worker:
         if not self._unsettled and not self._solo.busy:
             self._end()
         elif self._settle_timer is None:
-            self._settle_timer = self._loop.call_later(_SETTLE_TIMEOUT_S, self._end)
+            self._settle_timer = self._loop.call_later(_SETTLE_TIMEOUT_S, self._end_unsettled)
+
+    def _end_unsettled(self) -> None:
+        if not self._ended:
+            say(f"the broker did not confirm within {_SETTLE_TIMEOUT_S:g} s: what was in hand goes back to the queue")
+            self._end()
 
     def _end(self) -> None:
         """Runner, consumer and copies end one after the other, then the loop."""

@@ -61,7 +61,7 @@ def marathon(request: pytest.FixtureRequest, project: str) -> Scheduler:
     from scripts.marathon.api import Marathon as Asked
 
     client, address = request.getfixturevalue("docker_client"), request.getfixturevalue("standin").address
-    return Marathon(Api(Asked(address, "", 5, {}), address), project, to_stderr, engines=lambda: nullcontext([client]))
+    return Marathon(Api(Asked(address, "", 30, {}), address), project, to_stderr, engines=lambda: nullcontext([client]))
 
 
 @pytest.fixture
@@ -77,6 +77,13 @@ def standin(docker_client: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any
     monkeypatch.setattr(following, "POLL_S", 0.05)
     with Standin(World(agents=[Agent("127.0.0.1", docker_client)], time_scale=100)) as standin:
         yield standin
+
+
+@pytest.fixture
+def ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An app without a health check counts as up only after a while: a busy engine tells late of what ended at once."""
+    for module in ("containers", "process", "marathon.history"):
+        monkeypatch.setattr(f"cluster.schedulers.{module}.SETTLED_S", 30)
 
 
 @pytest.fixture
@@ -106,7 +113,7 @@ def make_app(shared: Path) -> Callable[..., App]:
             "cpus": 0.1,
             "mem": 64,
             "env": env,
-            "taskKillGracePeriodSeconds": 5,
+            "taskKillGracePeriodSeconds": 30,
             "container": {"type": "DOCKER", "docker": docker, "volumes": volumes},
             **keys,
         }

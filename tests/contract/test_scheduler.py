@@ -43,7 +43,7 @@ def starts(shared: Path) -> list[str]:
     return path.read_text().split() if path.exists() else []
 
 
-def until(fact: Callable[[], object], timeout_s: float = 20) -> None:
+def until(fact: Callable[[], object], timeout_s: float = 60) -> None:
     deadline = time.monotonic() + timeout_s
     while not fact():
         assert time.monotonic() < deadline, "waited in vain"
@@ -51,7 +51,7 @@ def until(fact: Callable[[], object], timeout_s: float = 20) -> None:
 
 
 def greeting(address: HostPort) -> str:
-    with socket.create_connection((address.host, address.port), timeout=5) as connection:
+    with socket.create_connection((address.host, address.port), timeout=20) as connection:
         return connection.recv(100).decode()
 
 
@@ -101,8 +101,8 @@ def test_what_ends_right_away_is_an_error_with_its_exit_code_and_last_lines(sche
         pytest.skip("marathon: it starts another, whose failures are told (test_marathon_deploy.py)")
     began = time.monotonic()
     with pytest.raises(ClusterError) as failure:
-        scheduler.deploy(make_app("echo no luck; exit 3", check="false"), timeout_s=60)
-    assert time.monotonic() - began < 10
+        scheduler.deploy(make_app("echo no luck; exit 3", check="false"), timeout_s=600)
+    assert time.monotonic() - began < 60
     first, *lines = str(failure.value).splitlines()
     assert re.fullmatch(r"deploy /app: .*-app-1 ended with exit code 3.*; 0 of 1 instances run now\. .*", first)
     assert lines == ["  no luck"]
@@ -112,13 +112,15 @@ def test_what_ends_right_away_is_an_error_with_its_exit_code_and_last_lines(sche
     assert list(scheduler.logs("/app")) == [f"{app.instances[0].name}: no luck"]
 
 
+@pytest.mark.usefixtures("ends_in_time")
 def test_what_ends_right_away_without_an_error_is_an_error_too(scheduler, make_app):
     words = "none stayed up" if scheduler.name == "marathon" else "ended with exit code 0"
     with pytest.raises(ClusterError, match=words):
-        scheduler.deploy(make_app("echo and that is all"), timeout_s=20)
+        scheduler.deploy(make_app("echo and that is all"), timeout_s=60)
     assert {line.partition(": ")[2] for line in scheduler.logs("/app")} == {"and that is all"}
 
 
+@pytest.mark.usefixtures("ends_in_time")
 def test_after_a_failed_deploy_the_next_one_works(scheduler, make_app):
     with pytest.raises(ClusterError):
         scheduler.deploy(make_app("exit 3"))
@@ -127,11 +129,11 @@ def test_after_a_failed_deploy_the_next_one_works(scheduler, make_app):
 
 def test_what_does_not_come_up_in_time_is_an_error_and_the_next_deploy_waits_for_it(scheduler, make_app, shared):
     app = make_app('echo "$$" >>"$SHARED/starts"; echo warming up; exec sleep 1000', check=READY)
-    words = r"(?s)-app-1 does not work after 1 s.* 0 of 1 .*\n  warming up$"
+    words = r"(?s)-app-1 does not work after 4 s.* 0 of 1 .*\n  warming up$"
     if scheduler.name == "marathon":
-        words = r"deploy /app: not done after 1 s: .*0 of 1 instances up, 1 not healthy yet"
+        words = r"deploy /app: not done after 4 s: .*0 of 1 instances up, 1 not healthy yet"
     with pytest.raises(ClusterError, match=words):
-        scheduler.deploy(app, timeout_s=1)
+        scheduler.deploy(app, timeout_s=4)
     assert scheduler.status()[0].instances[0].state in ("starting", "unhealthy")
     (shared / "ready").touch()
     assert scheduler.deploy(app).running == 1
@@ -264,14 +266,14 @@ def test_stop_does_not_wait_longer_than_the_grace(scheduler, make_app):
     scheduler.deploy(make_app(stubborn, check=READY, taskKillGracePeriodSeconds=1))
     began = time.monotonic()
     scheduler.stop("/app")
-    assert 1 <= time.monotonic() - began < 5
+    assert 1 <= time.monotonic() - began < 30
 
 
 def test_a_wait_that_takes_its_time_is_told(scheduler, make_app, capsys, monkeypatch):
     monkeypatch.setattr(waiting, "SILENCE_S", 0.3)
     name = scheduler.deploy(make_app(FINISHES, check=READY)).instances[0].name
     scheduler.stop("/app")
-    assert f"waiting for {name} to finish, 5 s at most (--now does not wait)" in capsys.readouterr().err.splitlines()
+    assert f"waiting for {name} to finish, 30 s at most (--now does not wait)" in capsys.readouterr().err.splitlines()
 
 
 def test_stop_takes_what_the_app_has_started_along(scheduler, make_app, shared):
@@ -282,9 +284,9 @@ def test_stop_takes_what_the_app_has_started_along(scheduler, make_app, shared):
     def sleepers() -> list[psutil.Process]:
         return [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == ["sleep", seconds]]
 
-    assert len(sleepers()) == 2
+    until(lambda: len(sleepers()) == 2)
     scheduler.stop("/app")
-    until(lambda: not sleepers(), 5)
+    until(lambda: not sleepers())
 
 
 def test_status_has_all_apps_with_their_instances(scheduler, make_app):
@@ -416,28 +418,31 @@ COUNTS = 'cd "${CLUSTER_DATA_TRY:-/data}"; echo x >>runs; wc -l <runs >"$SHARED/
 DATA = [{"containerPath": "/data", "hostPath": "/var/lib/cluster/try", "mode": "RW"}]
 
 
-def runs(shared: Path) -> int:
-    return int((shared / "runs").read_text())
+def has_run(shared: Path, times: int) -> None:
+    """Wait until the app has counted so many starts: it is up before it has."""
+    path = shared / "runs"
+    until(lambda: path.exists() and path.read_text() == f"{times}\n")
 
 
 def test_data_stays_until_it_is_deleted(scheduler, make_app, shared):
     if scheduler.name == "marathon":
         pytest.skip("marathon: data is in folders of the agents, which stay")
     scheduler.deploy(make_app(COUNTS, volumes=DATA))
+    has_run(shared, 1)
     scheduler.deploy(make_app(COUNTS, volumes=DATA, env={"A": "1"}))
-    assert runs(shared) == 2
+    has_run(shared, 2)
     with pytest.raises(ClusterError, match="the data of /app is in use: stop /app first"):
         scheduler.delete_data("/app")
     scheduler.stop("/app")
     scheduler.deploy(make_app(COUNTS, volumes=DATA))
-    assert runs(shared) == 3
+    has_run(shared, 3)
 
     scheduler.stop("/app")
     assert scheduler.delete_data("/other") == []
     assert len(scheduler.delete_data("/app")) == 1
     assert scheduler.delete_data("/app") == []
     scheduler.deploy(make_app(COUNTS, volumes=DATA))
-    assert runs(shared) == 1
+    has_run(shared, 1)
 
 
 def test_the_data_of_all_apps(scheduler, make_app):
@@ -455,14 +460,17 @@ def test_two_projects_side_by_side(make_scheduler, make_app, shared):
     if ours.name == "marathon":
         pytest.skip("marathon: an id is everyone's; what is not ours is refused (test_marathon_deploy.py)")
     app = make_app(COUNTS, volumes=DATA)
-    assert ours.deploy(app).instances[0].name != others.deploy(app).instances[0].name
-    assert runs(shared) == 1
+    name = ours.deploy(app).instances[0].name
+    has_run(shared, 1)
+    (shared / "runs").unlink()
+    assert others.deploy(app).instances[0].name != name
+    has_run(shared, 1)
     ours.stop("/app")
     ours.delete_data("")
     assert ours.status() == []
     assert others.status()[0].running == 1
     others.deploy(make_app(COUNTS, volumes=DATA, env={"A": "1"}))
-    assert runs(shared) == 2
+    has_run(shared, 2)
 
 
 def test_the_environment_of_an_instance(scheduler, make_app, shared):

@@ -30,7 +30,7 @@ class Rig:
 
     def marathon(self, *, project: str = PROJECT, addresses: str = "", **manner: bool) -> Marathon:
         address = addresses or self.standin.address
-        return Marathon(Api(Asked(address, "", 2, {}), address), project, self.said.append, Manner(**manner))
+        return Marathon(Api(Asked(address, "", 20, {}), address), project, self.said.append, Manner(**manner))
 
     def put(self, **changes: Any) -> None:
         """The app is there, as another deploy left it."""
@@ -65,7 +65,7 @@ class Begun:
             self.error = str(error)
 
     def end(self) -> None:
-        self.thread.join(20)
+        self.thread.join(60)
         assert not self.thread.is_alive()
 
 
@@ -74,11 +74,18 @@ def app(app_id: str = "/x", **changes: Any) -> App:
     return App(app_id, {"id": app_id, "cmd": "sleep 1", "cpus": 0.1, "mem": 64, "healthChecks": CHECKS} | changes)
 
 
+def anything(definition: dict[str, Any]) -> bool:
+    """Every app finds an agent."""
+    return True
+
+
 @contextmanager
-def instances_come(world: World, wanted: int = 1000) -> Iterator[None]:
-    """Meanwhile, what waits in the launch queue comes and is healthy at once; `wanted` is the most of one app."""
+def instances_come(
+    world: World, wanted: int = 1000, fits: Callable[[dict[str, Any]], bool] = anything
+) -> Iterator[None]:  # fmt: skip
+    """Meanwhile, what waits in the launch queue and fits comes and is healthy at once, `wanted` of an app at most."""
     over = Event()
-    thread = Thread(target=_bring, args=(world, over, wanted), daemon=True)
+    thread = Thread(target=_bring, args=(world, over, wanted, fits), daemon=True)
     thread.start()
     try:
         yield
@@ -87,11 +94,11 @@ def instances_come(world: World, wanted: int = 1000) -> Iterator[None]:
         thread.join()
 
 
-def _bring(world: World, over: Event, wanted: int) -> None:
+def _bring(world: World, over: Event, wanted: int, fits: Callable[[dict[str, Any]], bool]) -> None:
     while not over.wait(0.01):
         with world.changed:
             for name, found in list(world.apps.items()):
-                if found.launching is None:
+                if found.launching is None or not fits(found.definition):
                     continue
                 lacking = min(found.definition["instances"], wanted) - sum(map(found.is_new, found.tasks))
                 for _ in range(min(lacking, found.launching.count)):

@@ -6,13 +6,13 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
 
 from tests.integration.network import Network
-from tests.integration.worker_rig import ROOT, Rig, until
+from tests.integration.worker_rig import Rig, patched, until
 
 pytestmark = pytest.mark.broker
 
@@ -110,18 +110,13 @@ def test_a_connection_that_is_lost_meanwhile_does_not_end_it(rig: Rig, batch: tu
 
 def _impatient(seconds: float) -> tuple[str, str]:
     """A worker whose patience with an absent broker or API is shorter than in earnest."""
-    return (
-        "-c",
-        f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
-        "from scripts import cluster_worker; from scripts.worker import until_empty; "
-        f"until_empty.BROKER_AWAY_S = until_empty._API_PATIENCE_S = {seconds}; "
-        "sys.exit(cluster_worker.main(sys.argv[1:]))",
-    )
+    limits = "until_empty.BROKER_AWAY_S = until_empty._API_PATIENCE_S"
+    return patched(f"from scripts.worker import until_empty; {limits} = {seconds}")
 
 
 @contextmanager
-def _api_that_hangs_up() -> Iterator[tuple[str, list[str]]]:
-    """Its URL, and a list that grows with each question."""
+def _api_that_hangs_up(at_first: Callable[[], None]) -> Iterator[tuple[str, list[str]]]:
+    """Its URL, and a list that grows with each question; this is done before it hangs up for the first time."""
     asked: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -129,6 +124,8 @@ def _api_that_hangs_up() -> Iterator[tuple[str, list[str]]]:
             with suppress(OSError):
                 while True:
                     connection, _ = listener.accept()
+                    if not asked:
+                        at_first()
                     asked.append("once")
                     connection.close()
 
@@ -143,13 +140,11 @@ def test_work_between_two_failures_of_the_api_gives_it_time_again(rig: Rig) -> N
     """As a broker has no numbers for a new queue, and none for a while after a restart."""
     started, release = rig.tmp / "started", rig.tmp / "release"
     slow = rig.action(f"touch {started}; until [ -e {release} ]; do sleep 0.02; done")
-    with _api_that_hangs_up() as (url, asked):
+    with _api_that_hangs_up(at_first=lambda: rig.publish(b"x")) as (url, asked):
         worker = rig.worker("--until-empty", "--management", url, slow, entry=_impatient(2))
-        until(lambda: asked, "it has asked")
-        rig.publish(b"x")
         until(started.exists, "the action runs")
         began, before = time.monotonic(), len(asked)
-        until(lambda: time.monotonic() - began > 2.5, "longer than its patience")
+        until(lambda: time.monotonic() - began > 4, "longer than its patience, and looked at more than once")
         release.touch()
         until(lambda: len(asked) >= before + 2, "it has asked again, and once more")
         worker.says("speaks for this worker's own work only")
@@ -165,8 +160,8 @@ def test_an_action_that_loads_for_long_is_not_a_broker_that_is_away(rig: Rig) ->
     loaded = rig.tmp / "loaded"
     model = f"until [ -e {loaded} ]; do sleep 0.02; done; echo ready 1 >&3; while read -r x; do echo ok >&3; done"
     began = time.monotonic()
-    worker = rig.worker("--until-empty", "--keep-alive", rig.action(model), consuming=False, entry=_impatient(3))
-    until(lambda: worker.process.poll() is not None or time.monotonic() - began > 6, "it stays")
+    worker = rig.worker("--until-empty", "--keep-alive", rig.action(model), consuming=False, entry=_impatient(5))
+    until(lambda: worker.process.poll() is not None or time.monotonic() - began > 8, "it stays")
     assert worker.process.poll() is None
     loaded.touch()
     worker.says("consuming from")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scripts.action.cgroup import cores
-from tests.integration.worker_rig import ROOT, Rig, until
+from tests.integration.worker_rig import AT_ONCE, ROOT, Rig, until
 
 pytestmark = pytest.mark.broker
 
@@ -61,7 +61,7 @@ def test_the_launcher_runs_from_anywhere_through_a_link(rig: Rig) -> None:
 
 
 def test_the_breaker_stops_a_worker_on_which_everything_fails_at_once(rig: Rig) -> None:
-    worker = rig.worker("--prefetch", "3", "--breaker", "4", rig.action("exit 1"))
+    worker = rig.worker("--prefetch", "3", "--breaker", "4", rig.action("exit 1"), entry=AT_ONCE)
     rig.publish(*[b"x"] * 12)
     assert worker.exit_code() == 1
     worker.says("4 actions in a row failed within a second, the last: exit 1")
@@ -72,7 +72,7 @@ def test_the_breaker_stops_a_worker_on_which_everything_fails_at_once(rig: Rig) 
 
 
 def test_the_breaker_counts_different_messages_not_attempts(rig: Rig) -> None:
-    rig.worker("--breaker", "2", "--backoff", "0", rig.action("exit 1"))
+    rig.worker("--breaker", "2", "--backoff", "0", rig.action("exit 1"), entry=AT_ONCE)
     rig.publish(b"x")
     assert rig.take_failed()[0].headers["x-cluster-attempt"] == 3
 
@@ -126,6 +126,7 @@ def test_a_larger_prefetch_holds_more_but_runs_no_more(rig: Rig) -> None:
     rig.worker("-j", "1", "--prefetch", "4", rig.action(f"touch {running}/$AMQP_MESSAGE_ID; exec sleep 300"))
     rig.publish(*[b"x"] * 5)
     until(lambda: rig.ready() == 1, "four are held")
+    until(lambda: _count(running) > 0, "one runs")
     assert _count(running) == 1
 
 

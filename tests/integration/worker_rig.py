@@ -29,7 +29,17 @@ PYTHON = os.environ.get("CLUSTER_TEST_PYTHON", sys.executable)
 ENTRY = (str(ROOT / "scripts"), "cluster_worker")
 
 
-def until(happened: Callable[[], Any], what: str, timeout_s: float = 30) -> Any:
+def patched(change: str) -> tuple[str, str]:
+    """An entry where a line of Python comes first."""
+    main = "from scripts import cluster_worker; sys.exit(cluster_worker.main(sys.argv[1:]))"
+    return ("-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {change}; {main}")
+
+
+# To a busy machine: whatever fails has failed at once.
+AT_ONCE = patched("from scripts.worker import breaker; breaker._AT_ONCE_S = 100")
+
+
+def until(happened: Callable[[], Any], what: str, timeout_s: float = 60) -> Any:
     """Wait for a condition; its value."""
     deadline = time.monotonic() + timeout_s
     while not (value := happened()):
@@ -87,7 +97,7 @@ class WorkerProcess:
     def log(self) -> str:
         return self._err.read_text(errors="replace")
 
-    def says(self, text: str, times: int = 1, timeout_s: float = 30) -> None:
+    def says(self, text: str, times: int = 1, timeout_s: float = 60) -> None:
         """Wait until its STDERR has this text."""
         try:
             until(lambda: self.log.count(text) >= times, f"the worker says {text!r}", timeout_s)
@@ -97,9 +107,11 @@ class WorkerProcess:
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
-    def exit_code(self, timeout_s: float = 8) -> int:
-        """Wait until it has ended."""
-        return self.process.wait(timeout_s)
+    def exit_code(self, timeout_s: float = 60) -> int:
+        """Wait until it has ended, in good order."""
+        code = self.process.wait(timeout_s)
+        assert "did not confirm within" not in self.log
+        return code
 
     def stop(self) -> int:
         """SIGTERM, and its exit code."""
@@ -110,11 +122,6 @@ class WorkerProcess:
         """SIGTERM again, until it counts as a second one, and its exit code."""
         until(lambda: "ending what runs now" in self.log or self.signal(signal.SIGTERM), "it does not wait")
         return self.exit_code()
-
-    def stop_after_work(self, timeout_s: float) -> int:
-        """SIGTERM while it works, and its exit code when it is done."""
-        self.signal(signal.SIGTERM)
-        return self.exit_code(timeout_s)
 
     def kill(self) -> None:
         """SIGKILL, if it still runs, and to the actions, which nobody else would end then."""
@@ -197,7 +204,7 @@ class Rig:
                 "one consumer is left",
             )
 
-    def take(self, queue: str = "", count: int = 1, timeout_s: float = 30) -> list[Message]:
+    def take(self, queue: str = "", count: int = 1, timeout_s: float = 60) -> list[Message]:
         """Wait for so many messages of a queue and take them out."""
         found: list[Message] = []
         with self.channel() as channel:
@@ -211,7 +218,7 @@ class Rig:
             until(got, f"{count} messages in {queue or self.queue}", timeout_s)
         return found
 
-    def take_failed(self, count: int = 1, timeout_s: float = 30) -> list[Message]:
+    def take_failed(self, count: int = 1, timeout_s: float = 60) -> list[Message]:
         """Wait for so many messages of the failed queue and take them out."""
         until(lambda: self.ready(self.failed) >= count, f"{count} messages in {self.failed}", timeout_s)
         return self.take(self.failed, count)
