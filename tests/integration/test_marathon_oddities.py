@@ -14,13 +14,15 @@ import pytest
 from cluster.schedulers.marathon import following
 from cluster.schedulers.marathon.api import Accepted, Api, Locked
 from cluster.schedulers.marathon.comparison import RUNTIME
+from cluster.schedulers.marathon.following import Following, Watch
+from cluster.schedulers.marathon.judgement import Goal
 from scripts.errors import ClusterError
 from scripts.marathon.api import Marathon as Asked
 from scripts.marathon.discovery import discover
 from tests.integration.marathon_rig import Rig, app, instances_come
 from tests.standin import api, filters
 from tests.standin.answers import Request, Response, as_json
-from tests.standin.asking import Asking
+from tests.standin.asking import Asking, eventually
 from tests.standin.dialects import TEXT_BY_DEFAULT
 from tests.standin.filters import Filter
 from tests.standin.server import Standin
@@ -207,3 +209,94 @@ def _more(content: Any) -> Any:
         known = {key: value if key in ("env", "labels") else _more(value) for key, value in content.items()}
         return known | {"newer": {"a": [None, 1]}, "newest": None}
     return [_more(one) for one in content] if isinstance(content, list) else content
+
+
+class TestStandstill:
+    """A replacement that Marathon would not go on with: it ends of its own accord what is healthy alone."""
+
+    ALONE: dict[str, Any] = {"upgradeStrategy": {"minimumHealthCapacity": 0, "maximumOverCapacity": 0}}  # noqa: RUF012
+
+    def sick(self, world: World) -> str:
+        """The app's one task is not healthy any more; its id."""
+        (task,) = world.apps["/x"].tasks
+        task.results = [world.health_result(task, alive=False)]
+        return task.id
+
+    def ended(self, rig: Rig) -> list[str]:
+        """The tasks that we told Marathon to end."""
+        changes = [request for request in rig.standin.requests if request.path == "/v2/tasks/delete"]
+        return [task for request in changes for task in json.loads(request.body)["ids"]]
+
+    def test_an_instance_with_data_that_is_not_healthy_makes_way(self, rig: Rig, world: World) -> None:
+        rig.put(**self.ALONE)
+        old = self.sick(world)
+        with instances_come(world):
+            (new,) = rig.marathon().deploy(app(mem=65, **self.ALONE), 10).instances
+        assert (self.ended(rig), new.name == old) == ([old], False)
+        assert rig.said == ["the old instance of /x on 127.0.0.1 was not healthy, and is ended for the new one"]
+
+    def test_so_it_does_for_a_restart(self, rig: Rig, world: World) -> None:
+        rig.put(**self.ALONE)
+        old = self.sick(world)
+        with instances_come(world):
+            (new,) = rig.marathon().restart("/x", 10).instances
+        assert (self.ended(rig), new.name == old) == ([old], False)
+
+    def test_also_when_it_recovers_meanwhile(self, rig: Rig, world: World) -> None:
+        """Marathon has counted when the deployment began."""
+        rig.put(**self.ALONE)
+        old = self.sick(world)
+        asked = rig.marathon(wait=False)
+        present = asked.present("/x")
+        asked.deploy(app(mem=65, **self.ALONE))
+        assert present is not None
+        (task,) = world.apps["/x"].tasks
+        task.results = [world.health_result(task, alive=True)]
+        accepted = Accepted(world.plans[0].id, world.plans[0].version)
+        goal = Goal(app(mem=65, **self.ALONE).definition, accepted.deployment, accepted.version, present)
+        with instances_come(world):
+            Following(Api(Asked(rig.standin.address, "", 2, {}), ""), goal, Watch(rig.said.append, len)).follow(10)
+        assert self.ended(rig) == [old]
+
+    def test_one_that_is_healthy_is_marathons_to_end(self, rig: Rig, world: World) -> None:
+        rig.put(**self.ALONE)
+        rig.put(mem=65, **self.ALONE)
+        assert self.ended(rig) == []
+
+    def test_where_new_ones_find_room_beside_them_the_old_are_left_at_work(self, rig: Rig, world: World) -> None:
+        rig.put()
+        self.sick(world)
+        rig.put(mem=65)
+        assert self.ended(rig) == []
+
+    def test_one_that_never_found_an_agent_keeps_the_place_until_a_stop(self, rig: Rig, world: World) -> None:
+        rig.put(**self.ALONE)
+        rig.marathon(wait=False).deploy(app(mem=10**6, **self.ALONE))
+        eventually(lambda: world.apps["/x"].launching, "an instance waits for an agent")
+        with instances_come(world, fits=lambda definition: definition["mem"] < 1000):
+            with pytest.raises(ClusterError) as failure:
+                rig.marathon(force=True).deploy(app(mem=65, labels={"tag": "x:v2"}, **self.ALONE), 0.3)
+            stop = f"./inv worker.stop -m {rig.standin.address} --app /x"
+            assert "0 of 1 instances up" in str(failure.value)
+            assert str(failure.value).endswith(
+                f"keeps the place of any other: {stop}, then deploy what ran before again"
+            )
+            rig.marathon().stop("/x")
+            assert rig.marathon().deploy(app(mem=65, **self.ALONE), 10).running == 1
+
+    def test_a_rollback_by_itself_stops_such_a_one(self, rig: Rig, world: World) -> None:
+        rig.put(**self.ALONE)
+        with (
+            instances_come(world, fits=lambda definition: definition["mem"] < 1000),
+            pytest.raises(ClusterError, match="rolled back: 1 of 1 instances of what ran before run"),
+        ):
+            rig.marathon(undo=True).deploy(app(mem=10**6, **self.ALONE), 0.3)
+        assert world.apps["/x"].definition["mem"] == 64
+
+    def test_what_is_left_at_work_without_room_says_how_to_end_it(self, rig: Rig, world: World) -> None:
+        rig.put()
+        self.sick(world)
+        with pytest.raises(ClusterError) as failure:
+            rig.marathon().deploy(app(mem=65), 0.3)
+        stop = f"./inv worker.stop -m {rig.standin.address} --app /x"
+        assert str(failure.value).endswith(f"when new ones are up: to end them now {stop}, then deploy again")

@@ -9,10 +9,12 @@ import pytest
 
 from cluster import base_image
 from cluster.schedulers import App
-from cluster.schedulers.marathon import following
+from cluster.schedulers.marathon import following, history
 from scripts.errors import ClusterError
 from tests.integration.marathon_rig import Rig
 from tests.standin.agents import Agent
+from tests.standin.asking import Asking, eventually
+from tests.standin.rig import container_of
 from tests.standin.server import Standin
 from tests.standin.world import World
 
@@ -45,7 +47,7 @@ def definition(image: str = IMAGE, **changes: Any) -> dict[str, Any]:
     return small | {"container": {"type": "DOCKER", "docker": docker}} | changes
 
 
-def why(rig: Rig, timeout_s: float = 30, **changes: Any) -> str:
+def why(rig: Rig, timeout_s: float = 60, **changes: Any) -> str:
     """Why this app does not come up."""
     with pytest.raises(ClusterError) as failure:
         rig.marathon().deploy(App("/x", definition(**changes)), timeout_s)
@@ -59,7 +61,8 @@ def test_an_image_that_cannot_be_pulled(rig: Rig) -> None:
     assert "connection refused (the agent cannot reach the registry)" in words
 
 
-def test_a_program_that_ends(rig: Rig) -> None:
+def test_a_program_that_ends(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "SETTLED_S", 30)  # a busy engine tells late that it has ended
     assert "the last one failed on 127.0.0.1: Container exited with status 3" in why(rig, cmd="exit 3")
 
 
@@ -83,18 +86,35 @@ def test_more_memory_than_it_has(rig: Rig) -> None:
     ids=str,
 )
 def test_no_agent_that_fits(rig: Rig, changes: dict[str, Any], words: str) -> None:
-    assert f"no agent fits: {words}" in why(rig, timeout_s=0.5, **changes)
+    assert f"no agent fits: {words}" in why(rig, timeout_s=2, **changes)
 
 
 def test_a_fixed_port_that_the_old_instance_has(rig: Rig) -> None:
     """Marathon starts the new one first, unless the definition says otherwise."""
     fixed = {"portDefinitions": [{"port": 31998}], "requirePorts": True}
-    rig.marathon().deploy(App("/x", definition(**fixed)), 30)
-    words = why(rig, timeout_s=0.5, mem=65, **fixed)
+    rig.marathon().deploy(App("/x", definition(**fixed)), 60)
+    words = why(rig, timeout_s=2, mem=65, **fixed)
     assert "0 of 1 instances up, 1 to end; no agent fits: not enough free ports, or a fixed hostPort is taken" in words
 
 
 def test_a_check_that_fails(rig: Rig) -> None:
     check = {"protocol": "COMMAND", "command": {"value": "exit 7"}, "intervalSeconds": 10, "gracePeriodSeconds": 6000}
-    words = why(rig, timeout_s=1.5, healthChecks=[check])
+    words = why(rig, timeout_s=6, healthChecks=[check])
     assert "0 of 1 instances up, 1 not healthy yet" in words
+
+
+def test_one_that_is_not_healthy_is_replaced_where_only_one_may_be(rig: Rig, docker_client: Any) -> None:
+    """Marathon would leave it there, and start no other beside it."""
+    check = {"protocol": "COMMAND", "command": {"value": "test -e /tmp/well"}, "delaySeconds": 0, "intervalSeconds": 10}
+    alone: dict[str, Any] = {
+        "cmd": "touch /tmp/well; exec sleep 1000",
+        "healthChecks": [check | {"maxConsecutiveFailures": 1000}],
+        "upgradeStrategy": {"minimumHealthCapacity": 0, "maximumOverCapacity": 0},
+    }
+    rig.marathon().deploy(App("/x", definition(**alone)), 30)
+    (task,) = Asking(rig.standin).app("/x")["tasks"]
+    assert container_of(docker_client, task).exec_run(["rm", "/tmp/well"]).exit_code == 0
+    eventually(lambda: Asking(rig.standin).app("/x")["tasksUnhealthy"] == 1, "the check fails")
+    (new,) = rig.marathon().deploy(App("/x", definition(mem=65, **alone)), 30).instances
+    assert (new.state, new.name == task["id"]) == ("running", False)
+    assert rig.said == ["the old instance of /x on 127.0.0.1 was not healthy, and is ended for the new one"]

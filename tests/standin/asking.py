@@ -22,7 +22,7 @@ class Asking:
         sent = {"data": body} if isinstance(body, bytes) else {"json": body}
         parameters = {key: str(value).lower() for key, value in query.items()}
         headers, url = {"Accept": "application/json"}, self.standin.url + path
-        return requests.request(method, url, params=parameters, headers=headers, timeout=10, **sent)
+        return requests.request(method, url, params=parameters, headers=headers, timeout=60, **sent)
 
     def get(self, path: str) -> Any:
         """The answer's JSON."""
@@ -66,12 +66,12 @@ class Asking:
     def is_done(self, deployment: str) -> bool:
         return deployment not in [plan["id"] for plan in self.get("/v2/deployments")]
 
-    def wait(self, deployment: str, timeout_s: float = 20) -> None:
+    def wait(self, deployment: str, timeout_s: float = 60) -> None:
         """Until the deployment is no more listed."""
         eventually(lambda: self.is_done(deployment), f"the deployment {deployment} ends", timeout_s)
 
 
-def eventually(happened: Callable[[], Any], what: str, timeout_s: float = 20) -> Any:
+def eventually(happened: Callable[[], Any], what: str, timeout_s: float = 60) -> Any:
     """Wait for a condition; its value."""
     deadline = time.monotonic() + timeout_s
     while not (value := happened()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from threading import Thread
 
@@ -123,8 +124,16 @@ def _begin(world: World, plan: Plan, number: int) -> None:
     for action in plan.steps[number - 1]:
         app = world.apps.get(action.app)
         if app and action.kind == "RestartApplication":
-            app.roll, app.backoff = begin_roll(app.definition, [task.seen() for task in app.tasks]), Backoff()
+            tasks = [task.seen() for task in app.tasks]
+            app.roll, app.backoff = begin_roll(app.definition, tasks, _unplaced(app)), Backoff()
     world.changed.notify_all()
+
+
+def _unplaced(app: App) -> int:
+    """How many instances of the app wait for an offer; one that backs off is started soon, and ends as soon."""
+    if app.launching is None or app.backoff.left_s(time.monotonic()):
+        return 0
+    return app.launching.count + app.launching.waiting
 
 
 def _all_done(world: World, plan: Plan) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tests.standin import offers
 from tests.standin.agents import Agent
-from tests.standin.rolling import keep, roll_on
+from tests.standin.rolling import keep, roll_on, still_unplaced
 from tests.standin.state import App, Launching, Task, task_id
 from tests.standin.world import World
 
@@ -39,12 +39,15 @@ class Keeper:
         for task in list(app.tasks):
             if task.id in moves.kill:
                 kill(self.world, task)
-        if moves.launch == 0:
+        waiting = still_unplaced(app.roll, tasks) if app.roll else 0
+        if moves.launch + waiting == 0:
             app.launching = None
             return
         app.launching = app.launching or Launching(moves.launch, self.world.now())
-        app.launching.count = moves.launch
-        self._place(app, app.launching)
+        app.launching.count, app.launching.waiting = moves.launch, waiting
+        if moves.launch:
+            app.launching.wanted = app.definition | {"version": app.version}
+            self._place(app, app.launching)
 
     def _leave(self, app: App) -> None:
         self.world.leaving.remove(app)
@@ -79,7 +82,7 @@ class Keeper:
             agent = next(agent for offer, agent in pairs if offer is chosen)
             self._take(app, agent, chosen)
             launching.count -= 1
-        if launching.count == 0:
+        if launching.count + launching.waiting == 0:
             app.launching = None
 
     def _count(self, launching: Launching, reasons: list[str], taken: bool) -> None:

@@ -79,8 +79,8 @@ def _queued(app: App, launching: Launching) -> dict[str, Any]:
     offered |= {"lastUnusedOfferAt": launching.last_unused} if launching.last_unused else {}
     offered |= {"lastUsedOfferAt": launching.last_used} if launching.last_used else {}
     return {
-        "app": app.definition | {"version": app.version},
-        "count": launching.count,
+        "app": launching.wanted,
+        "count": launching.count + launching.waiting,
         "role": app.definition["role"],
         "delay": {"timeLeftSeconds": round(left_s), "overdue": left_s <= 0},
         "since": launching.since,

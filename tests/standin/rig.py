@@ -66,7 +66,7 @@ def listening(marathon: Asking, *kinds: str) -> Iterator[Callable[[], list[dict[
 
     thread = Thread(target=listen, daemon=True)
     thread.start()
-    assert attached.wait(5)
+    assert attached.wait(60)
     yield lambda: [event for event in heard if event["eventType"] in kinds]
     over.set()
     thread.join()

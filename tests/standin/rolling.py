@@ -20,11 +20,15 @@ class Seen:
 
 @dataclass(frozen=True)
 class Roll:
-    """One replacement of all tasks: what was old when it began, and how far it may go."""
+    """One replacement of all tasks: what was old when it began, and how far it may go.
+
+    `unplaced` are old instances without an agent: each has its place, and is ended as tasks are.
+    """
 
     old: tuple[str, ...]
     kill_at_once: int
     max_capacity: int
+    unplaced: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,33 +39,47 @@ class Moves:
     launch: int = 0
 
 
-def begin_roll(app: dict[str, Any], tasks: Sequence[Seen]) -> Roll:
-    """computeRestartStrategy: what dies at once, and how many may run together."""
+def begin_roll(app: dict[str, Any], tasks: Sequence[Seen], unplaced: int = 0) -> Roll:
+    """computeRestartStrategy: what dies at once, and how many may run together.
+
+    What has no agent yet is healthy where there are no checks (Instance.consideredHealthy).
+    """
     instances, strategy = app["instances"], app["upgradeStrategy"]
     current = [task for task in tasks if not task.dying]
-    healthy = sum(task.healthy for task in current)
+    healthy = sum(task.healthy for task in current) + (0 if app.get("healthChecks") else unplaced)
     least = ceil(instances * strategy["minimumHealthCapacity"])
     most = floor(instances * (1 + strategy["maximumOverCapacity"]))
     at_once = max(0, healthy - least)
     if least == most and most <= healthy:
         most += 1
-    if instances < len(current):
-        at_once = max(at_once, len(current) - instances)
+    there = len(current) + unplaced
+    if instances < there:
+        at_once = max(at_once, there - instances)
     first_unhealthy = sorted(current, key=lambda task: task.healthy)
-    return Roll(tuple(task.id for task in first_unhealthy), at_once, most)
+    return Roll(tuple(task.id for task in first_unhealthy), at_once, most, unplaced)
+
+
+def still_unplaced(roll: Roll, tasks: Sequence[Seen]) -> int:
+    """How many old instances without an agent are left: they go before those that run."""
+    return max(0, roll.unplaced - _may_be_gone(roll, tasks))
 
 
 def roll_on(app: dict[str, Any], roll: Roll, tasks: Sequence[Seen]) -> Moves:
     """One old task goes for each new one that is healthy; new ones come as far as there is room."""
     old = {task.id: task for task in tasks if task.id in roll.old}
     new = [task for task in tasks if task.id not in roll.old and not task.dying]
-    may_be_gone = roll.kill_at_once + sum(task.healthy for task in new)
+    may_be_gone = max(0, _may_be_gone(roll, tasks) - roll.unplaced)
     if app["instances"] == 0:
         may_be_gone = len(roll.old)
     doomed = roll.old[:may_be_gone]
     kill = tuple(each for each in doomed if each in old and not old[each].dying)
-    room = max(0, roll.max_capacity - len(old) - len(new))
+    room = max(0, roll.max_capacity - len(old) - len(new) - still_unplaced(roll, tasks))
     return Moves(kill, min(room, max(0, app["instances"] - len(new))))
+
+
+def _may_be_gone(roll: Roll, tasks: Sequence[Seen]) -> int:
+    """Of the old: those that go at once, and one for each new one that is healthy."""
+    return roll.kill_at_once + sum(task.healthy for task in tasks if task.id not in roll.old and not task.dying)
 
 
 def keep(app: dict[str, Any], tasks: Sequence[Seen]) -> Moves:

@@ -50,10 +50,15 @@ class Task:
 
 @dataclass
 class Launching:
-    """An entry of the launch queue: tasks that an app wants and has not got."""
+    """An entry of the launch queue: tasks that an app wants and has not got, of the definition `wanted`.
+
+    `waiting` more are of the time before a replacement, which has not ended them; they get no offer here any more.
+    """
 
     count: int
     since: str
+    waiting: int = 0
+    wanted: dict[str, Any] = field(default_factory=dict)
     processed: int = 0
     unused: int = 0
     last_unused: str = ""

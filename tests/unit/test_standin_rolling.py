@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.standin.rolling import Moves, Roll, Seen, begin_roll, keep, roll_on
+from tests.standin.rolling import Moves, Roll, Seen, begin_roll, keep, roll_on, still_unplaced
 
 
 def app(instances: int, least: float = 1, over: float = 1) -> dict[str, Any]:
@@ -56,6 +56,30 @@ def test_without_room_the_old_one_must_be_dead_before_the_new_one_comes() -> Non
     assert roll_on(wanted, roll, old) == Moves(kill=("old",))
     assert roll_on(wanted, roll, [Seen("old", False, dying=True)]) == Moves()
     assert roll_on(wanted, roll, []) == Moves(launch=1)
+
+
+def test_an_unhealthy_one_and_one_without_an_agent_stay_where_there_is_no_room() -> None:
+    """As of 1.10: nothing healthy is there that could go, so nothing goes."""
+    wanted = app(1, 0, 0) | {"healthChecks": [{}]}
+    old = tasks("old", healthy=False)
+    assert roll_on(wanted, begin_roll(wanted, old), old) == Moves()
+    roll = begin_roll(wanted, [], unplaced=1)
+    assert (roll_on(wanted, roll, []), still_unplaced(roll, [])) == (Moves(), 1)
+
+
+def test_one_without_an_agent_counts_as_healthy_where_there_are_no_checks() -> None:
+    roll = begin_roll(app(1, 0, 0), [], unplaced=1)
+    assert (roll_on(app(1, 0, 0), roll, []), still_unplaced(roll, [])) == (Moves(launch=1), 0)
+
+
+def test_one_without_an_agent_goes_for_a_new_one_and_before_those_that_run() -> None:
+    wanted, old = app(2) | {"healthChecks": [{}]}, tasks("old")
+    roll = begin_roll(wanted, old, unplaced=1)
+    assert roll_on(wanted, roll, old) == Moves(launch=2)
+    assert still_unplaced(roll, old) == 1
+    new = old + tasks("new1")
+    assert (roll_on(wanted, roll, new), still_unplaced(roll, new)) == (Moves(launch=1), 0)
+    assert roll_on(wanted, roll, new + tasks("new2")) == Moves(kill=("old",))
 
 
 def test_half_of_four_go_at_once_and_each_healthy_new_one_ends_another() -> None:

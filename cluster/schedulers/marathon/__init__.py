@@ -8,6 +8,7 @@ Functions that decide stand apart from those that ask and tell:
     changes.py         changes that Marathon may have made although its answer was lost
     following.py       from a change to instances that work, or the reason why not
     judgement.py       what an answer means for a change under way
+    standstill.py      what Marathon itself would not go on with
     history.py         what was seen of its instances meanwhile
     failures.py        what a person is told when it fails
     versions.py        what to go back to

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -103,6 +103,11 @@ class Api:
     def delete(self, app_id: str) -> Accepted:
         """Delete an app, whatever is done to it at the moment; its tasks end later."""
         return self._change("DELETE", app_id, f"/v2/apps{app_id}?force=true")
+
+    def kill(self, app_id: str, task_ids: Collection[str]) -> None:
+        """End these tasks, with the time that they were promised; others are started as the app wants them."""
+        with self._refusals(app_id):
+            self._marathon.send("POST", "/v2/tasks/delete", {"ids": sorted(task_ids)})
 
     def refuse_locked(self, app_id: str) -> None:
         """Say before anything is done for a change what Marathon would answer to it.

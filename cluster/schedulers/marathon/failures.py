@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cluster.publishing.interrupts import Interrupted
-from cluster.schedulers.marathon.api import Api
+from cluster.schedulers.marathon import standstill
+from cluster.schedulers.marathon.api import Api, App
 from cluster.schedulers.marathon.comparison import is_same
 from cluster.schedulers.marathon.following import NotDeployed
 from cluster.schedulers.marathon.judgement import Goal, Tally
@@ -23,7 +24,7 @@ def told(api: Api, goal: Goal, failure: NotDeployed) -> ClusterError:
     still = any(each.get("id") == goal.deployment for each in api.deployments())
     goes_on = ", and Marathon goes on trying (what comes next needs --force)" if still else ""
     printed = f"; what they printed: {command('logs', goal.wanted, api.place)}" if failure.has_printed else ""
-    return NotDeployed(f"deploy {app_id}: {failure}{printed}; {now}{goes_on}; {next_step(goal, api.place, still)}")
+    return NotDeployed(f"deploy {app_id}: {failure}{printed}; {now}{goes_on}; {next_step(goal, api.place, still, app)}")
 
 
 def interrupted(api: Api, goal: Goal) -> Interrupted:
@@ -35,11 +36,16 @@ def interrupted(api: Api, goal: Goal) -> Interrupted:
     )
 
 
-def next_step(goal: Goal, place: str, goes_on: bool) -> str:
+def next_step(goal: Goal, place: str, goes_on: bool, app: App | None = None) -> str:
     """The command line that undoes a change, or makes it again where it was a new start of the same."""
-    force = " --force" if goes_on else ""
+    force, stop = " --force" if goes_on else "", command("stop", goal.wanted, place)
     if goal.before is None:
-        return f"to go back: {command('stop', goal.wanted, place)}"
+        return f"to go back: {stop}"
+    if app and goes_on and standstill.never_placed(app):
+        tag = mapping(goal.before.get("labels")).get("tag") or "what ran before"
+        return f"an instance that finds no agent keeps the place of any other: {stop}, then deploy {tag} again"
+    if app and goes_on and standstill.waits_for_the_new(app):
+        return f"old instances that are not healthy end when new ones are up: to end them now {stop}, then deploy again"
     if goal.is_scaled:
         before = goal.before.get("instances", 1)
         return f"to go back: {command('scale', goal.wanted, place)} --instances {before}{force}"

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cluster.schedulers import waiting
-from cluster.schedulers.marathon.api import Api
+from cluster.schedulers.marathon import standstill
+from cluster.schedulers.marathon.api import Api, App
 from cluster.schedulers.marathon.history import History
 from cluster.schedulers.marathon.judgement import Goal, Judgement, judge
 from scripts.errors import ClusterError, ServiceAway
@@ -51,6 +52,7 @@ class Following:
         self._begun = time.monotonic()
         self._is_told = False
         self._undone_since: float | None = None
+        self._made_way: set[str] = set()
 
     def follow(self, timeout_s: float) -> str:
         """Return when all instances work, with how many.
@@ -77,13 +79,16 @@ class Following:
         """Look once; how it ended, or nothing while it goes on."""
         deployments = self._api.deployments()
         app = self._api.app(self._app_id)
-        self._was_listed = self._was_listed or any(each.get("id") == self._goal.deployment for each in deployments)
+        is_listed = any(each.get("id") == self._goal.deployment for each in deployments)
+        self._was_listed = self._was_listed or is_listed
         found = judge(self._goal, app, deployments, self._was_listed)
         if found.state == "failed" or app is None:
             raise NotDeployed(found.words)
         failure = self._history.note(app)
         if failure:
             self._watch.say(f"an instance of {self._app_id} {failure}")
+        if is_listed:
+            self._make_way(app)
         if found.state == "done" and self._history.is_steady(app):
             return found.words
         why_not = reasons(app, self._api.queue(), last_failure(app) if self._history.last_failed(app) else "")
@@ -92,6 +97,17 @@ class Following:
         if why:
             raise NotDeployed("; ".join([why, *why_not]), has_printed=self._history.ended > 0)
         return ""
+
+    def _make_way(self, app: App) -> None:
+        """End the old instances that Marathon would leave in the way of the new ones."""
+        tasks = {str(task.get("id")): task for task in standstill.in_the_way(app, self._goal.before)}
+        new = tasks.keys() - self._made_way
+        if not new:
+            return
+        self._api.kill(self._app_id, new)
+        self._made_way |= new
+        hosts = ", ".join(sorted({str(tasks[task].get("host")) for task in new}))
+        self._watch.say(f"the old instance of {self._app_id} on {hosts} was not healthy, and is ended for the new one")
 
     def _tell(self, now: str, timeout_s: float) -> None:
         """Show what goes on; once also to those who have no line to show it on."""

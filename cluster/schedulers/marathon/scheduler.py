@@ -11,7 +11,7 @@ from cluster.definitions import checked_id, refuse_other_queue
 from cluster.live_line import live_line
 from cluster.publishing.interrupts import Interrupted
 from cluster.schedulers import App, AppStatus, Change, Kind
-from cluster.schedulers.marathon import agents, changes, failures, stopping, versions
+from cluster.schedulers.marathon import agents, changes, failures, standstill, stopping, versions
 from cluster.schedulers.marathon.agents import Engines
 from cluster.schedulers.marathon.api import Accepted, Api
 from cluster.schedulers.marathon.api import App as Answer
@@ -237,6 +237,9 @@ class Marathon:
             if goal.before is None:
                 again.stop(app_id)
                 return "rolled back: nothing ran before, so it was stopped"
+            app = self._api.app(app_id)
+            if app and standstill.never_placed(app):
+                again.stop(app_id)
             status = again.deploy(App(app_id, definition_of(goal.before)))
         except ClusterError as error:
             return f"and it could not be rolled back: {error}"

@@ -1,0 +1,49 @@
+"""Replacements that Marathon itself does not go on with, though the definition lets it.
+
+When it begins, Marathon ends as many old instances as are healthy and not needed, and one more for each new one that
+becomes healthy (TaskReplaceActor.scala of 1.10; up to 1.9 it counted all that run). Where no instance may be beside
+another, as with data, an old one that was not healthy then stays where it is, and so does one that never found an
+agent: the new one waits for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import floor
+from typing import Any
+
+from scripts.marathon.app_ports import mapping, mappings
+from scripts.marathon.app_tasks import App, Task, is_healthy, is_outdated, runs
+
+
+def in_the_way(app: App, before: App | None) -> list[Task]:
+    """Old tasks that Marathon leaves to themselves, in the way of the new ones; `before` is the app as it was.
+
+    None where the definition wants some to be healthy: an old worker may be at work until a new one is.
+    """
+    if not leaves_no_room(app) or _strategy(app, "minimumHealthCapacity") > 0:
+        return []
+    healthy = [task.get("id") for task in mappings((before or {}).get("tasks")) if is_healthy(before or {}, task)]
+    old = [task for task in mappings(app.get("tasks")) if runs(task) and is_outdated(app, task)]
+    return [task for task in old if task.get("id") not in healthy]
+
+
+def waits_for_the_new(app: App) -> bool:
+    """Whether old instances that are not healthy stay until new ones are, and of those none runs."""
+    running = [task for task in mappings(app.get("tasks")) if runs(task)]
+    return bool(running) and all(is_outdated(app, task) and not is_healthy(app, task) for task in running)
+
+
+def never_placed(app: App) -> bool:
+    """Whether nothing of it runs, and an instance that finds no agent keeps the place of any other."""
+    return leaves_no_room(app) and bool(app.get("healthChecks")) and not mappings(app.get("tasks"))
+
+
+def leaves_no_room(app: Mapping[str, Any]) -> bool:
+    """Whether no more instances may be there than are wanted."""
+    wanted = int(app.get("instances") or 0)
+    return floor(wanted * (1 + _strategy(app, "maximumOverCapacity"))) <= wanted
+
+
+def _strategy(app: Mapping[str, Any], key: str) -> float:
+    return float(mapping(app.get("upgradeStrategy")).get(key, 1))

@@ -1,0 +1,71 @@
+"""Which old instances Marathon would leave in the way of the new ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cluster.schedulers.marathon.standstill import in_the_way, leaves_no_room, never_placed, waits_for_the_new
+
+OLD, NEW = "2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z"
+
+
+def task(name: str = "t", alive: bool | None = True, version: str = OLD, **fields: Any) -> dict[str, Any]:
+    results = [] if alive is None else [{"alive": alive}]
+    known = {"id": name, "state": "TASK_RUNNING", "startedAt": version, "version": version}
+    return known | {"healthCheckResults": results} | fields
+
+
+def app(*tasks: dict[str, Any], least: float = 0, over: float = 0, changed: str = NEW, **fields: Any) -> Any:
+    strategy = {"minimumHealthCapacity": least, "maximumOverCapacity": over}
+    return {
+        "id": "/x", "instances": 1, "tasks": list(tasks), "healthChecks": [{}], "upgradeStrategy": strategy,
+        "versionInfo": {"lastConfigChangeAt": changed},
+    } | fields  # fmt: skip
+
+
+def before(*tasks: dict[str, Any]) -> Any:
+    return app(*tasks, changed=OLD)
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "ids"),
+    [
+        (task(alive=True), task(alive=True), []),
+        (task(alive=True), task(alive=False), []),
+        (task(alive=False), task(alive=False), ["t"]),
+        (task(alive=None), task(alive=True), ["t"]),
+        (task(alive=False), task(alive=False, version=NEW), []),
+        (task(alive=False), task(alive=False, state="TASK_KILLING"), []),
+    ],
+    ids=["healthy", "ends", "unhealthy", "starts", "new", "ends and says so"],
+)
+def test_one_that_was_not_healthy_when_the_change_began(then: Any, now: Any, ids: list[str]) -> None:
+    assert [found["id"] for found in in_the_way(app(now), before(then))] == ids
+
+
+@pytest.mark.parametrize(("least", "over"), [(1, 1), (0.5, 1), (0, 1), (0.5, 0), (1, 0)])
+def test_none_where_there_is_room_or_some_shall_be_healthy(least: float, over: float) -> None:
+    sick = task(alive=False)
+    assert in_the_way(app(sick, least=least, over=over), before(sick)) == []
+
+
+def test_a_definition_without_a_strategy_has_marathons_own() -> None:
+    assert not leaves_no_room({"instances": 1})
+    assert not leaves_no_room({"instances": 1, "upgradeStrategy": None})
+    assert leaves_no_room({"instances": 3, "upgradeStrategy": {"maximumOverCapacity": 0.2}})
+
+
+def test_one_that_never_found_an_agent_is_no_task() -> None:
+    assert never_placed(app())
+    assert not never_placed(app(task()))
+    assert not never_placed(app(healthChecks=[]))
+    assert not never_placed(app(over=1))
+
+
+def test_old_ones_wait_for_the_new_while_none_of_all_is_healthy() -> None:
+    assert waits_for_the_new(app(task(alive=False), task(alive=None)))
+    assert not waits_for_the_new(app(task(alive=False), task(alive=True)))
+    assert not waits_for_the_new(app(task(alive=False), task(alive=False, version=NEW)))
+    assert not waits_for_the_new(app())
