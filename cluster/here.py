@@ -28,10 +28,18 @@ def scheduler(settings: Settings) -> OneMachine[Any]:
 
 
 def every_scheduler(settings: Settings) -> list[Scheduler]:
-    """All schedulers that may have something running here; without an engine that is `process` alone."""
+    """All schedulers that may have something running here; without an engine that is `process` alone.
+
+    Where there should be one, such as that of DOCKER_HOST, or it does not let this user in, STDERR says so.
+    """
+    from cluster.engine import NoEngine
+    from cluster.schedulers.one_machine import to_stderr
+
     try:
         return [local(settings), process(settings)]
-    except ServiceAway:
+    except ServiceAway as error:
+        if settings.scheduler != "process" and not isinstance(error, NoEngine):
+            to_stderr(f"not looked for in containers: {error}")
         return [process(settings)]
 
 
