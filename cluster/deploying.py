@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from cluster import app_flags, cluster_apps, here, host_files, queue_login, queue_there
+from cluster import app_flags, cluster_apps, here, host_files, queue_login, queue_there, queue_users
 from cluster.app_flags import Wish
 from cluster.apps import Work, guest_from_anywhere
 from cluster.cluster_apps import Image
@@ -23,6 +23,7 @@ from cluster.schedulers import App, AppStatus, Change
 from cluster.schedulers.marathon.scheduler import Manner, Marathon
 from cluster.settings import Settings
 from scripts.amqp.broker import redacted
+from scripts.amqp.management import Management
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 from scripts.marathon.access import addresses
@@ -75,11 +76,12 @@ def deploy_queue(settings: Settings, order: Order, tag: str, place: Place, wish:
     app = cluster_apps.queue_app(settings, image_of(settings, tag), host, marathon, wish)
     if place.is_open:
         _refuse_to_open(present)
-        app, ready = guest_from_anywhere(app), _nothing
+        app, ready, login = guest_from_anywhere(app), _nothing, None
         say("--guest: everyone who can reach the queue may read and write it, and change its settings")
     else:
         queue_login.refuse_to_replace(settings, present, force=order.manner.force)
-        secrets = queue_login.for_queue(settings, _login(settings, order))
+        login = _login(settings, order)
+        secrets = queue_login.for_queue(settings, login)
         app = App(app.id, secrets.added_to(app.definition))
         ready = partial(_put, settings, lambda: [host_files.host_of(settings, host)], secrets, "the queue's login", say)
     status = run(where, app, order, say, ready)
@@ -87,6 +89,8 @@ def deploy_queue(settings: Settings, order: Order, tag: str, place: Place, wish:
         say(line)
     if status is None or not order.manner.wait:
         return None
+    if login:
+        _shut_out_earlier(where, app.id, login, say)
     address = where.hostport(app.id, "amqp")
     say(f"the queue answers at {address}")
     return address
@@ -185,6 +189,16 @@ def _login(settings: Settings, order: Order) -> QueueLogin:
     if order.dry_run:
         return queue_login.known(settings) or QueueLogin(queue_login.USER, "", salt="", id="made-when-deployed")
     return queue_login.ensure(settings)
+
+
+def _shut_out_earlier(where: Marathon, app_id: str, login: QueueLogin, say: Say) -> None:
+    """Remove the users of earlier deploys from the queue; that it works does not depend on it."""
+    try:
+        api = f"http://{where.hostport(app_id, 'management')}"
+        for name in queue_users.remove_earlier(Management(api, login.user, login.password, "/")):
+            say(f"user {name} of an earlier deploy was removed from the queue")
+    except ClusterError as error:
+        say(f"users of earlier deploys, if there are any, can still log in: {error}; the next queue.deploy tries again")
 
 
 def _put(settings: Settings, hosts: Callable[[], list[Host]], secrets: Secrets, what: str, say: Say) -> None:

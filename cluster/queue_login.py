@@ -29,6 +29,9 @@ USER = "cluster"
 # In the environment of an app, so that another password is another definition, and people know which login it has.
 LOGIN_ID = "CLUSTER_LOGIN_ID"
 
+# A tag of the user in the broker, by which a later deploy with another user knows whom it may remove.
+MADE_BY_DEPLOY = "made-by-deploy"
+
 # Of the files, in a folder a project.
 HOST_FOLDER = "/etc/cluster/secrets"
 
@@ -57,7 +60,7 @@ class QueueLogin:
             "name": self.user,
             "password_hash": digest,
             "hashing_algorithm": "rabbit_password_hashing_sha256",
-            "tags": ["administrator"],
+            "tags": ["administrator", MADE_BY_DEPLOY],
         }
         permission = {"user": self.user, "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}
         content = {"vhosts": [{"name": "/"}], "users": [user], "permissions": [permission]}

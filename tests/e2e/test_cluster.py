@@ -225,3 +225,11 @@ def test_the_password_is_nowhere_that_people_look(
     wrong = inv.try_("publish", "-u", f"amqp://cluster:{PLANTED}x@{queue}", "-q", "Some_work", "--body", "x")
     assert wrong.returncode == 3
     assert PLANTED not in wrong.stderr
+
+
+def test_another_user_takes_the_place_of_the_one_before(inv: Typed, marathon: Standin, queue: str) -> None:
+    inv.environ["AMQP_USER"] = "other"
+    done = inv.try_("queue.deploy", "-m", marathon.address, "-t", QUEUE)
+    assert done.returncode == 0, done.stderr
+    assert "user cluster of an earlier deploy was removed from the queue\n" in done.stderr
+    assert url_of_the_queue(inv, marathon).startswith("amqp://other:")

@@ -5,16 +5,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+import requests
 
-from cluster import apps, credentials, here, queue_login
+from cluster import apps, credentials, here, queue_login, queue_users
 from cluster.queue_login import HostFile
 from cluster.schedulers import App
 from cluster.settings import Settings
 from scripts.amqp.broker import open_blocking
 from scripts.amqp.management import Management
-from scripts.errors import ClusterError
+from scripts.errors import ClusterError, ServiceAway
 from scripts.hostport import HostPort
 from tests.conftest import own_settings
 
@@ -69,3 +71,26 @@ def test_its_user_comes_in_and_guest_does_not_and_a_new_password_takes_its_place
         connection.channel().queue_declare("kept", passive=True)
     with pytest.raises(ClusterError, match="refuses this user and password"):
         open_blocking(queue_login.url(address, replace(first)))
+
+
+def test_the_user_of_an_earlier_deploy_is_removed_and_a_person_s_own_stays(settings, queue_image):
+    address = HostPort("127.0.0.1", settings.queue.port)
+    first = deploy(settings, queue_image, {})
+    own = replace(first, user="someone/else")
+    requests.put(
+        f"{settings.queue.management_url}/api/users/{quote(own.user, safe='')}", timeout=10,
+        auth=(first.user, first.password), json={"password": own.password, "tags": "administrator"},
+    ).raise_for_status()  # fmt: skip
+
+    second = deploy(settings, queue_image, {"AMQP_USER": "me", "AMQP_PASSWORD": "x"})
+    open_blocking(queue_login.url(address, first)).close()  # RabbitMQ forgets nobody by itself
+    asked = Management(settings.queue.management_url, second.user, second.password, "/")
+    assert queue_users.remove_earlier(asked) == [first.user]
+    with pytest.raises(ClusterError, match="refuses this user and password"):
+        open_blocking(queue_login.url(address, first))
+    open_blocking(queue_login.url(address, second)).close()
+    assert queue_users.remove_earlier(replace(asked, user=own.user, password=own.password)) == [second.user]
+    with pytest.raises(ClusterError, match="answers with status 401"):
+        queue_users.remove_earlier(asked)
+    with pytest.raises(ServiceAway, match=r"no management API at http://127\.0\.0\.1:1: ConnectionError"):
+        queue_users.remove_earlier(replace(asked, url="http://127.0.0.1:1"))
