@@ -23,7 +23,7 @@ pytestmark = pytest.mark.engine
 @pytest.fixture(scope="module")
 def settings(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     assert hosts.agents
-    return hosts.settings(own_settings(tmp_path_factory.mktemp("engines")), timeout_s=5)
+    return hosts.settings(own_settings(tmp_path_factory.mktemp("engines")), timeout_s=20)
 
 
 def opened(settings: Settings, hosts: str, said: list[str]) -> Any:

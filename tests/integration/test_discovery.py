@@ -248,11 +248,11 @@ class TestWaiting:
         marathon.filters.append(lambda request: asked.set())
 
         def recover() -> None:
-            asked.wait(20)
+            asked.wait(60)
             task.results = healthy
 
         Thread(target=recover, daemon=True).start()
-        assert program(marathon.address, "--wait", "20").out == AGENT
+        assert program(marathon.address, "--wait", "60").out == AGENT
         assert len(marathon.requests) >= 1
 
     def test_covers_an_app_and_a_marathon_that_are_not_there_yet(self, program: Program) -> None:
@@ -261,19 +261,19 @@ class TestWaiting:
         with Standin(world, filters=[lambda request: states.pop(0)(request) if states else None]) as marathon:
 
             def deploy() -> None:
-                asked.wait(20)
+                asked.wait(60)
                 world.put_app({"id": "/amqp"})
                 world.add_task("/amqp", ports=(31000,))
 
             Thread(target=deploy, daemon=True).start()
-            assert program(marathon.address, "--wait", "20").out == AGENT
+            assert program(marathon.address, "--wait", "60").out == AGENT
             assert len(marathon.requests) >= 3
 
     def test_has_an_end_and_tells_the_last_state(self, program: Program, marathon: Standin) -> None:
         marathon.world.apps["/amqp"].tasks[0].state = "TASK_KILLING"
         begun = time.monotonic()
         printed = program(marathon.address, "--wait", "0.7")
-        assert 0.7 <= time.monotonic() - begun < 5
+        assert 0.7 <= time.monotonic() - begun < 30
         assert printed.code == 1
         assert "1 killing" in printed.error
 
@@ -281,7 +281,7 @@ class TestWaiting:
         begun = time.monotonic()
         assert program(marathon.address, "--wait", "60", "--port-index", "7").code == 1
         assert program(marathon.address, "--wait", "60", app="A B").code == 1
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 60
 
     def test_tells_once_why(self, marathon: Standin) -> None:
         marathon.world.apps["/amqp"].tasks.clear()
@@ -312,7 +312,7 @@ class TestSeveralAddresses:
 
     def test_one_that_is_silent(self, program: Program, marathon: Standin) -> None:
         with wire.serving(wire.silence) as silent:
-            assert program(f"{silent},{marathon.address}", "--timeout", "0.3").out == AGENT
+            assert program(f"{silent},{marathon.address}", "--timeout", "3").out == AGENT
 
     def test_one_that_is_no_marathon(self, program: Program, marathon: Standin) -> None:
         with Standin(filters=[filters.html(200, "It works!")]) as other:
@@ -334,7 +334,7 @@ class TestSeveralAddresses:
         marathon.world.apps["/amqp"].tasks.clear()
         with Standin(filters=[filters.no_leader]) as away:
             with pytest.raises(Exception, match="no running instance"):
-                discover(f"{away.address},{marathon.address}", "amqp", wait_s=1.2, environ={})
+                discover(f"{away.address},{marathon.address}", "amqp", wait_s=3, environ={})
             assert len(away.requests) == 1
             assert len(marathon.requests) > 2
 
@@ -397,7 +397,7 @@ class TestNoMarathon:
         with wire.serving(conduct) as place:
             begun = time.monotonic()
             printed = program(place, "--timeout", "0.3")
-            assert time.monotonic() - begun < 5
+            assert time.monotonic() - begun < 30
             assert printed.code == code
             assert words in printed.error
 

@@ -27,6 +27,8 @@ from scripts.errors import ClusterError, ServiceAway
 from tests.conftest import own_settings
 from tests.hosts.access import Key, known_hosts, write_private
 from tests.hosts.cluster import Hosts
+from tests.hosts.host import TestHost
+from tests.standin.asking import eventually
 
 pytestmark = pytest.mark.engine
 
@@ -42,7 +44,7 @@ echo 'admin ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/admin
 
 @pytest.fixture(scope="module")
 def settings(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return hosts.settings(own_settings(tmp_path_factory.mktemp("ssh")), timeout_s=5)
+    return hosts.settings(own_settings(tmp_path_factory.mktemp("ssh")), timeout_s=20)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,18 @@ def usual(hosts: Hosts) -> int:
     """A port of the first agent and of the jump host where sshd has its usual limits, which are low."""
     for host in (hosts.agent, hosts.jump):
         host.run("/usr/sbin/sshd -p 2224 -o PidFile=none -o MaxStartups=10:30:100 -o MaxSessions=10")
+        listens(host, 2224)
     return 2224
+
+
+def listens(host: TestHost, port: int) -> None:
+    """Wait until a server does: sshd goes into the background before."""
+
+    def answers() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex((host.ip, port)) == 0
+
+    eventually(answers, f"{host.name} listens on {port}")
 
 
 @pytest.fixture
@@ -144,8 +157,8 @@ def test_a_command_that_a_signal_ended(root: Remote) -> None:
 
 
 def test_a_command_that_takes_too_long_is_given_up_and_the_next_one_works(root: Remote) -> None:
-    with pytest.raises(ClusterError, match=r"^agent1: the command did not end within 0.3 s; it may still run there"):
-        root.run("sleep 20", timeout_s=0.3)
+    with pytest.raises(ClusterError, match=r"^agent1: the command did not end within 2 s; it may still run there"):
+        root.run("sleep 60", timeout_s=2)
     assert root.run("true").code == 0
 
 
@@ -265,7 +278,7 @@ def test_a_stream_of_the_engine_is_read_as_it_comes_and_ended(root: Remote) -> N
     reading = threading.Thread(target=lambda: ended.extend(events))
     reading.start()
     events.close()
-    reading.join(5)
+    reading.join(60)
     assert not reading.is_alive()
     volume.remove()
 
@@ -398,6 +411,7 @@ def test_a_second_factor_is_never_asked_for(hosts: Hosts, settings: Settings) ->
         "/usr/sbin/sshd -p 2223 -o PidFile=none -o PasswordAuthentication=yes "
         "-o AuthenticationMethods=publickey,password"
     )
+    listens(hosts.agent, 2223)
     words = refusal(settings, "agent1:2223")
     assert words.startswith("agent1:2223: the key is not enough: it wants a password or a code of root")
 
@@ -455,14 +469,14 @@ def test_a_host_that_hangs(hosts: Hosts, settings: Settings) -> None:
     with hosts.agent.paused():
         began = time.monotonic()
         assert "did not answer within 0.5 s" in refusal(impatient, "agent1")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
 
 
 # Hosts that go away
 
 
 def test_a_host_that_falls_silent_in_the_middle_is_given_up(hosts: Hosts, settings: Settings) -> None:
-    impatient = replace(settings, agents=replace(settings.agents, timeout_s=2))
+    impatient = replace(settings, agents=replace(settings.agents, timeout_s=5))
     assert hosts.agent
     with connected(impatient, Host("agent1")) as remote:
         assert remote.run("true").code == 0
@@ -479,7 +493,7 @@ def test_a_host_that_is_silent_for_a_moment_is_not_given_up(hosts: Hosts, settin
             waiting.start()
             waiting.join(1.5)
             assert answers == []
-        waiting.join(20)
+        waiting.join(60)
     assert answers == [0]
 
 
@@ -565,7 +579,7 @@ def test_nothing_is_left_open(hosts: Hosts, settings: Settings) -> None:
     for _ in range(3):
         with connected(settings, Host("agent1")) as remote:
             remote.engine().ping()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() <= before

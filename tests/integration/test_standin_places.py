@@ -112,7 +112,7 @@ class TestAHostThatGoes:
         """A cluster of one agent, at the end of the cable."""
         base_image.ensure_base(docker_client, print)
         client = docker.DockerClient(f"tcp://127.0.0.1:{cable.port}", timeout=10)
-        with Standin(World([Agent("127.0.0.1", client)], time_scale=20, agent_timeout_s=0.3)) as standin:
+        with Standin(World([Agent("127.0.0.1", client)], time_scale=20, agent_timeout_s=2)) as standin:
             yield Asking(standin)
         client.close()
 

@@ -93,7 +93,7 @@ class TestATask:
 
     def test_that_does_not_listen_is_killed_in_the_end(self, marathon: Asking, docker_client: Any) -> None:
         deaf = "trap '' TERM; echo up; while :; do sleep 1; done"
-        task = marathon.deploy(sleeper("/deaf", deaf))["tasks"][0]
+        task = marathon.deploy(sleeper("/deaf", deaf, taskKillGracePeriodSeconds=3))["tasks"][0]
         container = container_of(docker_client, task)
         eventually(lambda: b"up" in container.logs(), "the trap is set")
         deployment = marathon.delete("/deaf")

@@ -89,7 +89,7 @@ def test_none_waits_for_long(loop: EventLoop) -> None:
 
     loop.call_later(0.001, look)
     loop.run()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 20
 
 
 def test_a_lost_link_settles_nothing(loop: EventLoop) -> None:
