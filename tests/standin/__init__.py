@@ -35,11 +35,14 @@ For its own tests (test_standin*.py):
     asking.py          an HTTP client
     rig.py             two agents on this machine's engine
 
+docs/marathon.md lists what it does at least, and which test holds it.
+
 What it does not do: pods, groups (but for the glob of GET), readiness checks, dependencies between apps, persistent and
 external volumes, secrets, roles and reservations, the Mesos containerizer, `resourceLimits`, `args` without an image,
 zones and regions, a limit of running deployments, authorization beyond one password; only those `docker run` parameters
 that containers.py lists; only file:// in `fetch`. Nothing outlives it. Agents' resources are numbers that are counted,
 not measured. Times are shorter than Mesos's: offers come ten times a second, an agent is lost after seconds. MESOS_TCP
 and MESOS_HTTP ask the task's published port from here, not from inside the container; a health check's command that
-takes too long is left running. Two Marathons with one World are a leader and one that proxies; there is no election.
+takes too long is left running. In a replacement an old instance without an agent gets no offer any more. Two Marathons
+with one World are a leader and one that proxies; there is no election.
 """
