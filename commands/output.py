@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from commands.interruption import Terminated
 
 if TYPE_CHECKING:
     from cluster.settings import Settings
@@ -24,12 +26,23 @@ def result(text: str) -> None:
         print(text)
 
 
+def results(lines: Iterable[str]) -> None:
+    """Lines for pipes, as they come. What never ends is left with Ctrl-C, which is no failure to tell of."""
+    try:
+        for line in lines:
+            result(line)
+    except KeyboardInterrupt as signalled:
+        raise SystemExit(128 + (signal.SIGTERM if isinstance(signalled, Terminated) else signal.SIGINT)) from None
+
+
 @contextmanager
 def reading() -> Iterator[None]:
     """Where nobody reads on what is printed (`| head`) the command ends, as if by the signal for that."""
     try:
-        yield
-        sys.stdout.flush()
+        try:
+            yield
+        finally:  # Invoke ends --list and --help by an exception
+            sys.stdout.flush()
     except BrokenPipeError:
         # What is still buffered would be written at the very end, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

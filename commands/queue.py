@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from commands.output import result, say, settings_of
+from commands.output import result, results, say, settings_of
 from commands.task import task
 
 HELP = {
@@ -113,8 +113,7 @@ def logs(c: Any, marathon: str = "", tail: int = 100, follow: bool = False) -> N
     from cluster import operating
 
     settings = settings_of(c.config)
-    for line in operating.logs(settings, operating.target(settings, "/amqp", marathon), tail, follow, say):
-        result(line)
+    results(operating.logs(settings, operating.target(settings, "/amqp", marathon), tail, follow, say))
 
 
 @task(help={key: HELP[key] for key in ("marathon", "now")})

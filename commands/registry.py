@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from commands.output import result, say, settings_of
+from commands.output import result, results, say, settings_of
 from commands.queue import HELP as COMMON
 from commands.task import task
 
@@ -47,8 +47,7 @@ def logs(c: Any, host: str = "", tail: int = 100, follow: bool = False) -> None:
     """Print what the registry printed."""
     from cluster import registries
 
-    for line in registries.logs(settings_of(c.config), host, tail, follow, say):
-        result(line)
+    results(registries.logs(settings_of(c.config), host, tail, follow, say))
 
 
 @task(help={"host": HELP["host"]})

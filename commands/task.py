@@ -12,6 +12,7 @@ from invoke.exceptions import Exit, ParseError
 
 from commands.interruption import Interruption
 from scripts.errors import ClusterError
+from scripts.number import number
 
 # These and no others: Invoke's own way hands letters out in parameter order, so that a new parameter moves them.
 SHORT_FLAGS = {"tag": "t", "marathon": "m", "queue": "q", "url": "u", "body": "b"}
@@ -65,11 +66,11 @@ def _one_line_errors(body: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _number(kind: type, flag: str) -> Callable[[str], Any]:
+def _number(kind: type[int] | type[float], flag: str) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         try:
-            return kind(text)
-        except ValueError:
-            raise ParseError(f"error: --{flag} wants a number, not {text!r}") from None
+            return number(kind, text)
+        except ValueError as wanted:
+            raise ParseError(f"error: --{flag} wants {wanted}, not {text!r}") from None
 
     return read

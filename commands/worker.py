@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from commands.output import result, say, settings_of
+from commands.output import result, results, say, settings_of
 from commands.queue import HELP as COMMON
 from commands.task import task
 
@@ -146,8 +146,7 @@ def logs(
 
     settings = settings_of(c.config)
     target = operating.target(settings, operating.workers(settings, queue, app), marathon)
-    for line in operating.logs(settings, target, tail, follow, say):
-        result(line)
+    results(operating.logs(settings, target, tail, follow, say))
 
 
 @task(help={key: HELP[key] for key in ("queue", "marathon", "app", "now")})
