@@ -111,6 +111,15 @@ def test_a_bug_keeps_its_traceback() -> None:
         breaks(Context())
 
 
+@pytest.mark.parametrize(("name", "arguments"), ALL, ids=IDS)
+def test_no_number_flag_takes_what_is_none(name: str, arguments: list[Argument]) -> None:
+    numbers = [argument for argument in arguments if type(argument.default) in (int, float)]
+    for argument in numbers:
+        for wrong in ("nan", "inf", "-inf", "-1", "1e999", "1e10", "many", ""):
+            with pytest.raises(ParseError, match=f"error: --{argument.name.replace('_', '-')} wants a number"):
+                argument.set_value(wrong)
+
+
 def test_a_number_flag_reads_numbers() -> None:
     @task
     def counts(c: Context, jobs: int = 1, timeout: float = 0.0) -> None:
@@ -166,6 +175,7 @@ def test_a_list_that_nobody_reads_ends_without_a_word(words: list[str]) -> None:
     read, write = os.pipe()
     os.close(read)
     command = [sys.executable, ROOT / "tasks.py", "--search-root", ROOT, *words]
-    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False, env=env)
     os.close(write)
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
