@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import struct
 import termios
 from collections.abc import Mapping, Sequence
@@ -67,6 +68,8 @@ class KeptChild:
         ours, theirs = _pipes(loop)
         self._stdin, stdout, stderr, self._verdicts = ours
         self._outputs = ((stdout, self.stdout), (stderr, self.stderr))
+        # Mostly nothing is there, and to ask is cheaper than to read in vain. A closed one is asked and read in vain.
+        self._printed, self._said = _questions(stdout, stderr), _questions(self._verdicts)
         try:
             self._pid = spawn(program.argv, program.environment, theirs)
         except (OSError, ValueError):
@@ -111,12 +114,13 @@ class KeptChild:
 
     def catch_up(self) -> None:
         """Pass on what is in STDOUT and STDERR by now."""
-        for output, lines in self._outputs:
-            _pass_on(output, lines)
+        if self._printed.poll(0):
+            for output, lines in self._outputs:
+                _pass_on(output, lines)
 
     def unasked(self) -> bytes:
         """What is on descriptor 3 where there should be nothing."""
-        return self._heard or self._verdicts.read() or b""
+        return self._heard or (self._said.poll(0) and self._verdicts.read()) or b""
 
     def _write_on(self) -> None:
         self._write()
@@ -172,6 +176,13 @@ def _pipes(loop: EventLoop) -> tuple[list[PipeEnd], list[int]]:
     (stdin_r, stdin_w), *outputs = [os.pipe() for _ in range(4)]
     ours = [stdin_w, *(reading for reading, _ in outputs)]
     return [PipeEnd(loop, fd) for fd in ours], [stdin_r, *(writing for _, writing in outputs)]
+
+
+def _questions(*ends: PipeEnd) -> select.poll:
+    asked = select.poll()
+    for end in ends:
+        asked.register(end.fd, select.POLLIN)
+    return asked
 
 
 def _pass_on(output: PipeEnd, lines: Lines) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import struct
+import uuid
 from typing import Any
 
 import pika
@@ -16,6 +17,7 @@ from scripts.worker.headers import (
     failure_headers,
     fitted,
     handled,
+    new_id,
     text_tail,
     timestamp_text,
 )
@@ -126,3 +128,11 @@ def test_text_tail_is_short_text(data: bytes, most: int) -> None:
 def test_timestamps() -> None:
     assert timestamp_text(1700000000.25) == "2023-11-14T22:13:20.250Z"
     assert timestamp_text(2**63) == str(2**63)
+
+
+def test_a_new_id_is_a_random_uuid() -> None:
+    ids = [new_id() for _ in range(1000)]
+    assert len(set(ids)) == len(ids)
+    for text in ids:
+        found = uuid.UUID(text)
+        assert (str(found), found.version, found.variant) == (text, 4, uuid.RFC_4122)
