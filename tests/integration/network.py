@@ -14,7 +14,7 @@ from tests.ports import free_port
 
 
 class Network:
-    """Forwards connections to the broker from a port of its own; with `bytes_per_s` slowly."""
+    """Forwards connections to the broker from a port of its own; with `bytes_per_s` slowly, until that is set to 0."""
 
     def __init__(self, url: str, bytes_per_s: int = 0) -> None:
         parts = urlsplit(url)
@@ -23,7 +23,7 @@ class Network:
         self._lock = threading.Lock()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._silent = False
-        self._bytes_per_s = bytes_per_s
+        self.bytes_per_s = bytes_per_s
         self.port = free_port()
         self.url = f"amqp://127.0.0.1:{self.port}"
         self.connections = 0
@@ -87,10 +87,10 @@ class Network:
 
     def _forward(self, source: socket.socket, sink: socket.socket, passing: Callable[[], None]) -> None:
         with suppress(OSError):
-            while data := source.recv(self._bytes_per_s // 10 or 65536):
+            while data := source.recv(self.bytes_per_s // 10 or 65536):
                 passing()
-                if self._bytes_per_s:
-                    time.sleep(len(data) / self._bytes_per_s)
+                if self.bytes_per_s:
+                    time.sleep(len(data) / self.bytes_per_s)
                 if not self._silent:
                     sink.sendall(data)
         _break(source)
