@@ -272,7 +272,7 @@ class TestStandstill:
     def test_one_that_never_found_an_agent_keeps_the_place_until_a_stop(self, rig: Rig, world: World) -> None:
         rig.put(**self.ALONE)
         rig.marathon(wait=False).deploy(app(mem=10**6, **self.ALONE))
-        eventually(lambda: world.apps["/x"].launching, "an instance waits for an agent")
+        eventually(lambda: Asking(rig.standin).get("/v2/queue")["queue"], "an instance waits for an agent")
         with instances_come(world, fits=lambda definition: definition["mem"] < 1000):
             with pytest.raises(ClusterError) as failure:
                 rig.marathon(force=True).deploy(app(mem=65, labels={"tag": "x:v2"}, **self.ALONE), 0.3)

@@ -124,8 +124,10 @@ def _begin(world: World, plan: Plan, number: int) -> None:
     for action in plan.steps[number - 1]:
         app = world.apps.get(action.app)
         if app and action.kind == "RestartApplication":
-            tasks = [task.seen() for task in app.tasks]
-            app.roll, app.backoff = begin_roll(app.definition, tasks, _unplaced(app)), Backoff()
+            tasks, unplaced = [task.seen() for task in app.tasks], _unplaced(app)
+            app.roll, app.backoff = begin_roll(app.definition, tasks, unplaced), Backoff()
+            if app.launching:
+                app.launching.count, app.launching.waiting = 0, unplaced
     world.changed.notify_all()
 
 

@@ -83,6 +83,12 @@ class App:
     launching: Launching | None = None
     backoff: Backoff = field(default_factory=Backoff)
 
+    def has_one_more(self) -> None:
+        """A task came without an offer: one fewer waits for one."""
+        if self.launching:
+            self.launching.count = max(0, self.launching.count - 1)
+            self.launching = self.launching if self.launching.count + self.launching.waiting else None
+
     def is_new(self, task: Task) -> bool:
         """Whether the task has the app's present configuration."""
         return task.version >= self.last_config_change

@@ -119,6 +119,7 @@ class World:
             if alive is not None:
                 task.results.append(self.health_result(task, alive))
             app.tasks.append(task)
+            app.has_one_more()
             self.changed.notify_all()
             return task
 

@@ -65,7 +65,12 @@ def test_one_that_never_found_an_agent_is_no_task() -> None:
 
 
 def test_old_ones_wait_for_the_new_while_none_of_all_is_healthy() -> None:
-    assert waits_for_the_new(app(task(alive=False), task(alive=None)))
-    assert not waits_for_the_new(app(task(alive=False), task(alive=True)))
-    assert not waits_for_the_new(app(task(alive=False), task(alive=False, version=NEW)))
-    assert not waits_for_the_new(app())
+    def waits(*tasks: dict[str, Any], **strategy: float) -> bool:
+        return waits_for_the_new(app(*tasks, **({"least": 0.5, "over": 1} | strategy)))
+
+    assert waits(task(alive=False), task(alive=None))
+    assert waits(task(alive=False), over=0)
+    assert not waits(task(alive=False), task(alive=True))
+    assert not waits(task(alive=False), task(alive=False, version=NEW))
+    assert not waits()
+    assert not waits(task(alive=False), least=0, over=0)

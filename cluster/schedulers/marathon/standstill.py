@@ -21,7 +21,7 @@ def in_the_way(app: App, before: App | None) -> list[Task]:
 
     None where the definition wants some to be healthy: an old worker may be at work until a new one is.
     """
-    if not leaves_no_room(app) or _strategy(app, "minimumHealthCapacity") > 0:
+    if not _ends_before_it_starts(app):
         return []
     healthy = [task.get("id") for task in mappings((before or {}).get("tasks")) if is_healthy(before or {}, task)]
     old = [task for task in mappings(app.get("tasks")) if runs(task) and is_outdated(app, task)]
@@ -30,6 +30,8 @@ def in_the_way(app: App, before: App | None) -> list[Task]:
 
 def waits_for_the_new(app: App) -> bool:
     """Whether old instances that are not healthy stay until new ones are, and of those none runs."""
+    if _ends_before_it_starts(app):
+        return False
     running = [task for task in mappings(app.get("tasks")) if runs(task)]
     return bool(running) and all(is_outdated(app, task) and not is_healthy(app, task) for task in running)
 
@@ -43,6 +45,10 @@ def leaves_no_room(app: Mapping[str, Any]) -> bool:
     """Whether no more instances may be there than are wanted."""
     wanted = int(app.get("instances") or 0)
     return floor(wanted * (1 + _strategy(app, "maximumOverCapacity"))) <= wanted
+
+
+def _ends_before_it_starts(app: App) -> bool:
+    return leaves_no_room(app) and _strategy(app, "minimumHealthCapacity") == 0
 
 
 def _strategy(app: Mapping[str, Any], key: str) -> float:
