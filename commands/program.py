@@ -43,6 +43,15 @@ class Inv(Program):  # type: ignore[misc]
         with reading():
             super().parse_cleanup()
 
+    def print_task_help(self, name: str) -> None:
+        """What --help prints with a command."""
+        known = self.parser.contexts[name]
+        flags = [(_with_value(spec, known.flags), words) for spec, words in known.help_tuples()]
+        print(f"Usage: ./inv {name}{' [FLAGS]' if flags else ''}\n\n  {self.collection[name].__doc__}\n")
+        if flags:
+            print("Flags:\n")
+            self.print_columns(flags)
+
     def print_help(self) -> None:
         """What bare `inv` and --help print."""
         if not hasattr(self, "collection"):
@@ -74,6 +83,14 @@ def explained(error: ParseError, contexts: Any) -> str:
     if empty and task:
         return f"error: --{empty[1]} needs a value: ./inv --help {task} says which"
     return words if words.startswith("error: ") else f"error: {words}"
+
+
+def _with_value(spec: str, known: Any) -> str:
+    """Invoke has no word for the values of lists and checked numbers, and shows such a flag as if it took none."""
+    argument = known.get(spec)
+    if argument is None or not argument.takes_value:
+        return spec
+    return f"{spec}={'STRING' if argument.kind is list else 'NUMBER'}"
 
 
 def _no_command(word: str, contexts: Any) -> str:

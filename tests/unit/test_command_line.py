@@ -170,6 +170,26 @@ def test_without_a_command_the_commands_are_shown(words: tuple[str, ...]) -> Non
     assert all(f"  {name} " in done.stdout for name in IDS)
 
 
+@pytest.mark.parametrize("words", [("queue.run-local", "--help"), ("--help", "queue.run-local")])
+def test_the_help_of_a_command_says_what_it_does_and_lists_its_flags(words: tuple[str, ...]) -> None:
+    done = ours(*words)
+    assert done.returncode == 0
+    assert done.stdout.startswith("Usage: ./inv queue.run-local [FLAGS]\n\n  Run the queue on this machine, on ")
+    assert "\nFlags:\n\n  --dry-run   " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("task", "specs"),
+    [
+        ("worker.run-local", ["--attempts=NUMBER", "--timeout=NUMBER", "--keep-alive ", "-q STRING, --queue=STRING"]),
+        ("publish", ["--header=STRING", "--file=STRING", "--retry-for=NUMBER", "--json "]),
+    ],
+)
+def test_the_help_of_a_command_shows_which_flags_take_a_value(task: str, specs: list[str]) -> None:
+    shown = ours("--help", task).stdout
+    assert [spec for spec in specs if f"\n  {spec}" not in shown] == []
+
+
 @pytest.mark.parametrize("words", [["--list"], ["--help"], ["--help", "worker.deploy"]])
 def test_a_list_that_nobody_reads_ends_without_a_word(words: list[str]) -> None:
     read, write = os.pipe()
