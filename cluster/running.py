@@ -116,6 +116,8 @@ def _deploy(
     """Deploy it; `check` is called before anything that runs is replaced."""
     change = where.plan(app)
     if dry_run:
+        if change.kind == "nothing":
+            say(f"{app.id} runs like this ({where.name}): nothing would change")
         print(json.dumps(change.sent, indent=2))
         return None
     if change.kind == "replace":

@@ -17,6 +17,7 @@ Say = Callable[[str], None]
 
 # Most tests wait for a broker or a container most of their time.
 _PROCESSES = 3
+_NO_TEST = 5  # pytest's exit code
 
 CHECKS = (
     ("style", ["ruff", "check", "."]),
@@ -50,6 +51,8 @@ def run(*, unit: bool, only: str, soak_s: int, seed: int, say: Say) -> None:
 def _run(name: str, command: list[str], say: Say) -> None:
     say(f"{name}: {' '.join(command)}")
     done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False)
+    if done.returncode == _NO_TEST:
+        raise ClusterError(f"{name}: no test was selected: --only takes a word of their names")
     if done.returncode:
         raise ClusterError(f"{name} failed: see above")
 

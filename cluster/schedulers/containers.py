@@ -19,6 +19,7 @@ from cluster.schedulers.waiting import SETTLED_S, let_finish
 from scripts.hostport import HostPort
 
 KILLED = 128 + 9  # how a shell and Docker tell of the signal KILL
+_STOPPED, _ENDING_S = "cannot update a stopped container", 10.0  # of runc, passed on by the engine with a 500
 GONE, CONFLICT = 404, 409  # HTTP: there is no such container; it is not in a state for this
 
 
@@ -141,15 +142,31 @@ def end(containers: Sequence[Container], now: bool, say: Callable[[str], None]) 
 def ask_to_stop(container: Container) -> None:
     """Send the stop signal, and see that Docker does not start it again."""
     with ignored(GONE, CONFLICT):
-        container.update(restart_policy={"Name": "no"})
+        start_no_more(container)
         container.kill(signal=container.attrs["Config"].get("StopSignal") or "SIGTERM")
 
 
 def halt(container: Container) -> None:
     """End it and keep it, for its logs to be read."""
     with ignored(GONE, CONFLICT):
-        container.update(restart_policy={"Name": "no"})
+        start_no_more(container)
         container.stop(timeout=0)
+
+
+def start_no_more(container: Container) -> None:
+    """See that Docker does not start it again when it ends.
+
+    While its program ends the engine refuses this, as an error of its own; a moment later it takes it.
+    """
+    deadline = time.monotonic() + _ENDING_S
+    while True:
+        try:
+            container.update(restart_policy={"Name": "no"})
+            return
+        except APIError as error:
+            if _STOPPED not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
 
 
 def _still_runs(container: Container) -> bool:

@@ -4,12 +4,13 @@ import secrets
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from cluster import base_image
-from cluster.schedulers import App, container_logs
+from cluster.schedulers import App, container_logs, containers
 from cluster.schedulers.docker_terms import Task
 from cluster.schedulers.local import Local
 from cluster.schedulers.local_options import container_body
@@ -239,3 +240,13 @@ def test_what_an_interrupted_trial_has_left_is_in_nobodys_way(where, client, pro
     client.api.create_container_from_config(container_body(left), left.name)
     assert where.run_once(app("exit 7"))[0] == 7
     assert [one.name for one in where.status()[0].instances] == [f"{project}-app-1"]
+
+
+def test_two_may_stop_it_in_the_moment_in_which_it_ends(where, client, project):
+    where.deploy(app())
+    container = client.containers.get(f"{project}-app-1")
+    container.kill("TERM")
+    with ThreadPoolExecutor(4) as several:
+        list(several.map(containers.start_no_more, [container] * 80))
+    container.reload()
+    assert container.attrs["HostConfig"]["RestartPolicy"]["Name"] == "no"
