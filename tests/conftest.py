@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -53,6 +54,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = item._fixtureinfo.name2fixturedefs.values()  # type: ignore[attr-defined]
         if any(fixture.scope == "module" and fixture.baseid for each in fixtures for fixture in each):
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """See that the programs which a test is marked with are here."""
+    for mark in item.iter_markers("program"):
+        if not shutil.which(mark.args[0]):
+            missing(f"{mark.args[0]} is not installed")
 
 
 def missing(reason: str) -> NoReturn:

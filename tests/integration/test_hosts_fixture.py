@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import threading
@@ -19,8 +18,6 @@ from tests.hosts.leftovers import IMAGE, LABEL, remove_leftovers
 
 pytestmark = pytest.mark.engine
 
-needs_ssh = pytest.mark.skipif(not shutil.which("ssh"), reason="ssh is not installed")
-
 
 def ssh(config: Path, host: str, command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -29,14 +26,14 @@ def ssh(config: Path, host: str, command: str) -> subprocess.CompletedProcess[st
     )  # fmt: skip
 
 
-@needs_ssh
+@pytest.mark.program("ssh")
 def test_ssh_lets_root_and_ops_in(hosts: Hosts) -> None:
     agent = hosts.agent
     assert ssh(hosts.ssh_config, agent.name, "id -un").stdout == "root\n"
     assert ssh(hosts.ssh_config, f"ops@{agent.ip}", "sudo -n id -un; docker info -f ok").stdout == "root\nok\n"
 
 
-@needs_ssh
+@pytest.mark.program("ssh")
 def test_a_host_is_reached_through_the_jump_host(hosts: Hosts) -> None:
     assert hosts.jump.name == "jump"
     assert ssh(hosts.ssh_config, "inner-1", "hostname -i").stdout.split() == [hosts.agent.ip]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import threading
@@ -380,7 +379,7 @@ def test_a_passphrase_is_never_asked_for(hosts: Hosts, settings: Settings, tmp_p
     assert f"agent1: the key {locked} needs a passphrase, and no ssh-agent has it: " in words
 
 
-@pytest.mark.skipif(not shutil.which("ssh-agent"), reason="ssh-agent is not installed")
+@pytest.mark.program("ssh-agent")
 @pytest.mark.parametrize("agent_of", ["", "IdentityAgent {socket}"], ids=["environment", "configuration"])
 def test_a_locked_key_that_the_ssh_agent_has(
     hosts: Hosts, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agent_of: str

@@ -1,6 +1,5 @@
 """known_hosts: which keys a host may show."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -64,7 +63,7 @@ def test_a_line_that_is_not_understood_lets_nobody_in(tmp_path: Path, line: str)
     assert len(known(tmp_path, f"{line}\na {ED} {KEY}\n", "a")) == 1
 
 
-@pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="ssh-keygen is not installed")
+@pytest.mark.program("ssh-keygen")
 def test_hidden_names_and_fingerprints_are_openssh_s(tmp_path: Path) -> None:
     file = tmp_path / "hidden"
     file.write_text(f"agent1 {ED} {KEY}\n[agent1]:2222 {ED} {OTHER}\n")

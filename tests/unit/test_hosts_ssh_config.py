@@ -1,7 +1,6 @@
 """The person's ssh configuration: how a host is reached."""
 
 import getpass
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -163,7 +162,7 @@ def test_a_file_that_is_not_there_is_named(home: Path) -> None:
         read("/nowhere")
 
 
-@pytest.mark.skipif(not shutil.which("ssh"), reason="ssh is not installed")
+@pytest.mark.program("ssh")
 def test_it_is_what_ssh_itself_makes_of_it(home: Path) -> None:
     config = home / ".ssh/config"
     config.write_text(
