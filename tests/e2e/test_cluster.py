@@ -183,6 +183,7 @@ def test_workers_take_messages_of_a_broker_that_is_named(
 def test_scaled_updated_rolled_back_and_stopped(inv: Typed, marathon: Standin, workers: list[str]) -> None:
     app = "/worker-some-work"
     of = ("-m", marathon.address, "-q", "Some_work")
+    assert "@sha256:" in marathon.world.apps[app].definition["container"]["docker"]["image"]
     inv("worker.scale", *of, "--instances", "6")
     assert running(inv, marathon, app) == 6
     inv(*deployed(marathon, "--instances", "6", "--env", "COLOR=blue"))
