@@ -111,7 +111,7 @@ def test_a_signal_leaves_the_deployment_and_says_how_to_go_on(
         eventually(lambda: marathon.world.plans and len(marathon.requests) > asked + 8, "a deployment that is followed")
         restart.send_signal(number)
         restart.send_signal(number)  # fingers are quick
-        _, err = restart.communicate(timeout=20)
+        _, err = restart.communicate(timeout=60)
     assert restart.returncode == 128 + number
     assert err == (
         f"error: interrupted: the deployment of /worker-my-queue goes on; ./inv status -m {marathon.address} shows how "

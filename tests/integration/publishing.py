@@ -41,19 +41,30 @@ class Queue:
 
     def ready(self) -> int:
         with open_blocking(self.url) as connection:
-            return int(connection.channel().queue_declare(self.name, passive=True).method.message_count)
+            return self._ready(connection.channel())
+
+    def _ready(self, channel: Any) -> int:
+        return int(channel.queue_declare(self.name, passive=True).method.message_count)
 
     def take(self, count: int = 0) -> list[Message]:
         """All messages, or the first `count`; they are gone then."""
-        found = []
+        found: list[Message] = []
         with open_blocking(self.url) as connection:
             channel = connection.channel()
-            for _, properties, body in channel.consume(self.name, auto_ack=True, inactivity_timeout=1):
-                if properties is None:
-                    break
-                found.append(Message(properties.message_id, body, properties.headers or {}, properties))
-                if len(found) == count:
-                    break
+            while wanted := count - len(found) if count else self._ready(channel):
+                found += self._take(channel, wanted)
+        return found
+
+    def _take(self, channel: Any, count: int) -> list[Message]:
+        found = []
+        for method, properties, body in channel.consume(self.name, inactivity_timeout=60):
+            assert method, f"{len(found)} of {count} messages came"
+            found.append(Message(properties.message_id, body, properties.headers or {}, properties))
+            if len(found) == count or len(found) % 1000 == 0:  # a quorum queue hands out no more than 2,000
+                channel.basic_ack(method.delivery_tag, multiple=True)
+            if len(found) == count:
+                break
+        channel.cancel()
         return found
 
 

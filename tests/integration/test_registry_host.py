@@ -80,7 +80,7 @@ class Place:
 
     def wait(self) -> None:
         """Return when it shows a certificate; the engine takes connections in its place before."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while status.of(self.settings).certificate_ends is None:
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -46,7 +46,7 @@ def start(checkout: Path) -> subprocess.Popen[str]:
 
 
 def result(process: subprocess.Popen[str]) -> tuple[int, str, list[str]]:
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     return process.returncode, out, err.splitlines()
 
 

@@ -134,17 +134,18 @@ def test_signals_reach_invoke(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 42
+        assert process.wait(60) == 42
 
 
 def test_costs_less_than_30_ms(tmp_path: Path) -> None:
     inv = checkout(tmp_path, "#!/bin/sh\n")
-    seconds = []
-    for _ in range(10):
+
+    def took_s() -> float:
         begin = time.perf_counter()
         subprocess.run([inv, "queue.run_local", "-t", "amqp:v1"], check=True)
-        seconds.append(time.perf_counter() - begin)
-    assert min(seconds) < 0.030
+        return time.perf_counter() - begin
+
+    assert any(took_s() < 0.030 for _ in range(100))  # a machine may be busy, but not each time
 
 
 @pytest.fixture
