@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from cluster.publishing.confirms import Target
+from cluster.publishing.confirms import SURELY_TAKEN_BYTES, Target
 from cluster.publishing.items import Item, Position
 from cluster.publishing.messages import FILE_HEADER, Properties
 from cluster.publishing.sources import Feed, Source
@@ -102,6 +102,9 @@ class Outflow:
             item = self._next()
             if item is None:
                 break
+            if len(window) and self._may_be_refused(item):
+                window.again.appendleft(item)
+                break
             properties = self._properties
             if item.file:
                 properties = Properties({**self._target.headers, FILE_HEADER: item.file})
@@ -118,6 +121,11 @@ class Outflow:
         if item is None and not self.feed.is_over:
             self.pause(SOURCE_PAUSE_S)
         return item
+
+    def _may_be_refused(self, item: Item) -> bool:
+        """With its refusal the channel ends, and what is in flight beside it would be sent twice: so it goes alone."""
+        tried = self._source.scan.largest_bytes if self._source.scan else 0
+        return len(item.body) > max(SURELY_TAKEN_BYTES, tried, self.window.largest_confirmed_bytes)
 
     def _renew_timestamp(self) -> None:
         if time.monotonic() - self._made_at > 1:

@@ -32,6 +32,7 @@ class Window:
         self.given_up: list[Item] = []
         self.confirmed = 0
         self.confirmed_bytes = 0
+        self.largest_confirmed_bytes = 0
 
     def __len__(self) -> int:
         return len(self._in_flight)
@@ -65,6 +66,7 @@ class Window:
             elif accepted:
                 self.confirmed += 1
                 self.confirmed_bytes += len(item.body)
+                self.largest_confirmed_bytes = max(self.largest_confirmed_bytes, len(item.body))
             else:
                 self.again.append(item)
 
