@@ -19,8 +19,8 @@ from cluster.schedulers.waiting import SETTLED_S, let_finish
 from scripts.hostport import HostPort
 
 KILLED = 128 + 9  # how a shell and Docker tell of the signal KILL
-_STOPPED, _ENDING_S = "cannot update a stopped container", 10.0  # of runc, passed on by the engine with a 500
-GONE, CONFLICT = 404, 409  # HTTP: there is no such container; it is not in a state for this
+GONE, CONFLICT, INTERNAL = 404, 409, 500  # HTTP: no such container; not in a state for this; the engine's own error
+_ENDING_S = 10  # how long the engine may take to notice an end
 
 
 def app_of(container: Container) -> App:
@@ -156,7 +156,7 @@ def halt(container: Container) -> None:
 def start_no_more(container: Container) -> None:
     """See that Docker does not start it again when it ends.
 
-    While its program ends the engine refuses this, as an error of its own; a moment later it takes it.
+    While its program ends the engine refuses this, for which it has many words; a moment later it takes it.
     """
     deadline = time.monotonic() + _ENDING_S
     while True:
@@ -164,7 +164,7 @@ def start_no_more(container: Container) -> None:
             container.update(restart_policy={"Name": "no"})
             return
         except APIError as error:
-            if _STOPPED not in str(error) or time.monotonic() > deadline:
+            if error.status_code != INTERNAL or time.monotonic() > deadline:
                 raise
         time.sleep(0.01)
 
