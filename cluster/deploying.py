@@ -169,7 +169,7 @@ def on_loopback(marathon: str) -> bool:
 def _told_of_loopback(marathon: str, broker: str) -> list[str]:
     """What a person may not have meant: an address of what workers look for that is another machine on each."""
     what, place = ("the broker", redacted(broker)) if broker else ("Marathon", marathon)
-    if not (is_local(urlsplit(broker).netloc.rpartition("@")[2]) if broker else on_loopback(marathon)):
+    if not (is_local(urlsplit(place).netloc) if broker else on_loopback(place)):
         return []
     return [f"the workers look for {what} at {place}, which for each of them is its own machine"]
 
@@ -210,7 +210,7 @@ def _nothing() -> None:
 
 
 def _refuse_to_open(present: Mapping[str, Any] | None) -> None:
-    if queue_login.LOGIN_ID in ((present or {}).get("env") or {}):
+    if queue_login.id_in(present):
         raise ClusterError(
             "--guest: the queue has begun with a login of its own and knows no guest; to open it, stop it and delete "
             "/var/lib/cluster/amqp on its agent, messages included"

@@ -115,6 +115,11 @@ def ensure(settings: Settings, environ: Mapping[str, str] = os.environ) -> Queue
     return login
 
 
+def id_in(definition: Mapping[str, Any] | None) -> str:
+    """Which login the queue of a definition has; empty without a definition, and for a queue that lets guest in."""
+    return str(((definition or {}).get("env") or {}).get(LOGIN_ID, ""))
+
+
 def refuse_to_replace(
     settings: Settings, present: Mapping[str, Any] | None, *, force: bool, environ: Mapping[str, str] = os.environ
 ) -> None:
@@ -123,7 +128,7 @@ def refuse_to_replace(
     Raises:
         ClusterError: it is not, and nobody says which one to take.
     """
-    used = ((present or {}).get("env") or {}).get(LOGIN_ID)
+    used = id_in(present)
     if not used or force or known(settings) or broker_credentials("", environ)[1]:
         return
     raise ClusterError(
@@ -135,8 +140,8 @@ def refuse_to_replace(
 
 def told_of_change(present: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> list[str]:
     """What a person has to do after a deploy of the queue with another login; nothing where it has none or the same."""
-    before = ((present or {}).get("env") or {}).get(LOGIN_ID)
-    if not before or before == (wanted.get("env") or {}).get(LOGIN_ID):
+    before = id_in(present)
+    if not before or before == id_in(wanted):
         return []
     return ["the queue has another login now: deploy the workers again, which brings it to the agents"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from cluster import here, queue_login
 from cluster.components import QUEUE
-from cluster.queue_login import LOGIN_ID, QueueLogin
+from cluster.queue_login import QueueLogin
 from cluster.settings import Settings
 from scripts.amqp.broker import credentials
 from scripts.amqp.management import Management
@@ -67,7 +67,7 @@ def login_of(
     user, password = credentials("", environ)
     if password:
         return QueueLogin(user or queue_login.USER, password, salt="", id="")
-    wanted = (definition.get("env") or {}).get(LOGIN_ID)
+    wanted = queue_login.id_in(definition)
     if not wanted:
         return None
     kept = queue_login.known(settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -20,6 +20,7 @@ from scripts.hostport import HostPort
 
 KILLED = 128 + 9  # how a shell and Docker tell of the signal KILL
 GONE, CONFLICT, INTERNAL = 404, 409, 500  # HTTP: no such container; not in a state for this; the engine's own error
+NEVER = {"Name": "no"}  # a restart policy
 _ENDING_S = 10  # how long the engine may take to notice an end
 
 
@@ -142,26 +143,26 @@ def end(containers: Sequence[Container], now: bool, say: Callable[[str], None]) 
 def ask_to_stop(container: Container) -> None:
     """Send the stop signal, and see that Docker does not start it again."""
     with ignored(GONE, CONFLICT):
-        start_no_more(container)
+        start_again(container, NEVER)
         container.kill(signal=container.attrs["Config"].get("StopSignal") or "SIGTERM")
 
 
 def halt(container: Container) -> None:
     """End it and keep it, for its logs to be read."""
     with ignored(GONE, CONFLICT):
-        start_no_more(container)
+        start_again(container, NEVER)
         container.stop(timeout=0)
 
 
-def start_no_more(container: Container) -> None:
-    """See that Docker does not start it again when it ends.
+def start_again(container: Container, policy: Mapping[str, str]) -> None:
+    """Say when Docker starts it again after its program has ended.
 
     While its program ends the engine refuses this, for which it has many words; a moment later it takes it.
     """
     deadline = time.monotonic() + _ENDING_S
     while True:
         try:
-            container.update(restart_policy={"Name": "no"})
+            container.update(restart_policy=policy)
             return
         except APIError as error:
             if error.status_code != INTERNAL or time.monotonic() > deadline:

@@ -13,7 +13,7 @@ class OutOfMemoryKills:
     """Tells whether the kernel has killed a process of this control group for want of memory since last asked."""
 
     def __init__(self, mount: Path = _MOUNT, membership: Path = _MEMBERSHIP) -> None:
-        self._file = _first_readable(_memory_files(mount, membership))
+        self._file = _first_readable(_files(mount, membership, "memory.events", "memory", "memory.oom_control"))
         self._seen = self._count()
 
     def happened(self) -> bool:
@@ -34,7 +34,7 @@ class OutOfMemoryKills:
 def cores(mount: Path = _MOUNT, membership: Path = _MEMBERSHIP) -> int:
     """How many cores this process may use: its CPU affinity, or its control group's quota where that is smaller."""
     allowed = len(os.sched_getaffinity(0))
-    for file in _quota_files(mount, membership):
+    for file in _files(mount, membership, "cpu.max", "cpu", "cpu.cfs_quota_us"):
         try:
             quota = _quota(file)
         except (OSError, ValueError):
@@ -51,23 +51,14 @@ def _quota(file: Path) -> float:
     return int(quota) / int(period[0] if period else file.with_name("cpu.cfs_period_us").read_text())
 
 
-def _memory_files(mount: Path, membership: Path) -> list[Path]:
-    own, legacy = _groups(membership)
+def _files(mount: Path, membership: Path, unified: str, controller: str, legacy: str) -> list[Path]:
+    """Where a figure may stand: in this process's group, or at the mount where that begins at it; version 2, then 1."""
+    own, groups = _groups(membership)
     return [
-        mount / own / "memory.events",
-        mount / "memory.events",
-        mount / "memory" / legacy.get("memory", "") / "memory.oom_control",
-        mount / "memory" / "memory.oom_control",
-    ]
-
-
-def _quota_files(mount: Path, membership: Path) -> list[Path]:
-    own, legacy = _groups(membership)
-    return [
-        mount / own / "cpu.max",
-        mount / "cpu.max",
-        mount / "cpu" / legacy.get("cpu", "") / "cpu.cfs_quota_us",
-        mount / "cpu" / "cpu.cfs_quota_us",
+        mount / own / unified,
+        mount / unified,
+        mount / controller / groups.get(controller, "") / legacy,
+        mount / controller / legacy,
     ]
 
 

@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -247,6 +248,6 @@ def test_two_may_stop_it_in_the_moment_in_which_it_ends(where, client, project):
     container = client.containers.get(f"{project}-app-1")
     container.kill("TERM")
     with ThreadPoolExecutor(4) as several:
-        list(several.map(containers.start_no_more, [container] * 80))
+        list(several.map(partial(containers.start_again, policy=containers.NEVER), [container] * 80))
     container.reload()
     assert container.attrs["HostConfig"]["RestartPolicy"]["Name"] == "no"
