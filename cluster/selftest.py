@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 
 from cluster import engine
+from cluster.components import Component
 from cluster.image_ref import ImageRef
 from cluster.settings import ROOT
 from scripts.errors import ClusterError, ServiceAway
@@ -81,4 +83,9 @@ def _build_images(say: Say) -> None:
     with closing(engine.connect()) as client:
         base_image.ensure_base(client, say)
         for component in components.ALL:
-            images.build(client, component, ImageRef(f"cluster-test-{component.name}", "latest"), say)
+            images.build(client, component, image(component), say)
+
+
+def image(component: Component) -> ImageRef:
+    """Return the name of a component's image for tests: one a checkout, so that two can be tested at the same time."""
+    return ImageRef(f"cluster-test-{component.name}", hashlib.sha256(os.fsencode(ROOT)).hexdigest()[:8])

@@ -21,9 +21,8 @@ import yaml
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from cluster import apps, base_image, engine, here, images
+from cluster import apps, base_image, engine, here, images, selftest
 from cluster.components import QUEUE
-from cluster.image_ref import ImageRef
 from cluster.schedulers import Scheduler
 from cluster.settings import ROOT, Settings
 from scripts.amqp.broker import open_blocking
@@ -152,7 +151,7 @@ def docker_client() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def queue_image(docker_client: Any) -> str:
     base_image.ensure_base(docker_client, print)
-    ref = ImageRef("cluster-test-queue", "latest")
+    ref = selftest.image(QUEUE)
     images.build(docker_client, QUEUE, ref, print)
     return str(ref)
 

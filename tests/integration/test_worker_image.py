@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cluster import definitions, images
+from cluster import definitions, images, selftest
 from cluster.components import WORKER
 from cluster.image_ref import ImageRef
 from cluster.schedulers.instances import health_command
@@ -23,7 +23,7 @@ EVERY_BYTE = bytes(range(256)) * 4096  # a megabyte
 
 @pytest.fixture(scope="module")
 def worker_image(docker_client: Any) -> str:
-    ref = ImageRef("cluster-test-worker", "latest")
+    ref = selftest.image(WORKER)
     images.build(docker_client, WORKER, ref, print)
     return str(ref)
 
@@ -121,7 +121,7 @@ def test_a_changed_action_rebuilds_the_end_alone_whatever_its_mode(
     said: list[str] = []
     action = f"action-{secrets.token_hex(4)}.sh"
     (copied / "components" / "worker" / "scripts" / action).write_text("#!/bin/sh\necho new\n")
-    ref = ImageRef("cluster-test-worker", "changed")
+    ref = ImageRef("cluster-test-worker", secrets.token_hex(4))
     images.build(docker_client, replace(WORKER, root=copied), ref, said.append)
     try:
         assert not [step for step in said if "apt-get" in step]
