@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import secrets
-import signal
 import statistics
 import subprocess
 import sys
@@ -140,7 +139,10 @@ def worker(queue: Queue, *rest: str) -> list[str]:
 
 @contextmanager
 def running(commands: Sequence[Sequence[str]]) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Run these side by side, their output going nowhere, and stop them at the end."""
+    """Run these side by side, their output going nowhere, and stop them at the end.
+
+    What a command has started gets no signal: an action that it ends is a failure, which comes back in the next round.
+    """
     nothing = subprocess.DEVNULL
     processes = [
         subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
@@ -150,8 +152,8 @@ def running(commands: Sequence[Sequence[str]]) -> Iterator[list[subprocess.Popen
         yield processes
     finally:
         for process in processes:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
+            process.terminate()
+        for process in processes:
             process.wait()
 
 

@@ -36,13 +36,16 @@ def down(c: Any, data: bool = False, now: bool = False) -> None:
     name="test",
     help={
         "unit": "only the unit tests: seconds, no services",
-        "only": "only tests whose names match",
+        "only": "only tests whose names match, without the checks of style and types",
+        "failed": "only the tests that failed last time, without the checks",
         "soak": "how many seconds everything is broken at random while messages are worked on",
         "seed": "what is broken when: the seed of an earlier soak",
     },
 )
-def run_tests(c: Any, unit: bool = False, only: str = "", soak: int = 0, seed: int = 0) -> None:
+def run_tests(
+    c: Any, unit: bool = False, only: str = "", failed: bool = False, soak: int = 0, seed: int = 0
+) -> None:  # fmt: skip
     """Run the tests: style, types, units, and everything against the real broker, engine and registry."""
     from cluster import selftest
 
-    selftest.run(unit=unit, only=only, soak_s=soak, seed=seed, say=say)
+    selftest.run(unit=unit, only=only, failed=failed, soak_s=soak, seed=seed, say=say)
