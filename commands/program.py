@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -76,6 +77,8 @@ def explained(error: ParseError, contexts: Any) -> str:
         return (
             f"error: {unknown[2]} is not a flag of {task}{_nearest(unknown[2], flags)}: ./inv --help {task} lists them"
         )
+    if unknown and task and "--files" in contexts[task].flags and os.path.lexists(unknown[2]):
+        return f"error: {unknown[2]!r} is one file more than --files takes: put its pattern in quotes ('*.csv')"
     if unknown and task:
         return f"{_no_command(unknown[2], contexts)}, and ./inv --help {task} the flags of {task}"
     if unknown:

@@ -76,6 +76,8 @@ def run(settings: Settings, request: Request, say: Say) -> Published:
     if request.file == "-":
         _look_at_stdin(say)
     source = chosen(request.body, request.file, request.files, request.split)
+    if source.left_out:
+        say(f"left out, since they are no plain files: {source.left_out}")
     if source.is_empty:
         return _nothing(source, target, say)
     if request.dry_run:

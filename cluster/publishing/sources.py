@@ -8,7 +8,7 @@ import os
 import select
 import stat
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ class Source:
     `start` gives the items from a position on; a None among them means that nothing has come yet. `place` says to a
     person what an item's `line` is. `scan` is None where nothing is known before it is read. A source with a `digest`
     can be read again from any position, so its publishing can be resumed; `path` and `size` (bytes) say which it was.
+    `left_out` says to a person what was named and is none of it.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Source:
     path: str = ""
     size: int = 0
     digest: str = ""
+    left_out: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -176,7 +178,7 @@ def nothing_in(name: str) -> ClusterError:
 
 
 def file_set(pattern: str, skip_empty: bool = False) -> Source:
-    """A message a file, for the regular files that match, in the order of their names; `**` matches any folders.
+    """A message a file, for the regular files that match, in the order of their names; see `_matching`.
 
     The digest is over names, sizes and times, so that a large set is not read twice.
 
@@ -184,8 +186,8 @@ def file_set(pattern: str, skip_empty: bool = False) -> Source:
         ClusterError: none matches, or one cannot be read, is empty (unless skipped) or too large.
     """
     wanted = str(Path(pattern).expanduser())
-    names = glob.glob(wanted, recursive=True)  # noqa: PTH207  (Path.glob takes no absolute patterns)
-    found = [(path, _stat(path)) for path in sorted(names)]
+    names, hidden = _matching(wanted)
+    found = [(path, _stat(path)) for path in names]
     regular = [(path, seen) for path, seen in found if stat.S_ISREG(seen.st_mode)]
     if not regular:
         raise ClusterError(f"no file matches {pattern!r} in {Path.cwd()}; quote a pattern, so that the shell leaves it")
@@ -204,7 +206,61 @@ def file_set(pattern: str, skip_empty: bool = False) -> Source:
         str(Path(wanted).absolute()),
         sum(sizes),
         digest,
+        _left_out([path for path, seen in found if _is_left_out(seen.st_mode, wanted)], hidden),
     )
+
+
+def _matching(pattern: str) -> tuple[list[str], list[str]]:
+    """Return what a pattern matches, in order, and the hidden folders that it does not go into.
+
+    As in bash: `**` is any folders, but none behind a symbolic link, which may lead back to where it stands; `*` is no
+    hidden name. A name that is there is that one, whatever characters it has (`run[1].csv`).
+
+    Raises:
+        ClusterError: a folder cannot be read.
+    """
+    hidden: list[str] = []
+    if os.path.lexists(pattern):
+        return [pattern], hidden
+    return sorted(set(_expanded(pattern, hidden))), hidden
+
+
+def _expanded(pattern: str, hidden: list[str]) -> Iterator[str]:
+    parts = pattern.split("/")
+    if "**" not in parts:
+        yield from glob.glob(pattern)  # noqa: PTH207  (Path.glob takes no absolute patterns)
+        return
+    place = parts.index("**")
+    tail = "/".join(parts[place + 1 :]) or "*"
+    begin = "/".join([*parts[:place], ""])
+    for top in glob.glob(begin) if begin else [""]:  # noqa: PTH207
+        for folder in _folders(top, hidden):
+            yield from _expanded(glob.escape(folder) + tail, hidden)
+
+
+def _folders(top: str, hidden: list[str]) -> Iterator[str]:
+    """Yield a folder ("" is the present one) and all below it, each with a slash at its end."""
+
+    def unreadable(error: OSError) -> None:
+        raise _unreadable(str(error.filename), error) from error
+
+    for folder, below, _ in os.walk(top or ".", onerror=unreadable):
+        path = os.path.join(folder, "")[0 if top else len("./") :]  # noqa: PTH118  (a path has no slash at its end)
+        hidden += [path + name for name in below if name.startswith(".")]
+        below[:] = [name for name in below if not name.startswith(".")]
+        yield path
+
+
+def _is_left_out(mode: int, pattern: str) -> bool:
+    """Whether it is no plain file, nor a folder that the pattern goes into."""
+    return not stat.S_ISREG(mode) and not (stat.S_ISDIR(mode) and "**" in pattern)
+
+
+def _left_out(others: Sequence[str], hidden: Sequence[str]) -> str:
+    """Return the first names that are no files to be published, and of folders that were not gone into."""
+    found = [*others, *(f"{path}/" for path in dict.fromkeys(hidden))]
+    more = f" and {len(found) - 3:,} more" if len(found) > 3 else ""
+    return ", ".join(found[:3]) + more
 
 
 def _stat(path: str) -> os.stat_result:

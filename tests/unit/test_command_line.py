@@ -150,6 +150,10 @@ def ours(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("down --dat", "--dat is not a flag of down (do you mean --data?): ./inv --help down lists them"),
         ("down --nwo=x", "--nwo is not a flag of down (do you mean --now?): ./inv --help down lists them"),
         ("down -z", "-z is not a flag of down: ./inv --help down lists them"),
+        (
+            f"publish --files {__file__} {__file__}",
+            f"{__file__!r} is one file more than --files takes: put its pattern in quotes ('*.csv')",
+        ),
         ("down xyz", "'xyz' is not a command: ./inv --list shows them, and ./inv --help down the flags of down"),
         ("queue.build -t", "--tag needs a value: ./inv --help queue.build says which"),
         ("worker.run-local --jobs x", "--jobs wants a number, not 'x'"),

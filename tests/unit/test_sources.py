@@ -134,6 +134,37 @@ def test_an_empty_file_of_a_set_is_refused_or_left_out(tmp_path: Path) -> None:
         file_set(f"{tmp_path}/*.none", skip_empty=True)
 
 
+def test_any_folders_are_gone_into_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("a", "b/c", ".hidden"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "x.csv").write_bytes(folder.encode())
+    (tmp_path / "self").symlink_to(".")
+    (tmp_path / "b" / "up").symlink_to("..")
+    monkeypatch.chdir(tmp_path)
+    for pattern in ("**/*.csv", "**/**/*.csv", f"{tmp_path}/**/*.csv", "./**/x.csv"):
+        source = file_set(pattern)
+        assert bodies(source) == [b"a", b"b/c"]
+        assert source.left_out.endswith(".hidden/")
+    assert bodies(file_set("self/b/**")) == [b"b/c"]
+    assert bodies(file_set(".hidden/**")) == [b".hidden"]
+
+
+def test_what_is_no_plain_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    source = file_set(f"{tmp_path}/*")
+    assert bodies(source) == [b"x"]
+    assert source.left_out == f"{tmp_path}/folder, {tmp_path}/pipe"
+
+
+def test_a_name_that_is_there_is_no_pattern(tmp_path: Path) -> None:
+    (tmp_path / "run[1].csv").write_bytes(b"brackets")
+    (tmp_path / "run1.csv").write_bytes(b"none")
+    assert bodies(file_set(f"{tmp_path}/run[1].csv")) == [b"brackets"]
+    assert bodies(file_set(f"{tmp_path}/run[1-9].csv")) == [b"none"]
+
+
 def test_an_empty_body_is_refused() -> None:
     with pytest.raises(ClusterError, match="the body is empty"):
         one_body(b"")
