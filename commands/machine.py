@@ -24,9 +24,14 @@ def status(c: Any, marathon: str = "", json: bool = False) -> None:
     result(listing.status(settings_of(c.config), as_json=json, marathon=marathon))
 
 
-@task(help={"data": "delete the volumes too: messages and images", "now": "do not wait for running actions"})
+@task(
+    help={
+        "data": "delete the volumes too: the queues' messages, and the images in the registry",
+        "now": "do not wait for running actions",
+    }
+)
 def down(c: Any, data: bool = False, now: bool = False) -> None:
-    """Stop what was started here; messages and images stay on their volumes unless --data."""
+    """Stop what was started here; the messages, and the images in the registry, stay unless --data."""
     from cluster import running
 
     running.down(settings_of(c.config), data=data, now=now, say=say)
