@@ -12,6 +12,7 @@ import pika
 
 from scripts.action.jobs import STDERR_KEPT, Outcome
 from scripts.amqp.fields import Field
+from scripts.amqp.queues import alone_queue, failed_queue
 
 ATTEMPT = "x-cluster-attempt"
 ALONE = "x-cluster-alone"
@@ -26,10 +27,16 @@ SECONDS = "x-cluster-seconds"
 ROUTING_KEY = "x-cluster-routing-key"
 USER_ID = "x-cluster-user-id"
 EXPIRATION = "x-cluster-expiration"
+HISTORY = "x-cluster-history"
 
 # Without the first two a message would be tried for ever; the others say what became of it.
 _NEEDED = frozenset({ATTEMPT, ALONE})
-_OURS = frozenset({REASON, EXIT, STDERR, HOST, WORKER, STARTED, SECONDS, FIRST_PUBLISHED, ROUTING_KEY})
+_OF_A_FAILURE = frozenset({REASON, EXIT, STDERR, HOST, WORKER, STARTED, SECONDS})
+_OURS = _OF_A_FAILURE | {FIRST_PUBLISHED, ROUTING_KEY, HISTORY}
+
+# How much is kept of earlier failures: so many of them, in so many characters each.
+_HISTORY_KEPT = 10
+_HISTORY_CHARACTERS = 200
 
 _DELIVERIES = "x-delivery-count"
 
@@ -62,15 +69,59 @@ class Handled:
     alone: bool
 
 
-def handled(properties: pika.BasicProperties) -> Handled:
-    """Read the past from the headers; the broker counts the lost deliveries (quorum queues)."""
+def handled(properties: pika.BasicProperties, redelivered: bool, queue: str) -> Handled:
+    """Read the past from the headers; `redelivered` is what the broker says of this delivery from `queue`.
+
+    The broker counts the lost deliveries (quorum queues), each queue its own: the count on a first delivery is another
+    queue's, and came along when the message was moved. What comes back from the failed queue begins anew.
+    """
     headers = properties.headers
     if not headers:
         return _NEW
-    return Handled(_number(headers.get(ATTEMPT)), _number(headers.get(_DELIVERIES)), headers.get(ALONE) is True)
+    lost = _number(headers.get(_DELIVERIES)) if redelivered else 0
+    if failed_before(properties, queue):
+        return Handled(0, lost, False)
+    return Handled(_number(headers.get(ATTEMPT)), lost, headers.get(ALONE) is True)
 
 
 _NEW = Handled(0, 0, False)
+
+
+def failed_before(properties: pika.BasicProperties, queue: str) -> str:
+    """Return why the message was in the failed queue; empty if it was not, or has been copied since.
+
+    A worker's copy there has a reason. One that the broker itself put there (a time to live, a delivery limit) died in
+    the work queue last. `queue` may be the failed queue itself.
+    """
+    headers = properties.headers or {}
+    if REASON in headers:
+        return str(headers[REASON]) or "no reason given"
+    match headers.get("x-death"):
+        case [{"queue": str(died_in), "reason": str(reason)}, *_] if died_in == _work_queue(queue):
+            return f"{reason} in queue {died_in!r}"
+    return ""
+
+
+def is_failed_queue(queue: str) -> bool:
+    """Whether another queue's failures go here, by its name."""
+    return _work_queue(queue) != queue
+
+
+def first_routing_key(properties: pika.BasicProperties, delivered: str, queue: str) -> Any:
+    """Return the routing key that the sender gave, where the message was `delivered` with this one."""
+    work = _work_queue(queue)
+    key = (properties.headers or {}).get(ROUTING_KEY, delivered)
+    by_us = {alone_queue(work), alone_queue(queue)}
+    if queue != work or failed_before(properties, queue):
+        by_us.add(failed_queue(work))
+    return work if isinstance(key, str) and key in by_us else key
+
+
+def _work_queue(queue: str) -> str:
+    return queue.removesuffix(_FAILED)
+
+
+_FAILED = failed_queue("")
 
 
 def id_of(properties: pika.BasicProperties) -> str:
@@ -92,16 +143,21 @@ _VARIANT = {f"{digit:x}": f"{0b1000 | digit & 0b0011:x}" for digit in range(16)}
 
 
 def copied(
-    properties: pika.BasicProperties, routing_key: str, queue: str, more: Mapping[str, Any], expires: bool = False
+    properties: pika.BasicProperties, delivered: str, queue: str, more: Mapping[str, Any], expires: bool = False
 ) -> Any:
     """The properties of a copy: all of the original's less what the broker added, and the headers `more` (None: less).
+
+    Of an earlier failure the history keeps a line: so the message begins anew once, and not with each copy.
 
     The broker refuses a copy that names another user as its sender, so `user_id` moves to a header. So does the time
     after which the broker would drop the message, unless the copy `expires`: a failure is kept until somebody saw it.
     """
     headers = {name: value for name, value in (properties.headers or {}).items() if name not in _NOT_COPIED}
-    if routing_key != queue:
-        headers.setdefault(ROUTING_KEY, routing_key)
+    key = first_routing_key(properties, delivered, queue)
+    headers[ROUTING_KEY] = None if key == _work_queue(queue) else key
+    if reason := failed_before(properties, queue):
+        headers |= dict.fromkeys(_OF_A_FAILURE)
+        headers[HISTORY] = _history(properties.headers or {}, reason)
     if properties.user_id is not None:
         headers[USER_ID] = properties.user_id
     if properties.expiration is not None and not expires:
@@ -138,6 +194,14 @@ def failure_headers(outcome: Outcome, reason: str, attempt: int, host: str, work
         STARTED: timestamp_text(outcome.started_at) if outcome.started_at else None,
         SECONDS: f"{outcome.seconds:.3f}" if outcome.started_at else None,
     }
+
+
+def _history(headers: Mapping[str, Any], reason: str) -> list[str]:
+    known = headers.get(HISTORY)
+    past = [line for line in known if isinstance(line, str)] if isinstance(known, list) else []
+    facts = (("in attempt", ATTEMPT), ("at", STARTED), ("on", HOST))
+    line = reason + "".join(f", {word} {headers[name]}" for word, name in facts if name in headers)
+    return [line[:_HISTORY_CHARACTERS] for line in [*past, line][-_HISTORY_KEPT:]]
 
 
 def first_published(properties: pika.BasicProperties, otherwise_s: float) -> dict[str, Any]:

@@ -100,8 +100,18 @@ class Settler:
             run.delivery.link.hand_back(run.delivery.tag)
             self._settled(run)
         else:
-            more = {headers.ATTEMPT: run.attempt - 1 or None, headers.ALONE: None}
-            self._copy(run, self._queue, more, lambda server: work_declarations(self._queue, server)[0])
+            self._put_back(run, run.attempt - 1)
+
+    def renew(self, run: Run) -> None:
+        """Back to the failed queue that is worked on, as if it had never been tried: the broker's count begins at zero.
+
+        That count may be of people who looked at the failed queue, so it says nothing of workers that were lost.
+        """
+        self._put_back(run, 0)
+
+    def _put_back(self, run: Run, attempts: int) -> None:
+        more = {headers.ATTEMPT: attempts or None, headers.ALONE: None}
+        self._copy(run, self._queue, more, lambda server: work_declarations(self._queue, server)[0])
 
     def _retry(self, run: Run, pause_s: float) -> None:
         more = {headers.ATTEMPT: run.attempt, headers.ALONE: None}

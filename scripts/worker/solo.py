@@ -92,7 +92,7 @@ class Solo:
             self._taking = False
             self._over()
             return
-        past = headers.handled(delivery.properties)
+        past = headers.handled(delivery.properties, delivery.redelivered, self._queue)
         run = Run(delivery, headers.id_of(delivery.properties), past.attempts, alone=True)
         if past.lost:
             self._settler.fail_unrun(run, worker_lost(run.attempt))

@@ -8,7 +8,7 @@ from typing import Any
 import pika
 
 from scripts.amqp.fields import Field
-from scripts.worker.headers import ROUTING_KEY
+from scripts.worker.headers import first_routing_key
 
 # Linux refuses to start a program with a variable over 128 KiB (MAX_ARG_STRLEN).
 _LONGEST_VARIABLE = 100 * 1024
@@ -23,7 +23,7 @@ def variables(queue: str, attempt: int, redelivered: bool, routing_key: str, mes
         "AMQP_MESSAGE_ID": message_id,
         "AMQP_ATTEMPT": str(attempt),
         "AMQP_REDELIVERED": "1" if redelivered else "0",
-        "AMQP_ROUTING_KEY": _text(headers.get(ROUTING_KEY, routing_key)),
+        "AMQP_ROUTING_KEY": _text(first_routing_key(properties, routing_key, queue)),
     }
     if properties.content_type is not None:
         found["AMQP_CONTENT_TYPE"] = _text(properties.content_type)
@@ -43,7 +43,7 @@ def metadata(queue: str, attempt: int, redelivered: bool, routing_key: str, mess
         "message_id": message_id,
         "attempt": attempt,
         "redelivered": redelivered,
-        "routing_key": _text(headers.get(ROUTING_KEY, routing_key)),
+        "routing_key": _text(first_routing_key(properties, routing_key, queue)),
         "content_type": None if properties.content_type is None else _text(properties.content_type),
         "timestamp": properties.timestamp,
         "headers": {_text(name): _plain(value) for name, value in headers.items()},

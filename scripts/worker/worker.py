@@ -94,10 +94,14 @@ class Worker:
         self._end_when_done()
 
     def _take(self, delivery: Delivery) -> None:
-        past = headers.handled(delivery.properties)
+        queue = self._work.queue
+        past = headers.handled(delivery.properties, delivery.redelivered, queue)
         admission = admit(past, self._work.policy)
         run = Run(delivery, headers.id_of(delivery.properties))
         self._unsettled.add(run)
+        if headers.is_failed_queue(queue) and headers.failed_before(delivery.properties, queue) and not self.stopping:
+            self._settler.renew(run)
+            return
         if isinstance(admission, Fail):
             run.attempt = past.attempts
             self._settler.fail_unrun(run, admission.reason)

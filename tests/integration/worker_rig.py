@@ -65,7 +65,7 @@ class Message:
     @property
     def lost(self) -> int:
         """How often it was delivered and came back, by the broker's count."""
-        return handled(self.properties).lost
+        return handled(self.properties, True, "").lost
 
 
 def failed_declaration(server: dict[str, Any]) -> Declaration:

@@ -15,6 +15,7 @@ from scripts.worker.headers import (
     Handled,
     copied,
     failure_headers,
+    first_routing_key,
     fitted,
     handled,
     new_id,
@@ -31,21 +32,56 @@ def _size(properties: Any) -> int:
     return sum(map(len, properties.encode()))
 
 
+def _handled(table: dict[str, Any] | None = None, redelivered: bool = True, queue: str = "q") -> Handled:
+    return handled(_with(table), redelivered, queue)
+
+
+def _died_in(queue: str) -> list[dict[str, Any]]:
+    return [{"queue": queue, "reason": "expired", "count": 1}, {"queue": "earlier", "reason": "rejected"}]
+
+
 def test_handled() -> None:
-    assert handled(_with()) == Handled(0, 0, False)
-    assert handled(_with({"x-cluster-attempt": 2, "x-delivery-count": 3})) == Handled(2, 3, False)
+    assert _handled() == Handled(0, 0, False)
+    assert _handled({"x-cluster-attempt": 2, "x-delivery-count": 3}) == Handled(2, 3, False)
     count = Field(b"l" + struct.pack(">q", 4), 4)
-    assert handled(_with({"x-delivery-count": count, "x-cluster-alone": True})) == Handled(0, 4, True)
+    assert _handled({"x-delivery-count": count, "x-cluster-alone": True}) == Handled(0, 4, True)
+
+
+def test_the_delivery_count_of_another_queue_counts_for_nothing() -> None:
+    assert _handled({"x-cluster-attempt": 2, "x-delivery-count": 3}, redelivered=False) == Handled(2, 0, False)
+
+
+@pytest.mark.parametrize(
+    ("table", "queue"),
+    [
+        ({"x-cluster-reason": "exit 1"}, "q"),
+        ({"x-cluster-reason": ""}, "q"),
+        ({"x-cluster-reason": 5}, "q"),
+        ({"x-cluster-reason": "exit 1"}, "q.failed"),
+        ({"x-death": _died_in("q")}, "q"),
+        ({"x-death": _died_in("q")}, "q.failed"),
+    ],
+)
+def test_what_comes_from_the_failed_queue_begins_anew(table: dict[str, Any], queue: str) -> None:
+    past = {"x-cluster-attempt": 3, "x-cluster-alone": True, "x-delivery-count": 1}
+    assert _handled(past | table, queue=queue) == Handled(0, 1, False)
+
+
+@pytest.mark.parametrize(
+    "death", [None, "q", [], ["q"], [{}], _died_in("q.retry.1s"), _died_in("q.alone"), _died_in("other")]
+)
+def test_what_waited_for_its_next_attempt_goes_on(death: Any) -> None:
+    assert _handled({"x-cluster-attempt": 2, "x-death": death}) == Handled(2, 0, False)
 
 
 def test_nonsense_in_our_headers_counts_for_nothing() -> None:
-    assert handled(_with({"x-cluster-attempt": "two", "x-delivery-count": -1, "x-cluster-alone": "yes"})) == Handled(
+    assert _handled({"x-cluster-attempt": "two", "x-delivery-count": -1, "x-cluster-alone": "yes"}) == Handled(
         0, 0, False
     )
 
 
 def test_a_number_that_no_header_can_hold_is_made_smaller() -> None:
-    past = handled(_with({"x-cluster-attempt": 2**63 - 1, "x-delivery-count": 2**63 - 1}))
+    past = _handled({"x-cluster-attempt": 2**63 - 1, "x-delivery-count": 2**63 - 1})
     struct.pack(">i", past.attempts + 1)
     assert past.lost > 0
 
@@ -72,6 +108,58 @@ def test_a_copy_remembers_its_first_routing_key() -> None:
     first = copied(_with(), "orders.new", "q", {})
     assert first.headers == {"x-cluster-routing-key": "orders.new"}
     assert copied(first, "q", "q", {}).headers == {"x-cluster-routing-key": "orders.new"}
+
+
+@pytest.mark.parametrize(
+    ("table", "delivered", "queue", "key"),
+    [
+        ({}, "q.alone", "q", "q"),
+        ({"x-cluster-routing-key": "q.alone"}, "q", "q", "q"),
+        ({"x-cluster-routing-key": "orders.new"}, "q.alone", "q", "orders.new"),
+        ({}, "q.failed", "q.failed", "q"),
+        ({}, "q.failed.alone", "q.failed", "q"),
+        ({"x-cluster-reason": "exit 1"}, "q.failed", "q", "q"),
+        # From an exchange of the user's own.
+        ({}, "q.failed", "q", "q.failed"),
+        ({"x-cluster-routing-key": 5}, "q", "q", 5),
+    ],
+)
+def test_the_routing_key_is_never_a_queue_of_ours(table: dict[str, Any], delivered: str, queue: str, key: Any) -> None:
+    assert first_routing_key(_with(table), delivered, queue) == key
+    again = copied(_with(table), delivered, queue, {})
+    assert first_routing_key(again, queue, queue) == key
+
+
+def test_a_copy_of_a_failed_message_has_its_failure_in_the_history_only() -> None:
+    failed = failure_headers(Outcome("failed", exit_code=1, stderr=b"e", started_at=1.0), "exit 1", 3, "host", "worker")
+    copy = copied(_with({"mine": 1, **failed}), "q", "q", {"x-cluster-attempt": 1})
+    assert copy.headers == {
+        "mine": 1,
+        "x-cluster-attempt": 1,
+        "x-cluster-history": ["exit 1, in attempt 3, at 1970-01-01T00:00:01.000Z, on host"],
+    }
+    assert handled(copy, False, "q") == Handled(1, 0, False)
+    assert copied(copy, "q", "q", {}).headers == copy.headers
+
+
+def test_a_copy_of_what_the_broker_gave_up_has_that_in_the_history() -> None:
+    copy = copied(_with({"x-death": _died_in("q")}), "q", "q", {})
+    assert copy.headers == {"x-cluster-history": ["expired in queue 'q'"]}
+
+
+@pytest.mark.parametrize("history", ["text", 5, [1, None, b"x"], [{}]])
+def test_a_history_that_others_made_is_no_trouble(history: Any) -> None:
+    copy = copied(_with({"x-cluster-reason": "exit 1", "x-cluster-history": history}), "q", "q", {})
+    assert copy.headers == {"x-cluster-history": ["exit 1"]}
+
+
+def test_the_history_stays_short() -> None:
+    properties = _with({})
+    for number in range(30):
+        properties = copied(properties, "q", "q", {"x-cluster-reason": f"{number} " + "long " * 100})
+    history = copied(properties, "q", "q", {}).headers["x-cluster-history"]
+    assert [line.split()[0] for line in history] == [str(number) for number in range(20, 30)]
+    assert max(map(len, history)) == 200
 
 
 def test_none_takes_a_header_away() -> None:
