@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import pika
 from pika.adapters.utils.connection_workflow import AMQPConnectionWorkflowFailed, AMQPConnectorException
 from pika.exceptions import AMQPChannelError, AMQPConnectionError, ChannelClosedByBroker, ConnectionClosedByBroker
 
+from scripts.amqp import tls
 from scripts.errors import ClusterError, ServiceAway
 
 # RabbitMQ proposes 60 s and drops a peer after two missed beats; the client's own value wins where it is smaller.
@@ -26,26 +27,43 @@ SECRET_VARIABLES = ("AMQP_USER", "AMQP_PASSWORD", "AMQP_PASSWORD_FILE")
 
 
 def parameters(url: str, environ: Mapping[str, str] = os.environ) -> pika.URLParameters:
-    """Read `amqp://[user[:password]@]host[:port][/vhost]` (or amqps) with this project's timeouts.
+    """Read `amqp://[user[:password]@]host[:port][/vhost][?name=value&...]` (or amqps) with this project's timeouts.
 
-    Without credentials (see `credentials`) the user is RabbitMQ's own default, guest.
+    Without credentials (see `credentials`) the user is RabbitMQ's own default, guest. The names are pika's and those of
+    `tls`.
 
     Raises:
-        ClusterError: not an AMQP URL, or the password file cannot be read.
+        ClusterError: not an AMQP URL, or a file that it names, or the password file, cannot be used.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
         raise ClusterError(f"{redacted(url)!r} is not a broker's URL: write it as amqp://HOST:PORT")
     user, password = credentials(url, environ)
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    _refuse_path(parts.path, url)
+    asked = {name: value for name, value in query if name in tls.PARAMETERS}
+    if asked and (parts.scheme != "amqps" or "ssl_options" in dict(query)):
+        raise ClusterError(f"?{next(iter(asked))}= in the broker's URL needs amqps://, and no ?ssl_options= beside it")
+    rest = urlencode([(name, value) for name, value in query if name not in asked])
     try:
-        found = pika.URLParameters(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())
-    except ValueError as error:
+        found = pika.URLParameters(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=rest).geturl())
+    except (ValueError, TypeError, SyntaxError, AttributeError, OSError) as error:  # of what it makes of the query
         raise ClusterError(f"{redacted(url)!r} is not a broker's URL: {error}") from error
+    if asked:
+        found.ssl_options = tls.options(asked)
     found.credentials = pika.PlainCredentials(user or "guest", password or "guest", erase_on_connect=False)
     found.heartbeat = HEARTBEAT_S if found.heartbeat is None else found.heartbeat
     found.blocked_connection_timeout = BLOCKED_TIMEOUT_S
     found.socket_timeout = found.stack_timeout = CONNECT_TIMEOUT_S
     return found
+
+
+def _refuse_path(path: str, url: str) -> None:
+    """Refuse what pika would cut to another virtual host without a word."""
+    virtual_host = path[1:]
+    if "/" in virtual_host:
+        meant = "leave it out for the virtual host /" if virtual_host == "/" else "write a / in its name as %2F"
+        raise ClusterError(f"{redacted(url)!r}: {virtual_host!r} is no virtual host in a URL: {meant}")
 
 
 def credentials(url: str, environ: Mapping[str, str] = os.environ) -> tuple[str, str]:
@@ -82,6 +100,8 @@ def explain(error: BaseException | None) -> str:
         error = cause
     if isinstance(error, ConnectionClosedByBroker | ChannelClosedByBroker):
         return f"{error.reply_text} ({error.reply_code})"
+    if problem := tls.problem(error):
+        return problem
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     name = type(error).__name__
