@@ -22,13 +22,17 @@ _GUEST_FROM_ANYWHERE = {"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-rabbit loopback
 # After --drain the worker ends its actions (TERM, KILL after 10 s) and hands their messages back (10 s at most).
 _AFTER_DRAIN_S = 30
 
+# In a container: the folder that has it here is closed to the container's user, and may be below its /tmp.
+_PASSWORD_FILE = "/run/secrets/amqp-password"
+
 
 @dataclass(frozen=True)
 class Work:
     """What a worker app is to do: with which action and options it takes messages of which queue from which broker.
 
     `cpus` is in cores and `mem_mib` the memory limit of one instance; `drain_s` is how long a stop waits for running
-    actions (None: as the definition says); `user` is who a container runs as, in Docker's words (empty: the image's).
+    actions (None: as the definition says); `user` is who a container runs as, in Docker's words (empty: the image's);
+    without a container (`in_container`) files are where they are on this machine.
     """
 
     queue: str
@@ -40,6 +44,7 @@ class Work:
     options: tuple[str, ...] = ()
     drain_s: int | None = None
     user: str = ""
+    in_container: bool = True
 
 
 def queue_app(settings: Settings, image: str, tag: str) -> App:
@@ -63,7 +68,7 @@ def guest_from_anywhere(app: App) -> App:
 
 def worker_app(settings: Settings, work: Work, image: str, tag: str) -> App:
     """Workers on this machine."""
-    broker, secrets = credentials.for_apps(work.url, settings)
+    broker, env, password_file = credentials.for_apps(work.url, settings, _PASSWORD_FILE if work.in_container else "")
     values: dict[str, Any] = {
         "IMAGE": image,
         "TAG": tag,
@@ -78,10 +83,10 @@ def worker_app(settings: Settings, work: Work, image: str, tag: str) -> App:
         "instances": work.instances,
         "cpus": work.cpus,
         "mem": work.mem_mib,
-        "env": definition.get("env", {}) | secrets,
+        "env": definition.get("env", {}) | env,
     }
     definition = with_drain(definition, work.drain_s)
-    return App(definition["id"], with_user(with_volumes(definition, settings, secrets), work.user))
+    return App(definition["id"], with_user(with_volumes(definition, settings, password_file), work.user))
 
 
 def with_drain(definition: dict[str, Any], drain_s: int | None) -> dict[str, Any]:
@@ -101,15 +106,15 @@ def with_ports(definition: dict[str, Any], host_ports: Mapping[str, int]) -> dic
     return definition | {"container": container | {"portMappings": mappings}}
 
 
-def with_volumes(definition: dict[str, Any], settings: Settings, secrets: Mapping[str, str]) -> dict[str, Any]:
-    """The definition with /tmp from the settings' folder and the password file, where there is one, at its own path."""
+def with_volumes(definition: dict[str, Any], settings: Settings, password_file: str) -> dict[str, Any]:
+    """Return the definition with /tmp from the settings' folder and, where there is one, the password file."""
     container = definition["container"]
     volumes = [
         volume | {"hostPath": settings.worker.tmp} if volume["containerPath"] == "/tmp" else volume
         for volume in container.get("volumes", [])
     ]
-    if path := secrets.get("AMQP_PASSWORD_FILE"):
-        volumes.append({"containerPath": path, "hostPath": path, "mode": "RO"})
+    if password_file:
+        volumes.append({"containerPath": _PASSWORD_FILE, "hostPath": password_file, "mode": "RO"})
     return definition | {"container": container | {"volumes": volumes}}
 
 

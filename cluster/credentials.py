@@ -15,17 +15,19 @@ SECRETS = ROOT / ".secrets"
 WORKER_UID = 1000
 
 
-def for_apps(url: str, settings: Settings) -> tuple[str, dict[str, str]]:
-    """The URL without credentials, and the environment variables that stand for them.
+def for_apps(url: str, settings: Settings, seen_as: str) -> tuple[str, dict[str, str], str]:
+    """Return the URL without credentials, the environment variables that stand for them, and the password's file.
 
     A password in the URL, or in AMQP_PASSWORD or AMQP_PASSWORD_FILE of this process, is written to a file of mode
-    0600 in .secrets/; nothing secret is in what is returned.
+    0600 in .secrets/; nothing secret is in what is returned. Apps find the file at the path `seen_as`, where that is
+    empty at its own. Without a password there is no file: its path is empty.
     """
     user, password = credentials(url)
     found = {"AMQP_USER": user} if user else {}
-    if password:
-        found["AMQP_PASSWORD_FILE"] = str(_written(password, settings.project, redacted(url)))
-    return redacted(url), found
+    path = str(_written(password, settings.project, redacted(url))) if password else ""
+    if path:
+        found["AMQP_PASSWORD_FILE"] = seen_as or path
+    return redacted(url), found, path
 
 
 def _written(password: str, project: str, place: str) -> Path:

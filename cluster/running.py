@@ -47,7 +47,7 @@ def run_workers(
     where = where or here.scheduler(settings)
     if not dry_run:
         open_blocking(work.url).close()
-    work = replace(work, user=container_user(where))
+    work = replace(work, user=container_user(where), in_container=where.name != "process")
     app = apps.worker_app(settings, work, image_of(settings, tag, where), tag)
     status = _deploy(where, app, dry_run, say, lambda: _check_action(where, app, work))
     if status is None:

@@ -137,7 +137,7 @@ def ports(mappings: Sequence[Mapping[str, Any]], task: Task) -> Body:
 
 
 def network(networks: Sequence[Mapping[str, Any]], task: Task) -> Body:
-    """The host's own network or Docker's bridge."""
+    """Return the host's own network, with its users, or Docker's bridge."""
     if len(networks) != 1:
         raise ClusterError(f"{task.app.id}: networks has {len(networks)} entries: give one, host or container/bridge")
     definition, host = task.app.definition, networks[0]["mode"] == "host"
@@ -145,7 +145,8 @@ def network(networks: Sequence[Mapping[str, Any]], task: Task) -> Body:
         raise ClusterError(f"{task.app.id}: portMappings cannot be used on the host's network; write portDefinitions")
     if not host and definition.get("portDefinitions"):
         raise ClusterError(f"{task.app.id}: portDefinitions are for the host's network; write container.portMappings")
-    return at("HostConfig.NetworkMode", "host" if host else "bridge")
+    # An engine that maps its containers' users to others (userns-remap) gives the host's network to none of these.
+    return {"HostConfig": {"NetworkMode": "host", "UsernsMode": "host"} if host else {"NetworkMode": "bridge"}}
 
 
 def health(checks: Sequence[Mapping[str, Any]], task: Task) -> Body:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from socket import create_connection
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from scripts.errors import ClusterError, ServiceAway
 
 DEFAULT_PORT = 15672
+TLS_PORT = 15671
 
 _TIMEOUT_S = 10.0
 
@@ -39,6 +42,9 @@ class QueueCount:
 class Management:
     """Where the API is, and who asks; blocks, so a worker asks it in a thread.
 
+    `tls` are pika's options of an AMQP connection with TLS: an https address is asked with the same CA, client
+    certificate and server name; without them the system's CAs count.
+
     Its numbers are up to ten seconds old: a quorum queue tells its own every five, and the API asks every five. Every
     question raises ServiceAway when the API does not answer, ClusterError when it refuses or makes no sense.
     """
@@ -47,6 +53,7 @@ class Management:
     user: str
     password: str
     virtual_host: str
+    tls: Any = field(default=None, repr=False)
 
     def unacknowledged(self, queue: str) -> int | None:
         """How many messages of a queue consumers have in hand; None when there is no such queue.
@@ -66,29 +73,44 @@ class Management:
         return sorted((_count(found) for found in self._read("")), key=lambda queue: queue.name)
 
     def _read(self, path: str, absent: int = 0) -> Any:
-        status, body = self._get(f"/api/queues/{quote(self.virtual_host, safe='')}{path}")
+        status, body = self.ask("GET", f"/api/queues/{quote(self.virtual_host, safe='')}{path}")
         if status == absent:
             return None
         if status != 200:
-            raise ClusterError(f"the management API at {self.url} answers with status {status}")
+            raise self.refused(status)
         try:
             return json.loads(body)
         except ValueError as error:
             raise ClusterError(f"the management API at {self.url} does not answer in JSON") from error
 
-    def _get(self, path: str) -> tuple[int, bytes]:
-        parts = urlsplit(self.url)
-        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-        connection = kind(parts.hostname or "", parts.port, timeout=_TIMEOUT_S)
+    def refused(self, status: int) -> ClusterError:
+        """Return the error for an answer with this HTTP status."""
+        return ClusterError(f"the management API at {self.url} answers with status {status}")
+
+    def ask(self, method: str, path: str) -> tuple[int, bytes]:
+        """Send a request for a path such as `/api/queues`; the HTTP status and the body of the answer."""
         token = b64encode(f"{self.user}:{self.password}".encode()).decode()
         try:
-            connection.request("GET", parts.path.rstrip("/") + path, headers={"Authorization": f"Basic {token}"})
-            answer = connection.getresponse()
-            return answer.status, answer.read()
+            with closing(self._connection()) as connection:
+                prefix = urlsplit(self.url).path.rstrip("/")
+                connection.request(method, prefix + path, headers={"Authorization": f"Basic {token}"})
+                answer = connection.getresponse()
+                return answer.status, answer.read()
         except (OSError, HTTPException) as error:
             raise ServiceAway(f"no management API at {self.url}: {error}") from error
-        finally:
-            connection.close()
+
+    def _connection(self) -> HTTPConnection:
+        parts = urlsplit(self.url)
+        host = parts.hostname or ""
+        if parts.scheme != "https":
+            return HTTPConnection(host, parts.port, timeout=_TIMEOUT_S)
+        if self.tls is None:
+            return HTTPSConnection(host, parts.port, timeout=_TIMEOUT_S)
+        connection = HTTPSConnection(host, parts.port, timeout=_TIMEOUT_S, context=self.tls.context)
+        # Connected here, since http.client would check the certificate against the URL's host in any case.
+        raw = create_connection((host, connection.port), _TIMEOUT_S)
+        connection.sock = self.tls.context.wrap_socket(raw, server_hostname=self.tls.server_hostname or host)
+        return connection
 
 
 def _count(queue: dict[str, Any]) -> QueueCount:
@@ -102,9 +124,11 @@ def _count(queue: dict[str, Any]) -> QueueCount:
 
 
 def management_of(parameters: Any, url: str | None) -> Management:
-    """The API of the broker with these connection parameters: at `url`, else on its host at the usual port."""
+    """Return the API of the broker with these connection parameters: at `url`, else on its host at the usual port.
+
+    Where AMQP is TLS that is https, and never http: user and password do not cross the network in the clear.
+    """
     host = f"[{parameters.host}]" if ":" in parameters.host else parameters.host
-    credentials = parameters.credentials
-    return Management(
-        url or f"http://{host}:{DEFAULT_PORT}", credentials.username, credentials.password, parameters.virtual_host
-    )
+    tls, credentials = parameters.ssl_options, parameters.credentials
+    usual = f"https://{host}:{TLS_PORT}" if tls else f"http://{host}:{DEFAULT_PORT}"
+    return Management(url or usual, credentials.username, credentials.password, parameters.virtual_host, tls)

@@ -180,7 +180,8 @@ def _batch_options(parser: _Parser) -> None:
     group = parser.add_argument_group("batches")
     group.add_argument("--until-empty", action="store_true", help="exit when nothing is left to be done by anyone")
     group.add_argument("--management", metavar="URL",
-                       help="the broker's management API (default: http, the broker's host, port 15672)")  # fmt: skip
+                       help="the broker's management API (default: on its host, http at port 15672, with amqps "
+                       "https at 15671)")  # fmt: skip
 
 
 def _checked(kind: type[int] | type[float], least: float, most: float, words: str) -> Callable[[str], Any]:

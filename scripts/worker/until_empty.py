@@ -104,7 +104,7 @@ class UntilEmpty:
             self.start()
             return
         self._api_works = False
-        say(f"{reason}; --until-empty speaks for this worker's own work only")
+        say(f"{reason}; --until-empty speaks for this worker's own work only (--management names another)")
         self._look()
 
     def _read(self, ready: int, unacknowledged: int) -> None:

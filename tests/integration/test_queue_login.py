@@ -92,5 +92,5 @@ def test_the_user_of_an_earlier_deploy_is_removed_and_a_person_s_own_stays(setti
     assert queue_users.remove_earlier(replace(asked, user=own.user, password=own.password)) == [second.user]
     with pytest.raises(ClusterError, match="answers with status 401"):
         queue_users.remove_earlier(asked)
-    with pytest.raises(ServiceAway, match=r"no management API at http://127\.0\.0\.1:1: ConnectionError"):
+    with pytest.raises(ServiceAway, match=r"no management API at http://127\.0\.0\.1:1: "):
         queue_users.remove_earlier(replace(asked, url="http://127.0.0.1:1"))

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from cluster import definitions, images, selftest
+from cluster import apps, credentials, definitions, images, running, selftest
 from cluster.components import WORKER
 from cluster.image_ref import ImageRef
+from cluster.schedulers import App
 from cluster.schedulers.instances import health_command
-from tests.conftest import missing
+from cluster.schedulers.local import Local
+from tests.conftest import missing, own_settings
 
 pytestmark = pytest.mark.engine
 
@@ -101,6 +103,21 @@ def test_the_check_wants_a_fresh_file(run: Any, docker_client: Any, worker_image
         assert run("sh", "-c", f'touch -d "2 minutes ago" "$CLUSTER_WORKER_ALIVE_FILE"; {check}').returncode == 1
     elsewhere = {"CLUSTER_WORKER_ALIVE_FILE": "/tmp/a folder"}
     assert run("sh", "-c", f"touch '/tmp/a folder'; {in_definition}", env=elsewhere).returncode == 0
+
+
+def test_its_user_reads_the_broker_s_password_also_from_a_checkout_below_its_tmp(
+    docker_client: Any, worker_image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "SECRETS", tmp_path / ".secrets")
+    settings = own_settings(Path(tmp_path.anchor, tmp_path.parts[1]))
+    where = Local(docker_client, settings.project)
+    work = apps.worker_wish(
+        settings, queue="any", action="true", url="amqp://ann:secret@127.0.0.1:1", instances=1, jobs=1, timeout_s=0,
+        attempts=0, keep_alive=False, drain_s=-1, rest="",
+    )  # fmt: skip
+    app = apps.worker_app(settings, replace(work, user=running.container_user(where)), worker_image, "test")
+    reads = 'test "$(cat "$AMQP_PASSWORD_FILE")" = secret'
+    assert where.run_once(App(app.id, app.definition | {"cmd": reads})) == (0, [])
 
 
 @pytest.fixture

@@ -73,13 +73,22 @@ def test_a_password_is_in_a_file_and_nowhere_else(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(credentials, "SECRETS", tmp_path / "secrets")
     app = apps.worker_app(SETTINGS, wish(url="amqp://ann:planted-secret@10.0.0.1:5672"), "worker:v1", "v1")
     assert "planted-secret" not in str(app)
-    path = Path(app.definition["env"]["AMQP_PASSWORD_FILE"])
+    (path,) = (tmp_path / "secrets").iterdir()
     assert path.read_text() == "planted-secret\n"
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
+    inside = app.definition["env"]["AMQP_PASSWORD_FILE"]
     assert app.definition["env"]["AMQP_USER"] == "ann"
-    mounted = {"containerPath": str(path), "hostPath": str(path), "mode": "RO"}
+    mounted = {"containerPath": inside, "hostPath": str(path), "mode": "RO"}
     assert mounted in app.definition["container"]["volumes"]
+    assert not Path(inside).is_relative_to("/tmp")  # a volume, whatever folder of the machine it is
+
+
+def test_a_process_reads_the_password_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "SECRETS", tmp_path / "secrets")
+    work = replace(wish(url="amqp://ann:planted-secret@10.0.0.1:5672"), in_container=False)
+    env = apps.worker_app(SETTINGS, work, "", "v1").definition["env"]
+    assert Path(env["AMQP_PASSWORD_FILE"]).read_text() == "planted-secret\n"
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,7 @@ def test_the_least_there_can_be_has_marathon_s_defaults():
             "CpuShares": 1024,
             "Memory": 128 * 1024 * 1024,
             "NetworkMode": "host",
+            "UsernsMode": "host",
             "RestartPolicy": {"Name": "unless-stopped"},
             "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
         },
