@@ -53,9 +53,8 @@ def agents(settings: Settings) -> list[Host]:
 def host_of(settings: Settings, agent: str) -> Host:
     """What ssh calls the host that Marathon calls `agent`: one of agents.hosts of this name or address, else as is."""
     if settings.agents.hosts or settings.agents.hosts_file:
-        config = ssh_config.read(settings.agents.ssh_config)
         for host in chosen(settings):
-            if agent in (host.name, ssh_config.way_to(config, host).hostname):
+            if agent in (host.name, ssh_config.way_to(settings.agents.ssh_config, host).hostname):
                 return host
     return Host.parse(agent)
 

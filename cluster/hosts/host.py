@@ -10,7 +10,7 @@ from pathlib import Path
 from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError
 
-_USER = r"(?:(?P<user>[^\s@,:/]+)@)?"
+_USER = r"(?:(?P<user>[^\s,:/]+)@)?"  # the last @ counts: a user may be me@corp.example
 _V6 = r"(?P<v6>[0-9A-Fa-f]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?)"
 # No name with * ? or !, which are patterns in ssh's configuration, or with - in front, which would be an option of ssh.
 _SHAPE = re.compile(rf"{_USER}(?:\[{_V6}\]|(?P<name>[\w.][\w.-]*))(?::(?P<port>\d{{1,5}}))?", re.ASCII)

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+import re
+from base64 import b64encode
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from shlex import quote
 from typing import Any
 
 import paramiko
 
-from cluster.hosts.known_hosts import KnownKey, fingerprint, known_keys, names_of
+from cluster.hosts import openssh
+from cluster.hosts.host_certificates import authority, objection
+from cluster.hosts.known_hosts import AUTHORITY, REVOKED, KnownKey, fingerprint, keys_in, known_keys, names_of
 from cluster.hosts.ssh_config import Way
 from scripts.errors import ClusterError
-
-SECOND_FACTOR = "more than a key is wanted"
+from scripts.one_line import one_line
 
 _RSA = "ssh-rsa"  # the key's name; the signatures made with it are called rsa-sha2-*
 _RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")
+_CERTIFIED = "-cert-v01@openssh.com"
+_COMMAND = "KnownHostsCommand"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The key that a host shows, with its certificate where it has one."""
+
+    kind: str
+    blob: bytes
+    certificate_kind: str = ""
+    certificate: bytes = b""
+
+    @property
+    def words(self) -> str:
+        """What people know it by."""
+        return f"{self.kind} {fingerprint(self.blob)}"
 
 
 class KnownOnly(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
@@ -24,48 +46,91 @@ class KnownOnly(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
 
     def __init__(self, way: Way) -> None:
         self._way = way
-        self.known = known_keys(way.known_hosts, names_of(way.hostname, way.port, way.known_as))
+        self._names = names_of(way.hostname, way.port, way.known_as)
+        self.known = known_keys(way.known_hosts, self._names) + self._told("ORDER", None)
 
     def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:
         """Raise ClusterError unless the key is known."""
-        problem = refusal(self._way, self.known, key.get_name(), key.asbytes())
+        certificate = (key.public_blob.key_type, key.public_blob.key_blob) if key.public_blob else ()
+        shown = Shown(key.get_name(), key.asbytes(), *certificate)
+        problem = refusal(self._way, [*self.known, *self._told("HOSTNAME", shown)], shown)
         if problem:
             raise ClusterError(problem)
 
     def transport_factory(self) -> Any:
         """What makes Paramiko's transport ask for the kinds of key that are known, as ssh does."""
-        return partial(_transport, kinds=[known.kind for known in self.known])
+        return partial(_Transport, known=self.known)
+
+    def _told(self, reason: str, shown: Shown | None) -> list[KnownKey]:
+        """What the person's KnownHostsCommand says, which ssh asks for the kinds first and then for the key."""
+        if not self._way.known_command:
+            return []
+        key = (shown.kind, b64encode(shown.blob).decode(), fingerprint(shown.blob)) if shown else ("NONE",) * 3
+        values = dict(zip("%HItKf", ("%", self._names[0], reason, *key), strict=True))
+        command = [re.sub("%(.)", lambda token: values[token[1]], word) for word in self._way.known_command]
+        done = openssh.ask(command)
+        if done.returncode:
+            reason = one_line(done.stderr.decode(errors="replace")) or f"exit {done.returncode}"
+            raise ClusterError(f"the {_COMMAND} of the ssh configuration failed: {command[0]}: {reason}")
+        return keys_in(done.stdout, _COMMAND, self._names)
 
 
-def refusal(way: Way, known: Iterable[KnownKey], kind: str, blob: bytes) -> str:
+def refusal(way: Way, known: Iterable[KnownKey], shown: Shown) -> str:
     """Why a host's key is not taken, "" when it is."""
     known = list(known)
-    shown = f"{kind} {fingerprint(blob)}"
-    same = [entry for entry in known if entry.blob == blob]
-    revoked = next((entry for entry in same if entry.revoked), None)
+    ca = authority(shown.certificate_kind, shown.certificate)
+    revoked = next((key for key in known if key.marker == REVOKED and key.blob in (shown.blob, ca)), None)
     if revoked:
-        return f"its host key {shown} is marked as revoked in {revoked.place}: somebody else may answer there"
-    if same:
+        return f"its host key {shown.words} is marked as revoked in {revoked.place}: somebody else may answer there"
+    if way.revoked and _is_revoked(way.revoked, shown):
+        return f"its host key {shown.words} is one of RevokedHostKeys, {way.revoked}, or that file cannot be read"
+    if any(key.blob == shown.blob and not key.marker for key in known):
         return ""
-    if any(not entry.revoked for entry in known):
-        forget = f"ssh-keygen -R '{_name(way)}' -f {quote(_file(known[0]))}"
-        return (
-            f"its host key has changed: it shows {shown}, and {known[0].place} has another; if the host was installed "
-            f"anew, {forget} and take the new key, else somebody may stand in between"
-        )
+    authorities = [key for key in known if key.marker == AUTHORITY]
+    if authorities:
+        return _uncertified(way, authorities, shown, ca)
+    other = next((key for key in known if not key.marker), None)
+    return _changed(way, other, shown) if other else _unknown(way, shown)
+
+
+def _uncertified(way: Way, authorities: list[KnownKey], shown: Shown, ca: bytes) -> str:
+    """Why the certificate does not let the host pass, "" when it does."""
+    wanted = f"{authorities[0].place} wants a certificate of its CA"
+    if not shown.certificate:
+        return f"its host key {shown.words} is not known, and {wanted}: HostCertificate in its sshd_config"
+    if not ca:
+        return f"its host certificate cannot be read here: take its key as well: {_keep(way, shown.kind)}"
+    if ca not in [key.blob for key in authorities]:
+        return f"its host certificate is of another CA, {fingerprint(ca)}, and {wanted}: who signed it?"
+    why = objection(shown.certificate_kind, shown.certificate, names_of(way.hostname, 22, way.known_as)[0])
+    return why and f"its host certificate {why}: let the CA sign its key anew (ssh-keygen -h -s CA -n NAME)"
+
+
+def _changed(way: Way, other: KnownKey, shown: Shown) -> str:
+    file = other.place.rpartition(" line ")[0]
+    name = names_of(way.hostname, way.port, way.known_as)[0]
+    forget = f"correct {_COMMAND}" if file == _COMMAND else f"ssh-keygen -R '{name}' -f {quote(file)}"
     return (
-        f"its host key is not known, {shown}: compare it with what is there (ssh-keygen -lf "
-        f"/etc/ssh/ssh_host_{_short(kind)}_key.pub), then take it: {_keep(way, kind)}"
+        f"its host key has changed: it shows {shown.words}, and {other.place} has another; if the host was installed "
+        f"anew, {forget} and take the new key, else somebody may stand in between"
+    )
+
+
+def _unknown(way: Way, shown: Shown) -> str:
+    return (
+        f"its host key is not known, {shown.words}: compare it with what is there (ssh-keygen -lf "
+        f"/etc/ssh/ssh_host_{_short(shown.kind)}_key.pub), then take it: {_keep(way, shown.kind)}"
     )
 
 
 def _keep(way: Way, kind: str) -> str:
     """The command that notes a key; ssh-keyscan takes no jumps."""
+    if not [file for file in way.known_hosts if str(file) != "/dev/null"]:
+        return "name a UserKnownHostsFile in the ssh configuration, and note it there"
     if way.jumps or way.command or way.known_as:
         return f"ssh {way.said}, and answer yes"
     port = "" if way.port == 22 else f"-p {way.port} "
-    file = quote(str(way.known_hosts[0])) if way.known_hosts else "~/.ssh/known_hosts"
-    return f"ssh-keyscan {port}-t {_short(kind)} {way.hostname} >> {file}"
+    return f"ssh-keyscan {port}-t {_short(kind)} {way.hostname} >> {quote(str(way.known_hosts[0]))}"
 
 
 def _short(kind: str) -> str:
@@ -73,29 +138,36 @@ def _short(kind: str) -> str:
     return kind.removeprefix("ssh-").partition("-")[0]
 
 
-def _name(way: Way) -> str:
-    return names_of(way.hostname, way.port, way.known_as)[0]
-
-
-def _file(known: KnownKey) -> str:
-    return known.place.rpartition(" line ")[0]
+def _is_revoked(file: Path, shown: Shown) -> bool:
+    """Whether a file has the key or its certificate: a list of revocation (KRL), or public keys, one a line."""
+    keys = [(shown.kind, shown.blob), (shown.certificate_kind, shown.certificate)][: 1 + bool(shown.certificate)]
+    lines = [f"{kind} {b64encode(blob).decode()}" for kind, blob in keys]
+    answer = openssh.ask(["ssh-keygen", "-Q", "-f", str(file), "/dev/stdin"], lines[-1].encode()).returncode
+    if answer in (0, 1):
+        return answer == 1
+    try:
+        return lines[0].split()[1] in file.read_text(errors="replace").split()
+    except OSError:
+        return True
 
 
 class _Transport(paramiko.Transport):  # type: ignore[misc]
-    """Paramiko's, which asks the terminal where a host wants more than a key; nobody may sit there."""
+    def __init__(self, sock: Any, known: Iterable[KnownKey], **options: Any) -> None:
+        self._known = list(known)
+        super().__init__(sock, **options)
 
-    def auth_interactive_dumb(self, *_: Any, **__: Any) -> list[str]:
-        raise paramiko.AuthenticationException(SECOND_FACTOR)
-
-
-def _transport(sock: Any, kinds: list[str], **options: Any) -> Any:
-    transport = _Transport(sock, **options)
-    offered = transport.get_security_options()
-    offered.key_types = preferred(kinds, offered.key_types)
-    return transport
+    @property
+    def preferred_keys(self) -> tuple[str, ...]:
+        return preferred(self._known, super().preferred_keys)
 
 
-def preferred(kinds: Iterable[str], offered: Iterable[str]) -> tuple[str, ...]:
-    """The offered kinds of host key, known ones first."""
-    known = {name for kind in kinds for name in (_RSA_SIGNATURES if kind == _RSA else (kind,))}
-    return tuple(sorted(offered, key=lambda kind: kind not in known))
+def preferred(known: Iterable[KnownKey], offered: Iterable[str]) -> tuple[str, ...]:
+    """The offered kinds of host key, the best first: certificates where a CA is known, then kinds that are known."""
+    known = list(known)
+    certified = any(key.marker == AUTHORITY for key in known)
+    kinds = {name for key in known for name in (_RSA_SIGNATURES if key.kind == _RSA else (key.kind,))}
+
+    def place(kind: str) -> int:
+        return (0 if certified else 3) if kind.endswith(_CERTIFIED) else (1 if kind in kinds else 2)
+
+    return tuple(sorted(offered, key=place))

@@ -1,6 +1,6 @@
-"""Which keys a host may show: the files of known_hosts, as sshd(8) describes them under SSH_KNOWN_HOSTS FILE FORMAT.
+"""Which keys a host may show: the files of known_hosts, in which ssh-keygen looks, as ssh does.
 
-Paramiko reads neither name patterns nor @revoked, keeps one key a type, and stops at a line it cannot decode.
+Paramiko reads neither name patterns nor @revoked or @cert-authority, and stops at a line it cannot decode.
 """
 
 from __future__ import annotations
@@ -8,24 +8,27 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import hmac
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fnmatch import translate
 from pathlib import Path
-from re import fullmatch
 
-REVOKED = "@revoked"
+from cluster.hosts import openssh
+
+REVOKED, AUTHORITY = "@revoked", "@cert-authority"
+
+_FOUND = re.compile(r"# Host .* found: line (\d+)\b.*")
+_STDIN = Path("/dev/stdin")
 
 
 @dataclass(frozen=True)
 class KnownKey:
-    """A host key that a file has for a name; `place` is `FILE line N`."""
+    """A key that a file has for a host's name; `place` is `FILE line N`, `marker` REVOKED, AUTHORITY or ""."""
 
     kind: str
     blob: bytes
     place: str
-    revoked: bool = False
+    marker: str = ""
 
 
 def names_of(hostname: str, port: int, alias: str = "") -> list[str]:
@@ -38,9 +41,18 @@ def names_of(hostname: str, port: int, alias: str = "") -> list[str]:
 
 def known_keys(files: Iterable[Path], names: Iterable[str]) -> list[KnownKey]:
     """The keys of the first of `names` that any of the files has; a file that cannot be read knows nothing."""
-    lines = [line for file in files for line in _lines(file)]
+    there = [file for file in files if file.is_file()]
     for name in names:
-        found = [key for place, line in lines for key in _keys(place, line, name)]
+        found = [key for file in there for key in _keys(name, file, str(file))]
+        if found:
+            return found
+    return []
+
+
+def keys_in(lines: bytes, source: str, names: Iterable[str]) -> list[KnownKey]:
+    """The same of lines that a program wrote."""
+    for name in names:
+        found = list(_keys(name, _STDIN, source, lines))
         if found:
             return found
     return []
@@ -51,46 +63,16 @@ def fingerprint(blob: bytes) -> str:
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
-def _lines(file: Path) -> Iterator[tuple[str, str]]:
-    try:
-        text = file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip() and not line.lstrip().startswith("#"):
-            yield f"{file} line {number}", line.strip()
-
-
-def _keys(place: str, line: str, name: str) -> Iterator[KnownKey]:
-    """The line's key if it is for this name; lines of certificate authorities are not understood, so not trusted."""
-    marker, rest = line.split(maxsplit=1) if line.startswith("@") and " " in line else ("", line)
-    fields = rest.split()
-    if len(fields) < 3 or marker not in ("", REVOKED) or not _matches(name, fields[0]):
-        return
-    try:
-        yield KnownKey(fields[1], base64.b64decode(fields[2], validate=True), place, marker == REVOKED)
-    except binascii.Error:
-        return
-
-
-def _matches(name: str, patterns: str) -> bool:
-    if patterns.startswith("|"):
-        return _matches_hash(name, patterns)
-    wanted = [pattern.lower() for pattern in patterns.split(",")]
-    refused = any(_fits(name, pattern[1:]) for pattern in wanted if pattern.startswith("!"))
-    return not refused and any(_fits(name, pattern) for pattern in wanted if not pattern.startswith("!"))
-
-
-def _fits(name: str, pattern: str) -> bool:
-    """Only * and ? are special in ssh's patterns; a bracket is itself."""
-    return fullmatch(translate(pattern.replace("[", "[[]")), name) is not None
-
-
-def _matches_hash(name: str, hashed: str) -> bool:
-    """`|1|SALT|HMAC`: the name is hidden with HMAC-SHA1."""
-    try:
-        _, version, salt, wanted = hashed.split("|")
-        made = hmac.new(base64.b64decode(salt), name.encode(), hashlib.sha1).digest()
-        return version == "1" and hmac.compare_digest(made, base64.b64decode(wanted))
-    except (ValueError, binascii.Error):
-        return False
+def _keys(name: str, file: Path, called: str, lines: bytes = b"") -> Iterator[KnownKey]:
+    shown = openssh.ask(["ssh-keygen", "-F", name, "-f", str(file)], lines).stdout.decode(errors="replace")
+    place = called
+    for line in shown.splitlines():
+        found = _FOUND.fullmatch(line)
+        if found:
+            place = f"{called} line {found[1]}"
+            continue
+        *marker, _, kind, key = line.split()[: 4 if line.startswith("@") else 3]
+        try:
+            yield KnownKey(kind, base64.b64decode(key, validate=True), place, *marker)
+        except binascii.Error:
+            continue

@@ -19,13 +19,12 @@ from paramiko.ssh_exception import (
 )
 
 from cluster.hosts.host import Host
-from cluster.hosts.host_keys import SECOND_FACTOR
+from cluster.hosts.login import SECOND_FACTOR, NotLetIn
 from cluster.hosts.ssh_config import Way
 from scripts.errors import ClusterError, ServiceAway
 from scripts.one_line import one_line
 
 _FORWARDING_IS_OFF = 1  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, RFC 4254 5.1
-_NO_KEYS = "No authentication methods available"
 _EXPECTED = (SSHException, OSError, EOFError)
 
 
@@ -42,8 +41,6 @@ def connect_errors(host: Host, hop: Way, way: Way, timeout_s: float) -> Iterator
     except ChannelException as error:
         raise ServiceAway(who + _not_forwarded(hop, way, error)) from error
     except _EXPECTED as error:
-        if _NO_KEYS in str(error):
-            raise ClusterError(who + _not_let_in(hop, error, timeout_s)) from error
         raise ServiceAway(who + _away(hop, error, timeout_s)) from error
 
 
@@ -94,20 +91,28 @@ def _not_let_in(hop: Way, error: BaseException, timeout_s: float) -> str:
         return (
             f"the key is not enough: it wants a password or a code of {hop.user}, too, which nobody is asked for here"
         )
-    locked = [key for key in hop.keys if needs_passphrase(key)]
-    if locked and len(locked) == len(hop.keys):
-        start = "" if hop.agent else "eval $(ssh-agent); "
-        return f"the key {locked[0]} needs a passphrase, and no ssh-agent has it: {start}ssh-add {locked[0]}"
     if isinstance(error, BadAuthenticationType) and "publickey" not in error.allowed_types:
         return f"it takes no keys, only {', '.join(error.allowed_types)}: PubkeyAuthentication yes in its sshd_config"
-    return f"{hop.user} is not let in with {_tried(hop)}: ssh-copy-id {hop.said}, or name another User or IdentityFile"
-
-
-def _tried(hop: Way) -> str:
-    keys = [str(key) for key in hop.keys] or (["your keys in ~/.ssh"] if hop.default_keys else [])
-    return (
-        " and ".join([*keys, *["those of the ssh-agent"] * bool(hop.agent)]) or "no key (the IdentityFile is not there)"
+    offered = error.offered if isinstance(error, NotLetIn) else frozenset(hop.keys)
+    unused = next((key for key in hop.keys if key not in offered), None)
+    if unused and not offered:
+        return _useless(hop, unused)
+    tried = " and ".join(
+        [str(key) for key in hop.keys if key in offered]
+        + ["those of the ssh-agent"] * (bool(hop.agent) and not hop.only_named)
     )
+    said = f"{hop.user} is not let in with {tried or 'no key (the IdentityFile is not there)'}: "
+    step = f"ssh-copy-id {hop.said}, or name another User or IdentityFile"
+    return said + step + (f"; {_useless(hop, unused)}" if unused else "")
+
+
+def _useless(hop: Way, key: Path) -> str:
+    """Why a key could not even be tried: only an agent could have used it."""
+    start = "" if hop.agent else "eval $(ssh-agent); "
+    if needs_passphrase(key):
+        return f"the key {key} needs a passphrase, and no ssh-agent has it: {start}ssh-add {key}"
+    what = "is of a kind that only ssh-agent can use here" if key.is_file() else "has only its public half here"
+    return f"the key {key} {what}, and none has it: {start}ssh-add, with its private half"
 
 
 def needs_passphrase(key: Path) -> bool:

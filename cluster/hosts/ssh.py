@@ -19,7 +19,7 @@ from cluster.hosts import ssh_config
 from cluster.hosts.channel_socket import end
 from cluster.hosts.host import Host
 from cluster.hosts.host_keys import KnownOnly
-from cluster.hosts.key_agent import KeyAgent
+from cluster.hosts.login import Login
 from cluster.hosts.proxy_command import proxied
 from cluster.hosts.refusals import connect_errors
 from cluster.hosts.remote import Remote
@@ -51,7 +51,7 @@ def connected(settings: Settings, host: Host) -> Iterator[Remote]:
         ServiceAway: it, or a jump host, cannot be reached in time.
         ClusterError: it does not let the user in, or shows a key that is not known.
     """
-    way = ssh_config.way_to(ssh_config.read(settings.agents.ssh_config), host)
+    way = ssh_config.way_to(settings.agents.ssh_config, host)
     timeout_s = settings.agents.timeout_s
     with ExitStack() as opened:
         before: Any = None
@@ -75,18 +75,9 @@ def _open(opened: ExitStack, hop: Way, before: Any, timeout_s: float) -> Any:
         port=hop.port,
         gateway=before or False,
         config=fabric.Config(ssh_config=SSHConfig(), lazy=True),  # all of it is in `hop`
-        connect_kwargs=limits
-        | through
-        | {
-            "key_filename": [str(key) for key in hop.keys],
-            "look_for_keys": hop.default_keys,
-            "allow_agent": bool(hop.agent),
-            "transport_factory": keys.transport_factory(),
-        },
+        connect_kwargs=limits | through | {"auth_strategy": Login(hop), "transport_factory": keys.transport_factory()},
     )
     connection.client.set_missing_host_key_policy(keys)
-    if hop.agent:
-        connection.client._agent = KeyAgent(hop.agent)  # it makes one of its own otherwise
     opened.callback(end, connection.client)  # Fabric's own close does nothing to one that was half open
     with _DOORS[hop.hostname, hop.port]:
         connection.open()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import threading
@@ -389,20 +390,133 @@ def test_a_locked_key_that_the_ssh_agent_has(
     locked = with_key(settings, hosts, tmp_path, tmp_path / "locked")
     config = Path(locked.agents.ssh_config)
     config.write_text(config.read_text().replace("IdentitiesOnly yes", agent_of.format(socket=tmp_path / "agent")))
-    agent = subprocess.Popen(["ssh-agent", "-D", "-a", tmp_path / "agent"], stdout=subprocess.DEVNULL)
-    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
-    try:
-        while not (tmp_path / "agent").exists():
-            assert agent.poll() is None
+    with ssh_agent(tmp_path / "agent"):
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
         assert refusal(locked, "agent1").endswith(f"and no ssh-agent has it: ssh-add {tmp_path}/locked")
         subprocess.run(["ssh-add", "-q", hosts.identity], check=True)
         if agent_of:
             monkeypatch.setenv("SSH_AUTH_SOCK", "/nowhere")
         with connected(locked, Host("agent1")) as remote:
             assert remote.run("true").code == 0
+
+
+@contextmanager
+def ssh_agent(path: Path, *keys: Path) -> Iterator[None]:
+    """An agent that has these keys."""
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
+    try:
+        eventually(path.exists, "the agent listens")
+        for key in keys:
+            subprocess.run(["ssh-add", "-q", key], check=True, env={**os.environ, "SSH_AUTH_SOCK": str(path)})
+        yield
     finally:
         agent.terminate()
         agent.wait()
+
+
+# What ssh itself takes: it is asked each time
+
+
+def as_ssh(settings: Settings, hosts: Hosts, folder: Path, said: str, identity: Path | None = None) -> Settings:
+    """Settings with this said of agent1 before all else, by which ssh gets there without a question."""
+    config = hosts.write_ssh_config(folder / "config", identity=identity)
+    config.write_text(f"Host agent1\n{said}\n\n{config.read_text()}")
+    command = ["ssh", "-F", config, "-o", "BatchMode=yes", "agent1", "true"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return replace(settings, agents=replace(settings.agents, ssh_config=str(config)))
+
+
+def made(folder: Path, *options: str | Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", *options], cwd=folder, check=True, capture_output=True)
+
+
+def gets_in(settings: Settings) -> bool:
+    with connected(settings, Host("agent1")) as remote:
+        return remote.run("true").code == 0
+
+
+@pytest.mark.program("ssh-agent")
+@pytest.mark.parametrize("kept", ["locked", "half"])
+def test_a_named_key_of_the_agent_with_identities_only(
+    hosts: Hosts, settings: Settings, tmp_path: Path, kept: str
+) -> None:
+    """Its file is locked, or only the public half is here; the agent has more keys than sshd lets anybody try."""
+    hosts.agent.run("/usr/sbin/sshd -p 2226 -o PidFile=none -o MaxAuthTries=2")
+    listens(hosts.agent, 2226)
+    key = tmp_path / "key"
+    key.write_bytes(hosts.identity.read_bytes())
+    key.chmod(0o600)
+    others = [write_private(tmp_path / f"other{number}", Key()) for number in range(3)]
+    said = f"Port 2226\nIdentityAgent {tmp_path}/agent\nUserKnownHostsFile ${{KNOWN}}/%k\nHostKeyAlias known_hosts"
+    with ssh_agent(tmp_path / "agent", *others, key), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KNOWN", str(tmp_path))
+        (tmp_path / "known_hosts").write_text(f"known_hosts {hosts.agent.key.public}\n")
+        if kept == "locked":
+            made(tmp_path, "-p", "-N", "secret", "-f", key)
+        else:
+            (tmp_path / "key.pub").write_bytes(subprocess.check_output(["ssh-keygen", "-y", "-f", key]))
+            key.unlink()
+        assert gets_in(as_ssh(settings, hosts, tmp_path, said, identity=key))
+    words = refusal(with_key(settings, hosts, tmp_path, key), "agent1")
+    assert f"{key} needs a passphrase" in words or f"{key} has only its public half here" in words
+
+
+def test_a_certificate_of_the_user(hosts: Hosts, settings: Settings, tmp_path: Path) -> None:
+    write_private(tmp_path / "new", Key())
+    made(tmp_path, "-t", "rsa", "-N", "", "-f", "ca")
+    (tmp_path / "new.pub").write_bytes(subprocess.check_output(["ssh-keygen", "-y", "-f", tmp_path / "new"]))
+    made(tmp_path, "-s", "ca", "-I", "of-tests", "-n", "root", "new.pub")
+    (tmp_path / "new-cert.pub").rename(tmp_path / "certificate-of-root")
+    hosts.agent.run(f"echo '{(tmp_path / 'ca.pub').read_text().strip()}' >/etc/ssh/users-ca")
+    hosts.agent.run("/usr/sbin/sshd -p 2227 -o PidFile=none -o TrustedUserCAKeys=/etc/ssh/users-ca")
+    listens(hosts.agent, 2227)
+    said = f"Port 2227\nCertificateFile {tmp_path}/certificate-of-%r"
+    assert gets_in(as_ssh(settings, hosts, tmp_path, said, identity=tmp_path / "new"))
+    with ssh_agent(tmp_path / "agent", tmp_path / "new"):
+        (tmp_path / "new").unlink()  # only the agent has it now
+        in_agent = f"{said}\nIdentityAgent {tmp_path}/agent"
+        assert gets_in(as_ssh(settings, hosts, tmp_path, in_agent, identity=tmp_path / "new"))
+
+
+@pytest.fixture(scope="module")
+def certified(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a CA that has signed the first agent's host key, which sshd shows at port 2228."""
+    folder = tmp_path_factory.mktemp("ca")
+    (folder / "host.pub").write_text(f"{hosts.agent.key.public}\n")
+    made(folder, "-t", "ed25519", "-N", "", "-f", "ca")
+    made(folder, "-s", "ca", "-h", "-I", "of-tests", "-n", f"other,{hosts.agent.ip}", "host.pub")
+    hosts.agent.run(f"echo '{(folder / 'host-cert.pub').read_text().strip()}' >/etc/ssh/host-cert.pub")
+    hosts.agent.run("/usr/sbin/sshd -p 2228 -o PidFile=none -o HostCertificate=/etc/ssh/host-cert.pub")
+    listens(hosts.agent, 2228)
+    return folder
+
+
+def test_a_certificate_of_the_host(hosts: Hosts, settings: Settings, tmp_path: Path, certified: Path) -> None:
+    ca = (certified / "ca.pub").read_text()
+    known = tmp_path / "known"
+    known.write_text(f"@cert-authority 10.*,172.*,192.* {ca}")
+    there = as_ssh(settings, hosts, tmp_path, f"Port 2228\nUserKnownHostsFile {known}")
+    assert gets_in(there)
+    known.write_text(f"@cert-authority * {ca}@revoked * {ca}")
+    assert "is marked as revoked" in refusal(there, "agent1")
+    known.write_text(f"@cert-authority * {Key().public}\n")
+    assert "its host certificate is of another CA" in refusal(there, "agent1")
+    known.write_text(f"@cert-authority wrong {ca}")
+    config = Path(there.agents.ssh_config)
+    config.write_text(f"Host agent1\n  HostKeyAlias wrong\n{config.read_text()}")
+    assert "its host certificate is for another name: other, " in refusal(there, "agent1")
+
+
+def test_a_command_that_knows_the_hosts(hosts: Hosts, settings: Settings, tmp_path: Path) -> None:
+    command = tmp_path / "known"
+    command.write_text(f'#!/bin/sh\ntest $# = 5 && test "$3" = root && echo $1 {hosts.agent.key.public}\n')
+    command.chmod(0o755)
+    said = f"UserKnownHostsFile none\nKnownHostsCommand {command} %H %I %r %K %f"
+    there = as_ssh(settings, hosts, tmp_path, said)
+    assert gets_in(there)
+    command.write_text("#!/bin/sh\necho not today >&2; exit 1\n")
+    assert refusal(there, "agent1").endswith(f"KnownHostsCommand of the ssh configuration failed: {command}: not today")
 
 
 def test_a_second_factor_is_never_asked_for(hosts: Hosts, settings: Settings) -> None:

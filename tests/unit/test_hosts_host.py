@@ -30,6 +30,8 @@ def agents(**changes: str) -> Settings:
         ("[fe80::1]:22", Host("fe80::1", port=22)),
         ("me@[::1]", Host("::1", "me")),
         ("_gateway", Host("_gateway")),
+        ("me@corp.example@agent:22", Host("agent", "me@corp.example", 22)),
+        ("me@corp.example@[::1]", Host("::1", "me@corp.example")),
     ],
 )
 def test_a_host_is_read_and_written(text: str, host: Host) -> None:
@@ -42,7 +44,7 @@ def test_a_bare_v6_address_has_no_port() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "@a", "a@", "a b", "a:", "a:x", "a:0", "a:65536", "a:222222", "a@b@c:1", "-oProxyCommand=x", "me@-x", "ssh://a",
+    ["", "@a", "a@", "a b", "a:", "a:x", "a:0", "a:65536", "a:222222", "-oProxyCommand=x", "me@-x", "ssh://a",
      "a,b", "[a]", "[::1", "a#", "ag*", "!a"],
 )  # fmt: skip
 def test_what_is_no_host_is_refused_by_name(text: str) -> None:

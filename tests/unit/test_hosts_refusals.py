@@ -14,12 +14,13 @@ from cryptography.hazmat.primitives.serialization import (
 from paramiko.ssh_exception import AuthenticationException, BadAuthenticationType, ChannelException, SSHException
 
 from cluster.hosts.host import Host
+from cluster.hosts.login import NotLetIn
 from cluster.hosts.refusals import connect_errors, needs_passphrase
 from cluster.hosts.ssh_config import Way
 from scripts.errors import ClusterError, ServiceAway
 
 JUMP = Way("jump", "10.0.0.9", 22, "root")
-WAY = Way("agent1", "10.0.0.1", 22, "me", jumps=(JUMP,), agent="/socket")
+WAY = Way("agent1", "10.0.0.1", 22, "me", jumps=(JUMP,), keys=(Path("/of/me"),), agent="/socket")
 PLAIN, LOCKED = NoEncryption(), BestAvailableEncryption(b"secret")
 ED, RSA = ed25519.Ed25519PrivateKey.generate(), rsa.generate_private_key(65537, 2048)
 
@@ -50,9 +51,15 @@ def test_a_host_that_is_away_is_a_service_that_is_away(error: Exception, words: 
 def test_who_is_not_let_in_is_no_service_that_is_away() -> None:
     found = told(AuthenticationException("Authentication failed."))
     assert not isinstance(found, ServiceAway)
-    assert str(found).startswith(
-        "agent1: me is not let in with your keys in ~/.ssh and those of the ssh-agent: ssh-copy"
-    )
+    assert str(found).startswith("agent1: me is not let in with /of/me and those of the ssh-agent: ssh-copy")
+
+
+def test_a_key_that_could_not_be_tried_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "locked").write_bytes(ED.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, LOCKED))
+    two = Way("agent1", "10.0.0.1", 22, "me", keys=(tmp_path / "locked", tmp_path / "tried"))
+    words = str(told(NotLetIn([tmp_path / "tried"]), two))
+    assert f"me is not let in with {tmp_path}/tried: ssh-copy-id agent1" in words
+    assert f"{tmp_path}/locked needs a passphrase" in words
 
 
 def test_a_host_that_takes_no_keys_is_told() -> None:

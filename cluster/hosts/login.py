@@ -1,0 +1,138 @@
+"""Logging in with keys, those of files and of an ssh-agent, in the order of the person's ssh configuration.
+
+Paramiko's own way knows no IdentitiesOnly and no CertificateFile, and waits for an agent for ever.
+"""
+
+from __future__ import annotations
+
+import socket
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from paramiko.agent import AgentSSH
+from paramiko.pkey import PKey, PublicBlob, UnknownKeyType
+from paramiko.ssh_exception import AuthenticationException, BadAuthenticationType, SSHException
+
+from cluster.hosts.openssh import fingerprints
+from cluster.hosts.ssh_config import Way, public_half
+
+# An agent may ask the person to touch a key or to agree; in a batch run nobody will.
+PATIENCE_S = 30
+SECOND_FACTOR = "more than a key is wanted"
+
+_CERTIFICATE = "-cert-v01@openssh.com"
+_NO_KEY = (OSError, ValueError, TypeError, SSHException, UnknownKeyType)
+
+
+class NotLetIn(AuthenticationException):  # type: ignore[misc]
+    """No key was taken; `offered` are the named ones that could be tried."""
+
+    def __init__(self, offered: Iterable[Path]) -> None:
+        super().__init__("no key was taken")
+        self.offered = frozenset(offered)
+
+
+class Login:
+    """Paramiko's `auth_strategy` for one hop."""
+
+    def __init__(self, way: Way) -> None:
+        self._way = way
+
+    def authenticate(self, transport: Any) -> None:
+        """Log in.
+
+        Raises:
+            NotLetIn: no key was taken.
+            AuthenticationException: keys are not taken at all, are not enough, or there is no answer.
+        """
+        offered: list[Path] = []
+        with closing(KeyAgent(self._way.agent)) as agent:
+            for key in _keys(self._way, agent.get_keys(), offered):
+                if _lets_in(transport, self._way.user, key):
+                    return
+        raise NotLetIn(offered)
+
+
+class KeyAgent(AgentSSH):  # type: ignore[misc]
+    """The agent at a socket; one that is not there has no keys."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(PATIENCE_S)
+        try:
+            connection.connect(path)
+            self._connect(connection)
+        except (OSError, SSHException):
+            connection.close()
+
+    def close(self) -> None:
+        """Leave it."""
+        self._close()
+
+
+def _lets_in(transport: Any, user: str, key: Any) -> bool:
+    try:
+        wanted = transport.auth_publickey(user, key)
+    except BadAuthenticationType:
+        raise
+    except (SSHException, OSError) as error:  # an OSError is the agent's, where the connection lives
+        if transport.is_active() and "timeout" not in str(error).lower():
+            return False
+        raise
+    if wanted and "publickey" not in wanted:
+        raise AuthenticationException(SECOND_FACTOR)
+    return not wanted
+
+
+def _keys(way: Way, held: Iterable[Any], offered: list[Path]) -> Iterator[Any]:
+    """The keys to try: those that are named, then the others of the agent; each after its certificates."""
+    others = [(_fingerprint(key), key) for key in held]
+    certificates = [(owner, file) for file in _certificates(way) for owner in fingerprints(str(file))]
+    for file, owner, key in _named(way):
+        mine = [one for of, one in others if of == owner != ""] or [key] * (key is not None)
+        others = [(of, one) for of, one in others if of != owner]
+        offered += [file] * bool(mine)
+        for one in mine:
+            yield from _certified(one, [certificate for of, certificate in certificates if of == owner])
+    for owner, key in others if not way.only_named else ():
+        yield from _certified(key, [certificate for of, certificate in certificates if of == owner])
+
+
+def _certified(key: Any, certificates: Iterable[Path]) -> Iterator[Any]:
+    """The key with each of its certificates, of which Paramiko shows one in place of the key, and then alone."""
+    for certificate in certificates:
+        key.public_blob = PublicBlob.from_file(str(certificate))
+        yield key
+    key.public_blob = None
+    yield key
+
+
+def _named(way: Way) -> Iterator[tuple[Path, str, Any]]:
+    """The named keys: the file, whose key it is, and the key where Paramiko can use the file without an agent."""
+    for file in way.keys:
+        try:
+            key = PKey.from_path(file)
+            yield file, key.fingerprint, key
+        except _NO_KEY:
+            yield file, _owner(file) or _owner(public_half(file)), None
+
+
+def _certificates(way: Way) -> list[Path]:
+    """Those that are named and, as ssh does, those that lie beside a named key."""
+    beside = [key.with_name(f"{key.name}-cert.pub") for key in way.keys]
+    return [file for file in (*way.certificates, *beside) if file.is_file()]
+
+
+def _owner(file: Path) -> str:
+    return "".join(fingerprints(str(file))[:1])
+
+
+def _fingerprint(key: Any) -> str:
+    """An agent's key as ssh shows it; of a certificate Paramiko makes another fingerprint."""
+    if not key.get_name().endswith(_CERTIFICATE):
+        return str(key.fingerprint)
+    return "".join(fingerprints("-", f"{key.get_name()} {b64encode(key.blob).decode()}".encode()))
