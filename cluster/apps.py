@@ -10,6 +10,7 @@ from typing import Any
 from cluster import credentials, definitions
 from cluster.components import QUEUE, WORKER
 from cluster.schedulers import App
+from cluster.schedulers.instances import DRAIN
 from cluster.settings import Settings
 from scripts.amqp.queues import checked_name
 from scripts.errors import ClusterError, WrongUsage
@@ -90,10 +91,12 @@ def worker_app(settings: Settings, work: Work, image: str, tag: str) -> App:
 
 
 def with_drain(definition: dict[str, Any], drain_s: int | None) -> dict[str, Any]:
-    """The definition whose stop gives running actions so many seconds; None: as long as it says itself."""
+    """The definition whose every stop gives running actions so many seconds; None: as long as it says itself."""
     if drain_s is None:
         return definition
-    return definition | {"taskKillGracePeriodSeconds": drain_s + _AFTER_DRAIN_S}
+    grace_s = drain_s + _AFTER_DRAIN_S
+    labels = {**(definition.get("labels") or {}), DRAIN: str(grace_s)}
+    return definition | {"labels": labels, "taskKillGracePeriodSeconds": grace_s}
 
 
 def with_ports(definition: dict[str, Any], host_ports: Mapping[str, int]) -> dict[str, Any]:

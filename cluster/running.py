@@ -12,6 +12,7 @@ from typing import Any
 from cluster import apps, here, queue_counts
 from cluster.apps import Work
 from cluster.image_ref import ImageRef
+from cluster.publishing.interrupts import Interrupted
 from cluster.schedulers import App, AppStatus, Scheduler
 from cluster.schedulers.one_machine import OneMachine
 from cluster.settings import Settings
@@ -37,6 +38,7 @@ def run_queue(settings: Settings, tag: str, *, dry_run: bool, say: Say, where: S
         f"the queue answers at {settings.queue.url} (guest); "
         f"its web page is http://127.0.0.1:{settings.queue.management_port} (guest, guest)"
     )
+    _tell_of_restarts(where, say)
     return [instance.name for instance in status.instances]
 
 
@@ -53,7 +55,13 @@ def run_workers(
     if status is None:
         return []
     say(f"workers taking messages of {work.queue!r} from {redacted(work.url)}: {status.running}")
+    _tell_of_restarts(where, say)
     return [instance.name for instance in status.instances]
+
+
+def _tell_of_restarts(where: Scheduler, say: Say) -> None:
+    if where.name == "process":
+        say("plain processes do not come back when this machine starts anew: run this again then")
 
 
 def image_of(settings: Settings, tag: str, where: Scheduler) -> str:
@@ -94,7 +102,11 @@ def stop(settings: Settings, app_id: str, now: bool, say: Say) -> None:
     where = here.running(settings, app_id)
     if not now:
         say(f"stopping {app_id}; running actions may finish (--now does not wait: their messages return to the queue)")
-    where.stop(app_id, now)
+    try:
+        where.stop(app_id, now)
+    except KeyboardInterrupt as interrupt:
+        what = f"interrupted: {app_id} ends by itself when its actions have, and is not started again"
+        raise Interrupted(f"{what}; a second stop waits for nothing") from interrupt
 
 
 def down(settings: Settings, *, data: bool, now: bool, say: Say) -> None:

@@ -108,7 +108,7 @@ def wait(made: Sequence[Container], timeout_s: float) -> None:
 
 def _supervise(container: Container) -> None:
     """From now on Docker starts its program again when it ends; what has ended a moment before is not up."""
-    if container.attrs["HostConfig"]["RestartPolicy"]["Name"] == "no":
+    if container.attrs["HostConfig"]["RestartPolicy"]["Name"] != RESTARTS["Name"]:
         containers.start_again(container, RESTARTS)
         _reload(container)
         if container.status in ("exited", "dead"):

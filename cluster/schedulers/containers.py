@@ -14,7 +14,7 @@ from docker.models.containers import Container
 
 from cluster.schedulers import App, Instance, State
 from cluster.schedulers.docker_terms import APP, NUMBER, PORTS, SOURCE
-from cluster.schedulers.instances import LOCALHOST, health_command, named_ports, ports_of
+from cluster.schedulers.instances import LOCALHOST, grace_s, health_command, named_ports, ports_of
 from cluster.schedulers.waiting import SETTLED_S, let_finish
 from scripts.hostport import HostPort
 
@@ -132,7 +132,7 @@ def end(containers: Sequence[Container], now: bool, say: Callable[[str], None]) 
         ask_to_stop(container)
     let_finish(
         {container.name: partial(_still_runs, container) for container in running},
-        {container.name: container.attrs["Config"]["StopTimeout"] for container in running},
+        {container.name: grace_s(app_of(container).definition) for container in running},
         say,
     )
     for container in containers:

@@ -15,14 +15,19 @@ from typing import Any
 from cluster.definitions import digest
 from cluster.schedulers import App
 from cluster.schedulers.docker_parameters import translate
-from cluster.schedulers.instances import LOCALHOST, environment, grace_s, instance_name, ports_of
+from cluster.schedulers.instances import LOCALHOST, environment, instance_name, kill_grace_s, ports_of
 from scripts.errors import ClusterError
 
 PROJECT, APP, NUMBER, DEFINITION = "cluster.project", "cluster.app", "cluster.instance", "cluster.definition"
 SOURCE = "cluster.source"  # the label with the whole definition, which scale and restart run again
 PORTS = "cluster.ports"  # the label with the chosen host ports, in the definition's order
 
-RESTARTS = {"Name": "unless-stopped"}  # with a pause that doubles from 0.1 s to a minute
+# With a pause that doubles from 0.1 s to a minute. An engine that comes back after a crash ends what still runs, and
+# takes that for a person's wish: `unless-stopped` would leave it so. What we stop ourselves loses this policy first.
+RESTARTS = {"Name": "always"}
+
+# How long the engine itself waits when it ends, or finds what a crash of its own has left. systemd grants dockerd 90 s.
+_ENGINE_WAITS_S = 60
 
 MIB, SECOND_NS = 2**20, 10**9
 
@@ -76,7 +81,7 @@ def every_instance(task: Task) -> Body:
     """What each container gets: its environment, a new start after it ends (as Marathon does), logs that stay small."""
     return {
         "Env": [f"{name}={value}" for name, value in environment(task.app, task.name, task.host_ports).items()],
-        "StopTimeout": grace_s(task.app.definition),
+        "StopTimeout": min(kill_grace_s(task.app.definition), _ENGINE_WAITS_S),
         "HostConfig": {
             "RestartPolicy": RESTARTS,
             "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},

@@ -16,6 +16,10 @@ from scripts.hostport import HostPort
 
 LOCALHOST = "127.0.0.1"  # the only address that anything is published on
 
+# The label that says how many seconds our own stop waits. What an engine or a cluster ends by itself has less: nothing
+# may wait a week for an action, and its message comes back.
+DRAIN = "drain"
+
 _CHOSEN_FROM = (20_000, 31_000)
 
 
@@ -176,10 +180,16 @@ def health_command(definition: Mapping[str, Any]) -> str:
     return str(checks[0]["command"]["value"]) if checks else ""
 
 
-def grace_s(definition: Mapping[str, Any]) -> int:
-    """How long a stopped instance has to finish, in seconds; Docker's own 10 where the definition does not say."""
+def kill_grace_s(definition: Mapping[str, Any]) -> int:
+    """How long what ends an instance waits for it, in seconds; Docker's own 10 where the definition does not say."""
     wanted = definition.get("taskKillGracePeriodSeconds")
     return 10 if wanted is None else int(wanted)
+
+
+def grace_s(definition: Mapping[str, Any]) -> int:
+    """How long our own stop waits for an instance, in seconds: the label `drain`, else as long as everyone."""
+    drain = str((definition.get("labels") or {}).get(DRAIN, ""))
+    return int(drain) if drain.isdecimal() else kill_grace_s(definition)
 
 
 def address(app: AppStatus, port_name: str = "") -> HostPort:

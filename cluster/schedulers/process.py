@@ -41,9 +41,10 @@ SCRIPTS = (ROOT / "scripts", ROOT / "components" / "worker" / "scripts")  # in /
 class Process(OneMachine[ProcessInstance]):
     """Runs the `cmd` of apps, without their images.
 
-    There are no limits to memory, CPU and logs, and what has ended is not started again: its state is `stopped`, with
-    the exit code. All is kept under `<folder>/<project>`: `<app>/<n>/` for an instance, `data/<name>/` for the data of
-    `/var/lib/cluster/<name>`, whose place a command finds in the environment as CLUSTER_DATA_<NAME>.
+    There are no limits to memory, CPU and logs. What has ended is not started again, nor is anything after a restart of
+    the machine: its state is `stopped`, with the exit code. All is kept under `<folder>/<project>`: `<app>/<n>/` for an
+    instance, `data/<name>/` for the data of `/var/lib/cluster/<name>`, whose place a command finds in the environment
+    as CLUSTER_DATA_<NAME>.
     """
 
     name = "process"

@@ -261,6 +261,15 @@ def test_stop_now_does_not_wait(scheduler, make_app, shared):
     assert not (shared / "finished").exists()
 
 
+def test_our_stop_may_wait_longer_than_that_of_others(scheduler, make_app, shared):
+    if scheduler.name == "marathon":
+        pytest.skip("marathon: workers alone are known to it (test_marathon_drain.py)")
+    slow = FINISHES.replace("sleep 1;", "sleep 3;")
+    scheduler.deploy(make_app(slow, check=READY, taskKillGracePeriodSeconds=1, labels={"drain": "60"}))
+    scheduler.stop("/app")
+    assert (shared / "finished").exists()
+
+
 def test_stop_does_not_wait_longer_than_the_grace(scheduler, make_app):
     stubborn = "trap '' TERM; touch \"$SHARED/ready\"; while :; do sleep 0.1; done"
     scheduler.deploy(make_app(stubborn, check=READY, taskKillGracePeriodSeconds=1))

@@ -221,9 +221,32 @@ def test_what_was_paused_works_again_at_once(where, client, project):
 def test_docker_starts_it_again_after_it_has_worked_and_limits_its_logs(where, client, project):
     where.deploy(app())
     config = client.containers.get(f"{project}-app-1").attrs["HostConfig"]
-    assert config["RestartPolicy"]["Name"] == "unless-stopped"
+    assert config["RestartPolicy"]["Name"] == "always"
     assert config["LogConfig"] == {"Type": "json-file", "Config": {"max-file": "3", "max-size": "10m"}}
     assert config["Memory"] == 32 * 1024**2
+
+
+def test_what_ran_when_the_engine_crashed_runs_again(hosts, project):
+    agent = hosts.agent
+    agent.make_image("small")
+    with agent.engine() as engine:
+        docker = {"image": "small"}
+        busy = "trap '' TERM; while :; do sleep 0.1; done"
+        busy_app = App(
+            "/app",
+            {"id": "/app", "cmd": busy, "mem": 32, "taskKillGracePeriodSeconds": 1, "container": {"docker": docker}},
+        )
+        name = Local(engine, project).deploy(busy_app).instances[0].name
+        before = engine.containers.get(name).attrs["State"]["StartedAt"]
+        agent.run(
+            "kill -KILL $(cat /run/docker.pid); while kill -0 $(cat /run/docker.pid) 2>/dev/null; do sleep 0.1; done"
+        )
+        agent.start_engine()
+        deadline = time.monotonic() + 60
+        while (state := engine.containers.get(name).attrs["State"])["StartedAt"] == before or not state["Running"]:
+            assert time.monotonic() < deadline, state
+            time.sleep(0.1)
+    agent.clear()
 
 
 def test_a_trial_runs_beside_the_app_and_leaves_nothing(where, client, project):

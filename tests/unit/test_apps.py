@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from cluster import apps, credentials
+from cluster.schedulers.instances import grace_s
 from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError
 
@@ -54,7 +55,7 @@ def test_wishes_become_flags_each_quoted() -> None:
         "--drain 30 --keep-alive --prefetch 8 -- sum.py '/tmp/a b'"
     )
     assert definition["env"]["QUEUE_NAME"] == "My Queue"
-    assert definition["taskKillGracePeriodSeconds"] == 30 + 30
+    assert (definition["taskKillGracePeriodSeconds"], grace_s(definition)) == (30 + 30, 30 + 30)
 
 
 def test_the_machines_folder_is_the_workers_tmp() -> None:

@@ -114,7 +114,7 @@ def test_the_whole_of_a_queue():
             "Privileged": False,
             "Init": True,
             "Ulimits": [{"Name": "nofile", "Soft": 65536, "Hard": 65536}, {"Name": "core", "Soft": 0, "Hard": 1}],
-            "RestartPolicy": {"Name": "unless-stopped"},
+            "RestartPolicy": {"Name": "always"},
             "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
             "PortBindings": {
                 "5672/tcp": [{"HostIp": "127.0.0.1", "HostPort": "5672"}],
@@ -159,10 +159,15 @@ def test_the_least_there_can_be_has_marathon_s_defaults():
             "Memory": 128 * 1024 * 1024,
             "NetworkMode": "host",
             "UsernsMode": "host",
-            "RestartPolicy": {"Name": "unless-stopped"},
+            "RestartPolicy": {"Name": "always"},
             "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
         },
     }
+
+
+@pytest.mark.parametrize(("asked_s", "granted_s"), [(0, 0), (59, 59), (604_800, 60)])
+def test_an_engine_that_ends_waits_less_than_systemd_for_it(asked_s, granted_s):
+    assert body_of(IMAGE | {"taskKillGracePeriodSeconds": asked_s})["StopTimeout"] == granted_s
 
 
 def test_args_go_to_the_image_s_entry_point():
