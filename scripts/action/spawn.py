@@ -1,4 +1,4 @@
-"""Starting a program: exactly the descriptors it is given, signals as they are by default, a group of its own."""
+"""Starting a program: exactly the descriptors it is given, signals as they are by default, a session of its own."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ import fcntl
 import os
 import signal
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from scripts.event_loop import EventLoop
 
 # Python ignores these two, and a child would inherit that; programs expect to be ended by them.
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
 
+# In the flags of /proc/PID/stat: still our program, not yet its own (PF_FORKNOEXEC of the kernel's sched.h).
+_NOT_EXECUTED = 0x40
+
 
 def spawn(argv: Sequence[str], environment: Mapping[str, str], files: Sequence[int]) -> int:
     """Start `argv` (its first word a path) with files[n] of ours as its descriptor n; returns its process id.
+
+    Its session has no terminal: what asks for a password there gets an error, where it would be stopped and never end.
 
     Raises:
         OSError, ValueError: it cannot be started.
@@ -21,17 +29,32 @@ def spawn(argv: Sequence[str], environment: Mapping[str, str], files: Sequence[i
     # A source below len(files) could be overwritten by the dup2 of another one before its own turn.
     sources = [fd if fd >= len(files) else fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, len(files)) for fd in files]
     try:
-        return os.posix_spawn(
-            argv[0],
-            list(argv),
-            environment,
-            file_actions=[(os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(sources)],
-            setpgroup=0,
-            setsigdef=_DEFAULT_SIGNALS,
-        )
+        while True:
+            caught = EventLoop.caught
+            pid = os.posix_spawn(
+                argv[0],
+                list(argv),
+                environment,
+                file_actions=[(os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(sources)],
+                setsid=True,
+                setsigdef=_DEFAULT_SIGNALS,
+            )
+            # A signal to our group (Ctrl-C) ends a child that is not yet out of it; the program was never started then.
+            if EventLoop.caught == caught or _executed(pid):
+                return pid
+            os.waitpid(pid, 0)
     finally:
         for copy in set(sources) - set(files):
             os.close(copy)
+
+
+def _executed(pid: int) -> bool:
+    """Whether the child, which may have ended meanwhile, ever became its own program."""
+    try:
+        flags = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[6]
+    except OSError:
+        return True
+    return not int(flags) & _NOT_EXECUTED
 
 
 def why_unstartable(path: str, error: Exception) -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
+from cluster.settings import ROOT
 from scripts.action.exit_watch import PidfdWatch, SigchldWatch
 from scripts.action.jobs import Job, Outcome, RunLimits
 from scripts.action.process_group import Ending
@@ -148,3 +151,57 @@ def test_a_script_without_a_first_line_is_told_apart(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Exec format error") as caught:
         _start(str(script))
     assert "such as #!/bin/sh" in why_unstartable(str(script), caught.value)
+
+
+# Its STDIN is a terminal, which becomes its own; it is in the foreground there and lives on at Ctrl-C.
+_IN_TERMINAL = f"""
+import fcntl, os, signal, sys, termios
+sys.path.insert(0, {str(ROOT)!r})
+from scripts.action.spawn import spawn
+from scripts.event_loop import EventLoop
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+EventLoop().watch_signal(signal.SIGINT, lambda: None)
+null = os.open(os.devnull, os.O_RDWR)
+
+def ended(*argv):
+    return os.waitpid(spawn(argv, {{}}, [null, null, null]), os.WUNTRACED)[1]
+"""
+
+
+@contextmanager
+def _in_terminal(script: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A Python that runs the script in a terminal, and the other side of that terminal."""
+    keyboard, terminal = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-I", "-c", _IN_TERMINAL + script],
+        stdin=terminal, stdout=subprocess.PIPE, start_new_session=True,
+    ) as process:  # fmt: skip
+        os.close(terminal)
+        yield process, keyboard
+        process.kill()
+    os.close(keyboard)
+
+
+def test_what_asks_the_terminal_gets_an_error_and_is_not_stopped() -> None:
+    with _in_terminal("print(ended('/bin/sh', '-c', 'read answer </dev/tty || exit 7'))") as (process, _):
+        status = int(process.communicate(timeout=_LIMIT_S)[0])
+    assert os.WIFEXITED(status), status
+    assert os.waitstatus_to_exitcode(status) != 0
+
+
+def test_ctrl_c_ends_no_child_that_is_being_started() -> None:
+    script = """
+print("ready", flush=True)
+statuses = set()
+while EventLoop.caught < 1000:
+    statuses.add(ended("/bin/true"))
+print(statuses)
+"""
+    with _in_terminal(script) as (process, keyboard):
+        assert process.stdout
+        process.stdout.readline()
+        while process.poll() is None:
+            with suppress(OSError):  # it has ended
+                os.write(keyboard, b"\x03")
+            time.sleep(0.0003)
+        assert process.stdout.read() == b"{0}\n"
