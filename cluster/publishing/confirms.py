@@ -24,7 +24,7 @@ class Target:
     """The queue to publish to; `create` makes it when it is missing. `headers` go with every message.
 
     `retry_for_s`: how long to go on when the broker went away or the queue takes nothing. `find` tells the URL of a
-    broker that may move, before each further connection; it may take its time.
+    broker that may move, before each further connection; it may take its time. `service` names such a broker.
     """
 
     url: str
@@ -33,6 +33,12 @@ class Target:
     headers: Mapping[str, str] = field(default_factory=dict)
     retry_for_s: float = 60
     find: Callable[[], str] | None = None
+    service: str = ""
+
+    @property
+    def broker(self) -> str:
+        """Return the broker's name, the same however its URL is written and wherever its service has moved."""
+        return self.service or broker.identity(self.url)
 
     @property
     def place(self) -> str:

@@ -68,7 +68,7 @@ def publish_noting(
         if resume:
             raise ClusterError(f"--resume needs --file or --files: {source.name} cannot be read again")
         return publish(source, target, watch)
-    wanted = Record(source.path, source.size, source.digest, target.queue, target.place, flags)
+    wanted = Record(source.path, source.size, source.digest, target.queue, target.broker, flags)
     sidecar = Sidecar.open(folder, wanted)
     try:
         return _publish_from(sidecar, wanted, source, target, watch, resume)
@@ -84,9 +84,7 @@ def _publish_from(
         watch.say(f"{source.name} is published to {target.queue!r} already, all of it")
         return Published(target.queue, 0, 0, 0)
     if at.offset:
-        begun = sidecar.record.broker if sidecar.record else ""
-        elsewhere = "" if begun == target.place else f"; it was begun at {begun} and goes on at {target.place}"
-        watch.say(f"going on from {source.place(at.line)} of {source.name}{elsewhere}")
+        watch.say(f"going on from {source.place(at.line)} of {source.name}")
     sidecar.write(wanted.at(at))
     noting = Watch(
         watch.say,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster import here, progress, queue_there
+from cluster.components import QUEUE
 from cluster.publishing.confirms import Target
 from cluster.publishing.items import Split
 from cluster.publishing.messages import headers_of
@@ -18,6 +19,7 @@ from cluster.publishing.sources import Source, chosen, nothing_in
 from cluster.settings import Settings
 from scripts.amqp.queues import checked_name
 from scripts.errors import ClusterError
+from scripts.marathon.access import addresses
 
 Say = Callable[[str], None]
 
@@ -64,10 +66,11 @@ def run(settings: Settings, request: Request, say: Say) -> Published:
         ClusterError: flags that do not fit, or as `publish_noting`.
     """
     _check(request)
-    url, find = _place(settings, request)
+    url, find, service = _place(settings, request)
     target = Target(
         url=url,
         find=find,
+        service=service,
         queue=checked_name(request.queue or settings.queue.name),
         create=request.create or (request.queue or settings.queue.name) == settings.queue.name,
         headers=headers_of(request.header),
@@ -106,14 +109,15 @@ def _nothing(source: Source, target: Target, say: Say) -> Published:
     return Published(target.queue, 0, 0, 0)
 
 
-def _place(settings: Settings, request: Request) -> tuple[str, Callable[[], str] | None]:
+def _place(settings: Settings, request: Request) -> tuple[str, Callable[[], str] | None, str]:
     """The broker's URL: -u, else the queue of the cluster that is meant, which may move, else the queue here."""
     if request.url:
-        return request.url, None
+        return request.url, None, ""
     marathon = here.marathon_of(settings, request.marathon)
     if not marathon:
-        return settings.queue.url, None
-    return queue_there.find(settings, marathon).url, lambda: queue_there.find(settings, marathon).url
+        return settings.queue.url, None, ""
+    service = f"{QUEUE.app_id} of Marathon at {', '.join(sorted(addresses(marathon)))}"
+    return queue_there.find(settings, marathon).url, lambda: queue_there.find(settings, marathon).url, service
 
 
 def _bar(source: Source) -> AbstractContextManager[Callable[[int], None]]:

@@ -61,6 +61,11 @@ def start_at(found: Record | None, wanted: Record, resume: bool, sidecar: Path) 
         return Position()
     where = "was complete" if found.complete else f"stopped before message {found.number:,}"
     anew = f"to publish it from the beginning, {'leave --resume out' if found.complete else f'delete {sidecar}'}"
+    if found.broker != wanted.broker:
+        raise ClusterError(
+            f"publishing {what} {where}, at {found.broker}; {wanted.broker} is another broker or virtual "
+            f"host: to go on, name the former with --resume; {anew}"
+        )
     if (found.size, found.digest) != (wanted.size, wanted.digest):
         raise ClusterError(f"publishing {what} {where}, and the input has changed since; {anew}")
     if not resume:

@@ -83,6 +83,18 @@ def redacted(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
+def identity(url: str) -> str:
+    """Return the URL of a broker and virtual host in one way of writing, without credentials.
+
+    Raises:
+        ClusterError: not an AMQP URL, or the password file cannot be read.
+    """
+    found = parameters(url)
+    secure = "s" if found.ssl_options else ""
+    place = url_of(found.host, found.port).replace("amqp", f"amqp{secure}", 1)
+    return place if found.virtual_host == "/" else f"{place}/{quote(found.virtual_host, safe='')}"
+
+
 def url_of(host: str, port: int) -> str:
     """An amqp:// URL without credentials."""
     return f"amqp://{quote(f'[{host}]' if ':' in host else host, safe='[]:.%')}:{port}"

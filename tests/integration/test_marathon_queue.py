@@ -85,8 +85,10 @@ def test_a_publishing_goes_on_where_the_queue_has_moved_to(
     marathon.world.add_task("/amqp", host="127.0.0.1", ports=[new.port, 1])
     old.down()
     code, err = running.end()
+    again = publish("-m", marathon.address, "-q", queue.name, "--file", str(lines), "--resume")
     new.down()
     assert code == 0, err
+    assert (again[0], "already, all of it" in again[1]) == (0, True), again
     assert "connected again" in err
     assert {message.body for message in queue.take()} == set(lines.read_bytes().splitlines())
 

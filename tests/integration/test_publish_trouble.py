@@ -160,6 +160,27 @@ def test_a_changed_file_is_not_resumed(queue: Queue, slowly: list[str], lines: P
     assert queue.ready() == before
 
 
+@pytest.mark.parametrize("done", [True, False], ids=["complete", "interrupted"])
+def test_another_broker_is_another_publication(
+    queue: Queue, to: list[str], network: Network, lines: Path, done: bool
+) -> None:
+    """By another way it is the same broker here, which nobody can know."""
+    if done:
+        lines.write_text("one\ntwo\n")
+    running = Publish("-u", network.url, *to[2:], "--file", str(lines))
+    if not done:
+        eventually(lambda: queue.ready() > 1000)
+        running.process.send_signal(signal.SIGINT)
+    assert running.end()[0] == (0 if done else 130)
+    before = queue.ready()
+    for elsewhere in (queue.url, f"{network.url}/other"):
+        code, err = publish("-u", elsewhere, *to[2:], "--file", str(lines), "--resume")
+        assert (code, err.count("\n"), network.url in err, elsewhere in err) == (1, 1, True, True), err
+    assert queue.ready() == before
+    network.bytes_per_s = 0
+    assert publish("-u", f"{network.url}/", *to[2:], "--file", str(lines), "--resume")[0] == 0
+
+
 def test_two_at_once_are_refused(queue: Queue, slowly: list[str], network: Network, lines: Path) -> None:
     running = Publish(*slowly, "--file", str(lines))
     eventually(lambda: queue.ready() > 1000)

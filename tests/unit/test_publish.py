@@ -130,6 +130,23 @@ def test_a_dry_run_says_what_would_be_published_and_needs_no_broker(settings: Se
     ]
 
 
+@pytest.mark.parametrize(
+    ("url", "broker"),
+    [
+        ("amqp://host", "amqp://host:5672"),
+        ("amqp://HOST:5672/", "amqp://host:5672"),
+        ("amqp://user:secret@host:5672/%2F?heartbeat=5", "amqp://host:5672"),
+        ("amqp://host/Work", "amqp://host:5672/Work"),
+        ("amqp://host/a%2Fb", "amqp://host:5672/a%2Fb"),
+        ("amqps://host", "amqps://host:5671"),
+        ("amqp://[::1]:5673", "amqp://[::1]:5673"),
+    ],
+)
+def test_a_broker_has_one_name_however_its_url_is_written(url: str, broker: str) -> None:
+    assert Target(url, "q").broker == broker
+    assert Target(url, "q", service="/amqp of Marathon at http://m:8080").broker == "/amqp of Marathon at http://m:8080"
+
+
 def test_no_sidecar_is_left_when_nothing_was_sent(tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(b"a\n")
     source = text_file(str(tmp_path / "in"), Split())

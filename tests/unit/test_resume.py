@@ -22,13 +22,13 @@ SIDECAR = Path("/state/items.json")
         (WANTED, False, Position()),
         (WANTED, True, Position()),
         (HALF, True, Position(40, 5, 5)),
-        (replace(HALF, broker="amqp://moved"), True, Position(40, 5, 5)),
         (DONE, False, Position()),
+        (replace(DONE, broker="amqp://other:5672"), False, Position()),
         (replace(DONE, digest="old"), False, Position()),
         (DONE, True, None),
     ],
     ids=[
-        "new", "nothing confirmed", "nothing confirmed, resumed", "half", "half, the broker moved", "published again",
+        "new", "nothing confirmed", "nothing confirmed, resumed", "half", "published again", "published elsewhere, too",
         "changed and published again", "all is published already",
     ],
 )  # fmt: skip
@@ -47,6 +47,10 @@ def test_where_it_begins(found: Record | None, resume: bool, begins: Position | 
         (replace(DONE, digest="old"), True, "was complete, and the input has changed since; .* leave --resume out"),
         (replace(HALF, flags={"--null": True}), True, "same flags: it was with --null True, and now with --null False"),
         (replace(DONE, flags={"--null": True}), True, "same flags: it was with --null True, and now with --null False"),
+        *(
+            (replace(found, broker="amqp://other:5672"), resume, "at amqp://other:5672; amqp://127.0.0.1 is another")
+            for found, resume in ((HALF, True), (HALF, False), (DONE, True))
+        ),
     ],
     ids=[
         "nothing",
@@ -57,6 +61,9 @@ def test_where_it_begins(found: Record | None, resume: bool, begins: Position | 
         "done and changed",
         "other flags",
         "done with others",
+        "half elsewhere",
+        "half elsewhere, not said",
+        "done elsewhere",
     ],
 )
 def test_what_does_not_fit_is_refused(found: Record | None, resume: bool, message: str) -> None:
