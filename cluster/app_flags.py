@@ -42,9 +42,6 @@ def wish(
         ClusterError: one that makes no sense.
     """
     numbers = {"instances": instances, "cpus": cpus, "mem": mem_mib}
-    for flag, value in (("--cpus", cpus), ("--mem-mib", mem_mib)):
-        if value < 0:
-            raise ClusterError(f"{flag} {value:g}: use more than 0")
     return Wish(
         app_id=app,
         definition=definition,
@@ -57,10 +54,10 @@ def wish(
 
 
 def parsed_env(pairs: Sequence[str]) -> dict[str, str]:
-    """`NAME=value` flags; later ones win.
+    """`NAME=value` flags.
 
     Raises:
-        ClusterError: one has another shape, or a name that is not for flags.
+        ClusterError: one has another shape, or a name that is there already or is not for flags.
     """
     found = {}
     for pair in pairs:
@@ -68,6 +65,8 @@ def parsed_env(pairs: Sequence[str]) -> dict[str, str]:
         if not equals or not name.isidentifier():
             raise ClusterError(f"--env {pair!r}: write it as NAME=value")
         _refuse_reserved(name)
+        if name in found:
+            raise ClusterError(f"--env {name}: it is given twice; give it once")
         found[name] = value
     return found
 
@@ -102,14 +101,16 @@ def parsed_volumes(texts: Sequence[str]) -> list[dict[str, str]]:
     """`HOST:CONTAINER[:ro]` flags as Marathon's volumes.
 
     Raises:
-        ClusterError: one has another shape.
+        ClusterError: one has another shape, or two have one place in the container.
     """
-    found = []
+    found: list[dict[str, str]] = []
     for text in texts:
         match = _VOLUME.fullmatch(text)
         if not match:
             raise ClusterError(f"--volume {text!r}: write it as /folder/of/the/agent:/folder/in/the/container[:ro]")
         host, container, mode = match.groups(default="rw")
+        if any(container == other["containerPath"] for other in found):
+            raise ClusterError(f"--volume {text!r}: {container} in the container is given twice")
         found.append({"containerPath": container, "hostPath": host, "mode": mode.upper()})
     return found
 

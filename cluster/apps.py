@@ -158,13 +158,15 @@ def worker_wish(
     for flag, value, least in (("--instances", instances, 0), ("--jobs", jobs, -1), ("--attempts", attempts, 0)):
         if value < least:
             raise ClusterError(f"{flag} {value}: use 1 or more")
-    flags = ["--tag", "-j", str(jobs if jobs >= 0 else settings.worker.jobs)]
+    options = split_command("--options", rest) if rest.strip() else []
+    flags = ["--tag"]
+    if jobs >= 0 or not any(word.startswith("-j") for word in options):
+        flags += ["-j", str(jobs if jobs >= 0 else settings.worker.jobs)]
     flags += ["--timeout", f"{timeout_s:.15g}"] if timeout_s else []
     flags += ["--attempts", str(attempts)] if attempts else []
     flags += ["--drain", str(drain_s)] if drain_s >= 0 else []
     flags += ["--keep-alive"] if keep_alive else []
-    if rest.strip():
-        flags += split_command("--options", rest)
+    flags += options
     words = split_command("--action", action or settings.worker.action)
     _check_options(flags, words)
     return Work(
@@ -186,7 +188,7 @@ def _check_options(options: Sequence[str], action: Sequence[str]) -> None:
         ClusterError: it would not.
     """
     try:
-        taken = worker_options.parse(["-q", "any", *options, "--", *action])
+        taken = worker_options.parse(["-u", "amqp://any", "-q", "any", *options, "--", *action])
     except WrongUsage as error:
         raise ClusterError(f"--options: {error}") from error
     if taken.command != tuple(action):

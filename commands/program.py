@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import invoke
@@ -47,7 +47,7 @@ class Inv(Program):  # type: ignore[misc]
     def print_task_help(self, name: str) -> None:
         """What --help prints with a command."""
         known = self.parser.contexts[name]
-        flags = [(_with_value(spec, known.flags), words) for spec, words in known.help_tuples()]
+        flags = [(_with_value(spec.split(", "), known.flags), words) for spec, words in known.help_tuples()]
         print(f"Usage: ./inv {name}{' [FLAGS]' if flags else ''}\n\n  {self.collection[name].__doc__}\n")
         if flags:
             print("Flags:\n")
@@ -70,7 +70,7 @@ def explained(error: ParseError, contexts: Any) -> str:
 
     words = str(error)
     unknown = re.fullmatch(r"No idea what (['\"])(.*)\1 is!", words, re.DOTALL)
-    empty = re.search(r"<Argument: ([\w-]+).*> needed value", words)
+    empty = re.search(r"<\w+: ([\w-]+).*> needed value", words)
     task = error.context.name if error.context else None
     if unknown and task and unknown[2].startswith("-"):
         flags = [flag for flag in contexts[task].flags if flag.startswith("--")]
@@ -88,12 +88,13 @@ def explained(error: ParseError, contexts: Any) -> str:
     return words if words.startswith("error: ") else f"error: {words}"
 
 
-def _with_value(spec: str, known: Any) -> str:
-    """Invoke has no word for the values of lists and checked numbers, and shows such a flag as if it took none."""
-    argument = known.get(spec)
-    if argument is None or not argument.takes_value:
-        return spec
-    return f"{spec}={'STRING' if argument.kind is list else 'NUMBER'}"
+def _with_value(names: Sequence[str], known: Any) -> str:
+    """The names of a flag as they are written with its value, for which Invoke has no word."""
+    argument = known[names[-1]]
+    if not argument.takes_value:
+        return ", ".join(names)
+    word = getattr(argument, "word", "STRING")
+    return ", ".join(f"{name}={word}" if name.startswith("--") else f"{name} {word}" for name in names)
 
 
 def _no_command(word: str, contexts: Any) -> str:

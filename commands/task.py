@@ -9,6 +9,7 @@ from typing import Any
 
 import invoke
 from invoke.exceptions import Exit, ParseError
+from invoke.parser import Argument
 
 from commands.interruption import Interruption
 from scripts.errors import ClusterError
@@ -17,7 +18,39 @@ from scripts.number import number
 # These and no others: Invoke's own way hands letters out in parameter order, so that a new parameter moves them.
 SHORT_FLAGS = {"tag": "t", "marathon": "m", "queue": "q", "url": "u", "body": "b"}
 
+# Of these the empty value is one, and the same as nothing or a message's body; of all others it is a variable that is
+# not set (`-q "$UNSET"`), and must not become the default.
+MAY_BE_EMPTY = {"body", "options"}
+
+# To these tasks 0 says that the flag is not given, so that nobody else may say it.
+LEAST = {"instances": 1, "attempts": 1, "cpus": 0.001, "mem-mib": 1}
+
 INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
+
+
+class Flag(Argument):  # type: ignore[misc]
+    """A flag that takes one value, once.
+
+    Invoke's parser takes a second value for a command of its own. Only a list is given all values: so this is one to
+    the parser, and refuses the second. `word` stands for the value in a command's help.
+    """
+
+    raw_value: str | None
+
+    def __init__(self, read: Callable[[str], Any], **options: Any) -> None:
+        super().__init__(**options)
+        self.kind = list
+        self.word = "STRING" if read is str else "NUMBER"
+        self._read = read
+
+    def set_value(self, value: Any, cast: bool = True) -> None:
+        """Take the value that the command line gives (ParseError: not the first, empty, or none of this kind)."""
+        if self.raw_value is not None:
+            raise ParseError(f"error: --{self.names[0]} is given twice: give it once")
+        if not value and self.word == "STRING" and self.name not in MAY_BE_EMPTY:
+            raise ParseError(f"error: --{self.names[0]} is empty: give it a value, or leave it out for its default")
+        self._value = self._read(value) if cast else value
+        self.raw_value = value
 
 
 class Task(invoke.Task):  # type: ignore[misc]
@@ -29,13 +62,15 @@ class Task(invoke.Task):  # type: ignore[misc]
         super().__init__(_one_line_errors(body), **options)
 
     def arg_opts(self, name: str, default: Any, taken_names: set[str]) -> dict[str, Any]:
-        """Invoke's hook for one argument; adds the short flag and readable number errors."""
+        """Invoke's hook for one argument; adds the short flag."""
         opts: dict[str, Any] = super().arg_opts(name, default, taken_names)
         if name in SHORT_FLAGS:
             opts["names"] = [*opts["names"], SHORT_FLAGS[name]]
-        if opts.get("kind") in (int, float):
-            opts["kind"] = _number(opts["kind"], opts["names"][0])
         return opts
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        """Invoke's hook for all arguments; makes each that takes one value a `Flag`."""
+        return [_flag(argument) for argument in super().get_arguments(ignore_unknown_help)]
 
 
 def task(*args: Any, **options: Any) -> Any:
@@ -49,6 +84,19 @@ def _refuse_positionals(body: Callable[..., Any]) -> None:
     bare = [p.name for p in parameters if p.default is p.empty]
     if bare:
         raise TypeError(f"{body.__module__}.{body.__name__}: {', '.join(bare)} needs a default")
+
+
+def _flag(argument: Argument) -> Argument:
+    kind = argument.kind
+    if kind in (bool, list):
+        return argument
+    return Flag(
+        _number(kind, argument.names[0]) if kind in (int, float) else kind,
+        names=argument.names,
+        default=argument.default,
+        help=argument.help,
+        attr_name=argument.attr_name,
+    )
 
 
 def _one_line_errors(body: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,7 +117,7 @@ def _one_line_errors(body: Callable[..., Any]) -> Callable[..., Any]:
 def _number(kind: type[int] | type[float], flag: str) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         try:
-            return number(kind, text)
+            return number(kind, text, LEAST.get(flag, 0))
         except ValueError as wanted:
             raise ParseError(f"error: --{flag} wants {wanted}, not {text!r}") from None
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
-from scripts.errors import ClusterError, WrongUsage
+from scripts.errors import ClusterError
+from scripts.flags import Parser
 from scripts.marathon.discovery import discover
 from scripts.number import number
 from scripts.one_line import one_line
@@ -24,11 +24,6 @@ exit codes: 0 printed, 1 no such app or no instance, 3 Marathon cannot be reache
 
 example: amqp-publish -u amqp://$( marathon_app_hostport --host 10.0.0.10:8080 --app amqp ) -r myqueue -b hello
 """
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise WrongUsage(f"{message}; see {self.prog} --help")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -55,13 +50,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="marathon_app_hostport",
-        description=_ABOUT,
-        epilog=_ENVIRONMENT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser(prog="marathon_app_hostport", description=_ABOUT, epilog=_ENVIRONMENT)
     add = parser.add_argument
     add("--host", required=True, metavar="HOST:PORT", help="Marathon: host:port or a URL; several with commas between")
     add("--app", required=True, metavar="ID", help="the app's id, such as amqp or /group/amqp")

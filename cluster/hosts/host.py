@@ -45,12 +45,14 @@ class Host:
 
 
 def chosen(settings: Settings, hosts: str = "", hosts_file: str = "") -> list[Host]:
-    """The hosts of --hosts, else of --hosts-file, else of invoke.yaml; each once, in the order given.
+    """The hosts of --hosts or --hosts-file, else of invoke.yaml; each once, in the order given.
 
     Raises:
-        ClusterError: none are named anywhere, one cannot be read, or the file cannot.
+        ClusterError: none are named anywhere, or by both flags; one cannot be read, or the file cannot.
     """
     agents = settings.agents
+    if hosts and hosts_file:
+        raise ClusterError("--hosts and --hosts-file both say which hosts: give one")
     if hosts:
         found = _of_list(hosts)
     elif hosts_file:

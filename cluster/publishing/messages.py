@@ -41,7 +41,7 @@ def headers_of(pairs: Iterable[str]) -> dict[str, str]:
     """Message headers from `name=value` texts.
 
     Raises:
-        ClusterError: not of that form, a name of this project's own, or more than fits in a frame.
+        ClusterError: not of that form, a name twice or of this project's own, or more than fits in a frame.
     """
     headers = {}
     for pair in pairs:
@@ -52,6 +52,8 @@ def headers_of(pairs: Iterable[str]) -> dict[str, str]:
             raise ClusterError(f"--header {pair[:80]!r}: write it as name=value")
         if name.startswith(OWN_HEADERS):
             raise ClusterError(f"--header {name}: names that begin with {OWN_HEADERS} are this project's own")
+        if name in headers:
+            raise ClusterError(f"--header {name}: it is given twice; a message has it once")
         headers[name] = value
     if sum(len(name.encode()) + len(value.encode()) for name, value in headers.items()) > ALL_HEADERS_BYTES:
         raise ClusterError(f"--header: all together are over {ALL_HEADERS_BYTES // 1024} KiB; put that in the body")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from scripts.action.cgroup import cores
 from scripts.action.jobs import RunLimits
 from scripts.amqp.queues import PAUSES_S, checked_name
 from scripts.errors import ClusterError, WrongUsage
+from scripts.flags import Parser
 from scripts.number import MOST, number
 from scripts.worker.verdicts import Policy
 
@@ -61,11 +62,6 @@ class Options:
     command: tuple[str, ...]
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise WrongUsage(f"{message}; see cluster_worker --help")
-
-
 def parse(argv: Sequence[str]) -> Options:
     """Read the command line.
 
@@ -105,7 +101,7 @@ def parse(argv: Sequence[str]) -> Options:
 def _contradiction(given: argparse.Namespace, command: Sequence[str]) -> str:
     jobs = given.jobs or cores()
     wrong = {
-        "which COMMAND is to be run?": not command,
+        "which COMMAND is to be run?": not command or not command[0],
         "-m and -u exclude each other": bool(given.marathon and given.url),
         "-m HOST:PORT needs -a APP, the queue's app in Marathon": bool(given.marathon and not given.app),
         "-a APP needs -m HOST:PORT, Marathon's address": bool(given.app and not given.marathon),
@@ -116,14 +112,12 @@ def _contradiction(given: argparse.Namespace, command: Sequence[str]) -> str:
     return next((text for text, is_so in wrong.items() if is_so), "")
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="cluster_worker",
         usage="cluster_worker [-m HOST:PORT -a APP | -u URL] -q QUEUE [options] COMMAND [ARGUMENTS...]",
         description="Run COMMAND for each message of an AMQP queue, the message's body on its STDIN.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     for group in (_broker_options, _run_options, _failure_options, _kept_alive_options, _batch_options):
         group(parser)
@@ -131,7 +125,7 @@ def _parser() -> _Parser:
     return parser
 
 
-def _broker_options(parser: _Parser) -> None:
+def _broker_options(parser: Parser) -> None:
     group = parser.add_argument_group("the queue")
     group.add_argument("-u", dest="url", metavar="URL", help="the broker, amqp://HOST:PORT (default: on this machine)")
     group.add_argument("-m", dest="marathon", metavar="HOST:PORT",
@@ -140,7 +134,7 @@ def _broker_options(parser: _Parser) -> None:
     group.add_argument("-q", dest="queue", type=_queue, required=True, metavar="QUEUE", help="made if it is not there")
 
 
-def _run_options(parser: _Parser) -> None:
+def _run_options(parser: Parser) -> None:
     group = parser.add_argument_group("running")
     group.add_argument("-j", dest="jobs", type=_count, default=1, metavar="N",
                        help="so many at once; 0: one a core (default 1)")  # fmt: skip
@@ -156,7 +150,7 @@ def _run_options(parser: _Parser) -> None:
     group.add_argument("--joblog", metavar="FILE", help="one line a run, with GNU parallel's columns and ours (TSV)")
 
 
-def _failure_options(parser: _Parser) -> None:
+def _failure_options(parser: Parser) -> None:
     group = parser.add_argument_group("failures")
     group.add_argument("--attempts", type=_positive, default=3, metavar="N", help="runs in all (default 3)")
     group.add_argument("--backoff", type=_pause, default=1.0, metavar="S",
@@ -167,7 +161,7 @@ def _failure_options(parser: _Parser) -> None:
                        help="exit 1 when N in a row fail within a second; 0: never (default 10)")  # fmt: skip
 
 
-def _kept_alive_options(parser: _Parser) -> None:
+def _kept_alive_options(parser: Parser) -> None:
     group = parser.add_argument_group("commands that take many messages")
     group.add_argument("--keep-alive", action="store_true", help="start it once, give it message after message")
     group.add_argument("--framing", choices=("lines", "netstring"), default="lines", help="default: lines")
@@ -176,7 +170,7 @@ def _kept_alive_options(parser: _Parser) -> None:
                        help="how long it may take to load (default 600)")  # fmt: skip
 
 
-def _batch_options(parser: _Parser) -> None:
+def _batch_options(parser: Parser) -> None:
     group = parser.add_argument_group("batches")
     group.add_argument("--until-empty", action="store_true", help="exit when nothing is left to be done by anyone")
     group.add_argument("--management", metavar="URL",

@@ -121,6 +121,9 @@ class TestTheProgram:
             ["--app", "amqp"],
             ["--host", "a:1"],
             ["--host", "a:1", "--app", "amqp", "more"],
+            ["--host", "a:1", "--app", ""],
+            ["--host", "a:1", "--app", "amqp", "--app", "amqp"],
+            ["--host", "a:1", "--app", "amqp", "--ca", ""],
             ["--host", "a:1", "--app", "amqp", "--port-index", "-1"],
             ["--host", "a:1", "--app", "amqp", "--port-index", "x"],
             ["--host", "a:1", "--app", "amqp", "--port-index", "0", "--port-name", "amqp"],
@@ -173,7 +176,7 @@ class TestAnswers:
         marathon.world.add_task("/prod/eu/amqp", host="agent2", ports=(31002,))
         assert program(marathon.address, app="prod/eu/amqp").out == "agent2:31002\n"
 
-    @pytest.mark.parametrize("app", ["prod/*", "my_queue", "AMQP", "amqp/tasks", "", "/"])
+    @pytest.mark.parametrize("app", ["prod/*", "my_queue", "AMQP", "amqp/tasks", "/"])
     def test_what_is_no_id_is_never_asked_for(self, program: Program, marathon: Standin, app: str) -> None:
         assert "is not an app id" in program(marathon.address, app=app).error
         assert marathon.requests == []

@@ -102,12 +102,21 @@ def test_a_process_reads_the_password_where_it_is(tmp_path: Path, monkeypatch: p
         ({"rest": "--nosuch 8"}, "--options: .*--nosuch"),
         ({"rest": "--backoff soon"}, "--options: .*'soon'"),
         ({"rest": "nosuch"}, "--options: 'nosuch' is no option"),
+        ({"rest": "-q other"}, "--options: .*-q: it is given twice"),
+        ({"rest": "-u amqp://other"}, "--options: .*-u: it is given twice"),
+        ({"rest": "--attempts 5", "attempts": 4}, "--options: .*--attempts: it is given twice"),
+        ({"rest": "-j 5", "jobs": 4}, "--options: .*-j: it is given twice"),
         ({"queue": "amq.x"}, "'amq.x'"),
     ],
 )
 def test_a_wish_that_cannot_be_is_named(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ClusterError, match=words):
         wish(**changes)
+
+
+@pytest.mark.parametrize("rest", ["-j 5", "-j5"])
+def test_jobs_among_the_options_are_taken(rest: str) -> None:
+    assert wish(rest=rest).options == ("--tag", *rest.split())
 
 
 @pytest.mark.parametrize("action", [" ", "sum.py 'a"])

@@ -119,8 +119,8 @@ def test_a_registry_with_a_login_has_its_login_fetched() -> None:
         ({"volumes": ["/a:/b:ro:x"]}, "--volume '/a:/b:ro:x'"),
         ({"constraints": ["hostname"]}, "--constraint 'hostname'"),
         ({"constraints": ["hostname:"]}, "--constraint 'hostname:'"),
-        ({"cpus": -1.0}, "--cpus -1"),
-        ({"mem_mib": -1}, "--mem-mib -1"),
+        ({"env": ["A=1", "A=1"]}, "--env A: it is given twice"),
+        ({"volumes": ["/a:/in", "/b:/in:ro"]}, "--volume '/b:/in:ro': /in in the container is given twice"),
     ],
     ids=str,
 )

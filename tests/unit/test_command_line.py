@@ -14,7 +14,7 @@ from invoke.parser import Argument
 
 import tasks
 from cluster.settings import ROOT
-from commands.task import SHORT_FLAGS, Task, task
+from commands.task import MAY_BE_EMPTY, SHORT_FLAGS, Task, task
 from scripts.errors import ClusterError, MessagesFailed, ServiceAway
 
 HEAVY = {"docker", "fabric", "pika", "requests", "rich", "psutil", "paramiko", "cluster.settings"}
@@ -120,6 +120,23 @@ def test_no_number_flag_takes_what_is_none(name: str, arguments: list[Argument])
                 argument.set_value(wrong)
 
 
+@pytest.mark.parametrize(("name", "arguments"), ALL, ids=IDS)
+def test_no_flag_takes_an_empty_value_for_its_default(name: str, arguments: list[Argument]) -> None:
+    taken = [argument for argument in arguments if argument.takes_value and argument.default != []]
+    for argument in taken:
+        if argument.name not in MAY_BE_EMPTY:
+            with pytest.raises(ParseError, match=f"error: --{argument.names[0]} "):
+                argument.set_value("")
+
+
+@pytest.mark.parametrize(("name", "arguments"), ALL, ids=IDS)
+def test_no_flag_takes_what_says_to_its_task_that_it_is_not_given(name: str, arguments: list[Argument]) -> None:
+    for argument in arguments:
+        if argument.name in ("instances", "attempts", "cpus", "mem_mib"):
+            with pytest.raises(ParseError, match=f"error: --{argument.names[0]} wants a number from .*, not '0'"):
+                argument.set_value("0")
+
+
 def test_a_number_flag_reads_numbers() -> None:
     @task
     def counts(c: Context, jobs: int = 1, timeout: float = 0.0) -> None:
@@ -129,7 +146,7 @@ def test_a_number_flag_reads_numbers() -> None:
     jobs.value, timeout.value = "4", "1.5"
     assert (jobs.value, timeout.value) == (4, 1.5)
     with pytest.raises(ParseError):
-        jobs.value = "1.5"
+        counts.get_arguments()[0].value = "1.5"
 
 
 def ours(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -156,6 +173,10 @@ def ours(*arguments: str) -> subprocess.CompletedProcess[str]:
         ),
         ("down xyz", "'xyz' is not a command: ./inv --list shows them, and ./inv --help down the flags of down"),
         ("queue.build -t", "--tag needs a value: ./inv --help queue.build says which"),
+        ("publish -q status -q status --body x", "--queue is given twice: give it once"),
+        ("publish --queue=a -q b --body x", "--queue is given twice: give it once"),
+        ("publish --queue= --body x", "--queue is empty: give it a value, or leave it out for its default"),
+        ("worker.run-local -u amqp://a -u amqp://me:secret@b", "--url is given twice: give it once"),
         ("worker.run-local --jobs x", "--jobs wants a number, not 'x'"),
         ("down --dry", "--dry and -R are none of ours: --dry-run shows what a command would do"),
         ("-R down", "--dry and -R are none of ours: --dry-run shows what a command would do"),
@@ -186,7 +207,7 @@ def test_the_help_of_a_command_says_what_it_does_and_lists_its_flags(words: tupl
     ("task", "specs"),
     [
         ("worker.run-local", ["--attempts=NUMBER", "--timeout=NUMBER", "--keep-alive ", "-q STRING, --queue=STRING"]),
-        ("publish", ["--header=STRING", "--file=STRING", "--retry-for=NUMBER", "--json "]),
+        ("publish", ["--header=STRING", "--file=STRING", "-b STRING, --body=STRING", "--retry-for=NUMBER", "--json "]),
     ],
 )
 def test_the_help_of_a_command_shows_which_flags_take_a_value(task: str, specs: list[str]) -> None:

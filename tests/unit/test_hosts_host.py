@@ -67,7 +67,7 @@ def test_hosts_come_from_the_flag_then_the_file_then_the_settings(tmp_path: Path
     one.write_text("# agents\n\n  c  # the third\nroot@d:22\n")
     other.write_text("f")
     settings = agents(hosts="e", hosts_file=str(other))
-    assert chosen(settings, "a, b,,a", str(one)) == [Host("a"), Host("b")]
+    assert chosen(settings, "a, b,,a") == [Host("a"), Host("b")]
     assert chosen(settings, "", str(one)) == [Host("c"), Host("d", "root", 22)]
     assert chosen(settings) == [Host("e")]
     assert chosen(agents(hosts_file=str(other))) == [Host("f")]
@@ -80,6 +80,7 @@ def test_no_hosts_is_an_error_that_says_how_to_name_them(tmp_path: Path) -> None
         return str(caught.value)
 
     assert words() == "no hosts: give --hosts a,b,c or --hosts-file FILE, or set agents.hosts in invoke.yaml"
+    assert words(hosts="a", hosts_file="b") == "--hosts and --hosts-file both say which hosts: give one"
     assert words(hosts=" , ") == "no hosts in ' , ': write them as a,b,c, each as you would say it to ssh"
     empty = tmp_path / "empty"
     empty.write_text("# none\n")

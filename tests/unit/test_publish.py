@@ -50,6 +50,11 @@ def test_headers_are_names_and_values() -> None:
     assert headers_of(["a=b", "c=d=e", "empty="]) == {"a": "b", "c": "d=e", "empty": ""}
 
 
+def test_a_header_that_is_given_twice_is_refused() -> None:
+    with pytest.raises(ClusterError, match="--header a: it is given twice"):
+        headers_of(["a=1", "b=1", "a=1"])
+
+
 @pytest.mark.parametrize(
     ("pair", "message"),
     [

@@ -44,6 +44,7 @@ NUMBERS = ["-j", "--prefetch", "--timeout", "--kill-after", "--drain", "--attemp
         (["cat"], "required: -q"),
         (["-q", "q"], "which COMMAND"),
         (["-q", "q", "--"], "which COMMAND"),
+        (["-q", "q", ""], "which COMMAND"),
         (["-q", "", "cat"], "it is empty"),
         (["-q", "q", "-m", "h:1", "cat"], "needs -a APP"),
         (["-q", "q", "-a", "amqp", "cat"], "needs -m HOST:PORT"),
@@ -61,6 +62,12 @@ NUMBERS = ["-j", "--prefetch", "--timeout", "--kill-after", "--drain", "--attemp
         (["-q", "q", "--recycle-after", "9", "cat"], "need --keep-alive"),
         (["-q", "q", "--framing", "netstring", "cat"], "need --keep-alive"),
         (["-q", "q", "--tim", "9", "cat"], "unrecognized arguments"),
+        *[
+            (["-q", "q", flag, "", "cat"], f"{flag}: it is empty")
+            for flag in ("-u", "-m", "-a", "--joblog", "--management")
+        ],
+        (["-q", "q", "-q", "r", "cat"], "-q: it is given twice"),
+        (["-q", "q", "-j", "1", "-j=1", "cat"], "-j: it is given twice"),
     ],
 )
 def test_wrong_usage(words: list[str], complaint: str) -> None:
