@@ -7,12 +7,16 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parent.parent)
+PROGRAMS = ("cluster_worker", "marathon_app_hostport")
 
 
 def run() -> int:
     """Call main(arguments) of the named module."""
-    name, *arguments = sys.argv[1:]
+    name, *arguments = sys.argv[1:] or [""]
+    if name not in PROGRAMS:
+        print(f"error: {name!r} is not a program of this folder: those are {' and '.join(PROGRAMS)}", file=sys.stderr)
+        return 64
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
     sys.argv = [name, *arguments]
     return int(import_module(f"scripts.{name}").main(arguments))
 

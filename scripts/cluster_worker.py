@@ -8,6 +8,10 @@ import os
 import resource
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+if not __package__:  # started as a file, which has the wrong folder on its path
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts.action.command import executable
 from scripts.action.jobs import Runner
@@ -120,3 +124,7 @@ def _action_environment() -> dict[str, str]:
     """What an action inherits: everything but the worker's secrets and its health file."""
     hidden = {*broker.SECRET_VARIABLES, *access.SECRET_VARIABLES, alive.VARIABLE}
     return {name: value for name, value in os.environ.items() if name not in hidden}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+if not __package__:  # started as a file, which has the wrong folder on its path
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts.errors import ClusterError
 from scripts.flags import Parser
@@ -81,3 +85,7 @@ def _seconds(text: str) -> float:
 def _say_waiting(wait_s: float, reason: str) -> None:
     if sys.stderr.isatty():
         print(f"waiting up to {wait_s:g} s: {reason}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from scripts.__main__ import PROGRAMS
 
 ROOT = Path(__file__).resolve().parents[2]
 REPORT = '#!/bin/sh\n[ "$2" = -c ] || echo "{name} $*"\n'
@@ -64,7 +67,26 @@ def test_without_a_python_one_line_says_what_to_do(checkout: Path, tmp_path: Pat
     assert f"run {checkout}/inv once" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["cluster_worker", "marathon_app_hostport"])
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_every_program_is_the_launcher_and_has_its_module(name: str) -> None:
     assert (ROOT / "scripts" / name).resolve() == ROOT / "scripts/launch"
     assert (ROOT / "scripts" / f"{name}.py").is_file()
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("start", ["-m scripts.{}", "-m scripts {}", "scripts {}", "scripts/{}.py", "-I scripts/{}.py"])
+def test_every_program_can_be_started_without_the_launcher(name: str, start: str) -> None:
+    command = [sys.executable, *start.format(name).split(), "--no-such-flag"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (64, ""), done.stderr
+    assert f"see {name} --help" in done.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["sys"], ["no_such_program"]])
+def test_another_name_is_one_line(words: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts", *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (64, "")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: ")
