@@ -8,6 +8,8 @@ from dataclasses import replace
 from cluster import engine, here, images, registry
 from cluster.components import Component
 from cluster.image_ref import ImageRef
+from cluster.registry_api import is_local
+from cluster.schedulers import Scheduler
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 
@@ -28,9 +30,20 @@ def build_and_push(
     client = engine.connect()
     push = push and bool(ref.registry)
     if push:
-        registry.ensure_up(settings, client, here.local(settings), say)
+        if is_local(ref.registry):
+            registry.ensure_up(settings, client, _local(settings), say)
         images.refuse_useless_registry(client, ref)
     images.build(client, component, ref, say)
     if push:
         images.push(client, ref, say)
     return ref
+
+
+def _local(settings: Settings) -> Scheduler:
+    try:
+        return here.local(settings)
+    except engine.OtherMachine as error:
+        raise ClusterError(
+            f"{error}; an image can be built there with --no-push, or for a registry that both machines reach "
+            "(registry: in invoke.yaml)"
+        ) from error

@@ -32,12 +32,12 @@ def every_scheduler(settings: Settings) -> list[Scheduler]:
 
     Where there should be one, such as that of DOCKER_HOST, or it does not let this user in, STDERR says so.
     """
-    from cluster.engine import NoEngine
+    from cluster.engine import NoEngine, OtherMachine
     from cluster.schedulers.one_machine import to_stderr
 
     try:
         return [local(settings), process(settings)]
-    except ServiceAway as error:
+    except (ServiceAway, OtherMachine) as error:
         if settings.scheduler != "process" and not isinstance(error, NoEngine):
             to_stderr(f"not looked for in containers: {error}")
         return [process(settings)]
@@ -56,11 +56,16 @@ def running(settings: Settings, app_id: str) -> Scheduler:
 
 
 def local(settings: Settings) -> OneMachine[Any]:
-    """The Docker Engine of this machine."""
+    """Return the Docker Engine of this machine.
+
+    Raises:
+        OtherMachine: DOCKER_HOST or the docker context names another machine's.
+        ServiceAway: none answers.
+    """
     from cluster import engine
     from cluster.schedulers.local import Local
 
-    return Local(engine.connect(), settings.project)
+    return Local(engine.connect_here(), settings.project)
 
 
 def process(settings: Settings) -> OneMachine[Any]:

@@ -21,7 +21,7 @@ from urllib3.exceptions import HTTPError
 from cluster.engine import errors as engine_errors
 from cluster.engine import install as engine_install
 from cluster.engine.errors import Lookups
-from cluster.engine.ports import who_listens
+from cluster.engine.ports import is_of_this_machine, who_listens
 from scripts.errors import ClusterError, ServiceAway
 
 PROBE_TIMEOUT_S = 10
@@ -37,6 +37,10 @@ class NoEngine(ServiceAway):
     """Nothing answers at the usual places, and the user named no other."""
 
 
+class OtherMachine(ClusterError):
+    """The engine that is named runs on another machine, where nothing of this one's can be run."""
+
+
 def connect() -> docker.DockerClient:
     """The engine of DOCKER_HOST, else of the docker context, else of this machine, rootless ones included.
 
@@ -44,13 +48,28 @@ def connect() -> docker.DockerClient:
         NoEngine: there is none; `ensure` may install one.
         ServiceAway: the one that was named does not answer, or an engine does not let this user in.
     """
-    host = os.environ.get("DOCKER_HOST")
-    context = os.environ.get("DOCKER_CONTEXT") or get_current_context_name()
+    host, context = os.environ.get("DOCKER_HOST"), _context_name()
     if host:
         return _connect_named(host, "DOCKER_HOST", docker.from_env)
-    if context != "default":
+    if context:
         return _connect_context(context)
     return _connect_local()
+
+
+def connect_here() -> docker.DockerClient:
+    """Return the engine that `connect` finds, for what needs the ports and the files of this machine.
+
+    Raises:
+        OtherMachine: it is another machine's.
+        NoEngine, ServiceAway: as `connect`.
+    """
+    host, name = os.environ.get("DOCKER_HOST", ""), _context_name()
+    if host:
+        _refuse_other_machine(host, "DOCKER_HOST", "unset DOCKER_HOST")
+    elif name and (context := _context(name)):
+        undo = "unset DOCKER_CONTEXT" if os.environ.get("DOCKER_CONTEXT") else "docker context use default"
+        _refuse_other_machine(context.Host, f"the docker context {name!r}", undo)
+    return connect()
 
 
 def ensure(say: Callable[[str], None]) -> docker.DockerClient:
@@ -109,8 +128,26 @@ def _connect_named(url: str, said_by: str, make: Callable[..., docker.DockerClie
         raise ServiceAway(engine_errors.wrong_place(url, said_by, error)) from error
 
 
+def _refuse_other_machine(place: str, said_by: str, undo: str) -> None:
+    if not is_of_this_machine(place):
+        raise OtherMachine(
+            f"{said_by} names the Docker Engine of another machine ({place}), which cannot run what is this machine's: "
+            f"{undo}, or run ./inv there"
+        )
+
+
+def _context_name() -> str:
+    """Return the docker context that somebody chose; empty where nobody did."""
+    name = os.environ.get("DOCKER_CONTEXT") or get_current_context_name()
+    return "" if name == "default" else str(name)
+
+
+def _context(name: str) -> Context | None:
+    return ContextAPI.get_context(name) if find_config_file() else _context_without_config(name)
+
+
 def _connect_context(name: str) -> docker.DockerClient:
-    context = ContextAPI.get_context(name) if find_config_file() else _context_without_config(name)
+    context = _context(name)
     if context is None:
         raise ServiceAway(
             f"no docker context is called {name!r}: docker context use chooses one, or unset DOCKER_CONTEXT"

@@ -1,15 +1,38 @@
-"""Who listens on a TCP port of this machine, so that an error can name them."""
+"""Which addresses are this machine's, and who listens on its TCP ports, so that an error can name them."""
 
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
+from docker.errors import DockerException
+from docker.utils import parse_host
 
 _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
+
+
+def is_of_this_machine(engine: str) -> bool:
+    """Tell whether an engine's address, such as `ssh://user@host`, is on this machine; so is one that makes no sense.
+
+    The near end of a tunnel is here, too, wherever it leads.
+    """
+    try:
+        address = urlsplit(parse_host(engine))
+        if address.scheme not in ("http", "https", "tcp", "ssh"):
+            return True  # a socket
+        found = socket.getaddrinfo(address.hostname, None, type=socket.SOCK_STREAM)
+    except (DockerException, ValueError):
+        return True  # who connects to it says what is wrong
+    except OSError:
+        return False
+    own = {one.address for interface in psutil.net_if_addrs().values() for one in interface}
+    return any(str(place[0]) in own or ip_address(str(place[0])).is_loopback for *_, place in found)
 
 
 def who_listens(port: int, containers: Iterable[Any] = ()) -> str:
