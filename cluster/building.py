@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from cluster import engine, here, images, registry
 from cluster.components import Component
-from cluster.image_ref import ImageRef
-from cluster.registry_api import is_local
+from cluster.image_ref import ImageRef, is_local
 from cluster.schedulers import Scheduler
 from cluster.settings import Settings
 from scripts.errors import ClusterError

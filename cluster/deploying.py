@@ -16,9 +16,8 @@ from cluster.cluster_apps import Image
 from cluster.components import QUEUE
 from cluster.definitions import worker_id
 from cluster.hosts.host import Host
-from cluster.image_ref import ImageRef
+from cluster.image_ref import ImageRef, is_local
 from cluster.queue_login import QueueLogin, Secrets
-from cluster.registry_api import is_local
 from cluster.schedulers import App, AppStatus, Change
 from cluster.schedulers.marathon.scheduler import Manner, Marathon
 from cluster.settings import Settings

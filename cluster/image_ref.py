@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,15 @@ _REGISTRY = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::\d{1,5})?")
 def is_registry(text: str) -> bool:
     """Whether Docker takes this for the `host[:port]` of a registry, and not for a name at its own hub."""
     return _names_a_registry(text) and bool(_REGISTRY.fullmatch(text))
+
+
+def is_local(registry: str) -> bool:
+    """Whether a registry's `host[:port]` is a loopback address, which no other machine can reach."""
+    host = registry if registry.endswith("]") or ":" not in registry else registry.rpartition(":")[0]
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def checked_registry(text: str) -> str:

@@ -12,8 +12,8 @@ from docker.errors import APIError, ImageNotFound
 from cluster import base_image, build_events, registry_api, registry_login, registry_trust
 from cluster.build_events import problem_of
 from cluster.components import Component
-from cluster.engine import docker_errors
-from cluster.image_ref import ImageRef
+from cluster.engine import docker_errors, logins
+from cluster.image_ref import ImageRef, is_local
 from cluster.live_line import live_line
 from cluster.push_errors import push_failure, registry_failure
 from cluster.revision import revision_of
@@ -31,6 +31,7 @@ def build(client: docker.DockerClient, component: Component, ref: ImageRef, say:
         ServiceAway: the engine went away.
     """
     doing = f"build {ref}"
+    logins.of_build(client, component.dockerfile.read_text(encoding="utf-8", errors="replace"))
     base_image.ensure_base(client, say)
     with docker_errors(doing), live_line(doing) as show:
         events = client.api.build(
@@ -137,7 +138,7 @@ def _digest_in_registry(client: docker.DockerClient, ref: ImageRef) -> str:
         return str(client.images.get_registry_data(str(ref), auth_config=login).id)
     except APIError as error:
         known = _registry_failure(client, f"look for {ref}", ref, error)
-        if known and not registry_api.is_local(ref.registry):
+        if known and not is_local(ref.registry):
             raise known from error
         raise ClusterError(
             f"no image {ref}, neither on this machine nor in its registry: build it with "

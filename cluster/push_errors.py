@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cluster import registry_login, registry_tls
-from cluster.image_ref import ImageRef
-from cluster.registry_api import is_local
+from cluster.image_ref import ImageRef, is_local
 from scripts.errors import ClusterError, ServiceAway
 
 CERTIFICATES = Path("/etc/docker/certs.d")  # where an engine looks for the CA of a registry

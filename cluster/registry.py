@@ -11,8 +11,8 @@ from cluster import definitions, images
 from cluster.apps import with_ports
 from cluster.components import REGISTRY
 from cluster.engine import port_holder
-from cluster.image_ref import ImageRef
-from cluster.registry_api import answers, is_local
+from cluster.image_ref import ImageRef, is_local
+from cluster.registry_api import answers
 from cluster.schedulers import App, Scheduler
 from cluster.schedulers.instances import port_is_free
 from cluster.settings import Settings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from urllib.parse import urljoin
 import requests
 
 from cluster import registry_login, registry_tls
+from cluster.image_ref import is_local
 from scripts.errors import ClusterError, ServiceAway
 
 TIMEOUT_S = 10
@@ -33,15 +33,6 @@ class StoredImage:
     tag: str
     digest: str
     bytes: int
-
-
-def is_local(registry: str) -> bool:
-    """Whether a registry's `host[:port]` is a loopback address, which no other machine can reach."""
-    host = registry if registry.endswith("]") or ":" not in registry else registry.rpartition(":")[0]
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def answers(registry: str) -> bool:

@@ -1,4 +1,4 @@
-"""The logins of private registries on this machine: in .secrets/, a file a registry, never in ~/.docker."""
+"""The logins of private registries on this machine: in .secrets/, a file a registry; else those of docker itself."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster import credentials, secret_file
+from cluster.engine import logins
 from scripts.errors import ClusterError
 
 
@@ -64,10 +65,10 @@ def every() -> list[Access]:
     return [access for access in found if access]
 
 
-def auth_config(registry: str) -> dict[str, str] | None:
-    """The login for one push or pull by the Docker SDK; None leaves it to the SDK, as for a registry without one."""
+def auth_config(registry: str) -> dict[str, str]:
+    """The login for one push or pull by the Docker SDK: the one kept here, else docker's own; empty for none."""
     access = for_registry(registry)
-    return access.auth_config if access else None
+    return access.auth_config if access else logins.of(registry)
 
 
 def refused(registry: str) -> str:
@@ -77,6 +78,8 @@ def refused(registry: str) -> str:
             f"the registry {registry} does not take the login in {place(registry)}: `./inv registry.up --host` sets "
             "that of a registry of ours right"
         )
+    if logins.of(registry):
+        return f"the registry {registry} does not take the login that docker has for it: docker login {registry}"
     return (
         f"the registry {registry} asks for a login, and there is none for it: take the .secrets/ that it was set up "
         f'with, or write {{"user": ..., "password": ...}} into {place(registry)}'

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from docker.errors import DockerException
 
-from cluster import queue_login, registry_api, registry_login
+from cluster import queue_login, registry_login
 from cluster.hosts import facts, trust
 from cluster.hosts.cells import Cell, clock_cell, disk_cell, memory_cell, password_cell
 from cluster.hosts.host import Host
@@ -17,7 +17,7 @@ from cluster.hosts.pull import ENGINE_ERRORS, explained, failure
 from cluster.hosts.registry_words import says_absent
 from cluster.hosts.remote import Remote
 from cluster.hosts.together import Outcome, Say, Show, together
-from cluster.image_ref import ImageRef
+from cluster.image_ref import ImageRef, is_local
 from cluster.settings import Settings
 from scripts.amqp.broker import redacted
 from scripts.errors import ClusterError
@@ -36,6 +36,7 @@ class Wish:
     registry: str
     image: ImageRef
     mem_mib: int
+    login: Mapping[str, str] = field(default_factory=dict, repr=False)
     queue: HostPort | None = None
     marathon: tuple[HostPort, ...] = ()
     secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
@@ -55,6 +56,7 @@ def wish(settings: Settings, url: str, marathon: str) -> Wish:
         registry=settings.registry,
         image=ImageRef.parse(settings.worker.tag, registry=settings.registry),
         mem_mib=settings.worker.mem_mib,
+        login=registry_login.auth_config(settings.registry) if settings.registry else {},
         queue=_broker(url) if url else None,
         marathon=tuple(_address(one) for one in marathon_access.addresses(marathon)) if marathon else (),
         secrets={file.path: file.content for file in queue_login.workers_files(settings)},
@@ -135,7 +137,7 @@ def _machine(remote: Remote, wished: Wish) -> Row:
 def _registry(remote: Remote, wished: Wish) -> Row:
     """Through the host's own engine, with the login that agents.trust writes there; no image is moved."""
     registry = wished.registry
-    if registry_api.is_local(registry):
+    if is_local(registry):
         step = "no host can reach a registry on this machine alone: ./inv registry.up --host HOST sets up one"
         return {"registry": Cell("no", step)}
     access = registry_login.for_registry(registry)
@@ -143,7 +145,7 @@ def _registry(remote: Remote, wished: Wish) -> Row:
     if missing:
         return {"registry": Cell("no trust", f"not as it should be: {', '.join(missing)}: ./inv agents.trust")}
     try:
-        remote.engine().images.get_registry_data(str(wished.image), auth_config=access.auth_config if access else None)
+        remote.engine().images.get_registry_data(str(wished.image), auth_config=wished.login)
     except DockerException as error:
         words = str(getattr(error, "explanation", "") or error)
         if says_absent(words):

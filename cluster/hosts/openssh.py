@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Sequence
 
+from cluster import programs
 from scripts.errors import ClusterError
 
 # A `Match exec` or a KnownHostsCommand of the person's may ask other machines.
@@ -18,7 +19,7 @@ def ask(command: Sequence[str], told: bytes = b"") -> subprocess.CompletedProces
         ClusterError: it is not there, or does not end.
     """
     try:
-        return subprocess.run(command, input=told, capture_output=True, timeout=PATIENCE_S, check=False)
+        return programs.run(command, told, limit_s=PATIENCE_S)
     except FileNotFoundError as error:
         step = ": apt-get install openssh-client" if command[0].startswith("ssh") else ""
         raise ClusterError(f"there is no {command[0]} on this machine{step}") from error

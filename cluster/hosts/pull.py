@@ -16,7 +16,7 @@ from cluster.hosts.host import Host
 from cluster.hosts.registry_words import remedy
 from cluster.hosts.remote import Remote
 from cluster.hosts.together import Say, Show, together, values
-from cluster.image_ref import ImageRef
+from cluster.image_ref import ImageRef, is_local
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
 
@@ -54,7 +54,7 @@ def in_registry(ref: ImageRef) -> ImageRef:
         ServiceAway: the registry does not answer.
         ClusterError: it holds no such image, or no other machine can reach it.
     """
-    if registry_api.is_local(ref.registry):
+    if is_local(ref.registry):
         raise ClusterError(
             f"{ref}: {ref.registry} is this machine alone, so no host can pull from it: ./inv registry.up --host HOST "
             "sets up one, then name it as registry: in invoke.yaml"
@@ -75,7 +75,7 @@ def _is_there(remote: Remote, ref: ImageRef) -> bool:
     return True
 
 
-def _pull(remote: Remote, ref: ImageRef, login: dict[str, str] | None, show: Show) -> int:
+def _pull(remote: Remote, ref: ImageRef, login: dict[str, str], show: Show) -> int:
     """How many bytes came; the rest was there."""
     sizes: dict[str, tuple[int, int]] = {}
     problem = ""

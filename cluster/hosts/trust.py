@@ -18,7 +18,7 @@ from cluster.hosts.docker_logins import archive, parsed, store_of, with_login
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.hosts.together import Say, Show, together, values
-from cluster.registry_api import is_local
+from cluster.image_ref import is_local
 from cluster.registry_login import Access
 from cluster.settings import Settings
 from scripts.errors import ClusterError

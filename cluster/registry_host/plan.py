@@ -9,9 +9,8 @@ from datetime import datetime
 from cryptography import x509
 
 from cluster import registry_login
-from cluster.image_ref import checked_registry
+from cluster.image_ref import checked_registry, is_local
 from cluster.registry import IMAGE
-from cluster.registry_api import is_local
 from cluster.registry_host import authority, login
 from cluster.registry_host.app import CERTIFICATE, HTPASSWD, KEY, registry_app
 from cluster.registry_host.authority import Authority, Pair

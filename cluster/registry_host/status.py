@@ -13,6 +13,7 @@ from cluster import registry_api, registry_login, registry_tls
 from cluster.components import REGISTRY
 from cluster.hosts import ssh
 from cluster.hosts.host import Host
+from cluster.image_ref import is_local
 from cluster.registry_host import disk, plan
 from cluster.registry_host.app import DATA
 from cluster.registry_host.authority import fingerprint
@@ -91,7 +92,7 @@ def refuse_useless(status: Status) -> None:
         ServiceAway: it is not.
     """
     if status.problem:
-        is_here = registry_api.is_local(status.address) and not status.host
+        is_here = is_local(status.address) and not status.host
         up = "./inv registry.up" if is_here else f"./inv registry.up --host {status.host or 'HOST'}"
         raise ServiceAway(f"the registry {status.address} is of no use as it is: `{up}` sets one of ours right")
 
@@ -121,7 +122,7 @@ def _state(apps: list[AppStatus]) -> str:
 
 
 def _ends(registry: str) -> datetime | None:
-    if registry_api.is_local(registry):
+    if is_local(registry):
         return None
     try:
         return registry_tls.shown(registry, registry_api.TIMEOUT_S).not_valid_after_utc

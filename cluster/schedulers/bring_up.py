@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import docker
+from docker.auth import resolve_repository_name
 from docker.errors import APIError, ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.utils import parse_repository_tag
@@ -50,7 +51,7 @@ def _pull_problem(client: docker.DockerClient, image: str) -> str:
     """
     repository, tag = parse_repository_tag(image)
     try:
-        login = registry_login.auth_config(repository.partition("/")[0])
+        login = registry_login.auth_config(resolve_repository_name(repository)[0])
         answer = client.api.pull(repository, tag=tag or "latest", stream=True, decode=True, auth_config=login)
         return next((str(line["error"]) for line in answer if "error" in line), "")
     except APIError as error:

@@ -1,15 +1,16 @@
 """Building and pushing with a real engine and a real registry."""
 
+import json
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from docker.errors import ImageNotFound
 
-from cluster import images, registry, registry_api
+from cluster import engine, images, registry, registry_api
 from cluster.components import Component
 from cluster.image_ref import ImageRef
 from cluster.schedulers.local import Local
@@ -45,17 +46,23 @@ def build(docker_client: Any, tmp_path: Path, said: list[str]) -> Iterator[Build
     name = f"test-{secrets.token_hex(4)}"
     built: set[str] = set()
 
-    def make(*lines: str, registry: str = "") -> ImageRef:
+    def make(*lines: str, registry: str = "", client: Any = docker_client) -> ImageRef:
         component.folder.mkdir(parents=True, exist_ok=True)
         component.dockerfile.write_text("\n".join(["FROM debian:trixie-slim", *lines]))
         ref = ImageRef(name, "v1", registry)
-        built.add(images.build(docker_client, component, ref, said.append))
+        built.add(images.build(client, component, ref, said.append))
         return ref
 
     yield make
     for image_id in built:
         with suppress(ImageNotFound):  # the test removed it
             docker_client.images.remove(image_id, force=True)
+
+
+@pytest.fixture
+def docker_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    return tmp_path / "config.json"
 
 
 def test_an_image_gets_its_name_and_labels(build: Build, docker_client: Any) -> None:
@@ -132,6 +139,28 @@ def test_an_image_that_only_the_registry_has_is_deployable(build: Build, docker_
 def test_an_image_that_is_nowhere_says_how_to_build_it(docker_client: Any, own_registry: str) -> None:
     with pytest.raises(ClusterError, match=r"build it with `./inv queue.build -t amqp:v9`"):
         images.deployable(docker_client, ImageRef("amqp", "v9", own_registry))
+
+
+def test_broken_credential_helpers_of_other_registries_are_not_asked(
+    build: Build, own_registry: str, docker_config: Path
+) -> None:
+    docker_config.write_text(json.dumps({"credsStore": "missing", "credHelpers": {"other.example": "missing"}}))
+    with closing(engine.connect()) as client:
+        ref = build("LABEL number=five", registry=own_registry, client=client)
+        images.refuse_useless_registry(client, ref)
+        digest = images.push(client, ref, print)
+        client.images.remove(str(ref))
+        assert images.deployable(client, ref) == f"{ref.repository}@{digest}"
+
+
+def test_the_broken_credential_helper_of_the_registry_is_named(build: Build, docker_config: Path) -> None:
+    docker_config.write_text(json.dumps({"credHelpers": {"registry.example": "missing"}}))
+    with closing(engine.connect()) as client:
+        ref = build("LABEL number=six", registry="registry.example", client=client)
+        with pytest.raises(
+            ClusterError, match=rf"^the credential helper docker-credential-missing of {docker_config},"
+        ):
+            images.push(client, ref, print)
 
 
 def test_a_push_to_nobody_says_how_to_start_a_registry(build: Build, docker_client: Any) -> None:

@@ -7,17 +7,18 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from cluster import registry_api
+from cluster.image_ref import is_local
 from scripts.errors import ClusterError, ServiceAway
 
 
 @pytest.mark.parametrize("registry", ["localhost:5000", "localhost", "127.0.0.1:5000", "127.1.2.3", "[::1]:5000"])
 def test_a_loopback_address_is_local(registry: str) -> None:
-    assert registry_api.is_local(registry)
+    assert is_local(registry)
 
 
 @pytest.mark.parametrize("registry", ["10.0.0.10:5000", "registry.example", "localhost.example:5000", "[fe80::1]:5000"])
 def test_any_other_address_is_not(registry: str) -> None:
-    assert not registry_api.is_local(registry)
+    assert not is_local(registry)
 
 
 class Other(BaseHTTPRequestHandler):

@@ -18,6 +18,7 @@ REGISTRY = "10.0.0.5:5000"
 def secrets_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / ".secrets"
     monkeypatch.setattr(credentials, "SECRETS", folder)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     return folder
 
 
@@ -32,7 +33,7 @@ def test_a_login_that_was_kept_is_found_by_its_registry_alone(access: Access) ->
     assert registry_login.for_registry(REGISTRY) == access
     assert registry_login.for_registry("10.0.0.5:5001") is None
     assert registry_login.auth_config(REGISTRY) == {"username": "cluster", "password": "hidden"}
-    assert registry_login.auth_config("localhost:5000") is None
+    assert registry_login.auth_config("localhost:5000") == {}
 
 
 def test_it_is_for_its_owner_alone_and_is_not_shown(access: Access, secrets_folder: Path) -> None:
