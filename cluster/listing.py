@@ -10,7 +10,8 @@ from cluster import here, queue_counts, queue_there, registry_api
 from cluster.schedulers import AppStatus, Scheduler
 from cluster.settings import Settings
 from cluster.work_queues import work_queues
-from scripts.amqp.management import Management, QueueCount
+from scripts.action.worker_log import printable
+from scripts.amqp.management import Management, OpenBreaker, QueueCount
 from scripts.errors import ClusterError
 
 
@@ -18,13 +19,16 @@ def status(settings: Settings, *, as_json: bool, marathon: str = "") -> str:
     """The apps that run on a Marathon, else on this machine, and the queues of the broker there."""
     where = here.marathon_of(settings, marathon)
     apps = [(one.name, app) for one in _schedulers(settings, where) for app in one.status()]
-    queues = _queues(*_broker(settings, where)) if any(app.id == "/amqp" for _, app in apps) else []
+    broker = _broker(settings, where) if any(app.id == "/amqp" for _, app in apps) else (None, "")
+    queues, breakers = _queues(*broker), _open_breakers(broker[0])
     if as_json:
         found = [{"scheduler": name} | asdict(app) for name, app in apps]
-        return json.dumps({"apps": found, "queues": [asdict(queue) for queue in queues]}, indent=2, default=str)
+        at_broker = {"queues": list(map(asdict, queues)), "open_breakers": list(map(asdict, breakers))}
+        return json.dumps({"apps": found} | at_broker, indent=2, default=str)
     if not apps:
         return _nothing(settings, where)
-    return "\n\n".join(part for part in (_app_table(apps), _queue_table(queues)) if part)
+    parts = (_app_table(apps), _queue_table(queues), "\n".join(map(_takes_nothing, breakers)))
+    return "\n\n".join(part for part in parts if part)
 
 
 def images(settings: Settings, *, as_json: bool) -> str:
@@ -71,6 +75,23 @@ def _queues(management: Management | None, url: str) -> list[QueueCount]:
         return queue_counts.now(management, url)
     except ClusterError:
         return []
+
+
+def _open_breakers(management: Management | None) -> list[OpenBreaker]:
+    if management is None:
+        return []
+    try:
+        return management.open_breakers()
+    except ClusterError:
+        return []
+
+
+def _takes_nothing(breaker: OpenBreaker) -> str:
+    """One line on such a worker, of whose words anybody may be the author."""
+    return printable(
+        f"{breaker.host}: the worker with pid {breaker.pid} takes nothing of {breaker.queue} since {breaker.since}: "
+        f"{breaker.reason}; it tries one now and then. Mend the action or the host, then ./inv worker.restart"
+    )
 
 
 def _app_table(apps: list[tuple[str, AppStatus]]) -> str:

@@ -28,6 +28,7 @@ from scripts.worker.breaker import Breaker
 from scripts.worker.consumer import Consumer
 from scripts.worker.copies import Copies
 from scripts.worker.joblog import JobLog
+from scripts.worker.notice import Notice
 from scripts.worker.options import Options, parse
 from scripts.worker.stop_signals import StopSignals
 from scripts.worker.until_empty import UntilEmpty
@@ -69,6 +70,7 @@ def work(options: Options, command: Sequence[str]) -> int:
             options.drain_s,
             environment=None if options.keep_alive else environment,
             metadata=options.keep_alive and options.framing == "netstring",
+            ends_unproven=options.until_empty or not os.environ.get(alive.VARIABLE),
         ),
         _runner(loop, options, command, environment),
         Breaker(options.breaker),
@@ -83,7 +85,7 @@ def work(options: Options, command: Sequence[str]) -> int:
         worker.ran.append(JobLog(options.joblog, options.command, options.queue).ran)
     if options.until_empty:
         UntilEmpty(loop, options.queue, worker, consumer, options.management).start()
-    worker.start(consumer, copies)
+    worker.start(consumer, copies, Notice(loop, whereabouts, options.queue))
     # Modules stay: the collector need not look at them again and again.
     gc.freeze()
     loop.run()

@@ -12,4 +12,9 @@ _UNPRINTABLE = dict.fromkeys([*range(32), *range(127, 160)], "?") | {ord("\n"): 
 
 def say(text: str) -> None:
     """Print one line for a person; the scheduler's log adds the time."""
-    write_all(_STDERR, f"cluster_worker: {text.translate(_UNPRINTABLE)}\n".encode(errors="replace"))
+    write_all(_STDERR, f"cluster_worker: {printable(text)}\n".encode(errors="replace"))
+
+
+def printable(text: str) -> str:
+    """Return the text as one line that tells a terminal nothing."""
+    return text.translate(_UNPRINTABLE)

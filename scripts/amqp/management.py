@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from socket import create_connection
 from typing import Any
@@ -38,6 +38,21 @@ class QueueCount:
         return self.ready + self.unacknowledged
 
 
+# The property of a worker's connection that says that its breaker is open.
+OPEN_BREAKER = "cluster_open_breaker"
+
+
+@dataclass(frozen=True)
+class OpenBreaker:
+    """A worker that takes nothing of its queue since nearly everything fails there; `since` is a time in ISO 8601."""
+
+    queue: str
+    host: str
+    pid: str
+    since: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class Management:
     """Where the API is, and who asks; blocks, so a worker asks it in a thread.
@@ -61,7 +76,7 @@ class Management:
         Raises:
             NoNumbers: the API has none for this queue, as in the first ten seconds of a queue's life.
         """
-        found = self._read(f"/{quote(queue, safe='')}", absent=404)
+        found = self._read(f"queues/{self._place}/{quote(queue, safe='')}", absent=404)
         if found is None:
             return None
         if "messages_unacknowledged" not in found:
@@ -70,10 +85,22 @@ class Management:
 
     def queues(self) -> list[QueueCount]:
         """All queues of the virtual host, by name."""
-        return sorted((_count(found) for found in self._read("")), key=lambda queue: queue.name)
+        return sorted((_count(found) for found in self._read(f"queues/{self._place}")), key=lambda queue: queue.name)
+
+    def open_breakers(self) -> list[OpenBreaker]:
+        """Return the workers of the virtual host that take nothing, by queue and host; they say so themselves."""
+        found = self._read(f"vhosts/{self._place}/connections?columns=client_properties")
+        said = [(one.get("client_properties") or {}).get(OPEN_BREAKER) for one in found]
+        names = [each.name for each in fields(OpenBreaker)]
+        breakers = [OpenBreaker(*(str(one.get(name, "")) for name in names)) for one in said if isinstance(one, dict)]
+        return sorted(breakers, key=lambda one: (one.queue, one.host, one.pid))
+
+    @property
+    def _place(self) -> str:
+        return quote(self.virtual_host, safe="")
 
     def _read(self, path: str, absent: int = 0) -> Any:
-        status, body = self.ask("GET", f"/api/queues/{quote(self.virtual_host, safe='')}{path}")
+        status, body = self.ask("GET", f"/api/{path}")
         if status == absent:
             return None
         if status != 200:

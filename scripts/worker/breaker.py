@@ -1,26 +1,66 @@
-"""The breaker: a host on which every action fails at once must not eat the queue."""
+"""The breaker: a host on which everything fails must not eat the queue."""
 
 from __future__ import annotations
 
 from scripts.action.jobs import Outcome
 
-# A failure within this time of its start says more about the host than about the message.
-_AT_ONCE_S = 1.0
+FIRST_PAUSE_S = 5.0
+LONGEST_PAUSE_S = 600.0
 
 
 class Breaker:
-    """Trips when `limit` runs in a row, each of another message, failed within a second of their start; 0: never."""
+    """Closed: every message is taken. Open: one now and then, as a probe.
+
+    It opens when `limit` first attempts, counted from the worker's very first one, have failed or were rejected and
+    nothing ever succeeded; later, when twice as many in a row have. Any success closes it. A retry that fails says
+    more about its message than about the host, and does not count. A `limit` of 0: it never opens.
+
+    In a row means in the order of their starts: of several at once the failures are often over first, while the good
+    ones still run.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._failed: set[str] = set()
+        self.is_open = False
+        self.succeeded = False
+        self.why = ""
+        self._begun = 0
+        self._failed: set[int] = set()
+        self._failed_probes = 0
 
-    def trips(self, message_id: str, outcome: Outcome) -> bool:
-        """Count one outcome; True when the host is no good. A rejected message (exit 65) does not count."""
-        if outcome.verdict in ("rejected", "killed"):
-            return False
-        if outcome.verdict == "failed" and outcome.seconds < _AT_ONCE_S:
-            self._failed.add(message_id)
-        else:
+    def begin(self) -> int:
+        """Number a first attempt that starts."""
+        self._begun += 1
+        return self._begun
+
+    def end(self, number: int | None, outcome: Outcome) -> None:
+        """Count a run that is over: a first attempt by its number, a retry by None."""
+        if outcome.verdict == "done":
+            self.succeeded, self.is_open = True, False
             self._failed.clear()
-        return 0 < self.limit <= len(self._failed)
+            self._failed_probes = 0
+        elif outcome.verdict in ("failed", "rejected") and number is not None and not self.is_open:
+            self._failed.add(number)
+            first, length = self._streak(number)
+            from_the_start = first == 1 and not self.succeeded
+            self.is_open = 0 < self.limit * (1 if from_the_start else 2) <= length
+            which = f"its first {length} messages" if from_the_start else f"{length} messages in a row"
+            self.why = f"{which} failed at their first attempt, the last: {outcome.reason}"
+
+    def probe_failed(self) -> None:
+        """Double the pause before the next probe."""
+        self._failed_probes += 1
+
+    @property
+    def pause_s(self) -> float:
+        """The pause between two probes, in seconds."""
+        return min(FIRST_PAUSE_S * 2.0 ** min(self._failed_probes, 16), LONGEST_PAUSE_S)
+
+    def _streak(self, number: int) -> tuple[int, int]:
+        """Return the first of the failures in a row that this one belongs to, and how many they are."""
+        first = last = number
+        while first - 1 in self._failed:
+            first -= 1
+        while last + 1 in self._failed:
+            last += 1
+        return first, last - first + 1

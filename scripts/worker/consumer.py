@@ -45,11 +45,14 @@ class Consumer:
         self._channel: Any = None
         self._consumer_tag: str | None = None
         self._takes_more = True
+        self._rests = False
+        self._where = ""
         self._warned: set[str] = set()
         self._open: Any = None
         self.server: dict[str, Any] = {}
         self.started = False
-        self.consuming = False
+        # Connected, and subscribed unless it rests.
+        self.works = False
         # How many messages stood in the failed queue before the first one was taken.
         self.failed_before: int | None = None
 
@@ -64,11 +67,39 @@ class Consumer:
         self._takes_more = False
         self._alive.not_consuming()
         self._connection.give_up_when_lost()
-        tag, self._consumer_tag = self._consumer_tag, None
-        if tag is not None and self._channel.is_open:
-            self._channel.basic_cancel(tag, callback=self._loop.guard(lambda _frame: None))
-            # pika would reject what arrives before the broker's answer, and that counts as failed. We hand it back.
-            self._channel._cancelled.discard(tag)
+        self._unsubscribe()
+
+    def rest(self) -> None:
+        """Take no messages until `go_on`, but for `take_one`."""
+        self._rests = True
+        self._unsubscribe()
+
+    def take_one(self) -> bool:
+        """Ask for the next message, and no other before that is settled; `rest` when it is there. False: cannot ask.
+
+        Not by basic.get: that is refused by a queue with a single active consumer.
+        """
+        return self._subscribe(1)
+
+    def go_on(self) -> None:
+        """Take messages again."""
+        self._rests = False
+        self._unsubscribe()
+        self._subscribe(self._prefetch)
+
+    def look(self, looked: Callable[[int, int], None]) -> None:
+        """Ask how many messages are ready in the queue and how many consumers it has; no answer without a connection.
+
+        A quorum queue counts every channel that holds messages of it as a consumer.
+        """
+        if self.works and self._link.open:
+            self._channel.queue_declare(
+                self._queue,
+                passive=True,
+                callback=self._loop.guard(
+                    lambda frame: looked(frame.method.message_count, frame.method.consumer_count)
+                ),
+            )
 
     def get(self, queue: str, got: Callable[[Delivery | None], None]) -> None:
         """Take one message of another queue, if there is one; it is settled like those that were delivered."""
@@ -91,7 +122,7 @@ class Consumer:
 
     def count_ready(self, names: Sequence[str], done: Callable[[int | None], None]) -> None:
         """How many messages are ready in these queues together; None when there is no connection to ask."""
-        if self.consuming and self._open.is_open:
+        if self.works and self._open.is_open:
             count_ready(self._open, names, self._loop.guard(done))
         else:
             self._loop.add_callback_threadsafe(lambda: done(None))
@@ -110,6 +141,7 @@ class Consumer:
 
     def _opened(self, connection: Any, where: str) -> None:
         self._open = connection
+        self._where = where
         self.server = connection.server_properties or {}
 
         def declared(problem: str | None) -> None:
@@ -126,38 +158,54 @@ class Consumer:
                 open_channel()
 
         def open_channel() -> None:
-            connection.channel(on_open_callback=self._loop.guard(lambda channel: self._use(channel, where)))
+            connection.channel(on_open_callback=self._loop.guard(self._use))
 
         declare(connection, work_declarations(self._queue, self.server), self._loop.guard(declared), self._warn_once)
 
-    def _use(self, channel: Any, where: str) -> None:
+    def _use(self, channel: Any) -> None:
         guard = self._loop.guard
         link = self._link = Link(self._loop, channel, self._hold)
         self._channel = channel
         channel.add_on_close_callback(guard(lambda _channel, reason: self._channel_closed(link, reason)))
         channel.add_on_cancel_callback(guard(lambda _frame: self._cancelled(link)))
-        channel.basic_qos(prefetch_count=self._prefetch, callback=guard(lambda _frame: self._subscribe(link, where)))
+        if self._rests:
+            self._up()
+        else:
+            self._subscribe(self._prefetch)
 
-    def _subscribe(self, link: Link, where: str) -> None:
-        if not (self._takes_more and link.open):
-            # It was told to stop while it came up.
-            return
+    def _subscribe(self, prefetch: int) -> bool:
+        link = self._link
+        if link is None or not (self._takes_more and link.open):
+            # It was told to stop while it came up, or has no connection at the moment.
+            return False
 
         def message(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
             self._delivered(_delivery(link, method, properties, body))
 
         guard = self._loop.guard
+        self._channel.basic_qos(prefetch_count=prefetch)
         self._consumer_tag = self._channel.basic_consume(
-            self._queue, guard(message), callback=guard(lambda _frame: self._consuming(where))
+            self._queue, guard(message), callback=guard(lambda _frame: self._consuming())
         )
+        return True
 
-    def _consuming(self, where: str) -> None:
-        if not self._takes_more:
-            return
-        self.consuming = True
+    def _unsubscribe(self) -> None:
+        tag, self._consumer_tag = self._consumer_tag, None
+        if tag is not None and self._channel.is_open:
+            self._channel.basic_cancel(tag, callback=self._loop.guard(lambda _frame: None))
+            # pika would reject what arrives before the broker's answer, and that counts as failed. We hand it back.
+            self._channel._cancelled.discard(tag)
+
+    def _consuming(self) -> None:
+        if self._takes_more:
+            self._up()
+        if self._takes_more and not self._rests:
+            say(f"consuming from {self._queue!r} at {self._where}")
+
+    def _up(self) -> None:
+        self.works = True
         self._connection.works()
         self._alive.consuming()
-        say(f"consuming from {self._queue!r} at {where}")
 
     def _channel_closed(self, link: Link, reason: BaseException) -> None:
         if link is self._link and isinstance(reason, ChannelClosedByBroker):
@@ -168,7 +216,7 @@ class Consumer:
             self._connection.trouble(f"the broker ended the subscription to {self._queue!r}: was the queue deleted?")
 
     def _lost(self) -> None:
-        self.consuming = False
+        self.works = False
         self._open = None
         self._alive.not_consuming()
         link, self._link, self._consumer_tag = self._link, None, None

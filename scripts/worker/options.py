@@ -30,8 +30,13 @@ URL is seen by everybody who runs ps on this machine.
 
 SIGTERM, SIGINT or a closed terminal stop it when the commands that run are done; a second signal ends these at once.
 
+When the first 10 messages all fail or are rejected (--breaker), something is wrong with COMMAND or this host: nothing
+more is taken, and cluster_worker exits with 1; where CLUSTER_WORKER_ALIVE_FILE is set, as engines do, who would start
+it again at once, it stays, and tries one message now and then until one succeeds. That it also does when later on 20
+messages in a row fail at their first attempt.
+
 cluster_worker exits with 0 after a stop or when the queue is empty (--until-empty), 1 when this host cannot run the
-command (see --breaker), 2 when messages failed (--until-empty), 3 when the broker stays away (--until-empty), 64 for
+command or all fails here, 2 when messages failed (--until-empty), 3 when the broker stays away (--until-empty), 64 for
 wrong usage, 126 when the command is not executable, 127 when it is not there.
 """
 
@@ -158,7 +163,7 @@ def _failure_options(parser: Parser) -> None:
     group.add_argument("--backoff-max", type=_pause, default=float(PAUSES_S[-1]), metavar="S",
                        help="longest pause (default 64)")  # fmt: skip
     group.add_argument("--breaker", type=_count, default=10, metavar="N",
-                       help="exit 1 when N in a row fail within a second; 0: never (default 10)")  # fmt: skip
+                       help="take no more if the first N fail, later 2 N in a row; 0: never (default 10)")  # fmt: skip
 
 
 def _kept_alive_options(parser: Parser) -> None:

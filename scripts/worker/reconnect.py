@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pika import SelectConnection
@@ -55,12 +55,15 @@ class Reconnecting:
         name: str,
         opened: Callable[[Any, str], None],
         lost: Callable[[], None],
+        properties: Mapping[str, Any] | None = None,
     ) -> None:
+        """`properties` are the connection's for the broker, besides its name."""
         self._loop = loop
         self._whereabouts = whereabouts
         self._name = name
         self._on_opened = opened
         self._on_lost = lost
+        self._properties = properties or {}
         self._pauses = Pauses()
         self._connection: Any = None
         self._was_opened = False
@@ -124,7 +127,8 @@ class Reconnecting:
             self.trouble(place)
             return
         place.parameters.client_properties = {
-            "connection_name": f"cluster_worker, {self._name}, {socket.gethostname()}, pid {os.getpid()}"
+            "connection_name": f"cluster_worker, {self._name}, {socket.gethostname()}, pid {os.getpid()}",
+            **self._properties,
         }
         # A loop waits without harm; giving up would publish what the broker may have taken in already once more.
         place.parameters.blocked_connection_timeout = None
@@ -142,6 +146,8 @@ class Reconnecting:
 
     def _opened(self, connection: Any, where: str) -> None:
         if connection is not self._connection:
+            # It was given up before it was open.
+            _close(connection)
             return
         self._was_opened = True
         guard = self._loop.guard

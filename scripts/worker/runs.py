@@ -14,7 +14,8 @@ class Run:
     """One attempt for one message.
 
     `alone`: it shares the worker with no other; `begun`: the action was started; `copy`: whether a copy of the message
-    is on its way to the broker or safe there; `size`: of the body, in bytes.
+    is on its way to the broker or safe there; `trial`: its number among the first attempts in this worker (None: it is
+    a retry); `size`: of the body, in bytes.
     """
 
     delivery: Delivery
@@ -24,6 +25,7 @@ class Run:
     begun: bool = False
     outcome: Outcome | None = None
     copy: Literal["none", "sent", "safe"] = "none"
+    trial: int | None = None
     size: int = field(init=False)
 
     def __post_init__(self) -> None:

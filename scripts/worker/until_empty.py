@@ -63,7 +63,7 @@ class UntilEmpty:
     def _look(self) -> None:
         if self._worker.stopping:
             return
-        if not self._consumer.consuming:
+        if not self._consumer.works:
             self._away()
             return
         self._connected_at = time.monotonic()

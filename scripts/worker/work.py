@@ -16,7 +16,8 @@ class Work:
     """From which queue, by which rules, and what an action is told.
 
     `environment` is what a process gets besides the AMQP_* variables (None: no process a message is started);
-    `metadata`: whether the runner sends a message's metadata.
+    `metadata`: whether the runner sends a message's metadata; `ends_unproven`: the worker ends when the breaker opens
+    before anything succeeded.
     """
 
     queue: str
@@ -24,6 +25,7 @@ class Work:
     drain_s: float | None
     environment: Mapping[str, str] | None
     metadata: bool
+    ends_unproven: bool
 
     def job(self, run: Run) -> Job:
         """The message of a run as its runner gets it."""

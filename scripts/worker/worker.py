@@ -15,6 +15,8 @@ from scripts.worker.breaker import Breaker
 from scripts.worker.consumer import Consumer
 from scripts.worker.copies import Copies
 from scripts.worker.deliveries import Delivery
+from scripts.worker.notice import Notice
+from scripts.worker.probing import Probing
 from scripts.worker.runs import Run
 from scripts.worker.settling import Settler
 from scripts.worker.solo import Solo
@@ -37,6 +39,7 @@ class Worker:
         self._waiting: deque[Run] = deque()
         self._unsettled: set[Run] = set()
         self._unclaimed = Unclaimed()
+        self._probe: Run | None = None
         self._running = 0
         self._consuming = False
         self.stopping = False
@@ -47,13 +50,16 @@ class Worker:
         # Told of every run that is over.
         self.ran: list[Callable[[Run, Outcome], None]] = []
 
-    def start(self, consumer: Consumer, copies: Copies) -> None:
+    def start(self, consumer: Consumer, copies: Copies, notice: Notice) -> None:
         """Begin to consume as soon as the runner is ready."""
         self._consumer = consumer
         self._copies = copies
         self._settler = Settler(self._work.queue, self._work.policy, copies, lambda: consumer.server, self._settled)
         self._solo = Solo(
             self._work.queue, consumer, self._settler, lambda: not self._running, self._take_alone, self._start_waiting
+        )
+        self._probing = Probing(
+            self._loop, self._breaker, consumer, notice, self._free_for_a_probe, lambda: bool(self._unsettled)
         )
         self._runner.open(self._runner_changed, self._stop_for_good)
         self._runner_changed()
@@ -71,11 +77,12 @@ class Worker:
     # Taking messages
 
     def delivered(self, delivery: Delivery) -> None:
-        """A message has come."""
+        """A message has come; with an open breaker only a probe is run."""
         self.taken += 1
+        is_probe = self._probing.took()
         run = self._unclaimed.claim(delivery) if delivery.redelivered and self._unclaimed else None
         if run is None or (run.copy == "none" and not run.begun):
-            self._take(delivery)
+            self._take(delivery, is_probe)
             return
         # It was lost with the connection and came back to us: what was done for it is not done again.
         self._unsettled.add(run)
@@ -91,9 +98,10 @@ class Worker:
         self._waiting.clear()
         self._unsettled.clear()
         self._solo.lost()
+        self._probing.lost()
         self._end_when_done()
 
-    def _take(self, delivery: Delivery) -> None:
+    def _take(self, delivery: Delivery, is_probe: bool) -> None:
         queue = self._work.queue
         past = headers.handled(delivery.properties, delivery.redelivered, queue)
         admission = admit(past, self._work.policy)
@@ -107,7 +115,7 @@ class Worker:
             self._settler.fail_unrun(run, admission.reason)
             return
         run.attempt, run.alone = admission.attempt, admission.alone
-        if self.stopping:
+        if self.stopping or (self._breaker.is_open and not is_probe):
             self._settler.hand_back(run)
         else:
             self._waiting.append(run)
@@ -139,6 +147,10 @@ class Worker:
     def _run(self, run: Run) -> None:
         self._running += 1
         run.begun = True
+        if run.attempt == 1 and not run.alone:
+            run.trial = self._breaker.begin()
+        if self._breaker.is_open:
+            self._probe = run
         self._runner.start(self._work.job(run), partial(self._finished, run))
 
     def _finished(self, run: Run, outcome: Outcome) -> None:
@@ -157,12 +169,39 @@ class Worker:
         self._end_when_done()
 
     def _judge_host(self, run: Run, outcome: Outcome) -> None:
+        was_open = self._breaker.is_open
+        self._breaker.end(run.trial, outcome)
         if outcome.verdict == "unstartable":
             self._stop_for_good(outcome.reason)
-        elif self._breaker.trips(run.id, outcome):
-            self._stop_for_good(
-                f"{self._breaker.limit} actions in a row failed within a second, the last: {outcome.reason}"
-            )
+        elif self._breaker.is_open and not was_open:
+            self._rest()
+        elif was_open and not self._breaker.is_open:
+            self._work_again()
+        if run is self._probe:
+            self._probe = None
+            if self._breaker.is_open:
+                self._probing.failed(is_retry=run.trial is None)
+
+    def _rest(self) -> None:
+        """The breaker opened: that is the end where nothing ever succeeded and nobody would start the worker anew."""
+        if self.stopping:
+            return
+        if self._work.ends_unproven and not self._breaker.succeeded:
+            self._stop_for_good(self._breaker.why)
+            return
+        say(f"{self._breaker.why}: taking one now and then, until one succeeds")
+        self._probing.start()
+        self._hand_back_waiting()
+
+    def _work_again(self) -> None:
+        if not self.stopping:
+            say("a message succeeded: taking all again")
+            self._probing.end()
+            self._consumer.go_on()
+
+    def _free_for_a_probe(self) -> bool:
+        busy = self.stopping or self._probe or self._waiting or self._solo.busy
+        return not busy and self._runner.free() > 0
 
     def _settled(self, run: Run) -> None:
         self._unsettled.discard(run)
@@ -181,13 +220,16 @@ class Worker:
         self.stopping = True
         self.exit_code = exit_code
         self._consumer.cancel()
+        self._hand_back_waiting()
+        if self._work.drain_s is not None:
+            self._loop.call_later(self._work.drain_s, self._drained)
+        self._end_when_done()
+
+    def _hand_back_waiting(self) -> None:
         suspect = self._solo.withdraw()
         for run in [*self._waiting, *([suspect] if suspect else [])]:
             self._settler.hand_back(run)
         self._waiting.clear()
-        if self._work.drain_s is not None:
-            self._loop.call_later(self._work.drain_s, self._drained)
-        self._end_when_done()
 
     def _stop_for_good(self, reason: str) -> None:
         """This host is no good; a stop that was asked for before goes on as it was."""
@@ -212,7 +254,10 @@ class Worker:
             self._end()
 
     def _end(self) -> None:
-        """Runner, consumer and copies end one after the other, then the loop."""
+        """Runner, consumer, copies and notice end one after the other, then the loop."""
         if not self._ended:
             self._ended = True
-            self._runner.close(lambda: self._consumer.close(lambda: self._copies.close(self._loop.stop)))
+            self._runner.close(lambda: self._consumer.close(lambda: self._copies.close(self._end_notice)))
+
+    def _end_notice(self) -> None:
+        self._probing.end(self._loop.stop)

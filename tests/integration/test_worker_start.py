@@ -1,4 +1,4 @@
-"""The command line, the checks at the start, the breaker, and how many run at once."""
+"""The command line, the checks at the start, and how many run at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scripts.action.cgroup import cores
-from tests.integration.worker_rig import AT_ONCE, ROOT, Rig, until
+from tests.integration.worker_rig import ROOT, Rig, until
 
 pytestmark = pytest.mark.broker
 
@@ -58,40 +58,6 @@ def test_the_launcher_runs_from_anywhere_through_a_link(rig: Rig) -> None:
     )
     assert help_text.returncode == 0
     assert "--until-empty" in help_text.stdout
-
-
-def test_the_breaker_stops_a_worker_on_which_everything_fails_at_once(rig: Rig) -> None:
-    worker = rig.worker("--prefetch", "3", "--breaker", "4", rig.action("exit 1"), entry=AT_ONCE)
-    rig.publish(*[b"x"] * 12)
-    assert worker.exit_code() == 1
-    worker.says("4 actions in a row failed within a second, the last: exit 1")
-    assert worker.log.count("attempt 1 of 3") == 4
-    until(lambda: rig.ready() == 12, "all are there again, the four that failed after their pause")
-    attempts = sorted(message.headers.get("x-cluster-attempt", 0) for message in rig.take(count=12))
-    assert attempts == [0] * 8 + [1] * 4
-
-
-def test_the_breaker_counts_different_messages_not_attempts(rig: Rig) -> None:
-    rig.worker("--breaker", "2", "--backoff", "0", rig.action("exit 1"), entry=AT_ONCE)
-    rig.publish(b"x")
-    assert rig.take_failed()[0].headers["x-cluster-attempt"] == 3
-
-
-def test_the_breaker_does_not_count_exit_65_nor_slow_failures(rig: Rig) -> None:
-    worker = rig.worker(
-        "--breaker", "2", "--attempts", "1", "-j", "4", rig.action("read a; sleep $a; exit $AMQP_HEADER_CODE")
-    )
-    rig.publish(*[b"0\n"] * 5, headers={"code": 65})
-    rig.publish(*[b"1.1\n"] * 4, headers={"code": 1})
-    rig.take_failed(9)
-    assert worker.process.poll() is None
-
-
-def test_a_breaker_of_0_never_trips(rig: Rig) -> None:
-    worker = rig.worker("--breaker", "0", "--attempts", "1", rig.action("exit 1"))
-    rig.publish(*[b"x"] * 20)
-    rig.take_failed(20)
-    assert worker.process.poll() is None
 
 
 def test_an_action_that_can_no_longer_be_started(rig: Rig) -> None:

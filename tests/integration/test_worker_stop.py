@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.worker_rig import AT_ONCE, ENTRY, Rig, WorkerProcess, patched, until
+from tests.integration.worker_rig import ENTRY, Rig, WorkerProcess, patched, until
 
 pytestmark = pytest.mark.broker
 
@@ -85,11 +85,11 @@ def test_a_first_signal_waits_though_the_worker_stops_already(rig: Rig) -> None:
     started, release = rig.tmp / "started", rig.tmp / "release"
     wait = f"touch {started}; until [ -e {release} ]; do sleep 0.02; done"
     action = rig.action(f"read kind; [ $kind = bad ] && exit 1; {wait}; echo finished")
-    worker = rig.worker("-j", "2", "--breaker", "1", action, entry=AT_ONCE)
+    worker = rig.worker("-j", "2", "--breaker", "1", action)
     rig.publish(b"good\n")
     until(started.exists, "the action runs")
-    rig.publish(b"bad\n")
-    worker.says("1 actions in a row failed within a second")
+    rig.publish(b"bad\n", b"bad\n")
+    worker.says("2 messages in a row failed")
     worker.signal(signal.SIGTERM)
     worker.says("SIGTERM: stopping already")
     release.touch()

@@ -35,10 +35,6 @@ def patched(change: str) -> tuple[str, str]:
     return ("-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {change}; {main}")
 
 
-# To a busy machine: whatever fails has failed at once.
-AT_ONCE = patched("from scripts.worker import breaker; breaker._AT_ONCE_S = 100")
-
-
 def until(happened: Callable[[], Any], what: str, timeout_s: float = 60) -> Any:
     """Wait for a condition; its value."""
     deadline = time.monotonic() + timeout_s
