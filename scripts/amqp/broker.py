@@ -124,7 +124,8 @@ _MEANINGS = {
     "ProbableAuthenticationError": "it refuses this user and password",
     "AuthenticationError": "it refuses this user and password",
     "ProbableAccessDeniedError": "it refuses this user on this virtual host",
-    "IncompatibleProtocolError": "what answers there does not speak AMQP 0-9-1",
+    # All that pika tells of an end before the first answer: so does what forwards to a broker that is not up yet.
+    "IncompatibleProtocolError": "it takes connections and closes them: it is starting, or does not speak AMQP 0-9-1",
     "AMQPConnectorStackTimeout": "what answers there does not speak AMQP in time",
     "ConnectionOpenAborted": "what answers there does not speak AMQP in time",
     "AMQPConnectorSocketConnectError": "no connection",

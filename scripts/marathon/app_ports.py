@@ -19,11 +19,15 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?")
 
 @dataclass(frozen=True)
 class Port:
-    """One port of an app; `host_index` is its place among the ports that a task has of its host, if it has one."""
+    """One port of an app; `host_index` is its place among the ports that a task has of its host, if it has one.
+
+    `networks` are those in which it is reached without a port of the host.
+    """
 
     name: str
     container_port: int
     host_index: int | None
+    networks: tuple[str, ...] = ()
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
@@ -46,7 +50,8 @@ def app_ports(app: Mapping[str, Any]) -> list[Port]:
     # Up to 1.4 the mappings stood with the Docker settings.
     listed = mappings(container.get("portMappings")) or mappings(mapping(container.get("docker")).get("portMappings"))
     if listed:
-        return _mapped(listed, mode == "container/bridge")
+        names = tuple(str(network.get("name")) for network in mappings(app.get("networks")))
+        return _mapped(listed, mode == "container/bridge", names)
     discovery = mapping(mapping(app.get("ipAddress")).get("discovery"))
     return [Port(_name(item), _number(item.get("number")), None) for item in mappings(discovery.get("ports"))]
 
@@ -70,12 +75,18 @@ def address(task: Mapping[str, Any], port: Port) -> HostPort | None:
     """Where a client reaches this port of the task; None when the answer does not say.
 
     Raises:
-        ClusterError: what the answer says is no address.
+        ClusterError: what the answer says is no address, or it does not say which of several.
     """
     ports, host = _list(task.get("ports")), task.get("host")
     if host and port.host_index is not None and port.host_index < len(ports):
         return _checked(host, ports[port.host_index])
     own = [item["ipAddress"] for item in mappings(task.get("ipAddresses")) if item.get("ipAddress")]
+    if len(own) > 1 and len(port.networks) > 1:
+        raise ClusterError(
+            f"port {port.name or port.container_port} of app {task.get('appId')} is in the networks "
+            f"{' and '.join(port.networks)}, and Marathon does not say in which is {' or '.join(map(str, own))}: "
+            "give its port mapping a hostPort, and in networkNames one of them"
+        )
     if own and port.container_port:
         return _checked(own[0], port.container_port)
     return None
@@ -92,14 +103,14 @@ def _network_mode(app: Mapping[str, Any]) -> str:
     return "container" if docker or mapping(app.get("ipAddress")) else "host"
 
 
-def _mapped(listed: list[Mapping[str, Any]], bridge: bool) -> list[Port]:
+def _mapped(listed: list[Mapping[str, Any]], bridge: bool, networks: tuple[str, ...]) -> list[Port]:
     """In a bridge every mapping has a port of the host, on a network of its own only one that asks for it."""
     ports, host_index = [], 0
     for item in listed:
         on_host = bridge or item.get("hostPort") is not None
         # A bridge's container address means nothing outside its host.
         container_port = 0 if bridge else _number(item.get("containerPort"))
-        ports.append(Port(_name(item), container_port, host_index if on_host else None))
+        ports.append(Port(_name(item), container_port, host_index if on_host else None, networks))
         host_index += on_host
     return ports
 

@@ -194,6 +194,19 @@ class TestNetworks:
         assert picked(app(one, **ports)) == "9.0.1.7:5672"
         assert picked(app(one, **ports), port_index=1) == "agent1:31005"
 
+    def test_of_two_networks_of_its_own_no_address_is_guessed(self) -> None:
+        """Mesos gives the addresses in no order, and Marathon not their networks' names."""
+        ports = on_its_own_network({"containerPort": 5672, "networkNames": ["b"]}, {"containerPort": 1, "hostPort": 0})
+        ports["networks"] = [{"mode": "container", "name": "a"}, {"mode": "container", "name": "b"}]
+        one = task(ports=[31005], ipAddresses=[{"ipAddress": "9.0.1.7"}, {"ipAddress": "9.0.2.7"}])
+        with pytest.raises(
+            ClusterError, match=r"in the networks a and b.*9\.0\.1\.7 or 9\.0\.2\.7: .*hostPort"
+        ) as caught:
+            pick(app(one, **ports), AMQP)
+        assert not isinstance(caught.value, NoInstance)
+        assert picked(app(one, **ports), port_index=1) == "agent1:31005"
+        assert picked(app(task(ports=[], ipAddresses=[{"ipAddress": "9.0.2.7"}]), **ports)) == "9.0.2.7:5672"
+
     def test_an_ip_per_task_before_1_5_through_docker(self) -> None:
         docker = {"network": "USER", "portMappings": [{"containerPort": 5672}]}
         old = app(task(ports=[], ipAddresses=[{"ipAddress": "9.0.1.7"}]), networks=None, container={"docker": docker})
