@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from cluster import apps, here, queue_counts
+from cluster import apps, here, queue_counts, replacing
 from cluster.apps import Work
 from cluster.image_ref import ImageRef
 from cluster.publishing.interrupts import Interrupted
+from cluster.replacing import Waiting
 from cluster.schedulers import App, AppStatus, Scheduler
 from cluster.schedulers.one_machine import OneMachine
 from cluster.settings import Settings
@@ -26,7 +27,9 @@ Say = Callable[[str], None]
 START_TIMEOUT_S = 120
 
 
-def run_queue(settings: Settings, tag: str, *, dry_run: bool, say: Say, where: Scheduler | None = None) -> list[str]:
+def run_queue(
+    settings: Settings, tag: str, *, dry_run: bool, say: Say, where: OneMachine[Any] | None = None
+) -> list[str]:
     """Run the queue here and return when it answers; the names of what runs."""
     where = where or here.scheduler(settings)
     app = apps.queue_app(settings, image_of(settings, tag, where), tag)
@@ -51,7 +54,8 @@ def run_workers(
         open_blocking(work.url).close()
     work = replace(work, user=container_user(where), in_container=where.name != "process")
     app = apps.worker_app(settings, work, image_of(settings, tag, where), tag)
-    status = _deploy(where, app, dry_run, say, lambda: _check_action(where, app, work))
+    waiting = replacing.Waiting(work.url, work.queue)
+    status = _deploy(where, app, dry_run, say, lambda: _check_action(where, app, work), waiting)
     if status is None:
         return []
     say(f"workers taking messages of {work.queue!r} from {redacted(work.url)}: {status.running}")
@@ -123,20 +127,35 @@ def down(settings: Settings, *, data: bool, now: bool, say: Say) -> None:
 
 
 def _deploy(
-    where: Scheduler, app: App, dry_run: bool, say: Say, check: Callable[[], None] = lambda: None
+    where: OneMachine[Any],
+    app: App,
+    dry_run: bool,
+    say: Say,
+    check: Callable[[], None] = lambda: None,
+    waiting: Waiting | None = None,
 ) -> AppStatus | None:
-    """Deploy it; `check` is called before anything that runs is replaced."""
+    """Deploy it; `check` is called before anything that runs is replaced.
+
+    A replacement that fails is undone, also one under which the first messages of a queue in which some wait all fail.
+    """
     change = where.plan(app)
     if dry_run:
         if change.kind == "nothing":
             say(f"{app.id} runs like this ({where.name}): nothing would change")
         print(json.dumps(change.sent, indent=2))
         return None
-    if change.kind == "replace":
-        check()
-    if change.kind != "nothing":
-        say(f"{'replacing' if change.kind == 'replace' else 'starting'} {app.id} ({where.name})")
-    return where.deploy(app, START_TIMEOUT_S)
+    if change.kind != "replace":
+        if change.kind != "nothing":
+            say(f"starting {app.id} ({where.name})")
+        return where.deploy(app, START_TIMEOUT_S)
+    check()
+    say(f"replacing {app.id} ({where.name})")
+    with replacing.undone_on_failure(where, app.id, say):
+        waited = waiting.count() if waiting else 0
+        status = where.deploy(app, START_TIMEOUT_S)
+        if waiting:
+            replacing.watch(where, app.id, waiting, waited)
+    return status
 
 
 def _check_action(where: OneMachine[Any], app: App, work: Work) -> None:

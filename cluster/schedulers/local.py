@@ -14,7 +14,7 @@ from cluster.engine import docker_errors, port_holder
 from cluster.schedulers import App, Instance, bring_up, container_logs, containers, refusals
 from cluster.schedulers.docker_terms import APP, DEFINITION, PROJECT, Task
 from cluster.schedulers.instances import Port, choose_ports, ports_of, refuse_used_ports
-from cluster.schedulers.local_options import container_body
+from cluster.schedulers.local_options import container_body, with_image
 from cluster.schedulers.one_machine import OneMachine, to_stderr
 
 
@@ -42,6 +42,12 @@ class Local(OneMachine[Container]):
 
     def _app(self, one: Container) -> App:
         return containers.app_of(one)
+
+    def _made_from(self, one: Container) -> dict[str, Any]:
+        app = self._app(one)
+        if bring_up.image_id(self._client, app) == one.attrs["Image"]:
+            return app.definition
+        return with_image(app.definition, one.attrs["Image"])
 
     def _number(self, one: Container) -> int:
         return containers.number_of(one)

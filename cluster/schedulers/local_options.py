@@ -176,6 +176,12 @@ def image_of(app: App) -> str:
     return str(image)
 
 
+def with_image(definition: Mapping[str, Any], image: str) -> dict[str, Any]:
+    """Return the definition of a container with another image."""
+    container = definition["container"]
+    return {**definition, "container": {**container, "docker": {**container["docker"], "image": image}}}
+
+
 def _value(definition: Mapping[str, Any], path: str) -> Any:
     """What stands at `container.docker.image`; None where nothing does."""
     value: Any = definition

@@ -90,6 +90,12 @@ class OneMachine(ABC, Generic[T]):
             self._get_ready(app)
             return self._run_to_end(app, name, what, timeout_s)
 
+    def as_it_runs(self, app_id: str) -> App | None:
+        """Return the app as so many instances run it, their very image included; None where none runs."""
+        with self._errors(f"look for {app_id}"):
+            running = [one for one in self._found(app_id) if self._runs(one)]
+            return App(app_id, self._made_from(running[0]) | {"instances": len(running)}) if running else None
+
     def stop(self, app_id: str, now: bool = False) -> bool:
         """Stop the app and forget it, its data staying; False when there was none."""
         with self._errors(f"stop {app_id}"):
@@ -167,6 +173,10 @@ class OneMachine(ABC, Generic[T]):
     @abstractmethod
     def _app(self, one: T) -> App:
         """The app as this instance of it was deployed."""
+
+    def _made_from(self, one: T) -> dict[str, Any]:
+        """The definition that this instance was made from, its image by content where its name may mean another."""
+        return self._app(one).definition
 
     @abstractmethod
     def _number(self, one: T) -> int:

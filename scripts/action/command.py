@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,9 @@ from scripts.errors import ClusterError
 
 # What Linux reads of it (BINPRM_BUF_SIZE).
 _LONGEST_FIRST_LINE = 256
+
+# How many scripts that are interpreters of scripts Linux puts up with.
+_DEEPEST = 4
 
 
 class CommandNotFound(ClusterError):
@@ -44,7 +48,7 @@ def executable(command: Sequence[str]) -> tuple[str, ...]:
     raise CommandNotFound(f"{name} is not there: give a command of PATH, or the path of a file")
 
 
-def _check_interpreter(path: str) -> None:
+def _check_interpreter(path: str, depth: int = 0) -> None:
     """Find a script that no kernel can start: what it would say then ("no such file") leads nobody to the reason."""
     try:
         with Path(path).open("rb") as file:
@@ -52,7 +56,7 @@ def _check_interpreter(path: str) -> None:
     except OSError:
         # It may be executed and not read.
         return
-    shebang = re.match(rb"#![ \t]*([^ \t\n]+)", first)
+    shebang = re.match(rb"#![ \t]*([^ \t\n]+)[ \t]*([^\n]*)", first)
     if not shebang:
         return
     interpreter = os.fsdecode(shebang[1])
@@ -61,3 +65,32 @@ def _check_interpreter(path: str) -> None:
         raise CommandNotExecutable(f"{path} has Windows line ends: take them away with sed -i 's/\\r$//' {path}")
     if not Path(interpreter).exists():
         raise CommandNotExecutable(f"{path} is a script for {interpreter}, says its first line, which is not there")
+    if not os.access(interpreter, os.X_OK) or Path(interpreter).is_dir():
+        raise CommandNotExecutable(f"{path} is a script for {interpreter}, which is not executable")
+    if Path(interpreter).name == "env" and len(first) < _LONGEST_FIRST_LINE:
+        interpreter = _program_of_env(path, os.fsdecode(shebang[2]).strip())
+    if interpreter and depth < _DEEPEST:
+        _check_interpreter(interpreter, depth + 1)
+
+
+def _program_of_env(path: str, argument: str) -> str:
+    """Return the path of the program that `#!/usr/bin/env ARGUMENT` runs; empty where that cannot be told from here.
+
+    Linux hands all that follows `env` to it as one argument, which env splits with -S alone.
+
+    Raises:
+        CommandNotExecutable: there is no such program.
+    """
+    split = re.match(r"(?:-S|--split-string=?)\s*(.*)", argument)
+    try:
+        words = shlex.split(split[1]) if split else [argument]
+    except ValueError:
+        return ""
+    program = next((word for word in words if "=" not in word), "")
+    if not program or program.startswith("-") or "$" in program or any(word.startswith("PATH=") for word in words):
+        return ""
+    found = shutil.which(program)
+    if not found:
+        spaces = "; for arguments write env -S" if " " in program else ""
+        raise CommandNotExecutable(f"{path} is a script for {program}, says its first line, which is not there{spaces}")
+    return found

@@ -30,6 +30,9 @@ from scripts.worker.verdicts import Ack, Decision, Fail, Policy, Retry, decide
 # The first RabbitMQ whose basic.nack does not count as a lost delivery.
 _NACK_IS_FREE = (4, 3)
 
+# Said once, for people and for who watches whether a new action works at all.
+FIRST_SUCCESS = "the first message succeeded"
+
 
 class Settler:
     """Settles runs of one queue; calls `settled` when the broker has been told all it needs to know of one."""
@@ -51,11 +54,15 @@ class Settler:
         self._host = socket.gethostname()
         self._worker = f"{self._host}-{os.getpid()}"
         self.failed = 0
+        self._succeeded = False
 
     def settle(self, run: Run, outcome: Outcome) -> None:
         """Do what the outcome asks for."""
         decision = decide(outcome, run.attempt, self._policy)
         if isinstance(decision, Ack):
+            if not self._succeeded:
+                self._succeeded = True
+                say(FIRST_SUCCESS)
             self.ack(run)
             return
         say(f"{run.id}: {_words(run, outcome, decision, self._policy.attempts)}")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from cluster import base_image
+from cluster.replacing import undone_on_failure
 from cluster.schedulers import App, container_logs, containers
 from cluster.schedulers.docker_terms import Task
 from cluster.schedulers.local import Local
@@ -247,6 +248,36 @@ def test_what_ran_when_the_engine_crashed_runs_again(hosts, project):
             assert time.monotonic() < deadline, state
             time.sleep(0.1)
     agent.clear()
+
+
+def test_a_failed_replacement_is_undone_with_the_very_image_of_before(where, client):
+    tag = f"test-{secrets.token_hex(4)}:1"
+    client.images.get(IMAGE).tag(tag)
+    try:
+        where.deploy(app(image=tag, instances=2))
+        container = client.containers.get(where.status()[0].instances[0].name)
+        container.commit(*tag.split(":"))  # the name means another image now
+        with (
+            pytest.raises(ClusterError, match=r"(?s)exit code 3.*put back: 2 of 2 instances run$"),
+            undone_on_failure(where, "/app", print),
+        ):
+            where.deploy(app("sleep 0.5; exit 3", image=tag))
+        images = [client.containers.get(one.name).attrs["Image"] for one in where.status()[0].instances]
+        assert images == [client.images.get(IMAGE).id] * 2
+        assert where.status()[0].running == 2
+    finally:
+        where.stop("/app", now=True)
+        client.images.remove(tag, force=True)
+
+
+def test_a_refused_replacement_leaves_what_runs(where):
+    before = where.deploy(app())
+    with (
+        pytest.raises(ClusterError, match="cannot be run here"),
+        undone_on_failure(where, "/app", print),
+    ):
+        where.deploy(app(residency={"x": 1}))
+    assert where.status() == [before]
 
 
 def test_a_trial_runs_beside_the_app_and_leaves_nothing(where, client, project):

@@ -43,6 +43,12 @@ def test_what_cannot_be_executed(tmp_path: Path) -> None:
         (b"#!/bin/sh\r\ncat\r\n", "Windows line ends"),
         (b"#!/usr/bin/env Rscript\r\n", "Windows line ends"),
         (b"#! /no/such/interpreter -x\n", "a script for /no/such/interpreter,"),
+        (b"#!/usr/bin/env Rscript3\n", "a script for Rscript3, .* not there$"),
+        (b"#!/usr/bin/env Rscript3 \n", "a script for Rscript3, "),
+        (b"#!/usr/bin/env sh -e\n", "a script for sh -e, .* env -S"),
+        (b"#!/usr/bin/env -S A=b Rscript3 --vanilla\n", "a script for Rscript3, "),
+        (b"#!/etc/passwd\n", "/etc/passwd, which is not executable"),
+        (b"#!/etc\n", "/etc, which is not executable"),
     ],
 )
 def test_a_script_that_nothing_can_run(tmp_path: Path, script: bytes, says: str) -> None:
@@ -54,13 +60,43 @@ def test_a_script_that_nothing_can_run(tmp_path: Path, script: bytes, says: str)
 
 
 @pytest.mark.parametrize(
-    "script", [b"#!/bin/sh\n", b"#!\t /bin/sh -e\n", b"#!/bin/sh", b"#!", b"", b"echo\r\n", b"\x7fELF" + b"\xff" * 999]
+    "script",
+    [
+        b"#!/bin/sh\n",
+        b"#!\t /bin/sh -e\n",
+        b"#!/bin/sh",
+        b"#!",
+        b"",
+        b"#!/usr/bin/env sh\n",
+        b"#!/usr/bin/env -S A=b 'sh' -e\n",
+        b"#!/usr/bin/env -S ${NONE}/sh\n",
+        b"#!/usr/bin/env -S PATH=/none none\n",
+        b"#!/usr/bin/env -i\n",
+        b"#!/usr/bin/env A=b\n",
+        b"#!/usr/bin/env -S 'none\n",
+        b"#!/usr/bin/env none" + b"x" * 300,
+        b"echo\r\n",
+        b"\x7fELF" + b"\xff" * 999,
+    ],
 )
 def test_scripts_that_can_be_run_and_what_is_no_script(tmp_path: Path, script: bytes) -> None:
     path = tmp_path / "script"
     path.write_bytes(script)
     path.chmod(0o755)
     assert executable([str(path)]) == (str(path),)
+
+
+def test_the_interpreter_of_an_interpreter(tmp_path: Path) -> None:
+    for name, first in (
+        ("outer", f"#!{tmp_path}/inner"),
+        ("inner", "#!/no/such/interpreter"),
+        ("self", f"#!{tmp_path}/self"),
+    ):
+        (tmp_path / name).write_text(f"{first}\n")
+        (tmp_path / name).chmod(0o755)
+    with pytest.raises(CommandNotExecutable, match="inner is a script for /no/such/interpreter"):
+        executable([str(tmp_path / "outer")])
+    assert executable([str(tmp_path / "self")])
 
 
 def test_cluster_worker_looks_for_its_command_without_a_queue(capsys: pytest.CaptureFixture[str]) -> None:
