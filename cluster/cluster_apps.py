@@ -15,7 +15,7 @@ from cluster.components import QUEUE, WORKER
 from cluster.hosts.trust import ARCHIVE
 from cluster.schedulers import App
 from cluster.settings import Settings
-from scripts.amqp.broker import redacted
+from scripts.amqp.broker import redacted, without_login
 from scripts.errors import ClusterError
 
 # Data that an agent's engine makes a folder for is root's; the queue's image runs as a plain user without one's powers.
@@ -54,7 +54,7 @@ def worker_app(work: Work, image: Image, marathon: str, wish: Wish) -> App:
     if wish.broker and wish.definition:
         _refuse_without_broker(wish)
     values = _values(image, marathon) | {
-        "BROKER": ["-u", redacted(wish.broker)] if wish.broker else ["-m", marathon, "-a", QUEUE.app_id],
+        "BROKER": ["-u", without_login(wish.broker)] if wish.broker else ["-m", marathon, "-a", QUEUE.app_id],
         "QUEUE": work.queue,
         "ACTION": list(work.action),
         "OPTIONS": list(work.options),

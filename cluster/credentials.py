@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from cluster.settings import ROOT, Settings
-from scripts.amqp.broker import credentials, redacted
+from scripts.amqp.broker import credentials, redacted, without_login
 
 SECRETS = ROOT / ".secrets"
 
@@ -27,7 +27,7 @@ def for_apps(url: str, settings: Settings, seen_as: str) -> tuple[str, dict[str,
     path = str(_written(password, settings.project, redacted(url))) if password else ""
     if path:
         found["AMQP_PASSWORD_FILE"] = seen_as or path
-    return redacted(url), found, path
+    return without_login(url), found, path
 
 
 def _written(password: str, project: str, place: str) -> Path:

@@ -36,9 +36,23 @@ def checked_registry(text: str) -> str:
     Raises:
         ClusterError: it does not.
     """
+    refuse_login(text)
     if not is_registry(text):
         raise ClusterError(f"{text!r} is no registry's address: write it as host:port, such as 10.0.0.5:5000")
     return text
+
+
+def refuse_login(registry: str) -> None:
+    """Refuse a registry's address with a user and password in it, without showing it.
+
+    Raises:
+        ClusterError: there is an `@` in it.
+    """
+    if "@" in registry:
+        raise ClusterError(
+            "what was given is no registry's address, and is not shown, since a password may be in it: give HOST:PORT "
+            "alone, and log in with `docker login HOST:PORT`"
+        )
 
 
 def _names_a_registry(first: str) -> bool:
@@ -82,6 +96,7 @@ class ImageRef:
             else ""
         )  # fmt: skip
         if problem:
+            refuse_login(self.registry if self.digest.startswith("sha256:") else f"{self.registry}/{text}")
             raise ClusterError(f"{text!r} is not an image name: {problem}; write it as name:tag, such as amqp:v1")
 
     @property

@@ -23,6 +23,7 @@ from scripts.amqp.broker import credentials as broker_credentials
 from scripts.amqp.broker import parameters, redacted
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
+from scripts.password_file import password_in
 
 USER = "cluster"
 
@@ -244,7 +245,7 @@ def _marathon_files(environ: Mapping[str, str]) -> dict[str, bytes]:
         if environ.get(name):
             found[f"{name}_FILE"] = environ[name].encode() + b"\n"
         elif environ.get(f"{name}_FILE"):
-            found[f"{name}_FILE"] = _content(f"{name}_FILE", environ)
+            found[f"{name}_FILE"] = password_in(environ[f"{name}_FILE"], f"{name}_FILE").encode() + b"\n"
     if environ.get("MARATHON_CA_FILE"):
         found["MARATHON_CA_FILE"] = _content("MARATHON_CA_FILE", environ)
     return found

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster.image_ref import refuse_login
 from scripts.amqp.management import Management
 from scripts.errors import ClusterError
 from scripts.number import number
@@ -79,6 +80,9 @@ class Settings:
     queue: QueueSettings
     worker: WorkerSettings
     agents: AgentSettings
+
+    def __post_init__(self) -> None:
+        refuse_login(self.registry)
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> Settings:

@@ -19,14 +19,12 @@ from cluster.hosts.remote import Remote
 from cluster.hosts.together import Outcome, Say, Show, together
 from cluster.image_ref import ImageRef, is_local
 from cluster.settings import Settings
-from scripts.amqp.broker import redacted
+from scripts.amqp import broker
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 from scripts.marathon import access as marathon_access
 
 COLUMNS = ("ssh", "user", "engine", "disk", "memory", "cores", "clock", "registry", "password", "queue", "marathon")
-
-_AMQP_PORTS = {"amqp": 5672, "amqps": 5671}
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def wish(settings: Settings, url: str, marathon: str) -> Wish:
         image=ImageRef.parse(settings.worker.tag, registry=settings.registry),
         mem_mib=settings.worker.mem_mib,
         login=registry_login.auth_config(settings.registry) if settings.registry else {},
-        queue=_broker(url) if url else None,
+        queue=broker.address(url) if url else None,
         marathon=tuple(_address(one) for one in marathon_access.addresses(marathon)) if marathon else (),
         secrets={file.path: file.content for file in queue_login.workers_files(settings)},
     )
@@ -193,16 +191,6 @@ _PROBES: dict[str, Probe] = {
     "marathon": _marathon,
 }
 _THROUGH_THE_ENGINE = ("disk", "registry")
-
-
-def _broker(url: str) -> HostPort:
-    parts = urlsplit(url)
-    try:
-        if parts.scheme in _AMQP_PORTS and parts.hostname:
-            return HostPort(parts.hostname, parts.port or _AMQP_PORTS[parts.scheme])
-    except ValueError:
-        pass
-    raise ClusterError(f"{redacted(url)!r} is not a broker's URL: write it as amqp://HOST:PORT")
 
 
 def _address(url: str) -> HostPort:

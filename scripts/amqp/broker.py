@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 import pika
 from pika.adapters.utils.connection_workflow import AMQPConnectionWorkflowFailed, AMQPConnectorException
@@ -15,12 +15,19 @@ from pika.exceptions import AMQPChannelError, AMQPConnectionError, ChannelClosed
 
 from scripts.amqp import tls
 from scripts.errors import ClusterError, ServiceAway
+from scripts.hostport import HostPort
+from scripts.password_file import password_in
 
 # RabbitMQ proposes 60 s and drops a peer after two missed beats; the client's own value wins where it is smaller.
 HEARTBEAT_S = 30
 # A memory or disk alarm blocks publishing connections for as long as it lasts; pika would wait for ever.
 BLOCKED_TIMEOUT_S = 300
 CONNECT_TIMEOUT_S = 10
+
+_PORTS = {"amqp": 5672, "amqps": 5671}
+
+# What may be shown though it is no URL of a broker, since there is no room for a password in it.
+_HARMLESS = re.compile(r"(?:[a-z]+://)?[\w.-]*(?::\d{1,5})?/?", re.ASCII)
 
 # Never in the environment of an action.
 SECRET_VARIABLES = ("AMQP_USER", "AMQP_PASSWORD", "AMQP_PASSWORD_FILE")
@@ -35,9 +42,7 @@ def parameters(url: str, environ: Mapping[str, str] = os.environ) -> pika.URLPar
     Raises:
         ClusterError: not an AMQP URL, or a file that it names, or the password file, cannot be used.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
-        raise ClusterError(f"{redacted(url)!r} is not a broker's URL: write it as amqp://HOST:PORT")
+    parts = _parts(url)
     user, password = credentials(url, environ)
     query = parse_qsl(parts.query, keep_blank_values=True)
     _refuse_path(parts.path, url)
@@ -69,18 +74,66 @@ def _refuse_path(path: str, url: str) -> None:
 def credentials(url: str, environ: Mapping[str, str] = os.environ) -> tuple[str, str]:
     """User and password, each from the URL, else from AMQP_USER and AMQP_PASSWORD or AMQP_PASSWORD_FILE, else empty.
 
+    Without a URL those of the environment.
+
     Raises:
-        ClusterError: the password file cannot be read.
+        ClusterError: not an AMQP URL, or the password file cannot be used.
     """
-    parts = urlsplit(url)
+    parts = _parts(url) if url else urlsplit("")
     user = unquote(parts.username or "") or environ.get("AMQP_USER", "")
     return user, unquote(parts.password) if parts.password is not None else _password(environ)
 
 
-def redacted(url: str) -> str:
-    """The URL without user and password, for people and logs."""
-    parts = urlsplit(url)
+def without_login(url: str) -> str:
+    """The URL without user and password, for programs.
+
+    Raises:
+        ClusterError: not an AMQP URL.
+    """
+    parts = _parts(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def redacted(url: str) -> str:
+    """The URL for people and logs: without user and password, and without a query that has a key's password.
+
+    Raises:
+        ClusterError: not an AMQP URL.
+    """
+    shown = without_login(url)
+    return shown.partition("?")[0] if "password" in unquote(shown).lower() else shown
+
+
+def address(url: str) -> HostPort:
+    """The broker's host and port.
+
+    Raises:
+        ClusterError: not an AMQP URL.
+    """
+    parts = _parts(url)
+    return HostPort(parts.hostname or "", parts.port or _PORTS[parts.scheme])
+
+
+def _parts(url: str) -> SplitResult:
+    """Split an AMQP URL; what cannot be parsed is not shown.
+
+    A `/`, `?` or `#` in a password ends the host for a parser, and the rest of the password, with its `@`, becomes the
+    path: so an `@` there is refused, too.
+    """
+    try:
+        parts = urlsplit(url)
+        readable = bool(parts.scheme in _PORTS and parts.hostname and parts.port != 0)
+    except ValueError:
+        readable = False
+    if readable and url.isprintable() and not parts.fragment and "@" not in parts.path + parts.query:
+        return parts
+    if _HARMLESS.fullmatch(url):
+        raise ClusterError(f"{url!r} is not a broker's URL: write it as amqp://HOST:PORT")
+    raise ClusterError(
+        "what was given is not a broker's URL, and is not shown, since a password may be in it: write it as "
+        "amqp://USER:PASSWORD@HOST:PORT/VHOST, with / ? # [ ] @ % within a part as %2F %3F %23 %5B %5D %40 %25, "
+        "or leave the password out and set AMQP_PASSWORD_FILE"
+    )
 
 
 def identity(url: str) -> str:
@@ -167,9 +220,4 @@ def _password(environ: Mapping[str, str]) -> str:
     if "AMQP_PASSWORD" in environ:
         return environ["AMQP_PASSWORD"]
     path = environ.get("AMQP_PASSWORD_FILE")
-    if not path:
-        return ""
-    try:
-        return Path(path).read_text(encoding="utf-8").rstrip("\n")
-    except OSError as error:
-        raise ClusterError(f"AMQP_PASSWORD_FILE: {path}: {error.strerror}") from error
+    return password_in(path, "AMQP_PASSWORD_FILE") if path else ""

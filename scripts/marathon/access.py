@@ -11,10 +11,10 @@ import re
 import ssl
 from base64 import b64encode
 from collections.abc import Mapping
-from pathlib import Path
 
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
+from scripts.password_file import password_in
 
 # Never in the environment of an action.
 SECRET_VARIABLES = (
@@ -102,11 +102,4 @@ def _secret(name: str, environ: Mapping[str, str]) -> str | None:
     if environ.get(name):
         return environ[name]
     path = environ.get(f"{name}_FILE")
-    if not path:
-        return None
-    try:
-        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-    except OSError as error:
-        raise ClusterError(f"{name}_FILE: {path}: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise ClusterError(f"{name}_FILE: {path}: not text in UTF-8") from None
+    return password_in(path, f"{name}_FILE") if path else None

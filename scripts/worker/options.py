@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from scripts.action.cgroup import cores
 from scripts.action.jobs import RunLimits
@@ -178,7 +179,7 @@ def _kept_alive_options(parser: Parser) -> None:
 def _batch_options(parser: Parser) -> None:
     group = parser.add_argument_group("batches")
     group.add_argument("--until-empty", action="store_true", help="exit when nothing is left to be done by anyone")
-    group.add_argument("--management", metavar="URL",
+    group.add_argument("--management", type=_management, metavar="URL",
                        help="the broker's management API (default: on its host, http at port 15672, with amqps "
                        "https at 15671)")  # fmt: skip
 
@@ -205,3 +206,15 @@ def _queue(text: str) -> str:
         return checked_name(text)
     except ClusterError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _management(text: str) -> str:
+    """A wrong URL is not shown: there may be a password in it."""
+    try:
+        parts = urlsplit(text)
+        is_one = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and "@" not in text
+        if is_one or not text:
+            return text
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError("not a URL such as http://HOST:15672, without user and password")

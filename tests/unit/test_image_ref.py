@@ -1,6 +1,8 @@
 import pytest
+import yaml
 
-from cluster.image_ref import ImageRef
+from cluster.image_ref import ImageRef, checked_registry
+from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError
 
 DIGEST = "sha256:" + "ab" * 32
@@ -44,6 +46,19 @@ def test_what_is_no_image_name_is_named_in_one_line(text: str) -> None:
         ImageRef.parse(text, "localhost:5000")
     assert repr(text) in str(caught.value)
     assert "amqp:v1" in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["user:SECRET@host:5000", "http://user:SECRET@host:5000", "user:SE/CRET@host"])
+def test_a_password_in_a_registry_s_address_is_refused_and_not_shown(address: str) -> None:
+    for wrong in (
+        lambda: ImageRef.parse(f"{address}/amqp:v1"),
+        lambda: ImageRef.parse("amqp:v1", address),
+        lambda: checked_registry(address),
+        lambda: Settings.read(yaml.safe_load((ROOT / "invoke.yaml").read_text()) | {"registry": address}),
+    ):
+        with pytest.raises(ClusterError, match="docker login") as caught:
+            wrong()
+        assert "SE" not in str(caught.value)
 
 
 def test_the_same_image_by_its_content() -> None:
