@@ -126,7 +126,7 @@ def run(where: Marathon, app: App, order: Order, say: Say, ready: Callable[[], N
     for line in told(change, where.place):
         say(line)
     if order.dry_run:
-        print(json.dumps(change.sent.get(app.id, app.definition), indent=2, ensure_ascii=False))
+        print(json.dumps(change.sent.get(app.id, app.definition), indent=2))
         return None
     if change.kind != "nothing":
         where.refuse_locked(app.id)

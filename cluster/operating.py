@@ -116,7 +116,7 @@ def _show_versions(where: Marathon, app_id: str, to: str, say: Say) -> None:
     change = where.plan(App(app_id, where.earlier(app_id, to)))
     for line in deploying.told(change, where.place):
         say(line)
-    print(json.dumps(change.sent.get(app_id, {}), indent=2, ensure_ascii=False))
+    print(json.dumps(change.sent.get(app_id, {}), indent=2))
 
 
 def _up(status: AppStatus) -> str:

@@ -23,7 +23,7 @@ def revision_of(folders: Sequence[Path], repo: Path) -> str:
 def _git(repo: Path, *arguments: str | Path) -> str:
     command = ["git", "-C", str(repo), *map(str, arguments)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=TIMEOUT_S)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=True, timeout=TIMEOUT_S)
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()

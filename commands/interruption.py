@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -68,5 +69,6 @@ class Interruption:
     def _end_at_once(self) -> None:
         """Nothing is tidied up; what another machine was told to do it may go on with."""
         words = "error: interrupted again: ended at once; what was begun on hosts may go on there\n"
-        os.write(2, f"{_SHOW_CURSOR if sys.__stderr__ and sys.__stderr__.isatty() else ''}{words}".encode())
+        with suppress(OSError):
+            os.write(2, f"{_SHOW_CURSOR if sys.__stderr__ and sys.__stderr__.isatty() else ''}{words}".encode())
         os._exit(self.exit_code)

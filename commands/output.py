@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from commands.interruption import Terminated
@@ -22,8 +20,7 @@ def say(text: str) -> None:
 
 def result(text: str) -> None:
     """A line for `$( )` and pipes."""
-    with reading():
-        print(text)
+    print(text, flush=True)
 
 
 def results(lines: Iterable[str]) -> None:
@@ -33,20 +30,6 @@ def results(lines: Iterable[str]) -> None:
             result(line)
     except KeyboardInterrupt as signalled:
         raise SystemExit(128 + (signal.SIGTERM if isinstance(signalled, Terminated) else signal.SIGINT)) from None
-
-
-@contextmanager
-def reading() -> Iterator[None]:
-    """Where nobody reads on what is printed (`| head`) the command ends, as if by the signal for that."""
-    try:
-        try:
-            yield
-        finally:  # Invoke ends --list and --help by an exception
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # What is still buffered would be written at the very end, and fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(128 + signal.SIGPIPE) from None
 
 
 def settings_of(config: Mapping[str, Any], registry: str = "") -> Settings:

@@ -10,8 +10,6 @@ import invoke
 from invoke.exceptions import ParseError
 from invoke.program import Program
 
-from commands.output import reading
-
 _INTRODUCTION = """\
 Usage: ./inv COMMAND [FLAGS]        begin with: ./inv demo
 
@@ -25,6 +23,11 @@ class Inv(Program):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__(name="Invoke", binary="./inv", version=invoke.__version__)
+
+    def main(self, argv: list[str]) -> int:
+        """Run the command that the words of a command line name; the exit code."""
+        self.run([self.binary, *argv])
+        return 0
 
     def parse_tasks(self) -> None:
         """Find the tasks and flags in the words of the command line (ParseError with one line)."""
@@ -41,8 +44,7 @@ class Inv(Program):  # type: ignore[misc]
         wanted = self.args.help.value
         if isinstance(wanted, str) and wanted not in self.parser.contexts:
             raise ParseError(_no_command(wanted, self.parser.contexts))
-        with reading():
-            super().parse_cleanup()
+        super().parse_cleanup()
 
     def print_task_help(self, name: str) -> None:
         """What --help prints with a command."""
@@ -59,9 +61,8 @@ class Inv(Program):  # type: ignore[misc]
             self.load_collection()
         self.list_root, self.list_depth, self.list_format = None, None, "flat"
         self.scoped_collection = self.collection
-        with reading():
-            print(_INTRODUCTION)
-            self.list_tasks()
+        print(_INTRODUCTION)
+        self.list_tasks()
 
 
 def explained(error: ParseError, contexts: Any) -> str:

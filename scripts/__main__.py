@@ -10,16 +10,16 @@ from pathlib import Path
 PROGRAMS = ("cluster_worker", "marathon_app_hostport")
 
 
-def run() -> int:
+def run() -> None:
     """Call main(arguments) of the named module."""
-    name, *arguments = sys.argv[1:] or [""]
+    del sys.argv[0]
+    name = sys.argv[0] if sys.argv else ""
     if name not in PROGRAMS:
         print(f"error: {name!r} is not a program of this folder: those are {' and '.join(PROGRAMS)}", file=sys.stderr)
-        return 64
+        sys.exit(64)
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
-    sys.argv = [name, *arguments]
-    return int(import_module(f"scripts.{name}").main(arguments))
+    import_module("scripts.streams").run(import_module(f"scripts.{name}").main)
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    run()

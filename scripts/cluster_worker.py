@@ -13,6 +13,7 @@ from pathlib import Path
 if not __package__:  # started as a file, which has the wrong folder on its path
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from scripts import streams
 from scripts.action.command import executable
 from scripts.action.jobs import Runner
 from scripts.action.kept_alive import KeepAlive, KeptAlive
@@ -129,4 +130,4 @@ def _action_environment() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    streams.run(main)

@@ -10,6 +10,7 @@ from pathlib import Path
 if not __package__:  # started as a file, which has the wrong folder on its path
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from scripts import streams
 from scripts.errors import ClusterError
 from scripts.flags import Parser
 from scripts.marathon.discovery import discover
@@ -88,4 +89,4 @@ def _say_waiting(wait_s: float, reason: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    streams.run(main)

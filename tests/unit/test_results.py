@@ -10,7 +10,16 @@ import pytest
 
 from cluster.settings import ROOT
 
-ENDLESS = "from commands.output import result\nwhile True: result('a line')"
+ENDLESS = """
+from commands.output import result
+from scripts import streams
+
+def endless(words):
+    while True:
+        result("a line")
+
+streams.run(endless)
+"""
 FOLLOWED = """
 import time
 from invoke import Collection, Program
@@ -49,7 +58,7 @@ def test_a_reader_that_goes_away_ends_the_command_without_a_word() -> None:
         assert program.stdout is not None
         assert program.stderr is not None
         program.stdout.close()
-        assert program.wait(20) == 141
+        assert program.wait(60) == 141
         assert program.stderr.read() == b""
 
 
@@ -57,5 +66,5 @@ def test_a_reader_that_goes_away_ends_the_command_without_a_word() -> None:
 def test_what_is_followed_is_left_without_a_word(number: signal.Signals, code: int) -> None:
     with running(FOLLOWED) as program:
         program.send_signal(number)
-        assert program.communicate(timeout=20) == (b"", b"")
+        assert program.communicate(timeout=60) == (b"", b"")
         assert program.returncode == code

@@ -1,0 +1,76 @@
+"""Every command with each stream closed, full, without a reader, and in an alphabet that has not every letter."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.settings import ROOT
+
+PRINTS = "from scripts import streams; streams.run(lambda words: print('25 \\xb0C \\u2503') or len(words))"
+
+
+def program(shell: str, **environ: str) -> subprocess.CompletedProcess[bytes]:
+    """What a program of ours does that prints a line; `shell` starts it, as `$@`."""
+    command = ["/bin/sh", "-c", shell, "sh", sys.executable, "-c", PRINTS]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | environ, capture_output=True, check=False)
+
+
+C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize("coding", [{"PYTHONIOENCODING": "ascii"}, C_LOCALE], ids=["ascii", "C"])
+def test_a_letter_that_the_locale_does_not_have_is_escaped(coding: dict[str, str]) -> None:
+    done = program('exec "$@"', **coding)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"25 \\xb0C \\u2503\n", b"")
+
+
+@pytest.mark.parametrize(
+    ("where", "code", "words"),
+    [
+        (">/dev/full", 1, b"error: STDOUT cannot be written to: no space left on device\n"),
+        (">&-", 1, b"error: STDOUT cannot be written to: it is closed\n"),
+        (">/dev/full 2>/dev/full", 1, b""),
+        (">&- 2>&-", 1, b""),
+    ],
+)
+def test_a_result_that_cannot_be_written_is_one_line(where: str, code: int, words: bytes) -> None:
+    done = program(f'exec "$@" {where}')
+    assert (done.returncode, done.stdout, done.stderr) == (code, b"", words)
+
+
+@pytest.mark.parametrize("where", ["2>&-", "2>/dev/full", "<&-", "<&- 2>&-"])
+def test_the_result_is_written_whatever_the_other_streams_are(where: str) -> None:
+    done = program(f'exec "$@" {where}', PYTHONIOENCODING="utf-8")
+    assert (done.returncode, done.stdout.decode(), done.stderr) == (0, "25 °C ┃\n", b"")
+
+
+def test_no_command_minds_how_its_streams_are(tmp_path: Path) -> None:
+    """None leaves a traceback, and each exits as it should; without an engine, a broker or a registry."""
+    away = {"DOCKER_HOST": "tcp://127.0.0.1:1", "INVOKE_REGISTRY": "127.0.0.1:1", "INVOKE_QUEUE_PORT": "1"}
+    own = {"HOME": str(tmp_path), "INVOKE_PROJECT": "sweep", "INVOKE_SCHEDULER": "process"}
+    sweep = [sys.executable, "-m", "tests.sweep"]
+    done = subprocess.run(sweep, cwd=ROOT, env=os.environ | away | own, stdout=subprocess.PIPE, check=True)
+    tried = json.loads(done.stdout)
+    plain = {one["words"]: one for one in tried if one["streams"] == "as they are"}
+    assert len(tried) > 6 * len(plain) > 6 * 30
+    assert [one for one in tried if wrong(one, plain[one["words"]])] == []
+
+
+def wrong(one: dict[str, Any], plain: dict[str, Any]) -> bool:
+    """Whether a command did otherwise than where its streams are as they should be, or that is wrong itself."""
+    printed_in_vain = "STDOUT" in one["streams"] and plain["out"]
+    same_result = one["out"] == ("" if "STDOUT" in one["streams"] else plain["out"])
+    return (
+        one["code"] not in (0, 1, 3)
+        or one["code"] != (1 if printed_in_vain else plain["code"])
+        or (one["streams"] != "ASCII" and not same_result)
+        or "Traceback" in one["err"]
+        or (printed_in_vain and "error: STDOUT cannot be written to" not in one["err"])
+    )
