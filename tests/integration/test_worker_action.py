@@ -36,11 +36,54 @@ def test_the_environment(rig: Rig) -> None:
         "AMQP_ROUTING_KEY": rig.queue,
         "AMQP_CONTENT_TYPE": "text/csv",
         "AMQP_TIMESTAMP": "1700000000",
+        "AMQP_DELIVERY_MODE": "2",
         "AMQP_HEADER_PLAIN": "text",
         "AMQP_HEADER_A_NUMBER": "7",
         "AMQP_HEADER_MIXED_CASE": "true",
         "AMQP_HEADER_NESTED": '{"a": [1, "b"]}',
     }
+
+
+def test_all_properties_are_told_at_each_attempt(rig: Rig) -> None:
+    """Also those that a copy for the next attempt cannot have: its sender, and when the broker would drop it."""
+    sent = {
+        "content_encoding": "gzip",
+        "correlation_id": "c-1",
+        "reply_to": "answers",
+        "expiration": "3600000",
+        "priority": 3,
+        "type": "order",
+        "user_id": "guest",
+        "app_id": "shop",
+    }
+    seen = rig.tmp / "seen"
+    rig.worker(
+        "--backoff", "0",
+        rig.python_action(
+            "import json, os, sys\nattempt = os.environ['AMQP_ATTEMPT']\n"
+            f"json.dump(dict(os.environ), open({str(seen)!r} + attempt, 'w'))\nsys.exit(attempt == '1')"
+        ),
+    )  # fmt: skip
+    rig.publish(b"x", **sent)
+    until(lambda: rig.ready() == 0 and Path(f"{seen}2").exists(), "two attempts")
+    for attempt in "12":
+        found = until(lambda n=attempt: _complete(Path(f"{seen}{n}")), "the action has run")
+        assert {name: found[f"AMQP_{name.upper()}"] for name in sent} == {
+            key: str(value) for key, value in sent.items()
+        }
+
+
+def _complete(path: Path) -> dict[str, str]:
+    text = path.read_text()
+    return dict(json.loads(text)) if text.endswith("}") else {}
+
+
+def test_headers_that_share_a_variable_are_said(rig: Rig) -> None:
+    worker = rig.worker(rig.action('echo "$AMQP_HEADER_A_B"'))
+    for number in range(2):
+        rig.publish(b"x", headers={"a_b": "second", "a-b": "first", "A B": "zeroth"}, message_id=f"m{number}")
+    until(lambda: worker.out == b"zeroth\n" * 2, "both have run")
+    assert worker.log.count("are both the variable AMQP_HEADER_A_B") == 1
 
 
 def test_what_no_variable_can_hold_is_left_out(rig: Rig) -> None:

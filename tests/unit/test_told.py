@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+from itertools import permutations
 from typing import Any
 
 import pika
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scripts.amqp.fields import Field
+from scripts.worker.headers import copied
 from scripts.worker.told import metadata, variables
 
 
@@ -43,5 +46,33 @@ def test_metadata_keeps_types() -> None:
     told = metadata("q", 2, True, "key", "id", _with({"n": 1, "f": Field(b"", 1.5)}, timestamp=5, content_type="a/b"))
     assert told == {
         "queue": "q", "message_id": "id", "attempt": 2, "redelivered": True, "routing_key": "key",
-        "content_type": "a/b", "timestamp": 5, "headers": {"n": 1, "f": 1.5},
+        "content_type": "a/b", "content_encoding": None, "delivery_mode": None, "priority": None,
+        "correlation_id": None, "reply_to": None, "expiration": None, "timestamp": 5, "type": None, "user_id": None,
+        "app_id": None,
+        "headers": {"n": 1, "f": 1.5},
     }  # fmt: skip
+
+
+def test_what_a_copy_has_in_headers_is_told_as_a_property() -> None:
+    copy = copied(_with(user_id="me", expiration="5000"), "q", "q", {})
+    assert (copy.user_id, copy.expiration) == (None, None)
+    told = variables("q", 1, False, "q", "id", copy)
+    assert (told["AMQP_USER_ID"], told["AMQP_EXPIRATION"]) == ("me", "5000")
+    back = _with({"x-cluster-user-id": "somebody"}, user_id="me")
+    assert metadata("q", 1, False, "q", "id", back)["user_id"] == "me"
+
+
+def test_of_headers_that_share_a_variable_it_has_the_first_by_name_in_whatever_order_they_come() -> None:
+    table = {"a_b": 1, "a-b": 2, "A B": 3}
+    for order in permutations(table):
+        told = variables("q", 1, False, "q", "id", _with({name: table[name] for name in order}))
+        assert told["AMQP_HEADER_A_B"] == "3"
+    assert metadata("q", 1, False, "q", "id", _with(dict(table)))["headers"] == table
+
+
+def test_a_flood_of_shared_variables_does_not_flood_the_log(capfd: pytest.CaptureFixture[str]) -> None:
+    for number in range(100):
+        variables("q", 1, False, "q", "id", _with({f"x{number}-\n": 1, f"x{number}_\n": 2}))
+    lines = capfd.readouterr().err.splitlines()
+    assert 0 < len(lines) <= 20
+    assert all(line.startswith("cluster_worker: headers ") for line in lines)
