@@ -95,8 +95,11 @@ def works(container: Container) -> bool:
 def check_succeeds(container: Container, timeout_s: float = 10) -> bool:
     """Run the health check now; Docker's own checks are far apart, so that they cost little."""
     command = health_command(app_of(container).definition)
-    if not command:
-        return True
+    return not command or succeeds_in(container, command, timeout_s)
+
+
+def succeeds_in(container: Container, command: str, timeout_s: float = 10) -> bool:
+    """Run a shell command in the container."""
     api, deadline = container.client.api, time.monotonic() + timeout_s
     try:
         run = api.exec_create(container.id, ["/bin/sh", "-c", command])["Id"]

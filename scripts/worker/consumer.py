@@ -62,10 +62,11 @@ class Consumer:
         self._alive.not_consuming()
         self._connection.start()
 
-    def cancel(self) -> None:
+    def cancel(self, stays_healthy: bool = False) -> None:
         """Take no more messages, for good; those that were delivered can still be settled."""
         self._takes_more = False
-        self._alive.not_consuming()
+        if not stays_healthy:
+            self._alive.not_consuming()
         self._connection.give_up_when_lost()
         self._unsubscribe()
 

@@ -30,6 +30,7 @@ User and password: AMQP_USER, and AMQP_PASSWORD_FILE or AMQP_PASSWORD; the comma
 URL is seen by everybody who runs ps on this machine.
 
 SIGTERM, SIGINT or a closed terminal stop it when the commands that run are done; a second signal ends these at once.
+SIGURG does so, too, but it stays, called "drained", until SIGTERM ends it, or no other SIGURG came for 5 minutes.
 
 When the first 10 messages all fail or are rejected (--breaker), something is wrong with COMMAND or this host: nothing
 more is taken, and cluster_worker exits with 1; where CLUSTER_WORKER_ALIVE_FILE is set, as engines do, who would start

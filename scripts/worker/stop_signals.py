@@ -13,9 +13,12 @@ from scripts.worker.worker import Worker
 # timeout(1) sends its signal to the command and once more to the command's process group.
 _ONE_SIGNAL_S = 0.1
 
+# Stop, but stay until told to end (`Worker.hold`). A program that does not know it does not end of it.
+HOLD = signal.SIGURG
+
 
 class StopSignals:
-    """SIGTERM and SIGINT; and SIGHUP (its terminal was closed), unless that is ignored as by nohup."""
+    """SIGTERM and SIGINT; SIGHUP (its terminal was closed), unless that is ignored as by nohup; and HOLD."""
 
     def __init__(self, loop: EventLoop, worker: Worker) -> None:
         """Watch from now on; to be called from the main thread."""
@@ -25,6 +28,7 @@ class StopSignals:
             loop.watch_signal(number, partial(self._came, number.name))
         if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
             loop.watch_signal(signal.SIGHUP, self._hung_up)
+        loop.watch_signal(HOLD, partial(worker.hold, HOLD.name))
 
     def _came(self, name: str) -> None:
         now = time.monotonic()
@@ -39,7 +43,9 @@ class StopSignals:
         self._stop(signal.SIGHUP.name)
 
     def _stop(self, name: str) -> None:
-        if self._worker.stopping:
+        if self._worker.held:
+            self._worker.release(name)
+        elif self._worker.stopping:
             say(f"{name}: stopping already; a second signal ends what runs")
         else:
             self._worker.stop(name)

@@ -10,7 +10,7 @@ from typing import Any
 from scripts.action.jobs import Outcome, Runner
 from scripts.action.worker_log import say
 from scripts.event_loop import EventLoop
-from scripts.worker import headers
+from scripts.worker import headers, process_name
 from scripts.worker.breaker import Breaker
 from scripts.worker.consumer import Consumer
 from scripts.worker.copies import Copies
@@ -26,6 +26,9 @@ from scripts.worker.work import Work
 
 # How long a stop waits until the broker has confirmed what is handed back; a closed connection hands it back as well.
 _SETTLE_TIMEOUT_S = 10.0
+
+# How long a worker that is done stays for who has asked it to; so nobody's death leaves workers idle for ever.
+HOLD_S = 300.0
 
 
 class Worker:
@@ -45,6 +48,8 @@ class Worker:
         self.stopping = False
         self._ended = False
         self._settle_timer: Any = None
+        self._hold_timer: Any = None
+        self._is_drained = False
         self.exit_code = 0
         self.taken = 0
         # Told of every run that is over.
@@ -219,11 +224,39 @@ class Worker:
         say(f"{reason}: stopping" + (f" when the {self._running} running actions are done" if self._running else ""))
         self.stopping = True
         self.exit_code = exit_code
-        self._consumer.cancel()
+        self._consumer.cancel(stays_healthy=self.held)
         self._hand_back_waiting()
         if self._work.drain_s is not None:
             self._loop.call_later(self._work.drain_s, self._drained)
         self._end_when_done()
+
+    def hold(self, reason: str) -> None:
+        """Stop, but stay healthy and do not end before `release`, or before nobody has asked for it for a while.
+
+        A cluster would start another worker in the place of one that ends, and has little patience with one that it
+        ends itself. So who is about to stop many asks them for this first, again and again until all are drained.
+        """
+        if self.held:
+            self._loop.remove_timeout(self._hold_timer)
+        elif self.stopping:
+            return
+        self._hold_timer = self._loop.call_later(HOLD_S, partial(self.release, "not asked to stay any longer"))
+        if not self.stopping:
+            process_name.change(process_name.DRAINING)
+            self.stop(reason)
+
+    def release(self, reason: str) -> None:
+        """End as soon as what runs is done."""
+        say(f"{reason}: staying no longer")
+        self._loop.remove_timeout(self._hold_timer)
+        self._hold_timer = None
+        if self._is_drained:
+            self._end()
+
+    @property
+    def held(self) -> bool:
+        """Whether it was asked to stay when all is done."""
+        return self._hold_timer is not None
 
     def _hand_back_waiting(self) -> None:
         suspect = self._solo.withdraw()
@@ -255,7 +288,10 @@ class Worker:
 
     def _end(self) -> None:
         """Runner, consumer, copies and notice end one after the other, then the loop."""
-        if not self._ended:
+        if self.held:
+            self._is_drained = True
+            process_name.change(process_name.DRAINED)
+        elif not self._ended:
             self._ended = True
             self._runner.close(lambda: self._consumer.close(lambda: self._copies.close(self._end_notice)))
 

@@ -261,13 +261,28 @@ def test_stop_now_does_not_wait(scheduler, make_app, shared):
     assert not (shared / "finished").exists()
 
 
-def test_our_stop_may_wait_longer_than_that_of_others(scheduler, make_app, shared):
-    if scheduler.name == "marathon":
-        pytest.skip("marathon: workers alone are known to it (test_marathon_drain.py)")
-    slow = FINISHES.replace("sleep 1;", "sleep 3;")
-    scheduler.deploy(make_app(slow, check=READY, taskKillGracePeriodSeconds=1, labels={"drain": "60"}))
-    scheduler.stop("/app")
-    assert (shared / "finished").exists()
+# A worker whose action needs 3 s when it is to stop, by TERM or as `Worker.hold` says.
+NEEDS_LONGER = (
+    'name() { printf %s "$1" >/proc/$$/comm; }; work() { sleep 3; echo yes >>"$SHARED/finished"; }; '
+    "trap 'hold=yes' URG; trap 'test -n \"$hold\" || work; exit 0' TERM; "
+    'touch "$SHARED/ready"; until test -n "$hold"; do sleep 0.1; done; '
+    "name draining; work; name drained; while :; do sleep 0.1; done"
+)
+
+
+@pytest.mark.parametrize("change", ["stop", "restart", "deploy", "scale"])
+def test_what_runs_may_take_longer_for_us_than_for_others(scheduler, make_app, shared, change):
+    labels = {"drain": "120"}
+    one = make_app(NEEDS_LONGER, check=READY, taskKillGracePeriodSeconds=1, labels=labels, instances=2)
+    changes = {
+        "stop": lambda: scheduler.stop("/app"),
+        "restart": lambda: scheduler.restart("/app"),
+        "deploy": lambda: scheduler.deploy(App("/app", one.definition | {"env": {**one.definition["env"], "A": "1"}})),
+        "scale": lambda: scheduler.scale("/app", 1),
+    }
+    scheduler.deploy(one)
+    changes[change]()
+    assert (shared / "finished").read_text().split() == ["yes"] * (1 if change == "scale" else 2)
 
 
 def test_stop_does_not_wait_longer_than_the_grace(scheduler, make_app):

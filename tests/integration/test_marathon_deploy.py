@@ -54,6 +54,15 @@ class TestChanging:
         rig.put()
         assert len(rig.sent("PUT")) == 1
 
+    def test_without_agents_it_is_said_how_long_actions_have(self, rig: Rig, world: World) -> None:
+        worker = {"labels": {"drain": "600"}, "taskKillGracePeriodSeconds": 80, "instances": 2}
+        rig.put(**worker)
+        rig.said.clear()
+        rig.marathon().scale("/x", 1)
+        (line,) = rig.said
+        assert "agents.hosts" in line
+        assert "80 s" in line
+
     def test_what_marathon_takes_for_the_same_is_done_at_once(self, rig: Rig, world: World) -> None:
         """The deployment of a change that changes nothing is never listed."""
         rig.put(labels={"a": "1"})

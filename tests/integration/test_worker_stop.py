@@ -58,6 +58,46 @@ def test_a_second_signal_does_not_wait_and_the_killed_one_does_not_count(
     assert sorted(again.out.splitlines()) == [b"a 1", b"b 1", b"c 1", b"d 1"]
 
 
+def name_of(worker: WorkerProcess) -> str:
+    return Path(f"/proc/{worker.process.pid}/comm").read_text().strip()
+
+
+def test_one_that_is_to_stay_finishes_what_runs_takes_no_more_and_ends_when_it_is_told(
+    rig: Rig, held: tuple[WorkerProcess, Path, Path]
+) -> None:
+    worker, _, release = held
+    worker.signal(signal.SIGURG)
+    until(lambda: rig.ready() == 3, "two came back, the fourth was not taken")
+    assert name_of(worker) == "draining"
+    release.touch()
+    until(lambda: name_of(worker) == "drained", "what ran is done")
+    worker.signal(signal.SIGURG)
+    assert worker.process.poll() is None
+    worker.signal(signal.SIGTERM)
+    assert worker.exit_code() == 0
+    assert (worker.out, rig.ready()) == (b"finished\n", 3)
+
+
+def test_one_that_is_to_stay_ends_when_nobody_asks_again(rig: Rig) -> None:
+    worker = rig.worker("cat", entry=patched("from scripts.worker import worker; worker.HOLD_S = 1"))
+    worker.signal(signal.SIGURG)
+    assert worker.exit_code() == 0
+
+
+def test_one_that_is_to_stay_and_told_to_end_finishes_what_runs(
+    rig: Rig, held: tuple[WorkerProcess, Path, Path]
+) -> None:
+    worker, _, release = held
+    worker.signal(signal.SIGURG)
+    until(lambda: rig.ready() == 3, "two came back")
+    worker.signal(signal.SIGTERM)
+    worker.says("staying no longer")
+    assert worker.process.poll() is None
+    release.touch()
+    assert worker.exit_code() == 0
+    assert worker.out == b"finished\n"
+
+
 def test_a_signal_that_is_sent_twice_at_once_is_one(rig: Rig) -> None:
     """As timeout(1) does; SIGINT stands for the second SIGTERM, since two of a kind would mostly arrive as one."""
     # At once may take its time on a busy machine.

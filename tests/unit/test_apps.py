@@ -58,6 +58,11 @@ def test_wishes_become_flags_each_quoted() -> None:
     assert (definition["taskKillGracePeriodSeconds"], grace_s(definition)) == (30 + 30, 30 + 30)
 
 
+def test_actions_may_take_long_when_we_stop_a_worker_and_not_when_something_else_does() -> None:
+    definition = apps.worker_app(SETTINGS, wish(), "worker:v1", "v1").definition
+    assert (definition["taskKillGracePeriodSeconds"], grace_s(definition)) == (80, 7 * 24 * 3600)
+
+
 def test_the_machines_folder_is_the_workers_tmp() -> None:
     settings = replace(SETTINGS, worker=replace(SETTINGS.worker, tmp="/scratch"))
     volumes = apps.worker_app(settings, wish(), "worker:v1", "v1").definition["container"]["volumes"]

@@ -8,15 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
+from typing import Literal
 
 import docker
 from docker.errors import APIError
 from docker.models.containers import Container
 
 from cluster.engine import docker_errors
-from cluster.schedulers import container_logs
+from cluster.schedulers import container_logs, containers
 from cluster.schedulers.containers import CONFLICT, GONE
 from scripts.errors import ClusterError
+from scripts.worker.process_name import DRAINED, DRAINING
+from scripts.worker.stop_signals import HOLD
 
 # Gives the engines of the agents, for as long as they are needed.
 Engines = Callable[[], AbstractContextManager[Sequence[docker.DockerClient]]]
@@ -24,6 +27,9 @@ Engines = Callable[[], AbstractContextManager[Sequence[docker.DockerClient]]]
 TASK = "MESOS_TASK_ID"
 
 _LAST = 3
+
+# In a container, whose only processes are the worker's and its actions'.
+_HAS_NAME = "grep -qsx {} /proc/[0-9]*/comm"
 
 
 def opened(
@@ -85,6 +91,21 @@ def lines(
         for line in read(list(found.values()), tail):
             name, _, text = line.partition(": ")
             yield f"{tasks[name]}: {text}"
+
+
+def ask_to_drain(container: Container) -> Literal["draining", "drained", "deaf", "gone"]:
+    """Ask a worker to finish what it runs and to stay, and see by the name of its process how far it is."""
+    with docker_errors(f"ask {container.name} to finish"):
+        try:
+            container.kill(signal=HOLD.name)
+        except APIError as error:
+            if error.status_code not in (GONE, CONFLICT):
+                raise
+            return "gone"
+        for state in (DRAINED, DRAINING):
+            if containers.succeeds_in(container, _HAS_NAME.format(state)):
+                return state
+        return "deaf"
 
 
 def kill(engines: Sequence[docker.DockerClient], task_ids: Collection[str]) -> None:

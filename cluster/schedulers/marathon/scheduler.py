@@ -17,6 +17,7 @@ from cluster.schedulers.marathon.api import Accepted, Api
 from cluster.schedulers.marathon.api import App as Answer
 from cluster.schedulers.marathon.app_status import oldest_first, status_of
 from cluster.schedulers.marathon.comparison import definition_of, differences, is_same
+from cluster.schedulers.marathon.draining import Draining
 from cluster.schedulers.marathon.following import Following, NotDeployed, Watch
 from cluster.schedulers.marathon.judgement import Goal
 from cluster.schedulers.marathon.ownership import is_ours, labelled, refuse_foreign
@@ -30,11 +31,15 @@ DEPLOY_S = 600
 
 @dataclass(frozen=True)
 class Manner:
-    """How changes are made: past the locks and claims of others, waited for, and undone when they fail."""
+    """How changes are made: past the locks and claims of others, waited for, and undone when they fail.
+
+    With `drain` workers finish what they run first, where the agents are reached and the change is waited for.
+    """
 
     force: bool = False
     wait: bool = True
     undo: bool = False
+    drain: bool = True
 
 
 class Marathon:
@@ -49,7 +54,10 @@ class Marathon:
         self, api: Api, project: str, say: Callable[[str], None], manner: Manner = Manner(),
         engines: Engines | None = None,
     ) -> None:  # fmt: skip
-        """`say` gets a line for each event; `engines` are needed for logs, and for a stop that grants no time."""
+        """`say` gets a line for each event.
+
+        `engines` are needed for logs, and for a stop that grants no time, or more than Marathon does.
+        """
         self._api, self._project, self._say = api, project, say
         self._manner, self._engines = manner, engines
 
@@ -82,6 +90,11 @@ class Marathon:
         planned, wanted = self._plan(app, present), labelled(app, self._project)
         if planned.kind == "nothing" and present is not None:
             return self._reach(Goal(wanted, _deployment(present), str(present.get("version")), present), timeout_s)
+        if present is not None and self._drains:
+            if planned.kind == "replace":
+                self._draining.all_of(present)
+            else:
+                self._draining.beyond(present, app.instances)
         force = self._manner.force
         accepted = self._make(
             app.id,
@@ -94,6 +107,8 @@ class Marathon:
         """Run so many instances of the app's present definition; those that run are left in peace."""
         present = self.existing(app_id, "scale")
         _check_instances(app_id, instances)
+        if self._drains:
+            self._draining.beyond(present, instances)
         accepted = self._make(
             app_id,
             lambda: self._api.put(app_id, {"instances": instances}, force=self._manner.force, partial=True),
@@ -105,6 +120,8 @@ class Marathon:
     def restart(self, app_id: str, timeout_s: float = DEPLOY_S) -> AppStatus:
         """Start every instance anew, the definition being the same."""
         present = self.existing(app_id, "restart")
+        if self._drains:
+            self._draining.all_of(present)
         accepted = self._make(
             app_id,
             lambda: self._api.restart(app_id, force=self._manner.force),
@@ -137,6 +154,8 @@ class Marathon:
         if present is None:
             return False
         self._refuse_foreign(present, "stop")
+        if self._drains and not now:
+            self._draining.all_of(present)
         # Asked for before: an app that is deleted names its tasks no longer.
         task_ids = self._api.task_ids(app_id)
         # Reached before anything is done: without them there is no `now`.
@@ -150,6 +169,15 @@ class Marathon:
             except KeyboardInterrupt:
                 raise Interrupted(f"interrupted: {app_id} is deleted, and its instances finish by themselves") from None
         return True
+
+    @property
+    def _draining(self) -> Draining:
+        return Draining(self._api, self._engines, self._say)
+
+    @property
+    def _drains(self) -> bool:
+        """Whether workers finish what they run before Marathon ends them."""
+        return self._manner.wait and self._manner.drain
 
     def status(self) -> list[AppStatus]:
         """All apps of this project; nothing that someone else deployed."""
@@ -230,7 +258,7 @@ class Marathon:
 
     def _undo(self, goal: Goal) -> str:
         """Bring back what ran before; what was done about it."""
-        app_id, forced = str(goal.wanted["id"]), replace(self._manner, force=True, undo=False)
+        app_id, forced = str(goal.wanted["id"]), replace(self._manner, force=True, undo=False, drain=False)
         again = Marathon(self._api, self._project, self._say, forced, self._engines)
         self._say(f"{app_id}: going back to what ran before")
         try:
