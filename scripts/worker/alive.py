@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ _TOUCH_EVERY_S = 10.0
 
 
 class AliveFile:
-    """Made when the worker consumes, touched every 10 s, removed when it does not; without a path: nothing."""
+    """Made when the worker consumes, touched every 10 s, removed when it does not; without a path: nothing.
+
+    Where that cannot be done, or something else has the name, the worker says so once and goes on without the file.
+    """
 
     def __init__(self, loop: EventLoop, path: str | None) -> None:
         self._loop = loop
@@ -29,23 +33,53 @@ class AliveFile:
             return
         self._forget_timer()
         try:
-            # Not by touch() alone: mode 0600 would hide it from a health check that runs as another user.
-            os.close(os.open(self._path, os.O_CREAT | os.O_WRONLY, 0o644))
-            os.utime(self._path)
+            _touch(self._path)
         except OSError as error:
-            say(f"{VARIABLE}: {self._path}: {error.strerror}")
-            self._path = None
-            return
-        self._timer = self._loop.call_later(_TOUCH_EVERY_S, self.consuming)
+            self._give_up(error)
+        else:
+            self._timer = self._loop.call_later(_TOUCH_EVERY_S, self.consuming)
 
     def not_consuming(self) -> None:
         """The worker does not consume: remove the file."""
         if self._path is None:
             return
         self._forget_timer()
-        self._path.unlink(missing_ok=True)
+        try:
+            if _is_there(self._path):
+                self._path.unlink()
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        say(f"{VARIABLE}: {self._path}: {error.strerror}; going on without it, a health check will miss it")
+        self._path = None
 
     def _forget_timer(self) -> None:
         if self._timer is not None:
             self._loop.remove_timeout(self._timer)
             self._timer = None
+
+
+def _touch(path: Path) -> None:
+    _is_there(path)
+    # Not by touch() alone: mode 0600 would hide it from a health check that runs as another user.
+    file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    try:
+        os.utime(file)
+    finally:
+        os.close(file)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether the file is there.
+
+    Raises:
+        OSError: something else is: not a plain file, not empty, or another user's.
+    """
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(found.st_mode) or found.st_size or found.st_uid != os.geteuid():
+        raise FileExistsError(0, "what is there is not the worker's: that is an empty plain file of its user")
+    return True
