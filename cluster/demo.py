@@ -10,7 +10,7 @@ import shlex
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
@@ -74,7 +74,9 @@ def _run(settings: Settings, process: bool, say: Say) -> str:
     settings, where = _ground(settings, process, say)
     if where.name == "local":
         _build(settings, say)
-    folder = results_folder(Path(settings.worker.tmp) / f"{settings.project}-demo")
+    # A container's user is another one than this.
+    mode = 0o755 if where.name == "process" else 0o1777
+    folder = results_folder(Path(settings.worker.tmp) / f"{settings.project}-demo", mode)
     _start(settings, where, folder, say)
     ready = time.monotonic()
     count = _work_through(settings, folder, say)
@@ -91,32 +93,57 @@ def _run(settings: Settings, process: bool, say: Say) -> str:
     return "\n".join(lines)
 
 
-def results_folder(usual: Path) -> Path:
-    """Where this run's results go, without those of earlier runs; where someone else's are, another name."""
-    try:
-        _clear(usual)
-        return usual
-    except PermissionError:
-        own = usual.with_name(f"{usual.name}-{os.geteuid()}")
-        _clear(own)
-        return own
+def results_folder(usual: Path, mode: int) -> Path:
+    """Make the folder of this run's results, without those of earlier runs; where the name is taken, another one.
+
+    It lies where everybody may write, so only a real folder of this very user is taken for ours.
+
+    Raises:
+        ClusterError: both names are taken, or nothing can be made there.
+    """
+    own = usual.with_name(f"{usual.name}-{os.geteuid()}")
+    for folder in (usual, own):
+        try:
+            with suppress(FileExistsError):
+                folder.mkdir()
+            if _clear(folder, mode):
+                return folder
+        except OSError as error:
+            raise ClusterError(f"{folder}: {error.strerror}: worker.tmp of invoke.yaml names its folder") from error
+    raise ClusterError(
+        f"{usual} and {own} are not this user's folders: take one away, or set worker.tmp in invoke.yaml"
+    )
 
 
-def _clear(folder: Path) -> None:
-    """Delete the results, and the folder: root's demo works as another user in containers than without them."""
-    for stale in folder.glob("*.json"):
-        stale.unlink(missing_ok=True)
+def _clear(folder: Path, mode: int) -> bool:
+    """Delete the results and set the mode; False when it is a link, no folder, or someone else's."""
     try:
-        folder.rmdir()
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
-            raise
+        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EACCES):
+            return False
+        raise
+    try:
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            return False
+        for entry in os.scandir(descriptor):
+            if entry.name.endswith(".json") and not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.name, dir_fd=descriptor)
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _results(folder: Path) -> list[Path]:
+    """The files of the days; everybody may have put something else there."""
+    return sorted(path for path in folder.glob("????-??-??.json") if path.is_file() and not path.is_symlink())
 
 
 def months(folder: Path) -> list[Month]:
     """The result files of the days, summed up by month."""
     days = defaultdict(list)
-    for path in sorted(folder.glob("????-??-??.json")):
+    for path in _results(folder):
         days[path.name[5:7]].append(json.loads(path.read_text(encoding="utf-8")))
     return [_month(number, found) for number, found in sorted(days.items())]
 
@@ -192,7 +219,7 @@ def _work_through(settings: Settings, folder: Path, say: Say) -> int:
         done, since = 0, time.monotonic()
         while done < total:
             time.sleep(0.1)
-            found = sum(1 for _ in folder.glob("*.json"))
+            found = len(_results(folder))
             if found > done:
                 done, since = found, time.monotonic()
                 advance_to(done)

@@ -76,7 +76,7 @@ def test_messages_without_an_id_do_not_share_a_file(run: Any, shared: Path) -> N
 
 def test_a_file_of_an_action_is_readable_by_everybody(run: Any, shared: Path) -> None:
     assert run("wordcount.sh", body=b"one two two", env={"AMQP_MESSAGE_ID": "1"}).returncode == 0
-    (result,) = (shared / "wordcount").iterdir()
+    (result,) = shared.glob("wordcount-1.tsv")
     assert result.stat().st_mode & 0o777 == 0o644
     assert result.read_text() == "two\t2\none\t1\n"
 

@@ -169,10 +169,21 @@ def count_words(folder: Path, text: bytes, **environ: str) -> subprocess.Complet
 def test_the_action_in_sh_counts_words(tmp_path: Path) -> None:
     done = count_words(tmp_path, "The end. Über the Ende, über\n".encode(), AMQP_MESSAGE_ID="a/1")
     assert done.returncode == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["a_1.tsv"]
-    assert (tmp_path / "a_1.tsv").read_text() == "the\t2\nüber\t2\nend\t1\nende\t1\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["wordcount-a_1.tsv"]
+    assert (tmp_path / "wordcount-a_1.tsv").read_text() == "the\t2\nüber\t2\nend\t1\nende\t1\n"
 
 
 def test_the_action_in_sh_tells_a_message_that_no_try_can_help(tmp_path: Path) -> None:
     assert count_words(tmp_path, b"1 2 3").returncode == 65
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_action_in_python_follows_no_link_in_the_place_of_its_result(tmp_path: Path) -> None:
+    action, other = WORKER.folder / "scripts" / "temperatures.py", tmp_path / "other"
+    other.write_text("kept")
+    (tmp_path / "2025-01-01.json").symlink_to(other)
+    subprocess.run([action, tmp_path], input=b"2025-01-01 -1.0 3.0\n", check=True, capture_output=True)
+    assert other.read_text() == "kept"
+    assert json.loads((tmp_path / "2025-01-01.json").read_text())["mean"] == 1.0
+    assert (tmp_path / "2025-01-01.json").stat().st_mode & 0o777 == 0o644
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["2025-01-01.json", "other"]

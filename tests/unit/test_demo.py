@@ -6,20 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from cluster.demo import alone, results_folder
+from cluster.demo import alone, months, results_folder
 from scripts.errors import ClusterError
 
 
 def test_results_of_earlier_runs_are_deleted_and_nothing_else(tmp_path: Path) -> None:
     usual = tmp_path / "cluster-demo"
-    assert results_folder(usual) == usual
-    usual.mkdir()
-    (usual / "2025-01-01.json").touch()
-    assert results_folder(usual) == usual
-    assert not usual.exists()
-    usual.mkdir()
-    (usual / "notes.txt").touch()
-    assert results_folder(usual) == usual
+    assert results_folder(usual, 0o1777) == usual
+    assert usual.stat().st_mode & 0o7777 == 0o1777
+    for name in ("2025-01-01.json", "notes.txt"):
+        (usual / name).touch()
+    assert results_folder(usual, 0o755) == usual
+    assert usual.stat().st_mode & 0o7777 == 0o755
     assert [path.name for path in usual.iterdir()] == ["notes.txt"]
 
 
@@ -32,19 +30,50 @@ def someone() -> Iterator[None]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be someone else")
-@pytest.mark.parametrize("results", [["2025-01-01.json"], []], ids=["with results", "empty"])
 def test_the_folder_of_someone_else_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, results: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.chdir(tmp_path)
     tmp_path.chmod(0o1777)  # as /tmp is
     usual = Path("cluster-demo")
     usual.mkdir()
-    for name in results:
-        (usual / name).touch()
+    (usual / "2025-01-01.json").touch()
     request.getfixturevalue("someone")
-    assert results_folder(usual) == Path("cluster-demo-12345")
-    assert [path.name for path in usual.iterdir()] == results
+    assert results_folder(usual, 0o755) == Path("cluster-demo-12345")
+    assert [path.name for path in usual.iterdir()] == ["2025-01-01.json"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_root_takes_no_folder_of_someone_else_over(tmp_path: Path) -> None:
+    usual = tmp_path / "cluster-demo"
+    usual.mkdir()
+    (usual / "2025-01-01.json").touch()
+    os.chown(usual, 12345, 12345)
+    assert results_folder(usual, 0o755) == tmp_path / "cluster-demo-0"
+    assert (usual / "2025-01-01.json").exists()
+
+
+def test_no_link_is_followed(tmp_path: Path) -> None:
+    """Neither to another folder nor to results in another place."""
+    others, usual = tmp_path / "others", tmp_path / "cluster-demo"
+    others.mkdir()
+    (others / "2025-01-01.json").write_text("{}")
+    usual.symlink_to(others)
+    folder = results_folder(usual, 0o1777)
+    assert folder == tmp_path / f"cluster-demo-{os.geteuid()}"
+    assert (others / "2025-01-01.json").exists()
+    assert others.stat().st_mode & 0o7777 != 0o1777
+    (folder / "2025-01-01.json").symlink_to(others / "2025-01-01.json")
+    assert months(folder) == []
+    folder.rename(tmp_path / "away")
+    folder.symlink_to(others)
+    with pytest.raises(ClusterError, match=f"^{usual} and {folder} are not this user's folders"):
+        results_folder(usual, 0o1777)
+
+
+def test_where_nothing_can_be_made_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match=r"missing/cluster-demo: No such file or directory: worker\.tmp"):
+        results_folder(tmp_path / "missing/cluster-demo", 0o755)
 
 
 def test_a_second_demo_at_the_same_time_is_refused(tmp_path: Path) -> None:

@@ -16,9 +16,13 @@ read_body <- function() {
   body
 }
 
-# A message can be worked on twice; a rename leaves either the old file or the new one, never half of one.
+# A message can be worked on twice; a rename leaves either the old file or the new one, never half of one. Everybody may
+# write to /tmp: in a folder of its own nobody can put a link in the draft's place.
 write_whole <- function(bytes, path) {
-  draft <- tempfile(".myaction-", dirname(path))
+  own <- tempfile(".myaction-", dirname(path))
+  if (!dir.create(own, mode = "0700")) stop("cannot write to ", dirname(path))
+  on.exit(unlink(own, recursive = TRUE))
+  draft <- file.path(own, "draft")
   writeBin(bytes, draft)
   if (!file.rename(draft, path)) stop("cannot write ", path)
 }

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 EX_DATAERR = 65
 
@@ -31,17 +32,22 @@ def summed_up(line: str) -> dict[str, object]:
 
 def main() -> int:
     """Read STDIN, write the file, say one line."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "/tmp/temperatures")
+    if len(sys.argv) != 2:
+        print("usage: temperatures.py FOLDER", file=sys.stderr)
+        return 1
+    folder = Path(sys.argv[1])
     try:
         summary = summed_up(sys.stdin.read())
     except ValueError as error:
         print(f"not a day of temperatures: {error}", file=sys.stderr)
         return EX_DATAERR
     folder.mkdir(parents=True, exist_ok=True)
-    # A message can be worked on twice; a rename leaves either the old file or the new one, never half of one.
-    draft = folder / f".{summary['day']}.{os.getpid()}"
-    draft.write_text(json.dumps(summary), encoding="utf-8")
-    draft.replace(folder / f"{summary['day']}.json")
+    # A message can be worked on twice; a rename leaves either the old file or the new one, never half of one. And a
+    # draft with a name that can be guessed could be there already, as somebody's link to another file.
+    with NamedTemporaryFile("w", dir=folder, prefix=".draft-", delete=False) as draft:
+        os.fchmod(draft.fileno(), 0o644)
+        json.dump(summary, draft)
+    Path(draft.name).replace(folder / f"{summary['day']}.json")
     print(f"{summary['day']}: {summary['low']} to {summary['high']} °C")
     return 0
 

@@ -1,9 +1,9 @@
 #!/bin/sh
-# An action in sh: the words of a message, most frequent first, `wordcount.sh [FOLDER]`: FOLDER/MESSAGE_ID.tsv out.
+# An action in sh: the words of a message, most frequent first, `wordcount.sh [FOLDER]`: a file for each out.
 # Exit code 0 says done; 65 says that no further try can help; anything else asks for another try.
 set -eu
 
-folder=${1:-/tmp/wordcount}
+folder=${1:-/tmp}
 mkdir -p "$folder"
 
 # A message can be worked on twice; a rename leaves either the old file or the new one, never half of one.
@@ -17,5 +17,6 @@ if ! [ -s "$draft" ]; then
     exit 65
 fi
 chmod a+r "$draft"
-mv "$draft" "$folder/$id.tsv"
-echo "wordcount.sh: $(wc -l <"$folder/$id.tsv") different words, results in $folder/$id.tsv"
+words=$(wc -l <"$draft")
+mv -T "$draft" "$folder/wordcount-$id.tsv"
+echo "wordcount.sh: $words different words, results in $folder/wordcount-$id.tsv"
