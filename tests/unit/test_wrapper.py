@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from cluster.settings import ROOT
 
 SHOWS_ARGUMENTS = """#!/bin/sh
-shift 3 # tasks.py --search-root ROOT
+shift 4 # -Es tasks.py --search-root ROOT
 for word; do printf '%s\\n' "$word"; done
 """
 TASKS = """
@@ -115,6 +116,32 @@ def test_uses_its_own_tasks_wherever_it_is_started(real_invoke: Path, tmp_path: 
         assert (done.returncode, done.stdout, done.stderr) == (7, f"{elsewhere}\n", "")
 
 
+def test_other_peoples_modules_are_not_found(real_invoke: Path, tmp_path: Path) -> None:
+    for name in ("invoke", "queue", "json", "commands"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong one')")
+    (real_invoke.parent / "commands.py").write_text("")
+    with (real_invoke.parent / "tasks.py").open("a") as tasks:
+        tasks.write("import commands\n")
+    variables = {"PYTHONPATH": str(tmp_path), "PYTHONHOME": "/nonexistent", "PYTHONSAFEPATH": "1"}
+    done = subprocess.run([real_invoke, "where"], env=os.environ | variables, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("said", "encoding"), [({}, "utf-8"), ({"PYTHONUTF8": "0"}, "ascii")])
+def test_python_utf8_counts(real_invoke: Path, said: dict[str, str], encoding: str) -> None:
+    (real_invoke.parent / "tasks.py").write_text("import sys\nprint(sys.stdout.encoding)\n")
+    variables = {"PATH": os.environ["PATH"], "LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([real_invoke], env=variables | said, capture_output=True, text=True)
+    assert done.stdout == f"{encoding}\n", done.stderr
+
+
+def test_what_is_tried_after_the_installation_is_all_that_the_commands_need() -> None:
+    needed = re.search(r'^needed="(.*)"$', (ROOT / "inv").read_text(), re.MULTILINE)
+    ours, _, _tests = (ROOT / "requirements.txt").read_text().partition("# ./inv test")
+    assert needed
+    assert needed[1].split(", ") == sorted(re.findall(r"^\w+", ours, re.MULTILINE))
+
+
 def test_is_found_through_path_and_by_sh(real_invoke: Path) -> None:
     folder = real_invoke.parent
     path = f"{folder}:{os.environ['PATH']}"
@@ -197,7 +224,7 @@ def test_old_python_is_one_line(tmp_path: Path, bare_path: Path) -> None:
 
 
 def test_python_without_venv_and_pip_is_one_line(tmp_path: Path, bare_path: Path) -> None:
-    stand_in_python(bare_path, f'case $2 in *version*) echo "{bare_path}/python3";; *) exit 1;; esac')
+    stand_in_python(bare_path, f'case $3 in *version*) echo "{bare_path}/python3";; *) exit 1;; esac')
     done = run_without_venv(tmp_path, bare_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1].endswith("apt install python3-venv")
