@@ -25,7 +25,7 @@ from cluster.image_ref import ImageRef  # noqa: E402
 from cluster.schedulers import Scheduler  # noqa: E402
 from cluster.settings import Settings  # noqa: E402
 from scripts.amqp.broker import open_blocking, url_of  # noqa: E402
-from scripts.amqp.queues import failed_queue, work_declarations  # noqa: E402
+from scripts.amqp.queues import failed_queue, work_declaration  # noqa: E402
 from scripts.errors import ServiceAway  # noqa: E402
 
 DEADLINE_S = 300
@@ -92,7 +92,7 @@ class Queue:
         self._connection = open_blocking(url)
         self.server = self._connection._impl.server_properties
         self._channel = self._connection.channel()
-        self._declaration = work_declarations(f"benchmark-{secrets.token_hex(4)}", self.server)[0]
+        self._declaration = work_declaration(f"benchmark-{secrets.token_hex(4)}", self.server)
         self.name = self._declaration.name
 
     def renew(self) -> None:

@@ -31,6 +31,8 @@ from scripts.worker.copies import Copies
 from scripts.worker.joblog import JobLog
 from scripts.worker.notice import Notice
 from scripts.worker.options import Options, parse
+from scripts.worker.policy_watch import PolicyWatch
+from scripts.worker.preparation import Preparation
 from scripts.worker.stop_signals import StopSignals
 from scripts.worker.until_empty import UntilEmpty
 from scripts.worker.whereabouts import GivenUrl, MarathonApp, Whereabouts
@@ -77,10 +79,12 @@ def work(options: Options, command: Sequence[str]) -> int:
         Breaker(options.breaker),
     )
     alive_file = alive.AliveFile(loop, os.environ.get(alive.VARIABLE))
-    copies = Copies(loop, whereabouts, {options.queue, failed_queue(options.queue)})
+    watch = PolicyWatch(loop, options.queue, options.policy.attempts, options.management)
+    copies = Copies(loop, whereabouts, {options.queue, failed_queue(options.queue)}, watch)
     consumer = Consumer(
-        loop, whereabouts, options.queue, options.jobs, options.prefetch, worker.delivered, worker.lost, alive_file
-    )
+        loop, whereabouts, options.queue, options.jobs, options.prefetch, worker.delivered, worker.lost, alive_file,
+        Preparation(loop, options.queue, options.policy, watch), worker.refused,
+    )  # fmt: skip
     StopSignals(loop, worker)
     if options.joblog is not None:
         worker.ran.append(JobLog(options.joblog, options.command, options.queue).ran)

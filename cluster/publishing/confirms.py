@@ -130,9 +130,25 @@ class Link:
     def _find_queue(self, channel: Any) -> None:
         def found(_frame: Any) -> None:
             channel.close()
-            self._try_largest()
+            self._open_channel(self._ask_kind, self._not_as_ours)
 
         channel.queue_declare(self._target.queue, passive=True, callback=found)
+
+    def _ask_kind(self, channel: Any) -> None:
+        """Declare the queue that is there as one of ours: a refusal tells how it differs."""
+
+        def same(_frame: Any) -> None:
+            channel.close()
+            self._try_largest()
+
+        arguments = queues.work_declaration(self._target.queue, self._connection.server_properties).arguments
+        channel.queue_declare(self._target.queue, durable=True, arguments=arguments, callback=same)
+
+    def _not_as_ours(self, reason: ChannelClosedByBroker) -> None:
+        if queues.is_stream(reason):
+            self._listener.refused(ClusterError(f"{queues.IsStream(self._target.queue)}, at {self._target.place}"))
+        else:
+            self._try_largest()
 
     def _not_found(self, reason: ChannelClosedByBroker) -> None:
         queue, place = self._target.queue, self._target.place
@@ -144,7 +160,7 @@ class Link:
             declarations = queues.work_declarations(queue, self._connection.server_properties)
             queues.declare(self._connection, declarations, self._declared, self._listener.say)
 
-    def _declared(self, refusal: str | None) -> None:
+    def _declared(self, refusal: ClusterError | None) -> None:
         if refusal:
             self._listener.refused(ClusterError(f"{refusal}, says the broker at {self._target.place}"))
         else:

@@ -76,7 +76,7 @@ class Management:
         Raises:
             NoNumbers: the API has none for this queue, as in the first ten seconds of a queue's life.
         """
-        found = self._read(f"queues/{self._place}/{quote(queue, safe='')}", absent=404)
+        found = self.read(self.place("queues", queue), absent=404)
         if found is None:
             return None
         if "messages_unacknowledged" not in found:
@@ -85,22 +85,23 @@ class Management:
 
     def queues(self) -> list[QueueCount]:
         """All queues of the virtual host, by name."""
-        return sorted((_count(found) for found in self._read(f"queues/{self._place}")), key=lambda queue: queue.name)
+        return sorted((_count(found) for found in self.read(self.place("queues"))), key=lambda queue: queue.name)
 
     def open_breakers(self) -> list[OpenBreaker]:
         """Return the workers of the virtual host that take nothing, by queue and host; they say so themselves."""
-        found = self._read(f"vhosts/{self._place}/connections?columns=client_properties")
+        found = self.read(f"{self.place('vhosts')}/connections?columns=client_properties")
         said = [(one.get("client_properties") or {}).get(OPEN_BREAKER) for one in found]
         names = [each.name for each in fields(OpenBreaker)]
         breakers = [OpenBreaker(*(str(one.get(name, "")) for name in names)) for one in said if isinstance(one, dict)]
         return sorted(breakers, key=lambda one: (one.queue, one.host, one.pid))
 
-    @property
-    def _place(self) -> str:
-        return quote(self.virtual_host, safe="")
+    def place(self, kind: str, name: str = "") -> str:
+        """The path of a kind of thing (`queues`, `policies`) in the virtual host, or of one of them."""
+        return f"/api/{kind}/{quote(self.virtual_host, safe='')}" + (f"/{quote(name, safe='')}" if name else "")
 
-    def _read(self, path: str, absent: int = 0) -> Any:
-        status, body = self.ask("GET", f"/api/{path}")
+    def read(self, path: str, absent: int = 0) -> Any:
+        """The answer to a GET; None for the status `absent`."""
+        status, body = self.ask("GET", path)
         if status == absent:
             return None
         if status != 200:
@@ -114,13 +115,14 @@ class Management:
         """Return the error for an answer with this HTTP status."""
         return ClusterError(f"the management API at {self.url} answers with status {status}")
 
-    def ask(self, method: str, path: str) -> tuple[int, bytes]:
-        """Send a request for a path such as `/api/queues`; the HTTP status and the body of the answer."""
+    def ask(self, method: str, path: str, content: Any = None) -> tuple[int, bytes]:
+        """Send a request for a path such as `/api/queues`, with `content` as JSON; the HTTP status and the answer."""
+        body = None if content is None else json.dumps(content)
         token = b64encode(f"{self.user}:{self.password}".encode()).decode()
         try:
             with closing(self._connection()) as connection:
                 prefix = urlsplit(self.url).path.rstrip("/")
-                connection.request(method, prefix + path, headers={"Authorization": f"Basic {token}"})
+                connection.request(method, prefix + path, body, {"Authorization": f"Basic {token}"})
                 answer = connection.getresponse()
                 return answer.status, answer.read()
         except (OSError, HTTPException) as error:

@@ -10,6 +10,7 @@ from typing import Any
 from pika.exceptions import ChannelClosedByBroker
 
 from scripts.amqp.broker import explain
+from scripts.amqp.rights import refusal
 from scripts.errors import ClusterError
 
 # A pause is rounded up to one of these: a TTL expires only at the head of a queue, so there is one queue a pause.
@@ -23,9 +24,27 @@ _ALONE_S = 10
 
 _LONGEST_SUFFIX = len(".retry.64s")
 
-# AMQP's reply codes PRECONDITION_FAILED and ACCESS_REFUSED.
+# After so many deliveries that nobody settled the broker itself puts a message into the failed queue. That is for one
+# that it cannot even deliver: what takes workers down goes there by --attempts long before.
+DELIVERY_LIMIT = 100
+
+# Of the queues in which messages only wait: no limit. A true one (-1) makes RabbitMQ 4.0 write to its journal for ever.
+_WAITING_LIMIT = 1_000_000
+
+# AMQP's reply codes PRECONDITION_FAILED, ACCESS_REFUSED and NOT_FOUND.
 _OTHER_ARGUMENTS = 406
 _FORBIDDEN = 403
+_NOT_THERE = 404
+
+# Of a refusal: "inequivalent arg 'x-queue-type' for queue 'q' in vhost '/': received 'quorum' but current is 'stream'".
+_STREAM = re.compile(r"x-queue-type.* but current is 'stream'")
+
+
+class IsStream(ClusterError):
+    """A stream keeps what was read: as a work queue it would never be empty, and grow with each retry."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name!r} is a stream, which cannot be a work queue: name another queue, or delete it")
 
 
 @dataclass(frozen=True)
@@ -78,11 +97,19 @@ def checked_name(queue: str) -> str:
 
 def work_declarations(queue: str, server: dict[str, Any]) -> list[Declaration]:
     """The work queue and its failed queue, for a broker with these server properties."""
+    return [work_declaration(queue, server), failed_declaration(queue, server)]
+
+
+def work_declaration(queue: str, server: dict[str, Any]) -> Declaration:
+    """The work queue; from 4.0, which has a limit by itself and drops what is over it, with one that keeps it."""
     timeout = {"x-consumer-timeout": CONSUMER_TIMEOUT_MS} if version(server) >= (3, 12) else {}
-    return [
-        Declaration(queue, _quorum(server) | timeout),
-        Declaration(failed_queue(queue), _quorum(server)),
-    ]
+    keeping = _dead_lettering(failed_queue(queue)) if has_limit(server) else {}
+    return Declaration(queue, _quorum(server, DELIVERY_LIMIT) | keeping | timeout)
+
+
+def failed_declaration(queue: str, server: dict[str, Any]) -> Declaration:
+    """The failed queue of `queue`."""
+    return Declaration(failed_queue(queue), _quorum(server))
 
 
 def retry_declaration(queue: str, pause_s: float, server: dict[str, Any]) -> Declaration:
@@ -96,47 +123,92 @@ def alone_declaration(queue: str, server: dict[str, Any]) -> Declaration:
 
 
 def _returning(name: str, queue: str, after_s: int, server: dict[str, Any]) -> Declaration:
+    return Declaration(name, _quorum(server) | {"x-message-ttl": after_s * 1000} | _dead_lettering(queue))
+
+
+def _dead_lettering(queue: str) -> dict[str, Any]:
     # At-least-once dead-lettering needs reject-publish (RabbitMQ's quorum queue guide), else it is at-most-once.
-    return Declaration(
-        name,
-        _quorum(server)
-        | {
-            "x-message-ttl": after_s * 1000,
-            "x-dead-letter-exchange": "",
-            "x-dead-letter-routing-key": queue,
-            "x-dead-letter-strategy": "at-least-once",
-            "x-overflow": "reject-publish",
-        },
-    )
+    return {
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": queue,
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
 
 
 def declare(
     connection: Any,
     declarations: Sequence[Declaration],
-    done: Callable[[str | None], None],
+    done: Callable[[ClusterError | None], None],
     warn: Callable[[str], None],
 ) -> None:
     """Declare the queues one after the other on an open, asynchronous pika connection.
 
-    A queue that exists with other arguments, or that we may not declare, is used as it is, after one `warn`. `done` is
-    called with None, or with the broker's refusal, or not at all when the connection is lost.
+    A queue that exists with other arguments is used as it is, after one `warn`, and one that we may not declare as
+    well. `done` is called with None, or with why a queue cannot be used, or not at all when the connection is lost.
     """
     if not declarations:
         done(None)
         return
     wanted, *rest = declarations
 
-    def answered(answer: Any) -> None:
-        if isinstance(answer, ChannelClosedByBroker):
-            if answer.reply_code not in (_OTHER_ARGUMENTS, _FORBIDDEN):
-                done(f"queue {wanted.name!r}: {explain(answer)}")
-                return
-            warn(f"queue {wanted.name!r} is used as it is: {explain(answer)}")
-        elif isinstance(answer, BaseException):
-            return
-        declare(connection, rest, done, warn)
+    def next_one(problem: ClusterError | None) -> None:
+        if problem:
+            done(problem)
+        else:
+            declare(connection, rest, done, warn)
 
-    _declare_one(connection, answered, wanted.name, durable=True, arguments=wanted.arguments)
+    _Declaring(connection, wanted, next_one, warn)
+
+
+class _Declaring:
+    """One queue being declared; `done` as for `declare`."""
+
+    def __init__(
+        self,
+        connection: Any,
+        wanted: Declaration,
+        done: Callable[[ClusterError | None], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        self._connection = connection
+        self._name = wanted.name
+        self._done = done
+        self._warn = warn
+        _declare_one(connection, self._answered, wanted.name, durable=True, arguments=wanted.arguments)
+
+    def _answered(self, answer: Any) -> None:
+        if not isinstance(answer, BaseException):
+            self._done(None)
+        elif isinstance(answer, ChannelClosedByBroker):
+            self._refused(answer)
+
+    def _refused(self, reason: ChannelClosedByBroker) -> None:
+        if is_stream(reason):
+            self._done(IsStream(self._name))
+        elif reason.reply_code == _OTHER_ARGUMENTS:
+            self._warn(f"queue {self._name!r} is used as it is: {explain(reason)}")
+            self._done(None)
+        elif reason.reply_code == _FORBIDDEN:
+            _declare_one(self._connection, lambda found: self._looked(found, reason), self._name, passive=True)
+        else:
+            self._fail(reason)
+
+    def _looked(self, found: Any, forbidden: ChannelClosedByBroker) -> None:
+        if isinstance(found, ChannelClosedByBroker) and found.reply_code == _NOT_THERE:
+            self._fail(forbidden)
+        elif isinstance(found, ChannelClosedByBroker):
+            self._fail(found)
+        else:
+            self._answered(found)
+
+    def _fail(self, reason: ChannelClosedByBroker) -> None:
+        self._done(ClusterError(f"queue {self._name!r}: {refusal(reason, self._connection.params, self._name)}"))
+
+
+def is_stream(refused: ChannelClosedByBroker) -> bool:
+    """Whether a queue was refused since it exists as a stream."""
+    return refused.reply_code == _OTHER_ARGUMENTS and bool(_STREAM.search(refused.reply_text))
 
 
 def count_ready(connection: Any, names: Sequence[str], done: Callable[[int | None], None], so_far: int = 0) -> None:
@@ -177,16 +249,19 @@ def _declare_one(connection: Any, answered: Callable[[Any], None], name: str, **
                 channel.close()
                 answered(frame)
 
-        channel.add_on_close_callback(closed)
         channel.queue_declare(name, callback=declared, **how)
 
-    connection.channel(on_open_callback=opened)
+    # From the first moment: a connection that is lost before the channel is open is an answer as well.
+    connection.channel(on_open_callback=opened).add_on_close_callback(closed)
 
 
-def _quorum(server: dict[str, Any]) -> dict[str, Any]:
-    # From 4.0 a quorum queue drops a message after 20 returns unless told otherwise; 3.x takes -1 for "at once".
-    unlimited = {"x-delivery-limit": -1} if version(server) >= (4, 0) else {}
-    return {"x-queue-type": "quorum"} | unlimited
+def _quorum(server: dict[str, Any], limit: int = _WAITING_LIMIT) -> dict[str, Any]:
+    return {"x-queue-type": "quorum"} | ({"x-delivery-limit": limit} if has_limit(server) else {})
+
+
+def has_limit(server: dict[str, Any]) -> bool:
+    """Whether a quorum queue of this broker has a delivery limit (20) unless it is declared with another."""
+    return version(server) >= (4, 0)
 
 
 def version(server: dict[str, Any]) -> tuple[int, int]:

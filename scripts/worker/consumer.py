@@ -9,11 +9,13 @@ from pika import spec
 from pika.exceptions import ChannelClosedByBroker
 
 from scripts.action.worker_log import say
-from scripts.amqp.broker import explain
-from scripts.amqp.queues import count_ready, declare, failed_queue, work_declarations
+from scripts.amqp.queues import IsStream, count_ready
+from scripts.amqp.rights import refusal
+from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop
 from scripts.worker.alive import AliveFile
 from scripts.worker.deliveries import Delivery, Link
+from scripts.worker.preparation import Preparation
 from scripts.worker.reconnect import Reconnecting
 from scripts.worker.whereabouts import Whereabouts
 
@@ -31,7 +33,10 @@ class Consumer:
         delivered: Callable[[Delivery], None],
         lost: Callable[[], None],
         alive: AliveFile,
+        preparation: Preparation,
+        refused: Callable[[str], None],
     ) -> None:
+        """`refused` is told why this queue can never be consumed."""
         self._loop = loop
         self._queue = queue
         self._prefetch = prefetch
@@ -39,6 +44,8 @@ class Consumer:
         self._hold = max(1, (prefetch - jobs) * 2 // 3)
         self._delivered = delivered
         self._on_lost = lost
+        self._refused = refused
+        self._preparation = preparation
         self._alive = alive
         self._connection = Reconnecting(loop, whereabouts, f"queue {queue!r}", self._opened, self._lost)
         self._link: Any = None
@@ -47,14 +54,11 @@ class Consumer:
         self._takes_more = True
         self._rests = False
         self._where = ""
-        self._warned: set[str] = set()
         self._open: Any = None
         self.server: dict[str, Any] = {}
         self.started = False
         # Connected, and subscribed unless it rests.
         self.works = False
-        # How many messages stood in the failed queue before the first one was taken.
-        self.failed_before: int | None = None
 
     def start(self) -> None:
         """Connect and subscribe."""
@@ -129,6 +133,11 @@ class Consumer:
             self._loop.add_callback_threadsafe(lambda: done(None))
 
     @property
+    def failed_before(self) -> int:
+        """How many messages stood in the failed queue before the first one was taken."""
+        return self._preparation.failed_before or 0
+
+    @property
     def parameters(self) -> Any:
         """pika's parameters of the present connection; None without one."""
         return self._open and self._open.params
@@ -145,23 +154,15 @@ class Consumer:
         self._where = where
         self.server = connection.server_properties or {}
 
-        def declared(problem: str | None) -> None:
-            if problem is not None:
-                self._connection.trouble(problem)
-            elif self.failed_before is None:
-                count_ready(connection, [failed_queue(self._queue)], self._loop.guard(counted))
+        def prepared(problem: ClusterError | None) -> None:
+            if isinstance(problem, IsStream):
+                self._refused(str(problem))
+            elif problem:
+                self._connection.trouble(str(problem))
             else:
-                open_channel()
+                connection.channel(on_open_callback=self._loop.guard(self._use))
 
-        def counted(failed: int | None) -> None:
-            if failed is not None:
-                self.failed_before = failed
-                open_channel()
-
-        def open_channel() -> None:
-            connection.channel(on_open_callback=self._loop.guard(self._use))
-
-        declare(connection, work_declarations(self._queue, self.server), self._loop.guard(declared), self._warn_once)
+        self._preparation.prepare(connection, prepared)
 
     def _use(self, channel: Any) -> None:
         guard = self._loop.guard
@@ -210,7 +211,8 @@ class Consumer:
 
     def _channel_closed(self, link: Link, reason: BaseException) -> None:
         if link is self._link and isinstance(reason, ChannelClosedByBroker):
-            self._connection.trouble(f"the broker closed the channel of queue {self._queue!r}: {explain(reason)}")
+            why = refusal(reason, self._open.params, self._queue)
+            self._connection.trouble(f"the broker closed the channel of queue {self._queue!r}: {why}")
 
     def _cancelled(self, link: Link) -> None:
         if link is self._link:
@@ -222,13 +224,10 @@ class Consumer:
         self._alive.not_consuming()
         link, self._link, self._consumer_tag = self._link, None, None
         if link is not None:
+            if link.used:
+                self._connection.useful()
             link.lose()
             self._on_lost()
-
-    def _warn_once(self, warning: str) -> None:
-        if warning not in self._warned:
-            self._warned.add(warning)
-            say(warning)
 
 
 def _delivery(link: Link, method: Any, properties: Any, body: bytes) -> Delivery:

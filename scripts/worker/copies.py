@@ -14,10 +14,12 @@ from typing import Any
 from pika.exceptions import ChannelClosedByBroker
 
 from scripts.action.worker_log import say
-from scripts.amqp.broker import explain
 from scripts.amqp.queues import Declaration, declare
+from scripts.amqp.rights import refusal
+from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop
 from scripts.worker.headers import fitted
+from scripts.worker.policy_watch import PolicyWatch
 from scripts.worker.reconnect import Reconnecting
 from scripts.worker.whereabouts import Whereabouts
 
@@ -46,9 +48,10 @@ class Copy:
 class Copies:
     """Sends copies in order, each confirmed by the broker and never unroutable; the connection is made at the first."""
 
-    def __init__(self, loop: EventLoop, whereabouts: Whereabouts, declared: set[str]) -> None:
+    def __init__(self, loop: EventLoop, whereabouts: Whereabouts, declared: set[str], watch: PolicyWatch) -> None:
         """`declared` names the queues that are there already, as far as is known."""
         self._loop = loop
+        self._watch = watch
         self._known = frozenset(declared)
         self._declared = set(declared)
         self._connection = Reconnecting(loop, whereabouts, "copies", self._opened, self._lost)
@@ -92,7 +95,8 @@ class Copies:
 
     def _channel_closed(self, channel: Any, reason: BaseException) -> None:
         if channel is self._channel and isinstance(reason, ChannelClosedByBroker):
-            self._connection.trouble(f"the broker closed the channel for copies: {explain(reason)}")
+            why = refusal(reason, self._open.params, next((copy.queue for copy in self._sent.values()), ""))
+            self._connection.trouble(f"the broker closed the channel for copies: {why}")
 
     def _lost(self) -> None:
         """What was sent without a confirm is sent again on the next connection, in the old order."""
@@ -117,12 +121,13 @@ class Copies:
     def _declare(self, copy: Copy) -> None:
         self._declaring = True
 
-        def declared(problem: str | None) -> None:
+        def declared(problem: ClusterError | None) -> None:
             if problem:
-                self._connection.trouble(problem)
+                self._connection.trouble(str(problem))
                 return
             self._declaring = False
             self._declared.add(copy.queue)
+            self._watch.look(self._open.params, [copy.queue])
             self._send_waiting()
 
         declare(self._open, [copy.declaration(self._server)], self._loop.guard(declared), say)
@@ -163,4 +168,5 @@ class Copies:
             copy.returns += 1
             self._loop.call_later(0 if copy.returns == 1 else _AGAIN_AFTER_S, lambda: self.send(copy))
         else:
+            self._connection.useful()
             copy.confirmed()

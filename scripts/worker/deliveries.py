@@ -32,6 +32,11 @@ class Link:
         self._beyond: set[int] = set()
 
     @property
+    def used(self) -> bool:
+        """Whether a delivery of this link was settled."""
+        return bool(self._all_to or self._beyond)
+
+    @property
     def open(self) -> bool:
         """Whether deliveries of this link can still be settled."""
         return not self._lost and bool(self._channel.is_open)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import socket
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +20,13 @@ from scripts.worker.whereabouts import Place, Whereabouts
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 
+# The longest pause between connections that work and are lost again and again. A message that the broker cannot
+# deliver does that up to the queue's delivery limit, and each time brings it nearer.
+LONGEST_PAUSE_BETWEEN_S = 2.0
+
+# A connection that stood for so long was useful, whatever it was lost by.
+_STANDS_AFTER_S = 30.0
+
 # How long a polite good-bye may take at the end.
 _CLOSE_TIMEOUT_S = 5.0
 
@@ -31,10 +39,10 @@ class Pauses:
         self._longest_s = longest_s
         self._next_s = first_s
 
-    def next_s(self) -> float:
+    def next_s(self, longest_s: float = LONGEST_PAUSE_S) -> float:
         """The pause before the next try, in seconds."""
-        pause = self._next_s
-        self._next_s = min(pause * 2, self._longest_s)
+        pause = min(self._next_s, longest_s)
+        self._next_s = min(self._next_s * 2, self._longest_s)
         return pause * random.uniform(0.5, 1)
 
     def reset(self) -> None:
@@ -67,6 +75,7 @@ class Reconnecting:
         self._pauses = Pauses()
         self._connection: Any = None
         self._was_opened = False
+        self._works_since: float | None = None
         self._timer: Any = None
         self._said = ""
         self._closed: Callable[[], None] | None = None
@@ -78,13 +87,20 @@ class Reconnecting:
         self._whereabouts.find(self._connect)
 
     def works(self) -> None:
-        """The connection does what it is for: to be called then."""
+        """The connection is ready for what it is for: to be called then."""
+        self._works_since = time.monotonic()
+
+    def useful(self) -> None:
+        """The connection has done what it is for: what comes after this is new trouble."""
         self._pauses.reset()
         self._said = ""
 
-    def trouble(self, reason: str) -> None:
+    def trouble(self, reason: str, longest_pause_s: float = LONGEST_PAUSE_S) -> None:
         """The connection cannot do what it is for: give it up and try again later."""
         connection, self._connection = self._connection, None
+        since, self._works_since = self._works_since, None
+        if since is not None and time.monotonic() - since > _STANDS_AFTER_S:
+            self.useful()
         _close(connection)
         if self._was_opened:
             self._was_opened = False
@@ -98,7 +114,7 @@ class Reconnecting:
         if reason != self._said:
             self._said = reason
             say(f"{self._name}: {reason}; trying again")
-        self._timer = self._loop.call_later(self._pauses.next_s(), self.start)
+        self._timer = self._loop.call_later(self._pauses.next_s(longest_pause_s), self.start)
 
     def give_up_when_lost(self) -> None:
         """From now on a lost connection is not opened again."""
@@ -161,7 +177,7 @@ class Reconnecting:
 
     def _over(self, connection: Any, reason: str) -> None:
         if connection is self._connection:
-            self.trouble(reason)
+            self.trouble(reason, LONGEST_PAUSE_BETWEEN_S if self._works_since is not None else LONGEST_PAUSE_S)
 
     def _finish(self) -> None:
         closed, self._closed = self._closed, _nothing

@@ -15,12 +15,13 @@ from scripts.amqp.queues import (
     Declaration,
     alone_declaration,
     alone_queue,
+    failed_declaration,
     failed_queue,
     retry_declaration,
     retry_queue,
     true_pause_s,
     version,
-    work_declarations,
+    work_declaration,
 )
 from scripts.worker import headers
 from scripts.worker.copies import Copies, Copy
@@ -83,7 +84,7 @@ class Settler:
         self.failed += 1
         more = headers.failure_headers(outcome, reason, run.attempt, self._host, self._worker)
         more |= headers.first_published(run.delivery.properties, time.time())
-        self._copy(run, failed_queue(self._queue), more, lambda server: work_declarations(self._queue, server)[1])
+        self._copy(run, failed_queue(self._queue), more, lambda server: failed_declaration(self._queue, server))
 
     def fail_unrun(self, run: Run, reason: str) -> None:
         """To the failed queue without another run."""
@@ -118,7 +119,7 @@ class Settler:
 
     def _put_back(self, run: Run, attempts: int) -> None:
         more = {headers.ATTEMPT: attempts or None, headers.ALONE: None}
-        self._copy(run, self._queue, more, lambda server: work_declarations(self._queue, server)[0])
+        self._copy(run, self._queue, more, lambda server: work_declaration(self._queue, server))
 
     def _retry(self, run: Run, pause_s: float) -> None:
         more = {headers.ATTEMPT: run.attempt, headers.ALONE: None}

@@ -126,7 +126,7 @@ class UntilEmpty:
         if self._worker.stopping:
             # A signal came while the broker was asked; a second stop would end what runs.
             return
-        failures = max(failed - (self._consumer.failed_before or 0), self._worker.failed)
+        failures = max(failed - self._consumer.failed_before, self._worker.failed)
         if failures:
             text = f"queue {self._queue!r} is done, but {failures} messages are in {failed_queue(self._queue)!r}"
             self._worker.stop(text, MessagesFailed.exit_code)

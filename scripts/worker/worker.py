@@ -264,6 +264,10 @@ class Worker:
             self._settler.hand_back(run)
         self._waiting.clear()
 
+    def refused(self, reason: str) -> None:
+        """This queue is none for a worker."""
+        self._stop_for_good(reason)
+
     def _stop_for_good(self, reason: str) -> None:
         """This host is no good; a stop that was asked for before goes on as it was."""
         if not self.stopping:

@@ -66,7 +66,8 @@ class Network:
             frame = struct.pack(">BHI", 1, channel, len(arguments)) + arguments + b"\xce"
             with self._lock:
                 for near, _ in self._pairs:
-                    near.sendall(frame)
+                    with suppress(OSError):
+                        near.sendall(frame)
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
@@ -93,6 +94,8 @@ class Network:
                     time.sleep(len(data) / self.bytes_per_s)
                 if not self._silent:
                     sink.sendall(data)
+        with self._lock:
+            self._pairs = [pair for pair in self._pairs if source not in pair]
         _break(source)
         _break(sink)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scripts.amqp.queues import failed_queue
+from scripts.amqp.queues import failed_queue, work_declaration
 from tests.integration.publishing import Publish, Queue, bodies, clean_up, eventually, publish, written
 
 pytestmark = pytest.mark.broker
@@ -128,7 +128,7 @@ def test_the_default_queue_is_made_durable_with_its_failed_queue(queue: Queue) -
     code, err = publish("-u", queue.url, "--body", "x", env={"INVOKE_QUEUE_NAME": queue.name})
     assert code == 0, err
     assert bodies(queue.take()) == [b"x"]
-    queue.make(x_consumer_timeout=2592000000, x_delivery_limit=-1)
+    queue.make(**work_declaration(queue.name, {"version": "4.0.5"}).arguments)
     Queue(queue.url, failed_queue(queue.name)).delete()
 
 

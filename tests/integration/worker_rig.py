@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pika
 import psutil
 
 from scripts.amqp.broker import parameters
-from scripts.amqp.queues import PAUSES_S, Declaration, failed_queue, retry_queue, work_declarations
+from scripts.amqp.queues import PAUSES_S, failed_declaration, failed_queue, retry_queue
 from scripts.worker.headers import handled
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,11 +63,6 @@ class Message:
     def lost(self) -> int:
         """How often it was delivered and came back, by the broker's count."""
         return handled(self.properties, True, "").lost
-
-
-def failed_declaration(server: dict[str, Any]) -> Declaration:
-    """A quorum queue as this broker is asked for it."""
-    return work_declarations("any", server)[1]
 
 
 # Of the workers' files: a test may start several at the same moment.
@@ -169,6 +165,12 @@ class Rig:
             if connection.is_open:
                 connection.close()
 
+    @cached_property
+    def server(self) -> dict[str, Any]:
+        """What the broker says of itself."""
+        with self.channel() as channel:
+            return dict(channel.connection._impl.server_properties)
+
     def publish(self, *bodies: bytes, queue: str = "", **properties: Any) -> None:
         """Publish to the queue, confirmed; without an id of their own the messages get m0, m1, ..."""
         with self.channel() as channel:
@@ -181,7 +183,7 @@ class Rig:
     def declare(self, queue: str = "", **arguments: Any) -> None:
         """Make the queue before any worker does."""
         with self.channel() as channel:
-            quorum = failed_declaration(channel.connection._impl.server_properties).arguments
+            quorum = failed_declaration("any", self.server).arguments
             channel.queue_declare(queue or self.queue, durable=True, arguments=quorum | arguments)
 
     def ready(self, queue: str = "") -> int:

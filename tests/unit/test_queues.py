@@ -26,9 +26,11 @@ def test_work_queues_by_the_broker_s_version() -> None:
     new_work, new_failed = work_declarations("q", NEW)
     assert (new_work.name, new_failed.name) == ("q", "q.failed")
     assert new_work.arguments == {
-        "x-queue-type": "quorum", "x-delivery-limit": -1, "x-consumer-timeout": 30 * 24 * 3600 * 1000
+        "x-queue-type": "quorum", "x-delivery-limit": 100, "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": "q.failed", "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish", "x-consumer-timeout": 30 * 24 * 3600 * 1000,
     }  # fmt: skip
-    assert new_failed.arguments == {"x-queue-type": "quorum", "x-delivery-limit": -1}
+    assert new_failed.arguments == {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
     assert [declaration.arguments for declaration in work_declarations("q", OLD)] == [{"x-queue-type": "quorum"}] * 2
 
 
@@ -39,8 +41,9 @@ def test_what_waits_comes_back() -> None:
     ):
         assert declaration.name == name
         assert declaration.arguments == {
-            "x-queue-type": "quorum", "x-delivery-limit": -1, "x-message-ttl": ttl_ms, "x-dead-letter-exchange": "",
-            "x-dead-letter-routing-key": "q", "x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish",
+            "x-queue-type": "quorum", "x-delivery-limit": 1_000_000, "x-message-ttl": ttl_ms,
+            "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "q",
+            "x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish",
         }  # fmt: skip
 
 

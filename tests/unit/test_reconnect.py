@@ -11,6 +11,13 @@ def test_pauses_grow_with_jitter_up_to_the_longest() -> None:
         assert full / 2 <= pause <= full
 
 
+def test_a_shorter_longest_pause_holds_for_that_time_alone() -> None:
+    pauses = Pauses()
+    for _ in range(9):
+        assert pauses.next_s(2.0) <= 2
+    assert pauses.next_s() >= LONGEST_PAUSE_S / 2
+
+
 def test_two_workers_do_not_come_at_the_same_moment() -> None:
     assert len({Pauses().next_s() for _ in range(50)}) > 40
 

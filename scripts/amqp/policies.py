@@ -1,0 +1,110 @@
+"""Settings of the broker, policies above all, that take messages out of our queues."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from scripts.amqp.management import Management
+from scripts.amqp.queues import DELIVERY_LIMIT, failed_queue
+
+# The API has a new queue's policies with its first figures, which a quorum queue tells every five seconds.
+_LOOK_EVERY_S = 2.0
+
+
+def losses(management: Management, queue: str, names: Sequence[str], attempts: int, patience_s: float) -> list[str]:
+    """Say what takes messages out of these queues, the work queue `queue` or beside it, in a line for each cause.
+
+    `attempts`: how often a message of the work queue is tried; `patience_s`: how long to wait for what the API has only
+    later. What it does not know by then is not told. Blocks.
+
+    Raises:
+        ServiceAway: the API does not answer.
+        ClusterError: it refuses.
+    """
+    deadline = time.monotonic() + patience_s
+    causes: dict[str, list[str]] = {}
+    for name in names:
+        harms: dict[str, list[str]] = {}
+        found = _described(management, name, deadline)
+        for cause, what in _harms(found, queue, attempts) if found else ():
+            harms.setdefault(cause, []).append(what)
+        for cause, whats in harms.items():
+            causes.setdefault(cause, []).append(f"{name!r} ({', '.join(whats)})")
+    return [f"{cause} can take messages undone out of {', '.join(queues)}" for cause, queues in causes.items()]
+
+
+def _described(management: Management, name: str, deadline: float) -> Mapping[str, Any]:
+    """The queue with its effective policy; nothing where that is not known in time."""
+    while True:
+        found = management.read(management.place("queues", name), absent=404)
+        if not isinstance(found, dict):
+            return {}
+        if isinstance(found.get("effective_policy_definition"), dict):
+            return found
+        if time.monotonic() + _LOOK_EVERY_S > deadline:
+            return _new(management, name)
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _new(management: Management, name: str) -> Mapping[str, Any]:
+    """A queue without figures: RabbitMQ 4 names its policy nevertheless, but no operator's policy."""
+    path = management.place("queues", name) + "?disable_stats=true&enable_queue_totals=true"
+    found = management.read(path, absent=404)
+    if not isinstance(found, dict) or not isinstance(found.get("policy"), str):
+        return {}
+    policy = management.read(management.place("policies", found["policy"]), absent=404)
+    return found | {"effective_policy_definition": policy["definition"]} if isinstance(policy, dict) else {}
+
+
+def _harms(found: Mapping[str, Any], queue: str, attempts: int) -> Iterator[tuple[str, str]]:
+    """Cause and setting, of each by which messages go; what comes back to the work queue does not."""
+    settings = _Settings(found)
+    yield from _dropped(settings)
+    if (unused_ms := settings.number("expires")) is not None:
+        yield settings.cause("expires"), f"expires {unused_ms / 1000:g} s"
+    if found.get("name") not in (queue, failed_queue(queue)):
+        return
+    if (lives_ms := settings.number("message-ttl")) is not None:
+        yield settings.cause("message-ttl"), f"message-ttl {lives_ms / 1000:g} s"
+    limit = found.get("delivery_limit", settings.number("delivery-limit"))
+    needed, why = (attempts, "--attempts ") if found.get("name") == queue else (DELIVERY_LIMIT, "")
+    if isinstance(limit, int) and 0 <= limit < needed:
+        yield settings.cause("delivery-limit"), f"delivery-limit {limit} (below {why}{needed})"
+
+
+def _dropped(settings: _Settings) -> Iterator[tuple[str, str]]:
+    """As `_harms`, of a full queue; one that rejects what is too much keeps all."""
+    if str(settings.value("overflow")).startswith("reject-publish"):
+        return
+    for key in ("max-length", "max-length-bytes"):
+        if (most := settings.number(key)) is not None:
+            yield settings.cause(key), f"{key} {most:,} with drop-head"
+
+
+class _Settings:
+    """What policies and arguments make of a queue."""
+
+    def __init__(self, found: Mapping[str, Any]) -> None:
+        self._found = found
+        self._policy = found.get("effective_policy_definition") or {}
+        self._arguments = found.get("arguments") or {}
+
+    def value(self, key: str) -> Any:
+        """The policy's, else the argument's; of two numbers the smaller one counts."""
+        values = [self._policy.get(key), self._arguments.get(f"x-{key}")]
+        numbers = [value for value in values if isinstance(value, int)]
+        return min(numbers) if numbers else values[0] or values[1]
+
+    def number(self, key: str) -> int | None:
+        value = self.value(key)
+        return value if isinstance(value, int) else None
+
+    def cause(self, key: str) -> str:
+        """Who set it, as far as can be known: the broker says of its two policies only what comes of them."""
+        if key not in self._policy:
+            return "the queue's own settings"
+        kinds = {"policy": "policy", "operator_policy": "operator policy"}
+        given = [f"{words} {self._found[kind]!r}" for kind, words in kinds.items() if self._found.get(kind)]
+        return " and ".join(given) or "a policy"
