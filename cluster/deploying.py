@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from cluster import app_flags, cluster_apps, here, host_files, queue_login, queue_there, queue_users
+from cluster import app_flags, cluster_apps, delivery_limits, here, host_files, queue_login, queue_there, queue_users
 from cluster.app_flags import Wish
 from cluster.apps import Work, guest_from_anywhere
 from cluster.cluster_apps import Image
@@ -88,8 +88,7 @@ def deploy_queue(settings: Settings, order: Order, tag: str, place: Place, wish:
         say(line)
     if status is None or not order.manner.wait:
         return None
-    if login:
-        _shut_out_earlier(where, app.id, login, say)
+    _bring_up_to_date(where, app.id, login, say)
     address = where.hostport(app.id, "amqp")
     say(f"the queue answers at {address}")
     return address
@@ -190,14 +189,20 @@ def _login(settings: Settings, order: Order) -> QueueLogin:
     return queue_login.ensure(settings)
 
 
-def _shut_out_earlier(where: Marathon, app_id: str, login: QueueLogin, say: Say) -> None:
-    """Remove the users of earlier deploys from the queue; that it works does not depend on it."""
+def _bring_up_to_date(where: Marathon, app_id: str, login: QueueLogin | None, say: Say) -> None:
+    """Remove what earlier deploys have left: their users, queues without a delivery limit; the queue works without."""
+    user, password = (login.user, login.password) if login else ("guest", "guest")
     try:
-        api = f"http://{where.hostport(app_id, 'management')}"
-        for name in queue_users.remove_earlier(Management(api, login.user, login.password, "/")):
+        management = Management(f"http://{where.hostport(app_id, 'management')}", user, password, "/")
+        for name in queue_users.remove_earlier(management) if login else ():
             say(f"user {name} of an earlier deploy was removed from the queue")
+        for line in delivery_limits.give(management):
+            say(line)
     except ClusterError as error:
-        say(f"users of earlier deploys, if there are any, can still log in: {error}; the next queue.deploy tries again")
+        say(
+            "if there are any of earlier deploys, users can still log in, and queues have no delivery limit: "
+            f"{error}; the next queue.deploy tries again"
+        )
 
 
 def _put(settings: Settings, hosts: Callable[[], list[Host]], secrets: Secrets, what: str, say: Say) -> None:

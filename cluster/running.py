@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from cluster import apps, here, queue_counts, replacing
+from cluster import apps, delivery_limits, here, queue_counts, replacing
 from cluster.apps import Work
 from cluster.image_ref import ImageRef
 from cluster.publishing.interrupts import Interrupted
@@ -37,12 +37,22 @@ def run_queue(
     if status is None:
         return []
     open_blocking(settings.queue.url).close()
+    _give_delivery_limits(settings, say)
     say(
         f"the queue answers at {settings.queue.url} (guest); "
         f"its web page is http://127.0.0.1:{settings.queue.management_port} (guest, guest)"
     )
     _tell_of_restarts(where, say)
     return [instance.name for instance in status.instances]
+
+
+def _give_delivery_limits(settings: Settings, say: Say) -> None:
+    """To queues of an earlier version; the queue works without."""
+    try:
+        for line in delivery_limits.give(settings.queue.management):
+            say(line)
+    except ClusterError as error:
+        say(f"queues of an earlier version, if there are any, have no delivery limit: {error}")
 
 
 def run_workers(

@@ -27,13 +27,14 @@ def work_queues(queues: Sequence[QueueCount]) -> list[WorkQueue]:
     A failed queue that somebody works on is a queue of its own right.
     """
     known = {queue.name: queue for queue in queues}
-    own = {name for name in known if known[name].consumers or any(side in known for side in _sides(name))}
-    sides = {side for name in known for side in _sides(name)} - own
+    own = {name for name in known if known[name].consumers or any(side in known for side in beside(name))}
+    sides = {side for name in known for side in beside(name)} - own
     return [_put_together(queue, {side: known[side] for side in sides & known.keys()})
             for queue in queues if queue.name not in sides]  # fmt: skip
 
 
-def _sides(name: str) -> list[str]:
+def beside(name: str) -> list[str]:
+    """The queues that belong to a work queue, whether they are there or not."""
     return [failed_queue(name), *_retry(name), alone_queue(name)]
 
 
