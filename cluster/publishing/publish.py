@@ -90,6 +90,7 @@ def _publish_from(
         watch.say,
         lambda messages: watch.progress(at.number - 1 + messages),
         lambda position: sidecar.write(wanted.at(position)),
+        watch.begins,
     )
     try:
         done = publish(source, target, noting, at)

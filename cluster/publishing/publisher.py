@@ -34,12 +34,13 @@ STALLED_AFTER_S = BLOCKED_TIMEOUT_S + 60
 class Watch:
     """Who is told meanwhile: `progress` how many messages are confirmed, `confirmed` up to where all of them are.
 
-    Both are called several times a second; `say` gets lines for a person.
+    Both are called several times a second; `say` gets lines for a person, `begins` is called when the queue is there.
     """
 
     say: Callable[[str], None] = lambda text: None
     progress: Callable[[int], None] = lambda messages: None
     confirmed: Callable[[Position], None] = lambda position: None
+    begins: Callable[[], None] = lambda: None
 
 
 class Publisher:
@@ -89,6 +90,8 @@ class Publisher:
         """The first time, and again after each loss."""
         if self._was_ready and self._patience.trouble:
             self.say("connected again")
+        if not self._was_ready:
+            self._watch.begins()
         self._was_ready = True
         self._last_confirm = time.monotonic()
         self._out.use(channel)

@@ -6,22 +6,29 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from cluster import here, progress, queue_there
 from cluster.components import QUEUE
 from cluster.publishing.confirms import Target
 from cluster.publishing.items import Split
 from cluster.publishing.messages import headers_of
+from cluster.publishing.policy_look import PolicyLook
 from cluster.publishing.publish import Published, publish_noting
 from cluster.publishing.publisher import Watch
 from cluster.publishing.sources import Source, chosen, nothing_in
 from cluster.settings import Settings
+from scripts.amqp.broker import parameters
+from scripts.amqp.management import Management, management_of
 from scripts.amqp.queues import checked_name
 from scripts.errors import ClusterError
 from scripts.marathon.access import addresses
 
 Say = Callable[[str], None]
+
+# How long the management API may take where it must be, and where it may be at the usual port, or not at all.
+_KNOWN_API_S = 20.0
+_GUESSED_API_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -66,11 +73,11 @@ def run(settings: Settings, request: Request, say: Say) -> Published:
         ClusterError: flags that do not fit, or as `publish_noting`.
     """
     _check(request)
-    url, find, service = _place(settings, request)
+    place = _place(settings, request)
     target = Target(
-        url=url,
-        find=find,
-        service=service,
+        url=place.url,
+        find=place.find,
+        service=place.service,
         queue=checked_name(request.queue or settings.queue.name),
         create=request.create or (request.queue or settings.queue.name) == settings.queue.name,
         headers=headers_of(request.header),
@@ -86,13 +93,16 @@ def run(settings: Settings, request: Request, say: Say) -> Published:
     if request.dry_run:
         say(f"would publish {_described(source)} to {target.queue!r} at {target.place}")
         return Published(target.queue, 0, 0, 0)
+    look = PolicyLook(place.management, target.queue, _GUESSED_API_S if request.url else _KNOWN_API_S)
     with _bar(source) as advance_to:
-        done = publish_noting(source, target, Watch(say, advance_to), request.shaping, request.resume)
+        watch = Watch(say, advance_to, begins=look.start)
+        done = publish_noting(source, target, watch, request.shaping, request.resume)
     if not source.scan and not done.messages:
         if not request.skip_empty:
             raise nothing_in(source.name)
         return _nothing(source, target, say)
     say(f"published {done.messages:,} {_messages(done.messages)} to {done.queue!r} in {done.seconds:.1f} s")
+    look.tell(say)
     return done
 
 
@@ -109,15 +119,25 @@ def _nothing(source: Source, target: Target, say: Say) -> Published:
     return Published(target.queue, 0, 0, 0)
 
 
-def _place(settings: Settings, request: Request) -> tuple[str, Callable[[], str] | None, str]:
-    """The broker's URL: -u, else the queue of the cluster that is meant, which may move, else the queue here."""
+class _Place(NamedTuple):
+    """Where the broker is, how it is found again when it has moved, and its management API."""
+
+    url: str
+    management: Callable[[], Management]
+    find: Callable[[], str] | None = None
+    service: str = ""
+
+
+def _place(settings: Settings, request: Request) -> _Place:
+    """The broker: -u, else the queue of the cluster that is meant, which may move, else the queue here."""
     if request.url:
-        return request.url, None, ""
+        return _Place(request.url, lambda: management_of(parameters(request.url), None))
     marathon = here.marathon_of(settings, request.marathon)
     if not marathon:
-        return settings.queue.url, None, ""
+        return _Place(settings.queue.url, lambda: settings.queue.management)
+    there = queue_there.find(settings, marathon)
     service = f"{QUEUE.app_id} of Marathon at {', '.join(sorted(addresses(marathon)))}"
-    return queue_there.find(settings, marathon).url, lambda: queue_there.find(settings, marathon).url, service
+    return _Place(there.url, lambda: there.management, lambda: queue_there.find(settings, marathon).url, service)
 
 
 def _bar(source: Source) -> AbstractContextManager[Callable[[int], None]]:
