@@ -39,11 +39,11 @@ class Breaker:
             self.succeeded, self.is_open = True, False
             self._failed.clear()
             self._failed_probes = 0
-        elif outcome.verdict in ("failed", "rejected") and number is not None and not self.is_open:
+        elif outcome.verdict in ("failed", "rejected") and number is not None and self.limit and not self.is_open:
             self._failed.add(number)
             first, length = self._streak(number)
             from_the_start = first == 1 and not self.succeeded
-            self.is_open = 0 < self.limit * (1 if from_the_start else 2) <= length
+            self.is_open = self.limit * (1 if from_the_start else 2) <= length
             which = f"its first {length} messages" if from_the_start else f"{length} messages in a row"
             self.why = f"{which} failed at their first attempt, the last: {outcome.reason}"
 
