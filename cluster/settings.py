@@ -1,4 +1,4 @@
-"""What invoke.yaml and the INVOKE_* environment say, read once and checked."""
+"""The settings of invoke.yaml, checked; settings_files.py says where else they are given."""
 
 from __future__ import annotations
 
@@ -11,12 +11,26 @@ from typing import Any
 from cluster.image_ref import refuse_login
 from scripts.amqp.management import Management
 from scripts.errors import ClusterError
-from scripts.number import number
+from scripts.number import MOST, number
+from scripts.one_line import one_line
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEDULERS = ("local", "process", "marathon")
 
 _PROJECT = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+_MAY_BE_EMPTY = ("registry", "marathon", "agents.hosts", "agents.hosts_file", "agents.ssh_config")
+_PORT = (1, 65535)
+# Of a number, by the last part of its key: the least and the most.
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "port": _PORT,
+    "management_port": _PORT,
+    "prometheus_port": _PORT,
+    "mem_mib": (1, MOST),
+    "instances": (1, MOST),
+    "jobs": (0, 10_000),
+    "cpus": (0.001, MOST),
+    "timeout_s": (0.001, MOST),
+}
 
 
 @dataclass(frozen=True)
@@ -85,42 +99,56 @@ class Settings:
         refuse_login(self.registry)
 
     @classmethod
-    def read(cls, config: Mapping[str, Any]) -> Settings:
-        """Take the settings out of a configuration (invoke.yaml's shape; further keys are not ours).
+    def read(cls, config: Mapping[str, Any], places: Mapping[str, str] | None = None) -> Settings:
+        """Take the settings out of a configuration of invoke.yaml's shape; `places` says where keys were given.
 
         Raises:
-            ClusterError: a value that cannot be, with its key.
+            ClusterError: a value that cannot be, with its key and place.
         """
-        settings = cls(
-            project=str(config["project"]),
-            registry=str(config["registry"] or ""),
-            scheduler=str(config["scheduler"]),
-            marathon=str(config["marathon"] or ""),
-            queue=QueueSettings(**_fields(QueueSettings, config, "queue")),
-            worker=WorkerSettings(**_fields(WorkerSettings, config, "worker")),
-            agents=AgentSettings(**_fields(AgentSettings, config, "agents")),
-        )
-        if not _PROJECT.fullmatch(settings.project):
-            raise ClusterError(
-                f"project: {settings.project!r} in invoke.yaml: use 1 to 32 of a-z, 0-9 and -, such as cluster"
-            )
-        if not settings.agents.timeout_s > 0:
-            raise ClusterError(
-                f"agents.timeout_s: {settings.agents.timeout_s:g} in invoke.yaml: use more than 0 seconds"
-            )
-        if settings.scheduler not in SCHEDULERS:
-            raise ClusterError(f"scheduler: {settings.scheduler!r} in invoke.yaml: use one of {', '.join(SCHEDULERS)}")
-        return settings
+        checked = {
+            key: _value(_at(config, key), key, of, (places or {}).get(key, "invoke.yaml")) for key, of in KEYS.items()
+        }
+        sections = {
+            name: of(**{field: checked.pop(f"{name}.{field}") for field in of.__annotations__})
+            for name, of in SECTIONS.items()
+        }
+        return cls(**checked, **sections)
 
 
-def _fields(kind: type, config: Mapping[str, Any], section: str) -> dict[str, Any]:
-    return {name: _value(config[section][name], f"{section}.{name}", of) for name, of in kind.__annotations__.items()}
+SECTIONS: Mapping[str, Any] = {"queue": QueueSettings, "worker": WorkerSettings, "agents": AgentSettings}
+# Every key, such as `queue.port`, and what it is.
+KEYS = {name: of for name, of in Settings.__annotations__.items() if name not in SECTIONS} | {
+    f"{section}.{name}": of for section, kind in SECTIONS.items() for name, of in kind.__annotations__.items()
+}
 
 
-def _value(value: Any, key: str, kind: str) -> Any:
-    if kind == "str":
-        return str(value)
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    section, _, name = key.rpartition(".")
+    return config[section][name] if section else config[name]
+
+
+def _value(value: Any, key: str, kind: str, place: str) -> Any:
     try:
-        return number(int if kind == "int" else float, value)
+        return _text(value, key) if kind == "str" else _number(value, key.rpartition(".")[2], kind)
     except ValueError as error:
-        raise ClusterError(f"{key}: {value!r} in invoke.yaml: {error} is needed") from None
+        raise ClusterError(f"{key}: {one_line(repr(value), 80)} in {place}: {error}") from None
+
+
+def _text(value: Any, key: str) -> str:
+    if not isinstance(value, str | int | None) or isinstance(value, bool):
+        raise ValueError("text is needed; write it in quotes")
+    text = "" if value is None else str(value)
+    if key == "project" and not _PROJECT.fullmatch(text):
+        raise ValueError("use 1 to 32 of a-z, 0-9 and -, such as cluster")
+    if key == "scheduler" and text not in SCHEDULERS:
+        raise ValueError(f"use one of {', '.join(SCHEDULERS)}")
+    if not text.strip() and key not in _MAY_BE_EMPTY:
+        raise ValueError("it is empty")
+    return text
+
+
+def _number(value: Any, name: str, kind: str) -> int | float:
+    try:
+        return number(int if kind == "int" else float, value, *_RANGES.get(name, ()))
+    except ValueError as error:
+        raise ValueError(f"{error} is needed") from None

@@ -7,8 +7,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import invoke
-from invoke.exceptions import ParseError
+from invoke.exceptions import Exit, ParseError
 from invoke.program import Program
+
+from commands.output import say
+from scripts.errors import ClusterError
 
 _INTRODUCTION = """\
 Usage: ./inv COMMAND [FLAGS]        begin with: ./inv demo
@@ -18,11 +21,23 @@ Usage: ./inv COMMAND [FLAGS]        begin with: ./inv demo
 """
 
 
+class _Config(invoke.Config):  # type: ignore[misc]
+    """Invoke's own settings, as they are: what is in files and variables is ours (see cluster/settings_files.py)."""
+
+    def load_system(self, merge: bool = True) -> None:
+        """Load nothing."""
+
+    load_user = load_project = load_runtime = load_system
+
+    def load_shell_env(self) -> None:
+        """Load nothing."""
+
+
 class Inv(Program):  # type: ignore[misc]
     """Invoke's own program, for people who do not know Invoke."""
 
     def __init__(self) -> None:
-        super().__init__(name="Invoke", binary="./inv", version=invoke.__version__)
+        super().__init__(name="Invoke", binary="./inv", version=invoke.__version__, config_class=_Config)
 
     def main(self, argv: list[str]) -> int:
         """Run the command that the words of a command line name; the exit code."""
@@ -45,6 +60,16 @@ class Inv(Program):  # type: ignore[misc]
         if isinstance(wanted, str) and wanted not in self.parser.contexts:
             raise ParseError(_no_command(wanted, self.parser.contexts))
         super().parse_cleanup()
+
+    def execute(self) -> None:
+        """Read the settings, and run the tasks with them."""
+        from cluster import settings_files
+
+        try:
+            self.config.load_overrides(settings_files.read(os.environ, self.args.config.value, say))
+        except ClusterError as error:
+            raise Exit(f"error: {error}", code=error.exit_code) from error
+        super().execute()
 
     def print_task_help(self, name: str) -> None:
         """What --help prints with a command."""

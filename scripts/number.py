@@ -14,6 +14,8 @@ def number(kind: type[int] | type[float], text: Any, least: float = 0, most: flo
     Raises:
         ValueError: no number of this kind, or not from `least` to `most`; it says what is wanted.
     """
+    if isinstance(text, bool) or (kind is int and isinstance(text, float) and text % 1 > 0):
+        raise ValueError("a number" if isinstance(text, bool) else "a whole number")
     try:
         value = kind(text)
     except (TypeError, ValueError, OverflowError):

@@ -1,0 +1,171 @@
+"""Where settings are given: invoke.yaml, the files of the machine and of the person, the environment, a file of -f.
+
+Each may give a part of them, and counts more than those before it. Invoke reads none of them: it would take whatever
+any of its files says, such as names without dashes, for itself, and leave out what it does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cluster.settings import KEYS, ROOT, SECTIONS, Settings
+from scripts.errors import ClusterError
+from scripts.one_line import one_line
+
+Say = Callable[[str], None]
+
+_PREFIX = "INVOKE_"
+_VARIABLES = {_PREFIX + key.upper().replace(".", "_"): key for key in KEYS}
+# What Invoke has in its own files and variables.
+_INVOKES = ("run", "runners", "sudo", "tasks", "timeouts")
+_FILE_VARIABLE = "INVOKE_RUNTIME_CONFIG"
+_INVOKES_VARIABLES = (*(f"{_PREFIX}{key.upper()}_" for key in _INVOKES), "INVOKE_DEBUG", _FILE_VARIABLE)
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is given twice, of which YAML's own would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Make the keys and values of a mapping."""
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key.value, str) and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def read(environ: Mapping[str, str], file: str | None, say: Say, root: Path = ROOT, etc: Path = Path("/etc")) -> Any:
+    """The checked settings as a tree, as invoke.yaml has them; `file` is that of -f.
+
+    Raises:
+        ClusterError: a file that cannot be read, a key that is none or is missing, a value that cannot be.
+    """
+    values: dict[str, Any] = {}
+    places: dict[str, str] = {}
+    for place, found in _layers(environ, file, say, root, etc):
+        values |= found
+        places |= dict.fromkeys(found, place)
+    for key in KEYS:
+        if key not in values:
+            raise ClusterError(
+                f"{key} is missing in {root / 'invoke.yaml'}: `git diff invoke.yaml` shows what was there"
+            )
+    tree = _tree(values)
+    Settings.read(tree, places)
+    return tree
+
+
+def _layers(
+    environ: Mapping[str, str], file: str | None, say: Say, root: Path, etc: Path
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each place and what it gives, by key; later ones count more."""
+    yield from _of_file(_found(root, "invoke", say), None)
+    yield from _of_file(_found(etc, "invoke", say), say)
+    yield from _of_file(_found(Path(environ.get("HOME") or "~").expanduser(), ".invoke", say), say)
+    for name, value in environ.items():
+        if name in _VARIABLES:
+            yield name, {_VARIABLES[name]: value}
+        elif name.startswith(_PREFIX) and not name.startswith(_INVOKES_VARIABLES):
+            _unknown_variable(name, say)
+    named = file if file is not None else environ.get(_FILE_VARIABLE)
+    if named is not None:
+        flag = "-f" if file is not None else _FILE_VARIABLE
+        if not Path(named).is_file():
+            raise ClusterError(
+                f"{flag} {named!r}: no such file: give one with settings as in invoke.yaml, or leave it out"
+            )
+        yield from _of_file(Path(named), None)
+
+
+def _found(folder: Path, stem: str, say: Say) -> Path | None:
+    """The file of this name, which may be written as Invoke's files are, but for Python."""
+    there = [path for ending in ("yaml", "yml", "json", "py") if (path := folder / f"{stem}.{ending}").exists()]
+    taken = there[0] if there and there[0].suffix != ".py" else None
+    for path in there:
+        if path != taken:
+            say(f"{path} is not read: {f'{taken} is' if taken else 'settings are written as YAML'}")
+    return taken
+
+
+def _of_file(path: Path | None, say: Say | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    if path:
+        yield str(path), dict(_by_key(_content(path), str(path), say))
+
+
+def _content(path: Path) -> Mapping[Any, Any]:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except OSError as error:
+        raise ClusterError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ClusterError(f"{path}: it is not text in UTF-8") from error
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ClusterError(f"{path}{line}: it is not YAML: {one_line(error.problem or error.context)}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ClusterError(f"{path}: it is not YAML: {one_line(error)}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, Mapping):
+        raise ClusterError(
+            f"{path}: {_shown(content)} is no settings: write them as in invoke.yaml, a line each, key: value"
+        )
+    return content
+
+
+def _by_key(content: Mapping[Any, Any], place: str, say: Say | None) -> Iterator[tuple[str, Any]]:
+    """What a file gives by key, such as `queue.port`; where others may have keys in it, too, `say` tells of them."""
+    for name, value in content.items():
+        if name in SECTIONS:
+            yield from _of_section(name, value, place)
+        elif name in KEYS:
+            yield name, value
+        elif say is None:
+            raise ClusterError(f"{name} in {place} is no setting{_nearest(str(name))}: invoke.yaml has them all")
+        elif name not in _INVOKES and get_close_matches(str(name), [*SECTIONS, *KEYS], cutoff=0.8):
+            say(f"{name} in {place} is no setting{_nearest(str(name))}: not read")
+
+
+def _of_section(section: str, content: Any, place: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(content, Mapping | None):
+        first = next(key for key in KEYS if key.startswith(f"{section}."))
+        raise ClusterError(f"{section}: {_shown(content)} in {place}: it has keys of its own, such as {first}")
+    for name, value in (content or {}).items():
+        key = f"{section}.{name}"
+        if key not in KEYS:
+            raise ClusterError(f"{key} in {place} is no setting{_nearest(key)}: invoke.yaml has them all")
+        yield key, value
+
+
+def _unknown_variable(name: str, say: Say) -> None:
+    """Refuse what was meant for us; another program that is made with Invoke has such variables, too."""
+    meant = _nearest(name, tuple(_VARIABLES))
+    if meant or name.startswith(tuple(f"{_PREFIX}{section.upper()}_" for section in SECTIONS)):
+        raise ClusterError(f"{name} in the environment is no setting{meant}: invoke.yaml has them all")
+    say(f"{name} in the environment is no setting: not read")
+
+
+def _nearest(word: str, known: tuple[str, ...] = (*KEYS, *SECTIONS)) -> str:
+    """A hint at what was meant: a key whose last part this is, else one that is like it."""
+    last = word.removeprefix(_PREFIX)
+    ends = [key for key in known if key.endswith((f".{last}", f"_{last}"))]
+    found = ends or get_close_matches(word, known, n=1, cutoff=0.8)
+    return f" (do you mean {found[0]}?)" if found else ""
+
+
+def _tree(values: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, value in values.items():
+        section, _, name = key.rpartition(".")
+        (tree.setdefault(section, {}) if section else tree)[name] = value
+    return tree
+
+
+def _shown(value: Any) -> str:
+    return one_line(repr(value), 80)
