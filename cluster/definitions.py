@@ -50,6 +50,10 @@ def load(path: Path) -> dict[str, Any]:
         raise ClusterError(f"{path}: not UTF-8 text (byte {error.start})") from error
     except OSError as error:
         raise ClusterError(f"{path}: {error.strerror}") from error
+    except (RecursionError, ValueError) as error:
+        raise ClusterError(
+            f"{path}: not an app definition: lists in lists, or a number, of no sensible size"
+        ) from error
     if not isinstance(definition, dict):
         raise ClusterError(f"{path}: an app definition is a JSON object, {{...}}")
     return definition

@@ -140,7 +140,7 @@ class _Door:
         """The object that the registry answers with."""
         try:
             answer = self.get(path).json()
-        except requests.JSONDecodeError:
+        except (requests.JSONDecodeError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
             raise _no_registry(self.registry)

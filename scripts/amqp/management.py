@@ -108,7 +108,7 @@ class Management:
             raise self.refused(status)
         try:
             return json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ClusterError(f"the management API at {self.url} does not answer in JSON") from error
 
     def refused(self, status: int) -> ClusterError:

@@ -13,6 +13,8 @@ from typing import Any
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 
+_MOST = 1e15
+
 # A name, an IPv4 or an IPv6 address.
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?")
 
@@ -38,6 +40,11 @@ def mapping(value: Any) -> Mapping[str, Any]:
 def mappings(value: Any) -> list[Mapping[str, Any]]:
     """The objects of a JSON array; of null and of what is missing, none."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def amount(value: Any) -> float:
+    """The value if it is a number that can be, else 0."""
+    return value if isinstance(value, int | float) and abs(value) < _MOST else 0
 
 
 def app_ports(app: Mapping[str, Any]) -> list[Port]:

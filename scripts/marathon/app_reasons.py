@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scripts.marathon.app_ports import mapping, mappings
+from scripts.marathon.app_ports import amount, mapping, mappings
 from scripts.marathon.app_tasks import App, fresh_failure, runs
 from scripts.one_line import one_line
 
@@ -82,15 +82,15 @@ def waiting_for(queue: Sequence[Mapping[str, Any]], wanted_id: str) -> str:
     if entry is None:
         return ""
     delay, offers = mapping(entry.get("delay")), mapping(entry.get("processedOffersSummary"))
-    if not delay.get("overdue") and delay.get("timeLeftSeconds"):
+    if not delay.get("overdue") and amount(delay.get("timeLeftSeconds")):
         return f"after failures Marathon waits {delay['timeLeftSeconds']} s before it starts the next"
     if offers.get("processedOffersCount") == 0:
         return _NO_OFFER
-    refused = [item for item in mappings(offers.get("rejectSummaryLastOffers")) if item.get("declined")]
+    refused = [item for item in mappings(offers.get("rejectSummaryLastOffers")) if amount(item.get("declined"))]
     if not refused:
         return "Marathon waits for an offer of an agent"
-    worst = max(refused, key=lambda item: int(item["declined"]))
-    of = f"{worst['declined']} of {worst['processed']}" if worst.get("processed") else str(worst["declined"])
+    worst = max(refused, key=lambda item: amount(item["declined"]))
+    of = f"{worst['declined']} of {worst['processed']}" if amount(worst.get("processed")) else str(worst["declined"])
     return f"no agent fits: {_refusal(mapping(entry['app']), str(worst.get('reason')))} ({of} offers refused)"
 
 
@@ -98,9 +98,12 @@ def _refusal(app: App, reason: str) -> str:
     """Marathon's word for a refusal, and what the app asks for."""
     if reason in _SHORT:
         word, key, unit = _SHORT[reason]
-        return f"not enough {word} free" + (f", an instance wants {app[key]:g} {unit}" if app.get(key) else "")
+        return f"not enough {word} free" + (f", an instance wants {app[key]:g} {unit}" if amount(app.get(key)) else "")
     if reason == "UnfulfilledConstraint":
-        wanted = ", ".join(":".join(map(str, one)) for one in app.get("constraints") or [])
+        lists = app.get("constraints")
+        wanted = ", ".join(
+            ":".join(map(str, one)) for one in (lists if isinstance(lists, list) else []) if isinstance(one, list)
+        )
         return f"none is as the constraint says{f' ({wanted})' if wanted else ''}"
     return _REFUSALS.get(reason, reason)
 
@@ -124,7 +127,7 @@ def _unfetched(app: App, message: str, host: str) -> str:
 
 def _out_of_memory(app: App, message: str, host: str) -> str:
     status = _STATUS.search(message)
-    if not _MEMORY.search(message) and not (status and int(status[1]) == _KILLED):
+    if not _MEMORY.search(message) and not (status and status[1] == str(_KILLED)):
         return ""
-    has = f", it has {app['mem']:g} MiB" if app.get("mem") else ""
+    has = f", it has {app['mem']:g} MiB" if amount(app.get("mem")) else ""
     return f"was killed{host}, most likely out of memory{has}: {one_line(message)}"

@@ -47,5 +47,5 @@ def moment(text: Any) -> float:
     """A time of Marathon's, such as 2015-09-25T15:13:48.343Z, as seconds since 1970; 0 for what is none."""
     try:
         return datetime.fromisoformat(text).timestamp()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0

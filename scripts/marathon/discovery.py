@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from scripts.errors import ClusterError, ServiceAway
 from scripts.hostport import HostPort
 from scripts.marathon.app_id import app_id
-from scripts.marathon.app_ports import address, mapping, mappings, wanted_port
+from scripts.marathon.app_ports import address, amount, mapping, mappings, wanted_port
 from scripts.marathon.app_reasons import last_check, last_failure, waiting_for
 from scripts.marathon.app_tasks import App, Task, is_healthy, is_outdated, moment, runs
 from scripts.one_line import one_line
@@ -136,7 +136,7 @@ def _why_none(app: App, running: Sequence[Task], healthy: Sequence[Task]) -> str
         return f"app {app.get('id')} is not healthy yet: {len(running)} running{f', {check}' if check else ''}"
     states = Counter(str(task.get("state") or "TASK_STAGING") for task in mappings(app.get("tasks")))
     # A task that has no agent yet is counted, but not listed.
-    states["TASK_STAGING"] = max(states["TASK_STAGING"], app.get("tasksStaged") or 0)
+    states["TASK_STAGING"] = max(states["TASK_STAGING"], int(amount(app.get("tasksStaged"))))
     counts = [f"{count} {state.removeprefix('TASK_').lower()}" for state, count in sorted(states.items()) if count]
     if app.get("instances") == 0:
         counts.append("it is scaled to 0 instances")

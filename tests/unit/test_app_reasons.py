@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from scripts.marathon.app_reasons import last_failure, waiting_for
+from scripts.errors import ClusterError
+from scripts.marathon.app_reasons import last_failure, reasons, waiting_for
+from scripts.marathon.discovery import Wish, pick
 
 VERSION = "2026-01-02T00:00:00.000Z"
 APP = {"id": "/x", "mem": 64, "cpus": 0.5, "version": VERSION, "versionInfo": {"lastConfigChangeAt": VERSION}}
@@ -118,3 +122,57 @@ class TestQueue:
     @pytest.mark.parametrize("fields", [{}, {"processedOffersSummary": None}, {"delay": None}], ids=str)
     def test_old_answers_have_no_summary(self, fields: dict[str, Any]) -> None:
         assert "waits for an offer" in waiting_for(self.entry(**fields), "/amqp")
+
+
+ODD = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.just(10**400), st.text(max_size=3),
+    st.lists(st.none() | st.integers() | st.lists(st.integers(), max_size=2), max_size=2), st.just({"a": 1}),
+)  # fmt: skip
+
+
+def some(**fields: Any) -> Any:
+    """An object with some of these fields, or something else in its place."""
+    known = {name: ODD if value is None else ODD | value for name, value in fields.items()}
+    return ODD | st.fixed_dictionaries({}, optional=known)
+
+
+def listed(value: Any) -> Any:
+    return ODD | st.lists(value, max_size=2)
+
+
+REASON = st.sampled_from(["InsufficientMemory", "UnfulfilledConstraint", "InsufficientPorts"])
+OFFERS = listed(some(reason=REASON, declined=None, processed=None))
+CHECKS = listed(some(alive=None, lastFailureCause=None))
+TASKS = listed(
+    some(
+        id=None, host=None, ports=None, state=st.just("TASK_RUNNING"), startedAt=st.just(VERSION), version=None,
+        healthCheckResults=CHECKS, ipAddresses=None,
+    )
+)  # fmt: skip
+FAILURE = some(
+    message=st.sampled_from(["exit code 137", "docker pull a: stderr='b'", "failed to fetch"]), host=None,
+    version=st.just(VERSION), timestamp=None, state=None,
+)  # fmt: skip
+FIELDS = {
+    "mem": ODD, "cpus": ODD, "instances": ODD, "constraints": ODD, "fetch": ODD, "tasks": TASKS, "tasksStaged": ODD,
+    "healthChecks": ODD, "lastTaskFailure": FAILURE, "versionInfo": some(lastConfigChangeAt=None), "networks": ODD,
+    "portDefinitions": ODD, "ports": ODD, "container": ODD, "ipAddress": ODD,
+}  # fmt: skip
+APPS = st.fixed_dictionaries({"id": st.just("/x"), "version": ODD | st.just(VERSION)}, optional=FIELDS)
+ENTRIES = st.fixed_dictionaries(
+    {"app": APPS},
+    optional={
+        "delay": some(overdue=None, timeLeftSeconds=None),
+        "processedOffersSummary": some(processedOffersCount=None, rejectSummaryLastOffers=OFFERS),
+    },
+)
+
+
+@given(APPS, st.lists(ENTRIES, max_size=2))
+def test_whatever_marathon_answers_is_read_as_what_it_may_be(app: dict[str, Any], queue: list[dict[str, Any]]) -> None:
+    """A worker that runs asks this, and must not die of it."""
+    assert all(isinstance(reason, str) for reason in reasons(app, queue, last_failure(app)))
+    try:
+        pick(app, Wish("/x"))
+    except ClusterError as error:
+        assert str(error)

@@ -215,3 +215,10 @@ def test_workers_do_not_take_the_queue_s_place():
 def test_the_same_queue_is_fine():
     refuse_other_queue("/w", {"env": {"QUEUE_NAME": "q"}}, {"env": {"QUEUE_NAME": "q"}})
     refuse_other_queue("/amqp", {}, {"env": {}})
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": ' * 100_000, f'{{"mem": {"9" * 5000}}}'], ids=["[", "{", "9"])
+def test_what_python_cannot_read_is_one_line(tmp_path, text):
+    (tmp_path / "app.json").write_text(text)
+    with pytest.raises(ClusterError, match=r"app\.json: not an app definition"):
+        load(tmp_path / "app.json")
