@@ -76,7 +76,7 @@ def _layers(
     named = file if file is not None else environ.get(_FILE_VARIABLE)
     if named is not None:
         flag = "-f" if file is not None else _FILE_VARIABLE
-        if not Path(named).is_file():
+        if not named or not Path(named).exists():
             raise ClusterError(
                 f"{flag} {named!r}: no such file: give one with settings as in invoke.yaml, or leave it out"
             )

@@ -8,9 +8,11 @@ from typing import Any
 
 import invoke
 from invoke.exceptions import Exit, ParseError
+from invoke.parser import Argument
 from invoke.program import Program
 
 from commands.output import say
+from commands.task import number_of
 from scripts.errors import ClusterError
 
 _INTRODUCTION = """\
@@ -43,6 +45,19 @@ class Inv(Program):  # type: ignore[misc]
         """Run the command that the words of a command line name; the exit code."""
         self.run([self.binary, *argv])
         return 0
+
+    def core_args(self) -> list[Argument]:
+        """Invoke's own flags, those with a number and the form of the list so that a wrong one is one line."""
+        found: list[Argument] = super().core_args()
+        for argument in found:
+            if argument.kind is int:
+                argument.kind = number_of(int, argument.name)
+            elif argument.name == "list-format":
+                argument.kind = _list_format
+        return found
+
+    def update_config(self, merge: bool = True) -> None:
+        """Leave Invoke's settings as they are: its flags for what goes through Invoke (`--pty`) change nothing here."""
 
     def parse_tasks(self) -> None:
         """Find the tasks and flags in the words of the command line (ParseError with one line)."""
@@ -88,6 +103,12 @@ class Inv(Program):  # type: ignore[misc]
         self.scoped_collection = self.collection
         print(_INTRODUCTION)
         self.list_tasks()
+
+
+def _list_format(text: str) -> str:
+    if text not in ("flat", "nested", "json"):
+        raise ParseError(f"error: --list-format wants flat, nested or json, not {text!r}")
+    return text
 
 
 def explained(error: ParseError, contexts: Any) -> str:

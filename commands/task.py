@@ -91,7 +91,7 @@ def _flag(argument: Argument) -> Argument:
     if kind in (bool, list):
         return argument
     return Flag(
-        _number(kind, argument.names[0]) if kind in (int, float) else kind,
+        number_of(kind, argument.names[0]) if kind in (int, float) else kind,
         names=argument.names,
         default=argument.default,
         help=argument.help,
@@ -114,7 +114,9 @@ def _one_line_errors(body: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _number(kind: type[int] | type[float], flag: str) -> Callable[[str], Any]:
+def number_of(kind: type[int] | type[float], flag: str) -> Callable[[str], Any]:
+    """Return what reads the number of a flag (ParseError where it is none)."""
+
     def read(text: str) -> Any:
         try:
             return number(kind, text, LEAST.get(flag, 0))

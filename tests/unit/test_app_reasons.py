@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -172,7 +173,5 @@ ENTRIES = st.fixed_dictionaries(
 def test_whatever_marathon_answers_is_read_as_what_it_may_be(app: dict[str, Any], queue: list[dict[str, Any]]) -> None:
     """A worker that runs asks this, and must not die of it."""
     assert all(isinstance(reason, str) for reason in reasons(app, queue, last_failure(app)))
-    try:
+    with suppress(ClusterError):
         pick(app, Wish("/x"))
-    except ClusterError as error:
-        assert str(error)
