@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from cluster import here, queue_counts, queue_there, registry_api
 from cluster.schedulers import AppStatus, Scheduler
 from cluster.settings import Settings
 from cluster.work_queues import work_queues
 from scripts.action.worker_log import printable
-from scripts.amqp.management import Management, OpenBreaker, QueueCount
+from scripts.amqp.management import Management, Node, OpenBreaker, QueueCount
 from scripts.errors import ClusterError
+
+# With less than so many times its limit left, a disk is low: the journal of one held message can take as much.
+_LOW_DISK = 3
 
 
 def status(settings: Settings, *, as_json: bool, marathon: str = "") -> str:
@@ -20,14 +24,16 @@ def status(settings: Settings, *, as_json: bool, marathon: str = "") -> str:
     where = here.marathon_of(settings, marathon)
     apps = [(one.name, app) for one in _schedulers(settings, where) for app in one.status()]
     broker = _broker(settings, where) if any(app.id == "/amqp" for _, app in apps) else (None, "")
-    queues, breakers = _queues(*broker), _open_breakers(broker[0])
+    queues, breakers, nodes = _queues(*broker), _open_breakers(broker[0]), _nodes(broker[0])
     if as_json:
         found = [{"scheduler": name} | asdict(app) for name, app in apps]
-        at_broker = {"queues": list(map(asdict, queues)), "open_breakers": list(map(asdict, breakers))}
-        return json.dumps({"apps": found} | at_broker, indent=2, default=str)
+        at_broker: dict[str, Sequence[Any]] = {"queues": queues, "open_breakers": breakers, "nodes": nodes}
+        listed = {key: [asdict(one) for one in ones] for key, ones in at_broker.items()}
+        return json.dumps({"apps": found} | listed, indent=2, default=str)
     if not apps:
         return _nothing(settings, where)
-    parts = (_app_table(apps), _queue_table(queues), "\n".join(map(_takes_nothing, breakers)))
+    words = [*map(_takes_nothing, breakers), *(line for node in nodes for line in _short_of(node))]
+    parts = (_app_table(apps), _queue_table(queues), "\n".join(words))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -86,6 +92,27 @@ def _open_breakers(management: Management | None) -> list[OpenBreaker]:
         return []
 
 
+def _nodes(management: Management | None) -> list[Node]:
+    if management is None:
+        return []
+    try:
+        return management.nodes()
+    except ClusterError:
+        return []
+
+
+def _short_of(node: Node) -> Iterator[str]:
+    """What a node runs out of, a line each."""
+    free, limit = node.disk_free, node.disk_free_limit
+    if free is not None and limit is not None and (node.disk_free_alarm or free < _LOW_DISK * limit):
+        yield printable(
+            f"the queue ({node.name}) has {free / 1e9:,.1f} GB of disk left, and takes no messages below "
+            f"{limit / 1e9:,.1f}: make room, or settle what is held for long (docs/publishing.md)"
+        )
+    if node.mem_alarm:
+        yield printable(f"the queue ({node.name}) is short of memory, and takes no messages until workers catch up")
+
+
 def _takes_nothing(breaker: OpenBreaker) -> str:
     """One line on such a worker, of whose words anybody may be the author."""
     return printable(
@@ -105,7 +132,11 @@ def _app_table(apps: list[tuple[str, AppStatus]]) -> str:
 
 def _queue_table(queues: list[QueueCount]) -> str:
     rows = [
-        (one.name, *(f"{count:,}" for count in (one.waiting, one.in_work, one.to_retry, one.failed, one.workers)))
+        (one.name, *map(_figure, (one.waiting, one.in_work, one.to_retry, one.failed, one.workers)))
         for one in work_queues(queues)
     ]
     return table(("QUEUE", "WAITING", "IN WORK", "TO RETRY", "FAILED", "WORKERS"), rows) if rows else ""
+
+
+def _figure(count: int | None) -> str:
+    return "?" if count is None else f"{count:,}"

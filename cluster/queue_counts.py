@@ -33,7 +33,7 @@ def now(management: Management, url: str) -> list[QueueCount]:
 
 def at_rest(queues: Sequence[QueueCount]) -> list[QueueCount]:
     """The same when workers have ended: where nobody consumes, nothing is in hand, whatever the API still says."""
-    return [queue if queue.consumers else replace(queue, unacknowledged=0) for queue in queues]
+    return [replace(queue, unacknowledged=0) if queue.consumers == 0 else queue for queue in queues]
 
 
 def _fresh(connection: Any, found: Sequence[QueueCount]) -> Iterator[QueueCount]:
@@ -47,4 +47,15 @@ def _fresh(connection: Any, found: Sequence[QueueCount]) -> Iterator[QueueCount]
             if refusal.reply_code != _NOT_THERE:  # another connection's own, or not for this user
                 yield queue
         else:
-            yield replace(queue, ready=method.message_count, consumers=method.consumer_count)
+            yield _newer(queue, method.message_count, method.consumer_count)
+
+
+def _newer(queue: QueueCount, ready: int, consumers: int) -> QueueCount:
+    """The count with what AMQP says of this moment.
+
+    Of a quorum queue that is not up yet AMQP says that nothing is in it; the API has no figure then. It has none of an
+    empty queue that was just made, either: that is not known for some seconds, too.
+    """
+    if not ready and not consumers and queue.ready is None:
+        return queue
+    return replace(queue, ready=ready, consumers=consumers)

@@ -194,7 +194,10 @@ def _messages_lost(settings: Settings) -> str:
         found = queue_counts.at_rest(queue_counts.now(settings.queue.management, settings.queue.url))
     except ClusterError:
         return "deleting the queues with their messages; how many is not known, since the queue does not answer"
-    found = [queue for queue in found if queue.messages]
-    total = sum(queue.messages for queue in found)
-    names = ", ".join(f"{queue.name} {queue.messages:,}" for queue in found)
+    counts = [(queue.name, queue.messages) for queue in found if queue.messages]
+    total = sum(count for _, count in counts)
+    names = ", ".join(f"{name} {count:,}" for name, count in counts)
+    unknown = ", ".join(queue.name for queue in found if queue.messages is None)
+    if unknown:
+        return f"deleting {total:,} messages{f' ({names})' if names else ''} and those in {unknown}, not counted yet"
     return f"deleting {total:,} messages ({names})" if total else "no messages are in the queues"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scripts.amqp.management import QueueCount
@@ -11,14 +11,14 @@ from scripts.amqp.queues import PAUSES_S, alone_queue, failed_queue, retry_queue
 
 @dataclass(frozen=True)
 class WorkQueue:
-    """A queue and how many of its messages are where; `to_retry` wait to be tried again."""
+    """A queue and how many of its messages are where; `to_retry` wait to be tried again. None is not known."""
 
     name: str
-    waiting: int
-    in_work: int
-    to_retry: int
-    failed: int
-    workers: int
+    waiting: int | None
+    in_work: int | None
+    to_retry: int | None
+    failed: int | None
+    workers: int | None
 
 
 def work_queues(queues: Sequence[QueueCount]) -> list[WorkQueue]:
@@ -48,8 +48,17 @@ def _put_together(queue: QueueCount, sides: Mapping[str, QueueCount]) -> WorkQue
     return WorkQueue(
         queue.name,
         waiting=queue.ready,
-        in_work=queue.unacknowledged + (alone.unacknowledged if alone else 0),
-        to_retry=sum(one.messages for one in retry) + (alone.ready if alone else 0),
+        in_work=_sum([queue.unacknowledged, alone.unacknowledged if alone else 0]),
+        to_retry=_sum([*(one.messages for one in retry), alone.ready if alone else 0]),
         failed=failed.messages if failed else 0,
         workers=queue.consumers,
     )
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    total = 0
+    for count in counts:
+        if count is None:
+            return None
+        total += count
+    return total

@@ -25,17 +25,17 @@ class NoNumbers(ClusterError):
 
 @dataclass(frozen=True)
 class QueueCount:
-    """How many messages of a queue wait and are in hand, and how many consumers it has."""
+    """How many messages of a queue wait and are in hand, and how many consumers it has; None is not known."""
 
     name: str
-    ready: int
-    unacknowledged: int
-    consumers: int
+    ready: int | None
+    unacknowledged: int | None
+    consumers: int | None
 
     @property
-    def messages(self) -> int:
+    def messages(self) -> int | None:
         """All that is in the queue."""
-        return self.ready + self.unacknowledged
+        return None if self.ready is None or self.unacknowledged is None else self.ready + self.unacknowledged
 
 
 # The property of a worker's connection that says that its breaker is open.
@@ -51,6 +51,17 @@ class OpenBreaker:
     pid: str
     since: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of the broker: the bytes that its disk has left, where that is known, and what it is short of."""
+
+    name: str
+    disk_free: int | None
+    disk_free_limit: int | None
+    disk_free_alarm: bool
+    mem_alarm: bool
 
 
 @dataclass(frozen=True)
@@ -99,6 +110,21 @@ class Management:
         """The path of a kind of thing (`queues`, `policies`) in the virtual host, or of one of them."""
         return f"/api/{kind}/{quote(self.virtual_host, safe='')}" + (f"/{quote(name, safe='')}" if name else "")
 
+    def nodes(self) -> list[Node]:
+        """Return the nodes that run."""
+        found = self.read(f"/api/nodes?columns=running,{','.join(each.name for each in fields(Node))}")
+        return [
+            Node(
+                str(one.get("name", "")),
+                _bytes(one.get("disk_free")),
+                _bytes(one.get("disk_free_limit")),
+                one.get("disk_free_alarm") is True,
+                one.get("mem_alarm") is True,
+            )
+            for one in found
+            if one.get("running")
+        ]
+
     def read(self, path: str, absent: int = 0) -> Any:
         """The answer to a GET; None for the status `absent`."""
         status, body = self.ask("GET", path)
@@ -142,14 +168,17 @@ class Management:
         return connection
 
 
+def _bytes(value: Any) -> int | None:
+    """A figure; what a node cannot find out is a word."""
+    return value if isinstance(value, int) else None
+
+
 def _count(queue: dict[str, Any]) -> QueueCount:
-    """A queue that was just made has no figures yet."""
-    return QueueCount(
-        str(queue.get("name", "")),
-        int(queue.get("messages_ready") or 0),
-        int(queue.get("messages_unacknowledged") or 0),
-        int(queue.get("consumers") or 0),
+    """A queue that was just made, or whose broker was just started, has no figures yet."""
+    ready, unacknowledged, consumers = (
+        queue.get(name) for name in ("messages_ready", "messages_unacknowledged", "consumers")
     )
+    return QueueCount(str(queue.get("name", "")), ready, unacknowledged, consumers)
 
 
 def management_of(parameters: Any, url: str | None) -> Management:

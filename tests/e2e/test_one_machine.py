@@ -63,7 +63,7 @@ def test_a_message_that_fails_for_good_stands_in_the_failed_queue(inv: CommandLi
 
     def failed() -> int:
         queues = json.loads(inv("status", "--json"))["queues"]
-        return sum(queue["ready"] for queue in queues if queue["name"] == "myqueue.failed")
+        return sum(queue["ready"] or 0 for queue in queues if queue["name"] == "myqueue.failed")
 
     wait_for("the failed queue", lambda: failed() == 1)
     assert "not a day of temperatures" in inv("worker.logs", "-q", "myqueue")

@@ -17,6 +17,13 @@ def test_what_belongs_to_a_queue_is_in_its_line() -> None:
     assert found == [WorkQueue("q", waiting=5, in_work=3, to_retry=31, failed=7, workers=3)]
 
 
+def test_what_is_not_known_of_one_part_is_not_known_of_the_whole() -> None:
+    found = work_queues(
+        [QueueCount("q", 5, None, 3), QueueCount("q.failed", None, 0, 0), QueueCount("q.retry.1s", None, None, None)]
+    )
+    assert found == [WorkQueue("q", waiting=5, in_work=None, to_retry=None, failed=None, workers=3)]
+
+
 def test_a_queue_alone_has_nothing_elsewhere() -> None:
     assert work_queues([QueueCount("q", 5, 2, 3)]) == [WorkQueue("q", 5, 2, 0, 0, 3)]
     assert work_queues([]) == []
