@@ -82,7 +82,7 @@ def test_a_worker_on_the_failed_queue_does_not_count_who_looked(rig: Rig) -> Non
     _fail(rig)
     _look(rig, rig.failed, times=5)
     done = rig.tmp / "done"
-    worker = rig.worker("-q", rig.failed, "--backoff", "0", rig.action(f"{_KEY_AND_ATTEMPT} >> {done}; exit 65"))
+    worker = rig.worker("--backoff", "0", rig.action(f"{_KEY_AND_ATTEMPT} >> {done}; exit 65"), queue=rig.failed)
     failed_again = f"{rig.failed}.failed"
     (message,) = rig.take(failed_again)
     assert done.read_text() == f"{rig.queue} 1\n"
@@ -90,7 +90,8 @@ def test_a_worker_on_the_failed_queue_does_not_count_who_looked(rig: Rig) -> Non
     assert rig.ready(rig.failed) == 0
     assert message.headers["x-cluster-reason"] == "exit 65"
     with rig.channel() as channel:
-        channel.queue_delete(failed_again)
+        for queue in (failed_again, f"{rig.failed}.retry.1s"):
+            channel.queue_delete(queue)
 
 
 def test_a_message_that_takes_down_workers_on_the_failed_queue_ends(rig: Rig) -> None:
@@ -98,13 +99,13 @@ def test_a_message_that_takes_down_workers_on_the_failed_queue_ends(rig: Rig) ->
     _fail(rig)
     action = rig.action(f"{_KEY_AND_ATTEMPT} >> {runs}; kill -9 $PPID; exit 1")
     for _ in range(3):
-        worker = rig.worker("-q", rig.failed, action, consuming=False)
+        worker = rig.worker(action, consuming=False, queue=rig.failed)
         until(lambda w=worker: w.process.poll() is not None, "it is taken down")
-    rig.worker("-q", rig.failed, action)
+    rig.worker(action, queue=rig.failed)
     rig.take(f"{rig.failed}.failed")
     assert runs.read_text().splitlines() == [f"{rig.queue} {attempt}" for attempt in (1, 2, 3)]
     with rig.channel() as channel:
-        for queue in (f"{rig.failed}.failed", f"{rig.failed}.alone"):
+        for queue in (f"{rig.failed}.failed", f"{rig.failed}.alone", f"{rig.failed}.retry.1s"):
             channel.queue_delete(queue)
 
 

@@ -147,10 +147,17 @@ class Rig:
         return self.action(script, interpreter=f"{sys.executable} -I")
 
     def worker(
-        self, *arguments: str, consuming: bool = True, url: str = "", entry: Sequence[str] = ENTRY, **environ: str
+        self,
+        *arguments: str,
+        consuming: bool = True,
+        url: str = "",
+        queue: str = "",
+        entry: Sequence[str] = ENTRY,
+        **environ: str,
     ) -> WorkerProcess:
-        """Start a worker on the queue; by default it consumes when this returns."""
-        worker = WorkerProcess(["-u", url or self.url, "-q", self.queue, *arguments], self.tmp, environ, entry)
+        """Start a worker, on the rig's own queue unless another is named; by default it consumes when this returns."""
+        where = ["-u", url or self.url, "-q", queue or self.queue]
+        worker = WorkerProcess([*where, *arguments], self.tmp, environ, entry)
         self._workers.append(worker)
         if consuming:
             worker.says("consuming from")
