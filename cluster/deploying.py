@@ -9,15 +9,28 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from cluster import app_flags, cluster_apps, delivery_limits, here, host_files, queue_login, queue_there, queue_users
+from cluster import (
+    app_flags,
+    cluster_apps,
+    delivery_limits,
+    here,
+    host_files,
+    queue_login,
+    queue_there,
+    queue_users,
+    replacing,
+)
 from cluster.app_flags import Wish
 from cluster.apps import Work, guest_from_anywhere
 from cluster.cluster_apps import Image
 from cluster.components import QUEUE
 from cluster.definitions import worker_id
+from cluster.hosts import ssh
 from cluster.hosts.host import Host
 from cluster.image_ref import ImageRef, is_local
 from cluster.queue_login import QueueLogin, Secrets
+from cluster.registry_host.host_engine import HostEngine
+from cluster.replacing import CannotStart
 from cluster.schedulers import App, AppStatus, Change
 from cluster.schedulers.marathon.scheduler import Manner, Marathon
 from cluster.settings import Settings
@@ -28,6 +41,8 @@ from scripts.hostport import HostPort
 from scripts.marathon.access import addresses
 
 Say = Callable[[str], None]
+
+_ASKED = 3  # agents, one after the other, until one answers
 
 
 @dataclass(frozen=True)
@@ -112,15 +127,22 @@ def deploy_workers(settings: Settings, order: Order, tag: str, work: Work, wish:
         app_flags.refuse_taken(wish.env, secrets.env)
         app = App(app.id, secrets.added_to(app.definition))
         ready = partial(_put, settings, lambda: host_files.agents(settings), secrets, "the workers' password", say)
-    status = run(where, app, order, say, ready)
+    check = _nothing if wish.definition else partial(_check_action, settings, app, work, say)
+    status = run(where, app, order, say, ready, check)
     if status is None or not order.manner.wait:
         return []
     say(f"workers taking messages of {work.queue!r}: {status.running}")
     return [instance.name for instance in status.instances]
 
 
-def run(where: Marathon, app: App, order: Order, say: Say, ready: Callable[[], None]) -> AppStatus | None:
-    """Show what a deploy would change, and unless that is all that is wanted, get the hosts ready and do it."""
+def run(
+    where: Marathon, app: App, order: Order, say: Say, ready: Callable[[], None],
+    check: Callable[[], None] = lambda: None,
+) -> AppStatus | None:  # fmt: skip
+    """Show what a deploy would change, and unless that is all that is wanted, get the hosts ready and do it.
+
+    `check` is called before anything that runs is replaced.
+    """
     change = where.plan(app)
     for line in told(change, where.place):
         say(line)
@@ -130,6 +152,8 @@ def run(where: Marathon, app: App, order: Order, say: Say, ready: Callable[[], N
     if change.kind != "nothing":
         where.refuse_locked(app.id)
     ready()
+    if change.kind == "replace":
+        check()
     status = where.deploy(app, order.wait_timeout_s)
     if not order.manner.wait:
         say(f"Marathon has taken it on; ./inv status -m {where.place} shows how far it is")
@@ -207,6 +231,27 @@ def _bring_up_to_date(where: Marathon, app_id: str, login: QueueLogin | None, sa
 
 def _put(settings: Settings, hosts: Callable[[], list[Host]], secrets: Secrets, what: str, say: Say) -> None:
     host_files.put(settings, hosts(), secrets.files, f"put {what} on the hosts", say)
+
+
+def _check_action(settings: Settings, app: App, work: Work, say: Say) -> None:
+    """See on an agent that the new workers can start their action; where none can be asked, that is said.
+
+    Raises:
+        CannotStart: they cannot.
+    """
+    from cluster.hosts.host import chosen
+
+    why = "agents.hosts of invoke.yaml names no hosts"
+    for host in chosen(settings)[:_ASKED] if settings.agents.hosts or settings.agents.hosts_file else ():
+        try:
+            with ssh.connected(settings, host) as remote:
+                replacing.check_action(HostEngine(remote, settings.project, say), app, work)
+                return
+        except CannotStart:
+            raise
+        except ClusterError as error:
+            why = str(error)
+    say(f"whether the action can be started was not looked at: {why}")
 
 
 def _nothing() -> None:

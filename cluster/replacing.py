@@ -1,8 +1,9 @@
-"""Replacing what runs on this machine: watched for a while, and undone when it fails."""
+"""Replacing what runs: tried before, on this machine watched for a while, and undone when it fails."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,8 +12,10 @@ from typing import Any
 
 from pika.exceptions import ChannelClosedByBroker
 
-from cluster.schedulers import Instance
+from cluster.apps import Work
+from cluster.schedulers import App, Instance
 from cluster.schedulers.one_machine import OneMachine
+from scripts.action.command import CommandNotExecutable, CommandNotFound
 from scripts.amqp.broker import broker_errors, open_blocking
 from scripts.amqp.queues import PAUSES_S, alone_queue, retry_queue
 from scripts.errors import ClusterError
@@ -32,6 +35,27 @@ _LEAST_RUNS = 3
 _ENOUGH = 10
 
 _FAILED = re.compile(r"cluster_worker: (.+?): .*, attempt \d+ of \d+; (?:again in|to the failed queue)")
+
+
+class CannotStart(ClusterError):
+    """New workers could not start their action; those that run go on."""
+
+
+def check_action(where: OneMachine[Any], app: App, work: Work) -> None:
+    """See that the new workers can start their action, before those that run are ended for them.
+
+    Any other end of the trial is no reason to refuse: an older image does not know --check.
+
+    Raises:
+        CannotStart: they cannot.
+    """
+    command = shlex.join(["exec", "cluster_worker", "--check", "-q", work.queue, "--", *work.action])
+    code, printed = where.run_once(App(app.id, app.definition | {"cmd": command, "instances": 1}))
+    if code in (CommandNotFound.exit_code, CommandNotExecutable.exit_code):
+        why = printed[-1].removeprefix("cluster_worker: error: ") if printed else f"exit code {code}"
+        image = "" if where.name == "process" else f" in {app.definition['container']['docker']['image']}"
+        build = "; ./inv worker.build puts the files of components/worker/scripts/ there" if image else ""
+        raise CannotStart(f"--action {shlex.join(work.action)!r}{image}: {why}{build}; the workers that run go on")
 
 
 @contextmanager
@@ -109,7 +133,7 @@ def watch(where: OneMachine[Any], app_id: str, waiting: Waiting, waited: int) ->
         found = Verdicts.read(where.logs(app_id, _LINES))
         if found.succeeded:
             return
-        if why := _trouble(instances, found, waited):
+        if why := trouble(instances, found, waited):
             raise ClusterError(f"{app_id}: {why}; if the messages are at fault: ./inv worker.stop, then this again")
         passed_s = time.monotonic() - began
         idle = passed_s > _IDLE_S and not found.failed_runs and not waiting.count()
@@ -118,7 +142,7 @@ def watch(where: OneMachine[Any], app_id: str, waiting: Waiting, waited: int) ->
         time.sleep(_LOOK_EVERY_S)
 
 
-def _trouble(instances: Iterable[Instance], found: Verdicts, waited: int) -> str:
+def trouble(instances: Iterable[Instance], found: Verdicts, waited: int) -> str:
     """Say what is wrong with workers none of whose messages has succeeded; empty where nothing can be told."""
     for instance in instances:
         if "ended with exit code" in instance.detail:

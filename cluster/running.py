@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -17,7 +16,6 @@ from cluster.replacing import Waiting
 from cluster.schedulers import App, AppStatus, Scheduler
 from cluster.schedulers.one_machine import OneMachine
 from cluster.settings import Settings
-from scripts.action.command import CommandNotExecutable, CommandNotFound
 from scripts.amqp.broker import open_blocking, redacted
 from scripts.errors import ClusterError
 
@@ -65,7 +63,7 @@ def run_workers(
     work = replace(work, user=container_user(where), in_container=where.name != "process")
     app = apps.worker_app(settings, work, image_of(settings, tag, where), tag)
     waiting = replacing.Waiting(work.url, work.queue)
-    status = _deploy(where, app, dry_run, say, lambda: _check_action(where, app, work), waiting)
+    status = _deploy(where, app, dry_run, say, lambda: replacing.check_action(where, app, work), waiting)
     if status is None:
         return []
     say(f"workers taking messages of {work.queue!r} from {redacted(work.url)}: {status.running}")
@@ -166,23 +164,6 @@ def _deploy(
         if waiting:
             replacing.watch(where, app.id, waiting, waited)
     return status
-
-
-def _check_action(where: OneMachine[Any], app: App, work: Work) -> None:
-    """See that the new workers can start their action, before those that run are ended for them.
-
-    Any other end of the trial is no reason to refuse: an older image does not know --check.
-
-    Raises:
-        ClusterError: they cannot.
-    """
-    command = shlex.join(["exec", "cluster_worker", "--check", "-q", work.queue, "--", *work.action])
-    code, printed = where.run_once(App(app.id, app.definition | {"cmd": command, "instances": 1}))
-    if code in (CommandNotFound.exit_code, CommandNotExecutable.exit_code):
-        why = printed[-1].removeprefix("cluster_worker: error: ") if printed else f"exit code {code}"
-        image = "" if where.name == "process" else f" in {app.definition['container']['docker']['image']}"
-        build = "; ./inv worker.build puts the files of components/worker/scripts/ there" if image else ""
-        raise ClusterError(f"--action {shlex.join(work.action)!r}{image}: {why}{build}; the workers that run go on")
 
 
 def _workers_first(app_id: str) -> tuple[int, str]:

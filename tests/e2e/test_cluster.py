@@ -186,6 +186,12 @@ def test_scaled_updated_rolled_back_and_stopped(inv: Typed, marathon: Standin, w
     assert "@sha256:" in marathon.world.apps[app].definition["container"]["docker"]["image"]
     inv("worker.scale", *of, "--instances", "6")
     assert running(inv, marathon, app) == 6
+    refused = inv.try_(*deployed(marathon, "--instances", "6", action="mistyped.r"))
+    assert (refused.returncode, refused.stderr.splitlines()[-1].partition(" in ")[0]) == (
+        1,
+        "error: --action 'mistyped.r'",
+    )
+    assert running(inv, marathon, app) == 6
     inv(*deployed(marathon, "--instances", "6", "--env", "COLOR=blue"))
     assert marathon.world.apps[app].definition["env"]["COLOR"] == "blue"
     inv("worker.rollback", *of)

@@ -78,6 +78,18 @@ def test_one_that_is_to_stay_finishes_what_runs_takes_no_more_and_ends_when_it_i
     assert (worker.out, rig.ready()) == (b"finished\n", 3)
 
 
+def test_one_that_is_to_stay_is_healthy_until_it_ends(rig: Rig) -> None:
+    alive = rig.tmp / "alive"
+    worker = rig.worker("cat", CLUSTER_WORKER_ALIVE_FILE=str(alive))
+    until(alive.exists, "it consumes")
+    worker.signal(signal.SIGURG)
+    until(lambda: name_of(worker) == "drained", "nothing ran")
+    assert alive.exists()
+    worker.signal(signal.SIGTERM)
+    assert worker.exit_code() == 0
+    assert not alive.exists()
+
+
 def test_one_that_is_to_stay_ends_when_nobody_asks_again(rig: Rig) -> None:
     worker = rig.worker("cat", entry=patched("from scripts.worker import worker; worker.HOLD_S = 1"))
     worker.signal(signal.SIGURG)

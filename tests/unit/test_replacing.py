@@ -1,0 +1,56 @@
+"""What the logs of new workers say of their action."""
+
+import pytest
+
+from cluster.replacing import Verdicts, trouble
+from cluster.schedulers import Instance
+from scripts.worker.settling import FIRST_SUCCESS
+
+RUNS = (Instance("w-1", "running"),)
+
+
+def failure(message: str, attempt: int = 1, then: str = "again in 1 s") -> str:
+    return f"w-1: cluster_worker: {message}: exit 1 after 0.1 s, attempt {attempt} of 3; {then}"
+
+
+def said(*lines: str, waited: int = 100) -> str:
+    return trouble(RUNS, Verdicts.read(["w-1: cluster_worker: consuming from 'q' at amqp://h", *lines]), waited)
+
+
+@pytest.mark.parametrize(
+    ("lines", "waited"),
+    [
+        ([failure(f"m{number}") for number in range(10)], 1000),
+        ([failure("same")] * 10, 1000),
+        ([failure(f"m {number}", 3, "to the failed queue") for number in range(4)], 4),
+        ([failure("m", attempt) for attempt in (1, 2, 3)], 1),
+    ],
+)
+def test_all_that_was_taken_failed(lines, waited):
+    assert "the last: " in said(*lines, waited=waited)
+
+
+@pytest.mark.parametrize(
+    ("lines", "waited"),
+    [
+        ([], 10),
+        ([failure(f"m{number}") for number in range(9)], 1000),
+        ([failure("m1"), failure("m2")], 2),
+        ([failure("m", attempt) for attempt in (1, 2, 3)], 2),
+        (["w-1: m1\tcluster_worker: m: x, attempt 1 of 3; again in 1 s"] * 10, 10),
+    ],
+)
+def test_nothing_can_be_told_yet(lines, waited):
+    assert said(*lines, waited=waited) == ""
+
+
+def test_a_success_is_seen_whatever_an_action_prints():
+    assert Verdicts.read([f"w-1: cluster_worker: {FIRST_SUCCESS}"]).succeeded
+    assert not Verdicts.read([f"w-1: m1\tcluster_worker: {FIRST_SUCCESS}"]).succeeded
+
+
+def test_a_worker_that_ends_is_named_with_its_last_message():
+    ended = Instance("w-2", "unhealthy", detail="ended with exit code 1, starting again")
+    found = trouble([*RUNS, ended], Verdicts.read([failure("m1")]), 10)
+    assert found.startswith("w-2 ended with exit code 1")
+    assert "m1: exit 1" in found
