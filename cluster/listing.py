@@ -11,9 +11,9 @@ from cluster import here, queue_counts, queue_there, registry_api
 from cluster.schedulers import AppStatus, Scheduler
 from cluster.settings import Settings
 from cluster.work_queues import work_queues
-from scripts.action.worker_log import printable
 from scripts.amqp.management import Management, Node, OpenBreaker, QueueCount
 from scripts.errors import ClusterError
+from scripts.one_line import visible
 
 # With less than so many times its limit left, a disk is low: the journal of one held message can take as much.
 _LOW_DISK = 3
@@ -48,6 +48,7 @@ def images(settings: Settings, *, as_json: bool) -> str:
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """Columns as wide as their widest cell, two blanks apart."""
+    rows = [tuple(map(visible, row)) for row in rows]
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *rows])
     return "\n".join(line.rstrip() for line in lines)
@@ -105,17 +106,17 @@ def _short_of(node: Node) -> Iterator[str]:
     """What a node runs out of, a line each."""
     free, limit = node.disk_free, node.disk_free_limit
     if free is not None and limit is not None and (node.disk_free_alarm or free < _LOW_DISK * limit):
-        yield printable(
+        yield visible(
             f"the queue ({node.name}) has {free / 1e9:,.1f} GB of disk left, and takes no messages below "
             f"{limit / 1e9:,.1f}: make room, or settle what is held for long (docs/publishing.md)"
         )
     if node.mem_alarm:
-        yield printable(f"the queue ({node.name}) is short of memory, and takes no messages until workers catch up")
+        yield visible(f"the queue ({node.name}) is short of memory, and takes no messages until workers catch up")
 
 
 def _takes_nothing(breaker: OpenBreaker) -> str:
     """One line on such a worker, of whose words anybody may be the author."""
-    return printable(
+    return visible(
         f"{breaker.host}: the worker with pid {breaker.pid} takes nothing of {breaker.queue} since {breaker.since}: "
         f"{breaker.reason}; it tries one now and then. Mend the action or the host, then ./inv worker.restart"
     )

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.text import Text
 
+from scripts.one_line import visible
+
 _SPINNER_WIDTH = 3  # with the blank after it and the cursor; a line that wraps would leave its first part behind
 
 
@@ -18,5 +20,5 @@ def live_line(doing: str, console: Console | None = None) -> Iterator[Callable[[
     if not console.is_terminal:
         yield lambda now: None
         return
-    with console.status(Text(doing)) as status:
-        yield lambda now: status.update(Text(f"{doing}: {now}"[: console.width - _SPINNER_WIDTH]))
+    with console.status(Text(visible(doing))) as status:
+        yield lambda now: status.update(Text(visible(f"{doing}: {now}")[: console.width - _SPINNER_WIDTH]))

@@ -124,7 +124,11 @@ class Phases:
 
     def _within_limit(self, name: str, command: Sequence[str]) -> int:
         # In a session of its own a Ctrl-C reaches it once, from here.
-        process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, start_new_session=True)
+        # Variables for other Pythons lead the tests, and what they start, to no other modules.
+        variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command], cwd=ROOT, env=variables, start_new_session=True
+        )  # fmt: skip
         try:
             return process.wait(max(0.0, self._end - time.monotonic()))
         except subprocess.TimeoutExpired:

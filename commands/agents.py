@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from commands.output import result, say, settings_of
+from commands.output import result, results, say, settings_of
 from commands.task import task
 
 HELP = {
@@ -55,7 +55,8 @@ def check(
     settings = settings_of(c.config, registry)
     wished = checking.wish(settings, url, marathon)
     rows = checking.check(settings, chosen(settings, hosts, hosts_file), wished, timeout, say)
-    result(findings.as_json(rows) if json else findings.as_table(rows))
+    # A table has colors on a terminal: its cells are visible already.
+    results([findings.as_json(rows) if json else findings.as_table(rows)])
     checking.refuse_red(rows)
 
 

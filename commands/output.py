@@ -8,26 +8,27 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from commands.interruption import Terminated
+from scripts.one_line import visible
 
 if TYPE_CHECKING:
     from cluster.settings import Settings
 
 
 def say(text: str) -> None:
-    """A line for a person."""
-    print(text, file=sys.stderr, flush=True)
+    """A line for a person. Much in it comes from others, who are not to rule the terminal."""
+    print(visible(text, kept="\n\t"), file=sys.stderr, flush=True)
 
 
 def result(text: str) -> None:
-    """A line for `$( )` and pipes."""
-    print(text, flush=True)
+    """A line for `$( )` and pipes, or a table."""
+    print(visible(text, kept="\n\t"), flush=True)
 
 
 def results(lines: Iterable[str]) -> None:
-    """Lines for pipes, as they come. What never ends is left with Ctrl-C, which is no failure to tell of."""
+    """Lines for pipes, as they come and as they are. What never ends is left with Ctrl-C, which is no failure."""
     try:
         for line in lines:
-            result(line)
+            print(line, flush=True)
     except KeyboardInterrupt as signalled:
         raise SystemExit(128 + (signal.SIGTERM if isinstance(signalled, Terminated) else signal.SIGINT)) from None
 

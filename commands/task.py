@@ -14,6 +14,7 @@ from invoke.parser import Argument
 from commands.interruption import Interruption
 from scripts.errors import ClusterError
 from scripts.number import number
+from scripts.one_line import visible
 
 # These and no others: Invoke's own way hands letters out in parameter order, so that a new parameter moves them.
 SHORT_FLAGS = {"tag": "t", "marathon": "m", "queue": "q", "url": "u", "body": "b"}
@@ -107,7 +108,7 @@ def _one_line_errors(body: Callable[..., Any]) -> Callable[..., Any]:
             with interruption:
                 return body(*args, **kwargs)
         except ClusterError as error:
-            raise Exit(f"error: {error}", code=interruption.exit_code or error.exit_code) from error
+            raise Exit(f"error: {visible(error)}", code=interruption.exit_code or error.exit_code) from error
         except KeyboardInterrupt as interrupt:  # Invoke would say nothing, and 1 as for an error
             raise Exit("error: interrupted", code=interruption.exit_code or INTERRUPTED) from interrupt
 

@@ -24,6 +24,7 @@ from scripts.amqp.queues import failed_queue
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop
 from scripts.marathon import access
+from scripts.one_line import visible
 from scripts.worker import alive
 from scripts.worker.breaker import Breaker
 from scripts.worker.consumer import Consumer
@@ -51,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
         command = executable(options.command)
         return 0 if options.check else work(options, command)
     except ClusterError as error:
-        print(f"cluster_worker: error: {error}", file=sys.stderr)
+        print(f"cluster_worker: error: {visible(error)}", file=sys.stderr)
         return error.exit_code
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster.hosts.host import Host
+from scripts.one_line import visible
 
 _REFRESHES_PER_S = 8
 
@@ -47,5 +48,5 @@ def _table(doing: str, rows: Sequence[Row]) -> Group:
     for _ in ("host", "now"):
         made.add_column(no_wrap=True)
     for row in rows:
-        made.add_row(Text(str(row.host)), Text(row.now), style="red" if row.now == "failed" else "")
-    return Group(Text(doing, "bold", no_wrap=True, overflow="ellipsis"), made)
+        made.add_row(Text(visible(row.host)), Text(visible(row.now)), style="red" if row.now == "failed" else "")
+    return Group(Text(visible(doing), "bold", no_wrap=True, overflow="ellipsis"), made)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from cluster.hosts.cells import Cell
 from cluster.hosts.check import COLUMNS, Row
+from scripts.one_line import visible
 
 _WIDE = 10_000  # a table is never wrapped: it may be piped
 
@@ -34,8 +35,10 @@ def as_table(rows: dict[str, Row], *, in_color: bool | None = None) -> str:
     for name in ("host", *asked):
         table.add_column(name.upper(), no_wrap=True)
     for host, row in rows.items():
-        table.add_row(host, *(_shown(row.get(name)) for name in asked))
-    steps = [f"{host}: {name}: {cell.remedy}" for host, row in rows.items() for name, cell in _red(row).items()]
+        table.add_row(visible(host), *(_shown(row.get(name)) for name in asked))
+    steps = [
+        visible(f"{host}: {name}: {cell.remedy}") for host, row in rows.items() for name, cell in _red(row).items()
+    ]
     return "\n".join([_rendered(table, in_color), *([""] if steps else []), *steps])
 
 
@@ -46,7 +49,8 @@ def _red(row: Row) -> dict[str, Cell]:
 def _shown(cell: Cell | None) -> Text:
     if cell is None:
         return Text("-")
-    return Text(f"! {cell.text}", "red") if cell.remedy else Text(cell.text)
+    text = visible(cell.text)
+    return Text(f"! {text}", "red") if cell.remedy else Text(text)
 
 
 def _rendered(table: Table, in_color: bool) -> str:

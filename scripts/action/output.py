@@ -6,6 +6,7 @@ import os
 import select
 
 from scripts.action.jobs import STDERR_KEPT
+from scripts.one_line import visible
 
 # A line longer than this is passed on in pieces, so that output without newlines does not fill the memory.
 LONGEST_LINE = 256 * 1024
@@ -64,10 +65,7 @@ class KeptLines(Lines):
 
 def tag_of(message_id: str) -> bytes:
     """What stands in front of each line with --tag: the id and a tab, as GNU parallel does it."""
-    return message_id.translate(_UNPRINTABLE).encode(errors="replace") + b"\t"
-
-
-_UNPRINTABLE = dict.fromkeys([*range(32), 127], "?")
+    return visible(message_id).encode() + b"\t"
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from scripts.action.jobs import EXIT_REJECTED, Outcome
 from scripts.action.worker_log import say
 from scripts.errors import ClusterError
+from scripts.one_line import visible
 from scripts.worker.runs import Run
 
 COLUMNS = (
@@ -95,8 +96,5 @@ def _exit_value(outcome: Outcome) -> int:
 
 
 def _line(fields: Sequence[str]) -> bytes:
-    """Fields between tabs; tabs and line ends within a field become spaces, as TSV knows no other way."""
-    return ("\t".join(field.translate(_SEPARATORS) for field in fields) + "\n").encode(errors="surrogateescape")
-
-
-_SEPARATORS = str.maketrans("\t\n\r", "   ")
+    """Fields between tabs; people look at the file on a terminal, and a field may be anybody's text."""
+    return ("\t".join(map(visible, fields)) + "\n").encode()

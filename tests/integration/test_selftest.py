@@ -96,3 +96,9 @@ def test_what_is_ended_names_what_was_running(trial: Trial) -> None:
         run.send_signal(signal.SIGINT)
         printed, _ = run.communicate(timeout=120)
     assert "::test_hangs" in next(line for line in printed.splitlines() if line.startswith("still running: "))
+
+
+def test_variables_for_other_pythons_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('the wrong one')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    selftest.Phases(300, print).run("tool", ["json.tool", "--help"])

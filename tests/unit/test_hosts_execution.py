@@ -35,7 +35,7 @@ def test_a_posix_shell_reads_any_word(word: str) -> None:
         (Ran(1, b"out\n", b" \n"), "out"),
         (Ran(4, b"", b""), "exit code 4"),
         (Ran(-1, b"", b""), "a signal ended it"),
-        (Ran(1, b"", b"\xff\x1b[31m red"), "\ufffd [31m red"),
+        (Ran(1, b"", b"\xff\x1b[31m red"), "\ufffd\\x1b[31m red"),
     ],
 )
 def test_the_last_words_are_the_reason(ran: Ran, reason: str) -> None:

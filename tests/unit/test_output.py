@@ -82,7 +82,7 @@ def test_the_end_of_stderr_is_kept(pipe: tuple[int, int]) -> None:
 
 
 def test_a_tag_is_one_word_of_one_line() -> None:
-    assert tag_of("a\tb\nc\udcff") == b"a?b?c?\t"
+    assert tag_of("a\tb\nc\udcff\x9b\u202e") == rb"a\tb\nc\udcff\x9b\u202e" + b"\t"
 
 
 def test_a_reader_that_is_gone_is_no_error() -> None:

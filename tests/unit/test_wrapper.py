@@ -127,8 +127,15 @@ def test_other_peoples_modules_are_not_found(real_invoke: Path, tmp_path: Path) 
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize(("said", "encoding"), [({}, "utf-8"), ({"PYTHONUTF8": "0"}, "ascii")])
-def test_python_utf8_counts(real_invoke: Path, said: dict[str, str], encoding: str) -> None:
+@pytest.mark.parametrize(
+    ("said", "encoding"),
+    [
+        ({}, "utf-8"),
+        ({"PYTHONUTF8": "0"}, "ascii"),
+        ({"PYTHONUTF8": "0", "PYTHONIOENCODING": "utf8:replace"}, "utf-8"),
+    ],
+)
+def test_what_asks_for_utf_8_counts(real_invoke: Path, said: dict[str, str], encoding: str) -> None:
     (real_invoke.parent / "tasks.py").write_text("import sys\nprint(sys.stdout.encoding)\n")
     variables = {"PATH": os.environ["PATH"], "LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run([real_invoke], env=variables | said, capture_output=True, text=True)

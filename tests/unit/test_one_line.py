@@ -1,0 +1,88 @@
+"""Foreign text that is printed tells a terminal nothing, wherever it is printed."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from invoke import Config, Context
+from invoke.exceptions import Exit
+from rich.console import Console
+
+from cluster.hosts.board import _table
+from cluster.hosts.cells import Cell
+from cluster.hosts.findings import as_table
+from cluster.hosts.host import Host
+from cluster.listing import table
+from cluster.live_line import live_line
+from commands.output import result, results, say
+from commands.task import task
+from scripts.errors import ClusterError
+from scripts.one_line import one_line, visible
+
+HOSTILE = "a\x1b[2J\x9b\u202e\u2066\u200f\r\nb\udc80ü"
+SHOWN = r"a\x1b[2J\x9b\u202e\u2066\u200f\r\nb\udc80ü"
+
+
+def test_what_a_terminal_obeys_is_shown() -> None:
+    assert visible(HOSTILE) == SHOWN
+    assert visible("a\tb\n\x1b", kept="\t\n") == "a\tb\n\\x1b"
+    assert visible("déjà vu\u00a0! 日本\u3000語 🙂") == "déjà vu\u00a0! 日本\u3000語 🙂"
+
+
+@given(st.text(st.characters(exclude_categories=[])))
+def test_any_text_is_one_line_that_can_be_written(text: str) -> None:
+    for shown in (visible(text), one_line(text)):
+        assert len(f"{shown}.".splitlines()) == 1
+        assert "\x1b" not in shown
+        shown.encode()
+
+
+def test_one_line_shows_it_too() -> None:
+    assert one_line(f" {HOSTILE} \n c") == r"a\x1b[2J\x9b\u202e\u2066\u200f b\udc80ü c"
+
+
+def test_a_cell_of_a_table_stays_in_its_line() -> None:
+    assert table(("NAME", "N"), [(HOSTILE, "1")]).splitlines() == [f"NAME{' ' * (len(SHOWN) - 4)}  N", f"{SHOWN}  1"]
+
+
+def test_what_is_said_and_printed_keeps_its_own_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    say("one\n\ttwo \x1b[2J")
+    result("one\n\ttwo \x1b[2J")
+    assert capsys.readouterr() == ("one\n\ttwo \\x1b[2J\n",) * 2
+
+
+def test_a_programs_own_output_stays_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    results(["\x1b[32mgreen\x1b[0m"])
+    assert capsys.readouterr().out == "\x1b[32mgreen\x1b[0m\n"
+
+
+def test_an_error_is_one_line() -> None:
+    @task
+    def fails(c: Context) -> None:
+        """Fail."""
+        raise ClusterError(HOSTILE)
+
+    with pytest.raises(Exit) as caught:
+        fails(Context(Config()))
+    assert caught.value.message == f"error: {SHOWN}"
+
+
+def test_what_hosts_answer_is_shown_in_tables_and_live_lines() -> None:
+    class Row:
+        host, now = Host("agent1"), HOSTILE
+
+    shown = io.StringIO()
+    console = Console(file=shown, width=200, force_terminal=True, color_system=None)
+    console.print(_table(HOSTILE, [Row()]))
+    with live_line(HOSTILE, console) as now:
+        now(HOSTILE)
+        console.print("", end="")
+    assert SHOWN in shown.getvalue()
+    for sign in ("\x1b[2J", "\x9b", "\u202e"):
+        assert sign not in shown.getvalue()
+    found = as_table({"agent1": {"ssh": Cell(HOSTILE, remedy=HOSTILE)}}, in_color=False)
+    assert found.count(SHOWN) == 2
+    assert "\x1b" not in found
