@@ -21,6 +21,8 @@ from scripts.errors import ClusterError
 # Data that an agent's engine makes a folder for is root's; the queue's image runs as a plain user without one's powers.
 _OWN_DATA = "chown rabbitmq:rabbitmq /var/lib/rabbitmq && exec env HOME=/var/lib/rabbitmq"
 _AS_RABBITMQ = "setpriv --reuid=rabbitmq --regid=rabbitmq --init-groups"
+# For chown, for setpriv, and for the init process, which is root's, to send RabbitMQ the signal that stops it.
+_POWERS_OF_ROOT = ("CHOWN", "SETUID", "SETGID", "KILL")
 
 
 _SHAPE: Mapping[str, type] = {
@@ -169,7 +171,8 @@ def _as_owner_of_its_data(definition: dict[str, Any]) -> dict[str, Any]:
     """The queue begun as root, which gives the data's folder to RabbitMQ's user and goes on as that one."""
     container = definition["container"]
     docker = container["docker"]
-    parameters = [*docker.get("parameters", []), {"key": "user", "value": "root"}]
+    more = [("user", "root"), *(("cap-add", power) for power in _POWERS_OF_ROOT)]
+    parameters = [*docker.get("parameters", []), *({"key": key, "value": value} for key, value in more)]
     command = definition["cmd"].removeprefix("exec ")
     return definition | {
         "cmd": f"{_OWN_DATA} {_AS_RABBITMQ} {command}",

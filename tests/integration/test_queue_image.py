@@ -17,6 +17,8 @@ from pika.exceptions import AMQPConnectionError, ProbableAuthenticationError
 
 from cluster import definitions
 from cluster.components import QUEUE
+from cluster.schedulers import App, docker_terms
+from cluster.schedulers.docker_terms import Task
 from cluster.schedulers.instances import health_command
 from tests.ports import free_ports
 
@@ -42,9 +44,21 @@ class Node:
         self.container = self.client.containers.run(
             self.image, ["-c", self.definition["cmd"]], entrypoint="/bin/sh", name=self.name, hostname=hostname,
             environment=env, ports={inside: ("127.0.0.1", outside) for inside, outside in ports.items()},
-            volumes={self.name: {"bind": "/var/lib/rabbitmq"}}, mem_limit=f"{MEM_MIB}m", init=True, detach=True,
+            volumes={self.name: {"bind": "/var/lib/rabbitmq"}}, mem_limit=f"{MEM_MIB}m", detach=True,
+            **self._limits(),
         )  # fmt: skip
         return self.wait()
+
+    def _limits(self) -> dict[str, Any]:
+        """What the definition's parameters say, in the SDK's words."""
+        app = App(self.definition["id"], self.definition)
+        host = docker_terms.parameters(self.definition["container"]["docker"]["parameters"], Task(app, "", 1))
+        names = {
+            "init": "Init", "cap_drop": "CapDrop", "security_opt": "SecurityOpt", "pids_limit": "PidsLimit",
+            "read_only": "ReadonlyRootfs", "tmpfs": "Tmpfs",
+        }  # fmt: skip
+        assert set(host["HostConfig"]) == set(names.values())
+        return {name: host["HostConfig"][theirs] for name, theirs in names.items()}
 
     def wait(self) -> "Node":
         """Return when the health check succeeds."""
@@ -148,6 +162,10 @@ def test_it_runs_as_a_plain_user_under_an_init(running: Node) -> None:
     processes = running.container.top(ps_args="-eo uid,pid,args")["Processes"]
     assert {process[0] for process in processes} == {"900"}
     assert "init" in processes[0][2].split()[0]
+    assert (
+        running.shell("grep -q 'CapBnd:.*0000000000000000' /proc/1/status && grep -q 'Privs:.*1' /proc/1/status") == 0
+    )
+    assert running.shell("touch /etc/rabbitmq/mine") != 0
     assert running.shell("test \"$(stat -c '%U %a' /var/lib/rabbitmq/.erlang.cookie)\" = 'rabbitmq 400'") == 0
 
 

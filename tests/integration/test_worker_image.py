@@ -42,13 +42,15 @@ def run(worker_image: str, shared: Path, tmp_path_factory: pytest.TempPathFactor
     """Run a command in a container, as a scheduler does. It prints to files: a busy engine may lose the rest."""
     printed = tmp_path_factory.mktemp("printed")
     printed.chmod(0o1777)
+    definition = definitions.load(WORKER.definition)
 
     def go(*command: str, body: bytes = b"", env: dict[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
         options = [word for name, value in (env or {}).items() for word in ("-e", f"{name}={value}")]
+        options += [f"--{one['key']}={one['value']}" for one in definition["container"]["docker"]["parameters"]]
         for name in ("out", "err"):
             (printed / name).unlink(missing_ok=True)
         done = subprocess.run(
-            ["docker", "run", "--rm", "-i", "--init", "-v", f"{shared}:/tmp", "-v", f"{printed}:/printed", *options,
+            ["docker", "run", "--rm", "-i", "-v", f"{shared}:/tmp", "-v", f"{printed}:/printed", *options,
              "--entrypoint", "/bin/sh", worker_image, "-c", 'exec "$@" >/printed/out 2>/printed/err', "sh", *command],
             input=body, check=False, timeout=60,
         )  # fmt: skip
@@ -92,6 +94,15 @@ def test_what_the_worker_needs_is_there(run: Any) -> None:
         assert b"usage: " + program.encode() in run(program, "--help").stdout
     assert run("locale", "charmap").stdout == b"UTF-8\n"
     assert run("id", "-u").stdout == b"1000\n"
+
+
+def test_an_action_gains_no_powers_and_writes_to_its_own_folders_alone(run: Any) -> None:
+    assert run("grep", "-E", "^(CapEff|CapBnd|NoNewPrivs)", "/proc/self/status").stdout.split() == [
+        b"CapEff:", b"0000000000000000", b"CapBnd:", b"0000000000000000", b"NoNewPrivs:", b"1",
+    ]  # fmt: skip
+    for folder in ("$HOME", "/var/tmp", "/tmp"):
+        assert run("sh", "-c", f"cp /bin/true {folder}/mine && {folder}/mine").returncode == 0, folder
+    assert b"Read-only file system" in run("touch", "/opt/cluster/mine").stderr
 
 
 def test_the_check_wants_a_fresh_file(run: Any, docker_client: Any, worker_image: str) -> None:

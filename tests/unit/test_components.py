@@ -114,7 +114,8 @@ def test_r_is_installed_before_anything_that_changes() -> None:
     install = next(index for index, step in enumerate(made) if "r-base-core" in step)
     first_copy = next(index for index, step in enumerate(made) if step.startswith("COPY"))
     assert install < first_copy
-    assert made[-3].startswith("COPY components/worker/scripts/")
+    assert [step for step in made if step.startswith(("COPY", "RUN"))][-2].startswith("COPY components/worker/scripts/")
+    assert made[-1].startswith("VOLUME")  # what a later step put there would be lost
 
 
 def setting(name: str) -> str:
@@ -187,3 +188,11 @@ def test_the_action_in_python_follows_no_link_in_the_place_of_its_result(tmp_pat
     assert json.loads((tmp_path / "2025-01-01.json").read_text())["mean"] == 1.0
     assert (tmp_path / "2025-01-01.json").stat().st_mode & 0o777 == 0o644
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2025-01-01.json", "other"]
+
+
+@pytest.mark.parametrize("component", ALL)
+def test_an_app_has_no_powers_gains_none_and_changes_nothing_of_its_image(component: Component) -> None:
+    parameters = definitions.load(component.definition)["container"]["docker"]["parameters"]
+    given = {one["key"]: one["value"] for one in parameters}
+    assert (given["cap-drop"], given["security-opt"], given["read-only"]) == ("ALL", "no-new-privileges", "true")
+    assert int(given["pids-limit"]) > 0
