@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,15 @@ _SHAPE: Mapping[str, type] = {
 
 @dataclass(frozen=True)
 class Image:
-    """What a definition calls an image: by its content; `tag` is what the person said, `has_login` what agents need."""
+    """What a definition calls an image: by its content; `tag` is what the person said, `has_login` what agents need.
+
+    Without `architectures` nobody knows for which it is built.
+    """
 
     name: str
     tag: str
     has_login: bool = False
+    architectures: Collection[str] = ()
 
 
 def queue_app(settings: Settings, image: Image, host: str, marathon: str, wish: Wish) -> App:

@@ -87,7 +87,8 @@ def deploy_queue(settings: Settings, order: Order, tag: str, place: Place, wish:
     where = here.marathon(settings, marathon, say, order.manner)
     present = where.present(cluster_apps.app_id(wish, QUEUE.app_id))
     host = cluster_apps.kept_host(place.on, present, _agents(settings), place.may_leave_data)
-    app = cluster_apps.queue_app(settings, image_of(settings, tag), host, marathon, wish)
+    image = image_of(settings, tag)
+    app = cluster_apps.queue_app(settings, image, host, marathon, wish)
     if place.is_open:
         _refuse_to_open(present)
         app, ready, login = guest_from_anywhere(app), _nothing, None
@@ -98,7 +99,8 @@ def deploy_queue(settings: Settings, order: Order, tag: str, place: Place, wish:
         secrets = queue_login.for_queue(settings, login)
         app = App(app.id, secrets.added_to(app.definition))
         ready = partial(_put, settings, lambda: [host_files.host_of(settings, host)], secrets, "the queue's login", say)
-    status = run(where, app, order, say, ready)
+    look = partial(_refuse_foreign, settings, lambda: [host_files.host_of(settings, host)], image, say)
+    status = run(where, app, order, say, partial(_each, look, ready))
     for line in [] if order.dry_run else queue_login.told_of_change(present, app.definition):
         say(line)
     if status is None or not order.manner.wait:
@@ -119,7 +121,8 @@ def deploy_workers(settings: Settings, order: Order, tag: str, work: Work, wish:
     where = here.marathon(settings, marathon, say, order.manner)
     present = where.present(cluster_apps.app_id(wish, worker_id(work.queue)))
     wish = cluster_apps.as_many_as_now(wish, present)
-    app = cluster_apps.worker_app(work, image_of(settings, tag), marathon, wish)
+    image = image_of(settings, tag)
+    app = cluster_apps.worker_app(work, image, marathon, wish)
     for line in _told_of_loopback(marathon, wish.broker):
         say(line)
     secrets, ready = _workers_secrets(settings, order, where, wish.broker), _nothing
@@ -128,7 +131,8 @@ def deploy_workers(settings: Settings, order: Order, tag: str, work: Work, wish:
         app = App(app.id, secrets.added_to(app.definition))
         ready = partial(_put, settings, lambda: host_files.agents(settings), secrets, "the workers' password", say)
     check = _nothing if wish.definition else partial(_check_action, settings, app, work, say)
-    status = run(where, app, order, say, ready, check)
+    look = partial(_refuse_foreign, settings, lambda: host_files.agents(settings), image, say)
+    status = run(where, app, order, say, partial(_each, look, ready), check)
     if status is None or not order.manner.wait:
         return []
     say(f"workers taking messages of {work.queue!r}: {status.running}")
@@ -179,8 +183,8 @@ def image_of(settings: Settings, tag: str) -> Image:
     from cluster import registry_login
     from cluster.hosts.pull import in_registry
 
-    ref = in_registry(ImageRef.parse(tag, settings.registry))
-    return Image(str(ref), tag, registry_login.for_registry(ref.registry) is not None)
+    ref, architectures = in_registry(ImageRef.parse(tag, settings.registry))
+    return Image(str(ref), tag, registry_login.for_registry(ref.registry) is not None, architectures)
 
 
 def on_loopback(marathon: str) -> bool:
@@ -252,6 +256,19 @@ def _check_action(settings: Settings, app: App, work: Work, say: Say) -> None:
         except ClusterError as error:
             why = str(error)
     say(f"whether the action can be started was not looked at: {why}")
+
+
+def _refuse_foreign(settings: Settings, hosts: Callable[[], list[Host]], image: Image, say: Say) -> None:
+    """See that the hosts can run the image, where it is known which those are."""
+    from cluster.hosts import pull
+
+    if image.architectures and _agents(settings):
+        pull.refuse_foreign(settings, hosts(), image.tag, image.architectures, say)
+
+
+def _each(*steps: Callable[[], None]) -> None:
+    for step in steps:
+        step()
 
 
 def _nothing() -> None:

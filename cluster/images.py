@@ -9,7 +9,7 @@ from typing import Any
 import docker
 from docker.errors import APIError, ImageNotFound
 
-from cluster import base_image, build_events, registry_api, registry_login, registry_trust
+from cluster import architecture, base_image, build_events, registry_api, registry_login, registry_trust
 from cluster.build_events import problem_of
 from cluster.components import Component
 from cluster.engine import docker_errors, logins
@@ -122,20 +122,32 @@ def deployable(client: docker.DockerClient, ref: ImageRef) -> str:
     """What an app definition calls the image: by its content where its registry holds it, else by its tag.
 
     Raises:
-        ClusterError: it is neither on this machine nor in its registry, or that does not let us look.
+        ClusterError: it is neither on this machine nor in its registry, or that does not let us look; or it is built
+            for machines of another architecture.
         ServiceAway: it is not here, and a registry elsewhere does not answer.
     """
     image = local_image(client, ref)
     if image is None:
-        return str(ref.at(_digest_in_registry(client, ref)))
+        found = _in_registry(client, ref)
+        _refuse_foreign(client, ref, [one.get("architecture", "") for one in found.attrs.get("Platforms") or []])
+        return str(ref.at(str(found.id)))
+    _refuse_foreign(client, ref, [image.attrs.get("Architecture", "")])
     digests = image.attrs.get("RepoDigests") or []
     return next((known for known in digests if known.rpartition("@")[0] == ref.repository), str(ref))
 
 
-def _digest_in_registry(client: docker.DockerClient, ref: ImageRef) -> str:
+def _refuse_foreign(client: docker.DockerClient, ref: ImageRef, architectures: list[str]) -> None:
+    with docker_errors("ask the Docker Engine what it runs"):
+        machine = str(client.version().get("Arch", ""))
+    known = [one for one in architectures if one not in ("", "unknown")]
+    if why := architecture.mismatch(known, machine, architecture.emulators_here()):
+        raise ClusterError(f"the image {ref} {why}, which this machine is: build it here, or on a machine like this")
+
+
+def _in_registry(client: docker.DockerClient, ref: ImageRef) -> Any:
     try:
         login = registry_login.auth_config(ref.registry)
-        return str(client.images.get_registry_data(str(ref), auth_config=login).id)
+        return client.images.get_registry_data(str(ref), auth_config=login)
     except APIError as error:
         known = _registry_failure(client, f"look for {ref}", ref, error)
         if known and not is_local(ref.registry):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urljoin
 
@@ -27,12 +27,16 @@ _MANIFESTS = (
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image in a registry; `bytes` is what it takes there, compressed."""
+    """An image in a registry; `bytes` is what it takes there, compressed; `architectures` only where one was asked for.
+
+    These are empty, too, where the image does not say.
+    """
 
     name: str
     tag: str
     digest: str
     bytes: int
+    architectures: frozenset[str] = frozenset()
 
 
 def answers(registry: str) -> bool:
@@ -71,7 +75,8 @@ def stored(registry: str) -> list[StoredImage]:
 def held(registry: str, name: str, tag: str) -> StoredImage | None:
     """One image of a registry, None where it does not hold it; raises as `stored`."""
     with _Door(registry) as door:
-        return _image(door, name, tag)
+        found = _image(door, name, tag)
+        return replace(found, architectures=frozenset(_architectures(door, name, found.digest))) if found else None
 
 
 def write_problem(registry: str, name: str) -> str:
@@ -179,3 +184,13 @@ def _image(door: _Door, name: str, tag: str) -> StoredImage | None:
     parts = [manifest.get("config", {}), *manifest.get("layers", []), *manifest.get("manifests", [])]
     size = sum(int(part.get("size", 0)) for part in parts)
     return StoredImage(name, tag, answer.headers.get("Docker-Content-Digest", ""), size)
+
+
+def _architectures(door: _Door, name: str, digest: str) -> Iterator[str]:
+    """An image of several has a list of images; of one its configuration tells."""
+    manifest = door.json(f"{name}/manifests/{digest}")
+    if "manifests" in manifest:
+        found = [one.get("platform") or {} for one in manifest["manifests"]]
+    else:
+        found = [door.json(f"{name}/blobs/{(manifest.get('config') or {}).get('digest', '')}")]
+    yield from (one["architecture"] for one in found if one.get("architecture") not in (None, "", "unknown"))

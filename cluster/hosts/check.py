@@ -13,7 +13,7 @@ from cluster import queue_login, registry_login
 from cluster.hosts import facts, trust
 from cluster.hosts.cells import Cell, clock_cell, disk_cell, memory_cell, password_cell
 from cluster.hosts.host import Host
-from cluster.hosts.pull import ENGINE_ERRORS, explained, failure
+from cluster.hosts.pull import ENGINE_ERRORS, explained, failure, mismatch
 from cluster.hosts.registry_words import says_absent
 from cluster.hosts.remote import Remote
 from cluster.hosts.together import Outcome, Say, Show, together
@@ -24,7 +24,20 @@ from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 from scripts.marathon import access as marathon_access
 
-COLUMNS = ("ssh", "user", "engine", "disk", "memory", "cores", "clock", "registry", "password", "queue", "marathon")
+COLUMNS = (
+    "ssh",
+    "user",
+    "engine",
+    "arch",
+    "disk",
+    "memory",
+    "cores",
+    "clock",
+    "registry",
+    "password",
+    "queue",
+    "marathon",
+)
 
 
 @dataclass(frozen=True)
@@ -110,7 +123,8 @@ def _user(remote: Remote, wished: Wish) -> Row:
 
 def _engine(remote: Remote, wished: Wish) -> Row:
     try:
-        return {"engine": Cell(str(remote.engine().version()["Version"]))}
+        said = remote.engine().version()
+        return {"engine": Cell(str(said["Version"])), "arch": Cell(str(said.get("Arch", "")))}
     except ENGINE_ERRORS as error:
         raise failure(remote, "ask the Docker Engine", error) from error
 
@@ -143,7 +157,7 @@ def _registry(remote: Remote, wished: Wish) -> Row:
     if missing:
         return {"registry": Cell("no trust", f"not as it should be: {', '.join(missing)}: ./inv agents.trust")}
     try:
-        remote.engine().images.get_registry_data(str(wished.image), auth_config=wished.login)
+        found = remote.engine().images.get_registry_data(str(wished.image), auth_config=wished.login)
     except DockerException as error:
         words = str(getattr(error, "explanation", "") or error)
         if says_absent(words):
@@ -151,7 +165,15 @@ def _registry(remote: Remote, wished: Wish) -> Row:
         return {"registry": Cell("no", explained(registry, words))}
     except ENGINE_ERRORS as error:
         raise failure(remote, f"ask {registry}", error) from error
-    return {"registry": Cell("yes")}
+    platforms = found.attrs.get("Platforms") or []
+    return {"registry": Cell("yes"), **_foreign(remote, wished, {one.get("architecture", "") for one in platforms})}
+
+
+def _foreign(remote: Remote, wished: Wish, architectures: set[str]) -> Row:
+    """Another cell where the host cannot run the workers' image."""
+    why = mismatch(remote, architectures - {"", "unknown"})
+    remedy = f"{wished.image} {why}: build it on a machine like this host, or keep workers away from it (--constraint)"
+    return {"arch": Cell(_engine(remote, wished)["arch"].text, remedy)} if why else {}
 
 
 def _password(remote: Remote, wished: Wish) -> Row:

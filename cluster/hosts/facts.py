@@ -6,6 +6,7 @@ import shlex
 import time
 from dataclasses import dataclass
 
+from cluster.architecture import EMULATORS
 from cluster.hosts.remote import Remote
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
@@ -66,6 +67,11 @@ def disk(remote: Remote, folder: str) -> Disk:
         return Disk(folder, int(out.splitlines()[-1].split()[3]) // 1024)
     except (IndexError, ValueError) as error:
         raise ClusterError(f"{remote.name}: df says of {folder}: {out.split()}") from error
+
+
+def emulators(remote: Remote) -> list[str]:
+    """Ask what the host emulates, as the names of files; none where it does not say."""
+    return remote.run(f"LC_ALL=C ls {EMULATORS}").out.decode(errors="replace").split()
 
 
 def unreachable(remote: Remote, address: HostPort) -> str:

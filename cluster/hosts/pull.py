@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from docker.errors import DockerException, ImageNotFound
 from requests import RequestException, exceptions
 from urllib3.exceptions import HTTPError, ProtocolError
 
-from cluster import registry_api, registry_login
+from cluster import architecture, registry_api, registry_login
 from cluster.build_events import problem_of
 from cluster.engine.errors import is_silence, reason
+from cluster.hosts import facts
 from cluster.hosts.host import Host
 from cluster.hosts.registry_words import remedy
 from cluster.hosts.remote import Remote
@@ -21,6 +22,7 @@ from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
 
 ENGINE_ERRORS = (DockerException, RequestException, HTTPError)
+_HOST_S = 60.0
 _BROKEN = (exceptions.ConnectionError, exceptions.ChunkedEncodingError, ProtocolError)
 
 
@@ -31,11 +33,13 @@ def pull(settings: Settings, hosts: Sequence[Host], tag: str, *, timeout_s: floa
         ServiceAway: the registry does not answer.
         ClusterError: the registry does not hold it (no host is asked then), or hosts failed.
     """
-    ref = in_registry(ImageRef.parse(tag, registry=settings.registry))
+    ref, architectures = in_registry(ImageRef.parse(tag, registry=settings.registry))
     doing = f"pull {tag}"
     login = registry_login.auth_config(ref.registry)
 
     def act(remote: Remote, show: Show) -> str:
+        if why := mismatch(remote, architectures):
+            raise ClusterError(f"{remote.name}: {ref} {why}: build it on a machine like this host, or leave it out")
         if _is_there(remote, ref):
             return "has it already"
         if dry_run:
@@ -47,8 +51,8 @@ def pull(settings: Settings, hosts: Sequence[Host], tag: str, *, timeout_s: floa
     return ref
 
 
-def in_registry(ref: ImageRef) -> ImageRef:
-    """The image by its content, as the registry has it now.
+def in_registry(ref: ImageRef) -> tuple[ImageRef, Collection[str]]:
+    """Return the image by its content, as the registry has it now, and for which architectures it is built.
 
     Raises:
         ServiceAway: the registry does not answer.
@@ -62,7 +66,40 @@ def in_registry(ref: ImageRef) -> ImageRef:
     held = registry_api.held(ref.registry, ref.name, ref.digest or ref.tag)
     if held is None:
         raise ClusterError(f"the registry holds no {ref}: build and push it first")
-    return ref.at(held.digest)
+    return ref.at(held.digest), held.architectures
+
+
+def mismatch(remote: Remote, architectures: Collection[str]) -> str:
+    """Return why a host cannot run an image of these architectures; empty where it can, or nobody knows."""
+    try:
+        machine = str(remote.engine().version().get("Arch", ""))
+    except ENGINE_ERRORS as error:
+        raise failure(remote, "ask the Docker Engine", error) from error
+    if not architecture.mismatch(architectures, machine, ()):
+        return ""
+    return architecture.mismatch(architectures, machine, facts.emulators(remote))
+
+
+def refuse_foreign(
+    settings: Settings, hosts: Sequence[Host], image: str, architectures: Collection[str], say: Say
+) -> None:
+    """See that at least one of the hosts can run an image, and say which cannot; one that is not reached says nothing.
+
+    Raises:
+        ClusterError: none can.
+    """
+    outcomes = together(
+        settings, hosts, lambda remote, show: mismatch(remote, architectures), doing="ask the agents what they run",
+        timeout_s=_HOST_S, say=lambda line: None, told=lambda why: "cannot run it" if why else "runs it",
+    )  # fmt: skip
+    foreign = {str(one.host): one.value for one in outcomes if one.value}
+    if foreign and not any(one.value == "" for one in outcomes):
+        raise ClusterError(
+            f"the image {image} {next(iter(foreign.values()))}, as {', '.join(foreign)} is: build it on a machine like "
+            "that"
+        )
+    for host, why in foreign.items():
+        say(f"{host}: the image {image} {why}: keep its instances away from this host with --constraint")
 
 
 def _is_there(remote: Remote, ref: ImageRef) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cluster import credentials, host_files, queue_login, registries, registry_login
+from cluster import architecture, credentials, host_files, queue_login, registries, registry_login
 from cluster.hosts import check, findings, pull, trust
 from cluster.hosts.cells import Cell
 from cluster.hosts.host import Host
@@ -314,6 +314,41 @@ def test_a_registry_that_is_away_is_told(fresh: Place) -> None:
         assert f"that host does not reach {fresh.address}: is the registry up" in row["registry"].remedy
     finally:
         fresh.hosts.registry.run(f"docker start {container}")
+
+
+@pytest.fixture
+def foreign(fresh: Place) -> str:
+    """An image in the registry whose configuration says that it is for machines of another architecture."""
+    machine = fresh.hosts.registry.run("docker version --format '{{.Server.Arch}}'").strip()
+    other = "amd64" if machine == "arm64" else "arm64"
+    fresh.hosts.registry.run(
+        f"docker create --name small {fresh.address}/small:v1 sh && docker export small |"
+        f" docker import --platform linux/{other} - {fresh.address}/foreign:{other} && docker rm small &&"
+        f" docker push -q {fresh.address}/foreign:{other}"
+    )
+    fresh.trust(AGENTS[0])
+    return f"foreign:{other}"
+
+
+@pytest.mark.skipif(bool(architecture.emulators_here()), reason="this machine may emulate others")
+def test_an_image_for_other_machines_is_refused_by_each_host_by_name(fresh: Place, foreign: str) -> None:
+    *_, why, _ = fresh.pull(AGENTS[0], tag=foreign)
+    assert "foreign@sha256" in why
+    assert why.startswith("agent1: ")
+    assert f"is built for {foreign.partition(':')[2]}, and not for " in why
+    assert "foreign" not in fresh.agents[0].run("docker images")
+
+    settings = replace(fresh.settings, worker=replace(fresh.settings.worker, tag=foreign))
+    cell = fresh.check(AGENTS[0], settings=settings)["agent1"]["arch"]
+    assert cell.text == fresh.agents[0].run("docker version --format '{{.Server.Arch}}'").strip()
+    assert foreign in cell.remedy
+
+    said: list[str] = []
+    architectures = [foreign.partition(":")[2]]
+    with pytest.raises(ClusterError, match=f"{foreign} is built for .*agent1"):
+        pull.refuse_foreign(fresh.settings, AGENTS[:1], foreign, architectures, said.append)
+    pull.refuse_foreign(fresh.settings, AGENTS[:1], foreign, [*architectures, cell.text], said.append)
+    assert said == []
 
 
 # Check

@@ -1,7 +1,9 @@
 """Building and pushing with a real engine and a real registry."""
 
+import io
 import json
 import secrets
+import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 from docker.errors import ImageNotFound
 
-from cluster import engine, images, registry, registry_api
+from cluster import architecture, engine, images, registry, registry_api
 from cluster.components import Component
 from cluster.image_ref import ImageRef
 from cluster.schedulers.local import Local
@@ -70,6 +72,47 @@ def test_an_image_gets_its_name_and_labels(build: Build, docker_client: Any) -> 
     labels = docker_client.images.get(str(ref)).labels
     assert labels["org.opencontainers.image.title"] == "tried"
     assert labels["org.opencontainers.image.version"] == "v1"
+
+
+@pytest.fixture
+def foreign(docker_client: Any, own_registry: str) -> Iterator[ImageRef]:
+    """An empty image whose configuration says that it is for machines of another architecture than this one."""
+    other = "amd64" if docker_client.version()["Arch"] == "arm64" else "arm64"
+    ref = ImageRef(f"test-{secrets.token_hex(4)}", other, own_registry)
+    docker_client.api.import_image_from_data(_tar({}), repository=ref.repository, tag=ref.tag)
+    saved = b"".join(docker_client.images.get(str(ref)).save(named=str(ref)))
+    with tarfile.open(fileobj=io.BytesIO(saved)) as tar:
+        files = {one.name: tar.extractfile(one).read() for one in tar if one.isfile()}  # type: ignore[union-attr]
+    config = json.loads(files["manifest.json"])[0]["Config"]
+    files[config] = json.dumps(json.loads(files[config]) | {"architecture": other}).encode()
+    docker_client.images.remove(str(ref))
+    docker_client.images.load(_tar(files))
+    yield ref
+    with suppress(ImageNotFound):
+        docker_client.images.remove(str(ref), force=True)
+
+
+def _tar(files: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return packed.getvalue()
+
+
+@pytest.mark.skipif(bool(architecture.emulators_here()), reason="this machine may emulate others")
+def test_an_image_for_other_machines_is_refused_by_name_before_it_runs(foreign: ImageRef, docker_client: Any) -> None:
+    with pytest.raises(ClusterError, match=rf"{foreign} is built for {foreign.tag}, and not for "):
+        images.deployable(docker_client, foreign)
+    images.push(docker_client, foreign, lambda line: None)
+    held = registry_api.held(foreign.registry, foreign.name, foreign.tag)
+    assert held
+    assert held.architectures == {foreign.tag}
+    docker_client.images.remove(str(foreign))
+    with pytest.raises(ClusterError, match=rf"{foreign} is built for {foreign.tag}, and not for "):
+        images.deployable(docker_client, foreign)
 
 
 def test_what_is_cached_is_not_said(build: Build, said: list[str]) -> None:
