@@ -44,10 +44,12 @@ class Local(OneMachine[Container]):
         return containers.app_of(one)
 
     def _made_from(self, one: Container) -> dict[str, Any]:
-        app = self._app(one)
-        if bring_up.image_id(self._client, app) == one.attrs["Image"]:
-            return app.definition
-        return with_image(app.definition, one.attrs["Image"])
+        """Name its image by content where the name is gone, as with containerd's store after the next build."""
+        app, image = self._app(one), one.attrs["Image"]
+        by_content = with_image(app.definition, image)
+        is_as_named = bring_up.image_id(self._client, app) == image
+        is_here = bring_up.image_id(self._client, App(app.id, by_content)) == image
+        return by_content if is_here and not is_as_named else app.definition
 
     def _number(self, one: Container) -> int:
         return containers.number_of(one)

@@ -58,7 +58,7 @@ class OneMachine(ABC, Generic[T]):
         """Run so many instances of the app's present definition; those that run are left in peace."""
         with self._errors(f"scale {app_id}"), self._alone(app_id):
             found = self._existing(app_id)
-            app = App(app_id, self._app(found[0]).definition | {"instances": instances})
+            app = App(app_id, self._made_from(found[0]) | {"instances": instances})
             check_instances(app)
             steps = decide(instances, [Found(self._number(one), self._runs(one)) for one in found])
             return self._run(app, steps, found, timeout_s)
@@ -67,7 +67,7 @@ class OneMachine(ABC, Generic[T]):
         """Stop and start every instance, the definition being the same."""
         with self._errors(f"restart {app_id}"), self._alone(app_id):
             found = self._existing(app_id)
-            app = App(app_id, self._app(found[0]).definition | {"instances": len(found)})
+            app = App(app_id, self._made_from(found[0]) | {"instances": len(found)})
             numbers = tuple(sorted(self._number(one) for one in found))
             return self._run(app, Steps(stop=numbers, create=numbers, keep=()), found, timeout_s)
 

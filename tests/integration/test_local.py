@@ -109,7 +109,7 @@ def test_a_volume_of_someone_else_is_named_and_left_alone(where, client, project
         foreign.remove()
 
 
-def test_a_name_that_has_come_to_mean_another_image_is_deployed_again(where, client, project):
+def test_a_name_that_means_another_image_or_none_counts_at_the_next_deploy(where, client, project):
     first, second = (client.containers.create(IMAGE, label) for label in ("1", "2"))
     name = f"{project}:v1"
     try:
@@ -118,7 +118,13 @@ def test_a_name_that_has_come_to_mean_another_image_is_deployed_again(where, cli
         assert where.plan(app(image=name)).kind == "nothing"
         second.commit(project, "v1", changes="LABEL which=second")
         assert where.plan(app(image=name)).kind == "replace"
-        assert where.scale("/app", 2).running == 2
+        where.scale("/app", 2)
+        client.images.remove(name, force=True)
+        assert where.scale("/app", 3).running == 3
+        where.restart("/app")
+        running = [client.containers.get(one.name) for one in where.status()[0].instances]
+        assert [one.image.labels["which"] for one in running] == ["first"] * 3
+        second.commit(project, "v1", changes="LABEL which=second")
         container = where.deploy(app(image=name)).instances[0].name
         assert client.containers.get(container).image.labels["which"] == "second"
     finally:
