@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass, replace
 
 from scripts.errors import ClusterError
+from scripts.hostport import is_loopback
 
 # The grammar of Docker's reference package, without its rare corners.
 _PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
@@ -24,10 +24,7 @@ def is_registry(text: str) -> bool:
 def is_local(registry: str) -> bool:
     """Whether a registry's `host[:port]` is a loopback address, which no other machine can reach."""
     host = registry if registry.endswith("]") or ":" not in registry else registry.rpartition(":")[0]
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+    return is_loopback(host)
 
 
 def checked_registry(text: str) -> str:

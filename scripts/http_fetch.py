@@ -13,12 +13,16 @@ from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
+from requests.utils import get_environ_proxies, select_proxy
 
+from scripts.hostport import is_loopback
 from scripts.http_failures import WrongServer, http_failures
 
 T = TypeVar("T")
 
 _MOST_REDIRECTS = 5
+# For this machine's own addresses, which Docker asks no proxy for either.
+_NO_PROXIES = {"http": "", "https": ""}
 _MOST_BYTES = 64 * 2**20
 
 
@@ -33,8 +37,8 @@ class Answer:
 
     @property
     def place(self) -> str:
-        """Scheme, host and port, without what a URL may have of secrets."""
-        return _origin(self.url)
+        """Scheme, host and port, without what a URL may have of secrets, and the proxy on the way there."""
+        return _place(self.url)
 
     @property
     def path(self) -> str:
@@ -74,7 +78,7 @@ class Fetcher:
             ServiceAway: no answer (AnswerLost when there was a connection), or none within the time.
             WrongServer: a certificate that is not trusted, or redirects that are not followed.
         """
-        with http_failures(_origin(url), self._timeout_s):
+        with http_failures(_place(url), self._timeout_s):
             return _within(self._timeout_s, lambda: self._follow(url))
 
     def send(self, method: str, url: str, content: bytes = b"") -> Answer:
@@ -85,21 +89,22 @@ class Fetcher:
             AnswerLost: no answer, or none within the time; whether something was changed is not known.
             WrongServer: a certificate that is not trusted, or a redirect.
         """
-        with http_failures(_origin(url), self._timeout_s):
+        with http_failures(_place(url), self._timeout_s):
             answer, location = _within(self._timeout_s, lambda: self._exchange(url, method, content))
         if location:
             raise WrongServer(f"{_origin(url)}: redirects to {_origin(_redirected(url, location))}: give that address")
         return answer
 
     def _follow(self, url: str) -> Answer:
-        asked = place = _origin(url)
+        asked = _origin(url)
+        place = _place(url)
         for _ in range(_MOST_REDIRECTS):
             with http_failures(place, self._timeout_s):
                 answer, location = self._exchange(url)
             if not location:
                 return answer
             url = _redirected(url, location)
-            place = f"{asked}, which redirects to {_origin(url)}"
+            place = f"{asked}, which redirects to {_place(url)}"
         raise WrongServer(f"{_origin(url)}: redirects without end")
 
     def _exchange(self, url: str, method: str = "GET", content: bytes = b"") -> tuple[Answer, str]:
@@ -114,6 +119,7 @@ class Fetcher:
                 auth=self._authorize(url),
                 timeout=self._timeout_s,
                 verify=self._ca_file or True,
+                proxies=_NO_PROXIES if is_loopback(urlsplit(url).hostname or "") else None,
                 stream=True,
             ) as response,
         ):
@@ -130,6 +136,16 @@ class Fetcher:
             return request
 
         return add
+
+
+def _place(url: str) -> str:
+    """What a person is told of where a URL leads."""
+    host = urlsplit(url).hostname or ""
+    proxy = "" if is_loopback(host) else select_proxy(url, get_environ_proxies(url))
+    if not proxy:
+        return _origin(url)
+    passed = _origin(proxy if "://" in proxy else f"http://{proxy}")
+    return f"{_origin(url)} through the proxy {passed} (http_proxy, https_proxy; no_proxy={host} goes past it)"
 
 
 def _origin(url: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from threading import Event
 
 import pytest
@@ -56,3 +57,33 @@ def test_a_question_led_elsewhere_fails_there() -> None:
         pytest.raises(ServiceAway, match=rf"^http://{address}, which redirects to http://127\.0\.0\.1:1: connection"),
     ):
         Fetcher([], "", "", 5).get(f"http://{address}/")
+
+
+@pytest.fixture
+def proxied(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A proxy, as the environment names it, that lets nothing through."""
+    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with wire.serving(wire.saying(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")) as address:
+        monkeypatch.setenv("http_proxy", f"http://me:secret@{address}")
+        yield address
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_no_proxy_is_asked_for_what_is_on_this_machine(proxied: str, host: str) -> None:
+    with wire.serving(wire.saying(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")) as address:
+        answer = Fetcher([], "", "", 5).get(f"http://{host}:{address.rpartition(':')[2]}/")
+    assert (answer.status, "proxy" in answer.place) == (200, False)
+
+
+def test_a_proxy_on_the_way_is_told_without_its_password(proxied: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = Fetcher([], "", "", 5).get("http://nowhere.invalid/")
+    assert (answer.status, "secret" in answer.place) == (503, False)
+    assert answer.place.startswith(f"http://nowhere.invalid:80 through the proxy http://{proxied} ")
+    assert "no_proxy=nowhere.invalid " in answer.place
+    monkeypatch.setenv("http_proxy", "127.0.0.1:1")
+    with pytest.raises(ServiceAway, match=r"through the proxy http://127\.0\.0\.1:1 .*: connection refused"):
+        Fetcher([], "", "", 5).get("http://nowhere.invalid/")
+    monkeypatch.setenv("no_proxy", "nowhere.invalid")
+    with pytest.raises(ServiceAway, match=r"^http://nowhere\.invalid:80: no such host name"):
+        Fetcher([], "", "", 5).get("http://nowhere.invalid/")
