@@ -22,7 +22,7 @@ def build_and_push(
         ClusterError: a name that is none, a step that failed, a registry that refuses.
         ServiceAway: no engine, no registry.
     """
-    ref = ImageRef.parse(tag, settings.registry)
+    ref = ImageRef.parse(tag, settings.images)
     settings = replace(settings, registry=ref.registry)
     if settings.scheduler == "process":
         raise ClusterError("scheduler: process in invoke.yaml runs no containers and needs no images: nothing to build")

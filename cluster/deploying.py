@@ -183,7 +183,7 @@ def image_of(settings: Settings, tag: str) -> Image:
     from cluster import registry_login
     from cluster.hosts.pull import in_registry
 
-    ref, architectures = in_registry(ImageRef.parse(tag, settings.registry))
+    ref, architectures = in_registry(ImageRef.parse(tag, settings.images))
     return Image(str(ref), tag, registry_login.for_registry(ref.registry) is not None, architectures)
 
 

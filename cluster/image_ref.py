@@ -52,6 +52,21 @@ def refuse_login(registry: str) -> None:
         )
 
 
+def checked_prefix(text: str) -> str:
+    """What may stand before the names of images: a registry's address, and a path in it where it has groups of images.
+
+    Raises:
+        ClusterError: it is none.
+    """
+    refuse_login(text)
+    registry, slash, path = text.rstrip("/").partition("/")
+    if not is_registry(registry) or (slash and not _NAME.fullmatch(path)):
+        raise ClusterError(
+            f"{text!r} is no registry's address: write it as host:port, such as 10.0.0.5:5000, or as host:port/group"
+        )
+    return text.rstrip("/")
+
+
 def _names_a_registry(first: str) -> bool:
     return "." in first or ":" in first or first == "localhost"
 
@@ -66,20 +81,24 @@ class ImageRef:
     digest: str = ""
 
     @classmethod
-    def parse(cls, text: str, registry: str = "") -> ImageRef:
-        """Read an image name; one without a registry gets `registry`.
+    def parse(cls, text: str, prefix: str = "") -> ImageRef:
+        """Read an image name; one without a registry gets the registry and the path of `prefix`, host[:port][/path].
 
         The first part is a registry when it has a dot or a colon or is `localhost` (Docker's rule).
 
         Raises:
             ClusterError: the text is not an image name.
         """
+        refuse_login(prefix)
         first, slash, rest = text.partition("/")
         has_registry = slash and _names_a_registry(first)
         path = rest if has_registry else text
         path, _, digest = path.partition("@")
         name, colon, tag = path.partition(":")
-        ref = cls(name, tag if colon else ("" if digest else "latest"), first if has_registry else registry, digest)
+        registry, _, group = (first, "", "") if has_registry else prefix.partition("/")
+        if group and not name.startswith(f"{group}/"):
+            name = f"{group}/{name}"
+        ref = cls(name, tag if colon else ("" if digest else "latest"), registry, digest)
         ref._check(text)
         return ref
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from cluster import here, queue_counts, queue_there, registry_api
+from cluster.image_ref import ImageRef
 from cluster.schedulers import AppStatus, Scheduler
 from cluster.settings import Settings
 from cluster.work_queues import work_queues
@@ -39,11 +40,12 @@ def status(settings: Settings, *, as_json: bool, marathon: str = "") -> str:
 
 def images(settings: Settings, *, as_json: bool) -> str:
     """The images in the registry."""
-    found = registry_api.stored(settings.registry)
+    usual = [ImageRef.parse(tag, settings.images).name for tag in (settings.queue.tag, settings.worker.tag)]
+    found = registry_api.stored(settings.registry, settings.registry_path, usual)
     if as_json:
         return json.dumps([asdict(image) for image in found], indent=2)
     rows = [(image.name, image.tag, image.digest[:19], f"{image.bytes / 1e6:,.0f} MB") for image in found]
-    return table(("NAME", "TAG", "DIGEST", "SIZE"), rows) if rows else f"the registry {settings.registry} is empty"
+    return table(("NAME", "TAG", "DIGEST", "SIZE"), rows) if rows else f"the registry {settings.images} is empty"
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cluster import registry_login, registry_tls
+from cluster import registry_api, registry_login, registry_tls
 from cluster.image_ref import ImageRef, is_local
 from scripts.errors import ClusterError, ServiceAway
 
@@ -53,8 +53,22 @@ def registry_failure(doing: str, registry: str, problem: str, certificates: Path
     if "x509" in lower or "certificate" in lower:
         return ClusterError(f"{doing}: {_certificate(registry, lower, certificates)} ({words})")
     if any(phrase in lower for phrase in LOGIN):
-        return ClusterError(f"{doing}: {registry_login.refused(registry)} ({words})")
+        return ClusterError(f"{doing}: {_refusal(registry)} ({words})")
     return None
+
+
+def _refusal(registry: str) -> str:
+    """Whether the login is wrong, or right and not enough: the engine has the same words for both."""
+    if registry_login.access(registry):
+        try:
+            registry_api.check(registry)
+        except ClusterError:
+            return registry_login.refused(registry)
+        return (
+            f"the registry {registry} takes the login, which has no right to this image: ask whoever runs it for the "
+            "right, or name a path that is yours in `registry:` of invoke.yaml, as HOST/PATH"
+        )
+    return registry_login.refused(registry)
 
 
 def _certificate(registry: str, lower: str, certificates: Path) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from urllib.parse import urljoin
 
 import requests
 
-from cluster import registry_login, registry_tls
+from cluster import registry_login, registry_tls, registry_token
 from cluster.image_ref import is_local
 from scripts.errors import ClusterError, ServiceAway
 
@@ -60,15 +61,23 @@ def check(registry: str) -> None:
             raise _no_registry(registry)
 
 
-def stored(registry: str) -> list[StoredImage]:
-    """All images of a registry, by name and tag; asked with the login and the CA that are kept for it.
+def stored(registry: str, path: str = "", usual: Sequence[str] = ()) -> list[StoredImage]:
+    """All images of a registry below a path, by name and tag; asked with the login and the CA that are kept for it.
+
+    Where a registry lists its images for few people alone, only those with `usual` names are found.
 
     Raises:
         ServiceAway: it does not answer.
         ClusterError: its certificate is not trusted, it does not let us in, or is no registry.
     """
     with _Door(registry) as door:
-        found = [_image(door, name, tag) for name in _names(door) for tag in _tags(door, name)]
+        try:
+            names = [name for name in _names(door) if not path or name.startswith(f"{path}/")]
+        except NoRight:
+            if not usual:
+                raise
+            names = list(usual)
+        found = [_image(door, name, tag) for name in names for tag in _tags(door, name)]
     return sorted((image for image in found if image), key=lambda image: (image.name, image.tag))
 
 
@@ -92,6 +101,10 @@ def write_problem(registry: str, name: str) -> str:
     return "" if begun.ok else os.strerror(int(number[1])) if number else " ".join(begun.text.split())
 
 
+class NoRight(ClusterError):
+    """The registry takes the login, which may not do this."""
+
+
 class _Door:
     """Connections to one registry, kept open from question to question."""
 
@@ -99,10 +112,11 @@ class _Door:
         if not registry:
             raise ClusterError("no registry is named: say registry: in invoke.yaml, or --registry HOST:PORT")
         self.registry = registry
-        self._access = registry_login.for_registry(registry)
+        self._access = registry_login.access(registry)
         self._session = requests.Session()
         # No proxy is asked for what is on this machine, nor for a registry of our own.
         self._session.trust_env = not is_local(registry) and not (self._access and self._access.ca)
+        self._token: registry_token.Bearer | None = None
 
     def __enter__(self) -> _Door:
         return self
@@ -111,15 +125,25 @@ class _Door:
         self._session.close()
 
     def ask(self, path: str, method: str = "GET") -> requests.Response:
-        """As the Docker Engine does: a loopback address in plain HTTP, any other with TLS."""
-        access = self._access
+        """As the Docker Engine does: a loopback address in plain HTTP, any other with TLS; with a token if it must."""
+        url = urljoin(f"{'http' if is_local(self.registry) else 'https'}://{self.registry}/v2/", path)
+        answer = self._send(method, url, self._token or self._login)
+        challenge = registry_token.challenge_of(answer)
+        if challenge:
+            self._token = registry_token.fetch(
+                self.registry, challenge, partial(self._send, "GET", auth=self._login, accept="*/*")
+            )
+        return self._send(method, url, self._token) if challenge and self._token else answer
+
+    @property
+    def _login(self) -> tuple[str, str] | None:
+        return (self._access.user, self._access.password) if self._access else None
+
+    def _send(self, method: str, url: str, auth: Any, accept: str = _MANIFESTS, **options: Any) -> requests.Response:
+        verify = str(self._access.ca) if self._access and self._access.ca else True
+        headers = {"Accept": accept}
         return self._session.request(
-            method,
-            urljoin(f"{'http' if is_local(self.registry) else 'https'}://{self.registry}/v2/", path),
-            timeout=TIMEOUT_S,
-            headers={"Accept": _MANIFESTS},
-            auth=(access.user, access.password) if access else None,
-            verify=str(access.ca) if access and access.ca else True,
+            method, url, auth=auth, verify=verify, headers=headers, timeout=TIMEOUT_S, **options
         )
 
     def get(self, path: str) -> requests.Response:
@@ -133,7 +157,13 @@ class _Door:
                 "start it with `./inv registry.up`" if is_local(self.registry) else "see `registry:` in invoke.yaml"
             )
             raise ServiceAway(f"no registry answers at {self.registry}: {remedy}") from error
-        if answer.status_code in (requests.codes.unauthorized, requests.codes.forbidden):
+        forbidden = answer.status_code == requests.codes.forbidden
+        if self._access and (forbidden or (self._token and answer.status_code == requests.codes.unauthorized)):
+            raise NoRight(
+                f"the registry {self.registry} takes the login of {self._access.user}, which has no right to "
+                f"/v2/{path}: ask whoever runs it for the right"
+            )
+        if forbidden or answer.status_code == requests.codes.unauthorized:
             raise ClusterError(registry_login.refused(self.registry))
         if answer.status_code != requests.codes.not_found and not answer.ok:
             raise ClusterError(

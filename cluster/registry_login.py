@@ -65,6 +65,12 @@ def every() -> list[Access]:
     return [access for access in found if access]
 
 
+def access(registry: str) -> Access | None:
+    """The login of a registry: the one kept here, else docker's own; None where there is none, or a token alone."""
+    found = logins.of(registry) if for_registry(registry) is None else {}
+    return Access(found["username"], found["password"]) if found.get("username") else for_registry(registry)
+
+
 def auth_config(registry: str) -> dict[str, str]:
     """The login for one push or pull by the Docker SDK: the one kept here, else docker's own; empty for none."""
     access = for_registry(registry)

@@ -78,7 +78,7 @@ def _tell_of_restarts(where: Scheduler, say: Say) -> None:
 
 def image_of(settings: Settings, tag: str, where: Scheduler) -> str:
     """What {{IMAGE}} stands for: the image by digest where a registry holds it."""
-    ref = ImageRef.parse(tag, settings.registry)
+    ref = ImageRef.parse(tag, settings.images)
     if where.name == "process":
         return str(ref)
     from cluster import engine, images

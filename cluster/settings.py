@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.image_ref import refuse_login
+from cluster.image_ref import checked_prefix, refuse_login
 from scripts.amqp.management import Management
 from scripts.errors import ClusterError
 from scripts.number import MOST, number
@@ -85,7 +85,10 @@ class AgentSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """Every default of invoke.yaml; `project` begins the name of all that is made on a machine."""
+    """Every default of invoke.yaml; `project` begins the name of all that is made on a machine.
+
+    `registry` is an address, and `registry_path` where our images are in it.
+    """
 
     project: str
     registry: str
@@ -94,6 +97,12 @@ class Settings:
     queue: QueueSettings
     worker: WorkerSettings
     agents: AgentSettings
+    registry_path: str = ""
+
+    @property
+    def images(self) -> str:
+        """What stands before the names of our images."""
+        return f"{self.registry}/{self.registry_path}" if self.registry_path else self.registry
 
     def __post_init__(self) -> None:
         refuse_login(self.registry)
@@ -112,12 +121,14 @@ class Settings:
             name: of(**{field: checked.pop(f"{name}.{field}") for field in of.__annotations__})
             for name, of in SECTIONS.items()
         }
-        return cls(**checked, **sections)
+        text = checked.pop("registry")
+        registry, _, path = (checked_prefix(text) if "/" in text else text).partition("/")
+        return cls(registry=registry, registry_path=path, **checked, **sections)
 
 
 SECTIONS: Mapping[str, Any] = {"queue": QueueSettings, "worker": WorkerSettings, "agents": AgentSettings}
 # Every key, such as `queue.port`, and what it is.
-KEYS = {name: of for name, of in Settings.__annotations__.items() if name not in SECTIONS} | {
+KEYS = {name: of for name, of in Settings.__annotations__.items() if name not in {*SECTIONS, "registry_path"}} | {
     f"{section}.{name}": of for section, kind in SECTIONS.items() for name, of in kind.__annotations__.items()
 }
 

@@ -65,7 +65,7 @@ def wish(settings: Settings, url: str, marathon: str) -> Wish:
     """
     return Wish(
         registry=settings.registry,
-        image=ImageRef.parse(settings.worker.tag, registry=settings.registry),
+        image=ImageRef.parse(settings.worker.tag, settings.images),
         mem_mib=settings.worker.mem_mib,
         login=registry_login.auth_config(settings.registry) if settings.registry else {},
         queue=broker.address(url) if url else None,

@@ -33,7 +33,7 @@ def pull(settings: Settings, hosts: Sequence[Host], tag: str, *, timeout_s: floa
         ServiceAway: the registry does not answer.
         ClusterError: the registry does not hold it (no host is asked then), or hosts failed.
     """
-    ref, architectures = in_registry(ImageRef.parse(tag, registry=settings.registry))
+    ref, architectures = in_registry(ImageRef.parse(tag, settings.images))
     doing = f"pull {tag}"
     login = registry_login.auth_config(ref.registry)
 

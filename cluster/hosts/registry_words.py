@@ -25,7 +25,10 @@ def remedy(registry: str, problem: str) -> str:
     if "x509" in lower or "certificate" in lower:
         return "that host does not trust the registry's certificate: ./inv agents.trust"
     if any(phrase in lower for phrase in LOGIN):
-        return f"{registry} does not take the login in .secrets/: ./inv registry.up --host HOST sets that right"
+        return (
+            f"{registry} does not take the login that it got, or gives it no right to this image: "
+            "./inv registry.up --host HOST sets that of a registry of ours right"
+        )
     return ""
 
 

@@ -108,8 +108,8 @@ def test_progress_counts_what_came_of_all_layers() -> None:
         ),
         ("dial tcp: lookup r on 10.0.0.2:53: no such host", "does not reach r"),
         ("dial tcp 10.0.0.1:5000: i/o timeout", "does not reach r"),
-        ("Head https://r/v2/worker/manifests/v1: no basic auth credentials", "does not take the login in .secrets/"),
-        ("unauthorized: authentication required", "does not take the login in .secrets/"),
+        ("Head https://r/v2/worker/manifests/v1: no basic auth credentials", "does not take the login that it got"),
+        ("unauthorized: authentication required", "does not take the login that it got"),
         ("write /var/lib/docker/tmp/x: no space left on device", "the disk is full where Docker keeps its data"),
     ],
 )

@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from cluster.image_ref import ImageRef, checked_registry
+from cluster.image_ref import ImageRef, checked_prefix, checked_registry
 from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError
 
@@ -17,6 +17,9 @@ DIGEST = "sha256:" + "ab" * 32
         ("team/amqp:v1", "localhost:5000", "localhost:5000/team/amqp:v1"),
         ("localhost/amqp:v1", "10.0.0.1:5000", "localhost/amqp:v1"),
         ("reg.example:443/amqp:v1", "localhost:5000", "reg.example:443/amqp:v1"),
+        ("amqp:v1", "localhost:5000/group/sub", "localhost:5000/group/sub/amqp:v1"),
+        ("group/sub/amqp:v1", "localhost:5000/group/sub", "localhost:5000/group/sub/amqp:v1"),
+        ("reg.example:443/amqp:v1", "localhost:5000/group", "reg.example:443/amqp:v1"),
         (f"amqp@{DIGEST}", "localhost:5000", f"localhost:5000/amqp@{DIGEST}"),
         (f"amqp:v1@{DIGEST}", "", f"amqp@{DIGEST}"),
     ],
@@ -63,3 +66,15 @@ def test_a_password_in_a_registry_s_address_is_refused_and_not_shown(address: st
 
 def test_the_same_image_by_its_content() -> None:
     assert str(ImageRef.parse("amqp:v1", "localhost:5000").at(DIGEST)) == f"localhost:5000/amqp@{DIGEST}"
+
+
+@pytest.mark.parametrize("text", ["harbor.example/a/b", "localhost:5000", "registry.example/a/"])
+def test_a_registry_may_have_groups_of_images(text: str) -> None:
+    assert checked_prefix(text) == text.rstrip("/")
+
+
+@pytest.mark.parametrize("text", ["https://harbor.example/a", "harbor/a", "harbor.example//a", "harbor.example/A", "/"])
+def test_what_is_no_place_for_images_is_named(text: str) -> None:
+    with pytest.raises(ClusterError) as caught:
+        checked_prefix(text)
+    assert repr(text) in str(caught.value)

@@ -25,7 +25,7 @@ def run(name: str, *, registry_setting: str = "localhost:5000", **flags: Any) ->
 
 
 @pytest.mark.parametrize("name", ["queue.build", "worker.build", "registry.list", "registry.status"])
-@pytest.mark.parametrize("registry", ["foo", "http://10.0.0.5:5000", "10.0.0.5:5000/amqp"])
+@pytest.mark.parametrize("registry", ["foo", "http://10.0.0.5:5000", "10.0.0.5:5000/Amqp"])
 def test_a_registry_that_is_none_is_refused(name: str, registry: str) -> None:
     assert f"{registry!r} is no registry's address: write it as host:port" in run(name, registry=registry)
 

@@ -1,0 +1,64 @@
+"""The login of registries that want a token of another server, as Harbor, GitLab and Docker's own do.
+
+They answer 401 with the place where tokens are made (RFC 6750, and the registry's Token Authentication Specification).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import parse_http_list, parse_keqv_list
+
+import requests
+
+from scripts.errors import ClusterError, ServiceAway
+from scripts.hostport import is_loopback
+
+_SCHEME = "bearer "
+
+
+class Bearer(requests.auth.AuthBase):
+    """A token, as requests sends it."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Put it into a request."""
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+def challenge_of(answer: requests.Response) -> dict[str, str]:
+    """Where and for what a refusal wants a token (realm, service, scope); empty where it wants none."""
+    said = answer.headers.get("WWW-Authenticate", "")
+    if answer.status_code != requests.codes.unauthorized or not said.lower().startswith(_SCHEME):
+        return {}
+    return parse_keqv_list([part for part in parse_http_list(said[len(_SCHEME) :]) if "=" in part])
+
+
+def fetch(registry: str, challenge: dict[str, str], ask: Any) -> Bearer | None:
+    """The token that a challenge wants, None where the login is not taken; `ask` is requests' `get` with the login.
+
+    Raises:
+        ClusterError: the place is none that a password may be sent to, or makes no tokens.
+        ServiceAway: nothing answers there.
+    """
+    realm = challenge.get("realm", "")
+    place = f"the registry {registry} wants a token of {realm!r}"
+    parts = urlsplit(realm)
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+        raise ClusterError(f"{place}, which a password is not sent to: it is no https address")
+    wanted = [("service", challenge.get("service", ""))]
+    wanted += [("scope", scope) for scope in challenge.get("scope", "").split(" ") if scope]
+    try:
+        answer = ask(realm, params=wanted)
+    except requests.RequestException as error:
+        raise ServiceAway(f"{place}, and nothing answers there ({type(error).__name__}): is it up?") from error
+    if answer.status_code in (requests.codes.unauthorized, requests.codes.forbidden):
+        return None
+    try:
+        made = answer.json()
+        return Bearer(str(made.get("token") or made["access_token"]))
+    except (requests.JSONDecodeError, KeyError, AttributeError):
+        raise ClusterError(f"{place}, which makes none: it answers {answer.status_code} {answer.reason}") from None

@@ -1,0 +1,108 @@
+"""A registry that wants a token of another server for each question, and whose images are in a group."""
+
+import base64
+import io
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from docker.errors import ImageNotFound
+
+from cluster import credentials, images, listing, registry_api, registry_login
+from cluster.image_ref import ImageRef
+from cluster.registry_login import Access
+from cluster.settings import Settings
+from scripts.errors import ClusterError
+from tests.conftest import own_settings
+from tests.token_registry import TokenServer, archive, token_registry
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def there(docker_client: Any) -> Iterator[tuple[str, TokenServer]]:
+    with token_registry(docker_client) as made:
+        yield made
+
+
+@pytest.fixture
+def address(there: tuple[str, TokenServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The registry's address; no login is kept yet."""
+    monkeypatch.setattr(credentials, "SECRETS", tmp_path / ".secrets")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    return there[0]
+
+
+@pytest.fixture
+def settings(there: tuple[str, TokenServer], address: str, tmp_path: Path) -> Settings:
+    """Those of a group, with the right login."""
+    registry_login.keep(address, Access(there[1].user, there[1].password))
+    return replace(own_settings(tmp_path), registry=address, registry_path="group/sub")
+
+
+@pytest.fixture
+def built(docker_client: Any, settings: Settings) -> Iterator[ImageRef]:
+    """An image of the settings' worker, small and new."""
+    ref = ImageRef.parse("worker:v1", settings.images)
+    dockerfile = f"FROM scratch\nLABEL number={secrets.token_hex(4)}\nCOPY Dockerfile /\n"
+    docker_client.images.build(fileobj=_context(dockerfile), custom_context=True, tag=str(ref), rm=True)
+    yield ref
+    with suppress(ImageNotFound):
+        docker_client.images.remove(str(ref), force=True)
+
+
+def _context(dockerfile: str) -> io.BytesIO:
+    return io.BytesIO(archive("Dockerfile", dockerfile.encode()))
+
+
+def test_a_right_login_is_right_and_a_wrong_one_wrong(there: tuple[str, TokenServer], address: str) -> None:
+    with pytest.raises(ClusterError, match="asks for a login, and there is none for it"):
+        registry_api.check(address)
+    registry_login.keep(address, Access(there[1].user, "wrong"))
+    with pytest.raises(ClusterError, match="does not take the login in "):
+        registry_api.check(address)
+    registry_login.keep(address, Access(there[1].user, there[1].password))
+    registry_api.check(address)
+
+
+def test_the_login_that_docker_has_is_used_too(there: tuple[str, TokenServer], address: str, tmp_path: Path) -> None:
+    login = base64.b64encode(f"{there[1].user}:{there[1].password}".encode()).decode()
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {address: {"auth": login}}}))
+    registry_api.check(address)
+
+
+def test_images_of_a_group_are_pushed_found_listed_and_pulled(
+    docker_client: Any, settings: Settings, built: ImageRef
+) -> None:
+    assert str(built) == f"{settings.registry}/group/sub/worker:v1"
+    images.refuse_useless_registry(docker_client, built)
+    digest = images.push(docker_client, built, print)
+    held = registry_api.held(built.registry, built.name, built.tag)
+    assert held
+    assert held.digest == digest
+    docker_client.images.remove(str(built))
+    assert images.deployable(docker_client, built) == f"{built.repository}@{digest}"
+    # This login may not have the catalog, so the names that are usual here are looked for.
+    (listed,) = json.loads(listing.images(settings, as_json=True))
+    assert (listed["name"], listed["tag"], listed["digest"]) == ("group/sub/worker", "v1", digest)
+    login = registry_login.auth_config(built.registry)
+    assert docker_client.images.pull(built.repository, tag=built.tag, auth_config=login)
+
+
+def test_what_the_login_may_not_do_is_not_called_a_wrong_login(
+    docker_client: Any, settings: Settings, built: ImageRef
+) -> None:
+    others = ImageRef.parse(f"{settings.registry}/others/worker:v1")
+    docker_client.images.get(str(built)).tag(others.repository, tag=others.tag)
+    with pytest.raises(ClusterError, match=r"takes the login, which has no right to this image"):
+        images.push(docker_client, others, print)
+    with pytest.raises(registry_api.NoRight, match=r"has no right to /v2/others/worker/manifests/v1"):
+        registry_api.held(others.registry, others.name, others.tag)
+    with pytest.raises(registry_api.NoRight, match="_catalog"):
+        registry_api.stored(settings.registry)
+    docker_client.images.remove(str(others))
