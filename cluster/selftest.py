@@ -26,6 +26,7 @@ Say = Callable[[str], None]
 
 # Most tests wait for a broker or a container most of their time.
 _PROCESSES = 3
+_WITH_SERVICES = [f"tests/{folder}" for folder in ("contract", "integration", "e2e", "soak")]
 # pytest's exit codes.
 _FAILED, _NO_TEST = 1, 5
 
@@ -75,7 +76,7 @@ def run(*, unit: bool, only: str, failed: bool, soak_s: int, seed: int, say: Say
         _ready_services(say)
     side_by_side = ["--numprocesses", str(_PROCESSES), "--dist", "loadgroup"]
     phases.run("unit tests", ["pytest", "-q", "tests/unit", *side_by_side])
-    try_twice(phases, ["--ignore", "tests/unit", "--durations=15", *side_by_side], soak, UNSTABLE, say)
+    try_twice(phases, [*_WITH_SERVICES, "--durations=15", *side_by_side], soak, UNSTABLE, say)
     phases.tell()
 
 
