@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 import pytest
 from cryptography import x509
@@ -44,6 +44,10 @@ management.ssl.port = 15671
 SOON = patched("from scripts.worker import until_empty; until_empty._READINGS_APART_S = 0.1")
 
 
+# Of the broker's URL, and the files that they name.
+PARAMETERS = {"cacertfile": "ca.pem", "certfile": "cert.pem", "keyfile": "key.pem"}
+
+
 @dataclass
 class TlsBroker:
     """It has an address of its own in 127.0.0.0/8, so that its ports are the usual ones."""
@@ -53,11 +57,12 @@ class TlsBroker:
     url: str = field(init=False)
 
     def __post_init__(self) -> None:
-        options = {
-            "ca_certs": str(self.files / "ca.pem"), "certfile": str(self.files / "cert.pem"),
-            "keyfile": str(self.files / "key.pem"),
-        }  # fmt: skip
-        self.url = f"amqps://{self.host}:5671/?ssl_options={quote(repr(options))}"
+        self.url = self.without()
+
+    def without(self, *names: str) -> str:
+        """Return the URL without these parameters."""
+        files = {name: self.files / file for name, file in PARAMETERS.items() if name not in names}
+        return f"amqps://{self.host}?{urlencode(files)}"
 
 
 def _write_certificates(folder: Path, host: str) -> None:
@@ -131,3 +136,12 @@ def test_until_empty_asks_the_api_as_it_asks_amqp_and_never_in_the_clear(tls: Tl
             in_the_clear.accept()
     assert "own work only" not in worker.log
     assert worker.out == b"x\n"
+
+
+def test_what_the_url_lacks_is_named(tls: TlsBroker) -> None:
+    with pytest.raises(ServiceAway, match=r"demands a client certificate: \?certfile="):
+        open_blocking(tls.without("certfile", "keyfile"))
+    with pytest.raises(ServiceAway, match=r"not trusted .*\?cacertfile="):
+        open_blocking(tls.without("cacertfile"))
+    with pytest.raises(ServiceAway, match=r"not trusted .*\?server_name_indication="):
+        open_blocking(f"{tls.url}&server_name_indication=other")
