@@ -14,7 +14,7 @@ from tests.integration.worker_rig import Rig, until
 pytestmark = pytest.mark.broker
 
 # The broker answers less often than this until a worker consumes.
-_MOMENTS = range(1, 20)
+_MOMENTS = range(1, 40)
 
 
 def _stopped_at(rig: Rig, moment: int) -> tuple[int, str]:
