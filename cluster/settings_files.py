@@ -76,7 +76,7 @@ def _layers(
     named = file if file is not None else environ.get(_FILE_VARIABLE)
     if named is not None:
         flag = "-f" if file is not None else _FILE_VARIABLE
-        if not named or not Path(named).exists():
+        if not named or not _exists(Path(named)):
             raise ClusterError(
                 f"{flag} {named!r}: no such file: give one with settings as in invoke.yaml, or leave it out"
             )
@@ -85,12 +85,19 @@ def _layers(
 
 def _found(folder: Path, stem: str, say: Say) -> Path | None:
     """The file of this name, which may be written as Invoke's files are, but for Python."""
-    there = [path for ending in ("yaml", "yml", "json", "py") if (path := folder / f"{stem}.{ending}").exists()]
+    there = [path for ending in ("yaml", "yml", "json", "py") if _exists(path := folder / f"{stem}.{ending}")]
     taken = there[0] if there and there[0].suffix != ".py" else None
     for path in there:
         if path != taken:
             say(f"{path} is not read: {f'{taken} is' if taken else 'settings are written as YAML'}")
     return taken
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # as in a folder of another user, where HOME is theirs
+        return False
 
 
 def _of_file(path: Path | None, say: Say | None) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -179,6 +179,14 @@ def test_a_folder_in_a_files_place_is_named(places: Places) -> None:
     assert places.error().startswith(f"{places.home / '.invoke.yaml'}: Is a directory")
 
 
+def test_a_place_that_cannot_be_looked_at_has_no_settings(places: Places) -> None:
+    too_long = "x" * 300
+    assert "no such file" in places.error(too_long)
+    # As where HOME is another person's.
+    places.environ["HOME"] = too_long
+    assert places.read()["queue"]["name"] == "myqueue"
+
+
 @pytest.mark.parametrize(
     ("words", "environ", "code", "told"),
     [
