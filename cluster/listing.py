@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from cluster import here, queue_counts, queue_there, registry_api
 from cluster.image_ref import ImageRef
@@ -16,6 +16,8 @@ from scripts.amqp.management import Management, Node, OpenBreaker, QueueCount
 from scripts.errors import ClusterError
 from scripts.one_line import visible
 
+T = TypeVar("T")
+
 # With less than so many times its limit left, a disk is low: the journal of one held message can take as much.
 _LOW_DISK = 3
 
@@ -24,17 +26,24 @@ def status(settings: Settings, *, as_json: bool, marathon: str = "") -> str:
     """The apps that run on a Marathon, else on this machine, and the queues of the broker there."""
     where = here.marathon_of(settings, marathon)
     apps = [(one.name, app) for one in _schedulers(settings, where) for app in one.status()]
-    broker = _broker(settings, where) if any(app.id == "/amqp" for _, app in apps) else (None, "")
-    queues, breakers, nodes = _queues(*broker), _open_breakers(broker[0]), _nodes(broker[0])
+    management, url = _broker(settings, where) if any(app.id == "/amqp" for _, app in apps) else (None, "")
+    queues: Sequence[QueueCount] | None = []
+    breakers: Sequence[OpenBreaker] | None = []
+    nodes: Sequence[Node] | None = []
+    if management:
+        queues = _asked(lambda: queue_counts.now(management, url))
+        breakers, nodes = _asked(management.open_breakers), _asked(management.nodes)
     if as_json:
         found = [{"scheduler": name} | asdict(app) for name, app in apps]
-        at_broker: dict[str, Sequence[Any]] = {"queues": queues, "open_breakers": breakers, "nodes": nodes}
-        listed = {key: [asdict(one) for one in ones] for key, ones in at_broker.items()}
+        at_broker: dict[str, Sequence[Any] | None] = {"queues": queues, "open_breakers": breakers, "nodes": nodes}
+        listed = {key: ones and [asdict(one) for one in ones] for key, ones in at_broker.items()}
         return json.dumps({"apps": found} | listed, indent=2, default=str)
     if not apps:
         return _nothing(settings, where)
-    words = [*map(_takes_nothing, breakers), *(line for node in nodes for line in _short_of(node))]
-    parts = (_app_table(apps), _queue_table(queues), "\n".join(words))
+    words = [*map(_takes_nothing, breakers or ()), *(line for node in nodes or () for line in _short_of(node))]
+    if management and queues is None:
+        words.insert(0, f"how many messages are where is not known: the queue does not answer at {management.url}")
+    parts = (_app_table(apps), _queue_table(queues or ()), "\n".join(words))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -78,31 +87,12 @@ def _broker(settings: Settings, marathon: str) -> tuple[Management | None, str]:
     return found.management, found.url
 
 
-def _queues(management: Management | None, url: str) -> list[QueueCount]:
-    if management is None:
-        return []
+def _asked(question: Callable[[], Sequence[T]]) -> Sequence[T] | None:
+    """Return the broker's answer; None where it gives none."""
     try:
-        return queue_counts.now(management, url)
+        return question()
     except ClusterError:
-        return []
-
-
-def _open_breakers(management: Management | None) -> list[OpenBreaker]:
-    if management is None:
-        return []
-    try:
-        return management.open_breakers()
-    except ClusterError:
-        return []
-
-
-def _nodes(management: Management | None) -> list[Node]:
-    if management is None:
-        return []
-    try:
-        return management.nodes()
-    except ClusterError:
-        return []
+        return None
 
 
 def _short_of(node: Node) -> Iterator[str]:
@@ -134,7 +124,7 @@ def _app_table(apps: list[tuple[str, AppStatus]]) -> str:
     return table(("INSTANCE", "STATE", "SCHEDULER", "ADDRESSES", ""), rows)
 
 
-def _queue_table(queues: list[QueueCount]) -> str:
+def _queue_table(queues: Sequence[QueueCount]) -> str:
     rows = [
         (one.name, *map(_figure, (one.waiting, one.in_work, one.to_retry, one.failed, one.workers)))
         for one in work_queues(queues)
