@@ -30,6 +30,9 @@ _WITH_SERVICES = [f"tests/{folder}" for folder in ("contract", "integration", "e
 # pytest's exit codes.
 _FAILED, _NO_TEST = 1, 5
 
+# The limit for one test, as pyproject.toml has it.
+_TEST_S = 600
+
 # All of it takes ten minutes on two cores. What takes this long hangs.
 LIMIT_S = 50 * 60
 # How long pytest may take to say what it was doing.
@@ -65,7 +68,8 @@ def run(*, unit: bool, only: str, failed: bool, soak_s: int, seed: int, say: Say
     if unit:
         phases.run("unit tests", ["pytest", "-q", "tests/unit", *chosen])
         return
-    soak = [*(["--soak", str(soak_s)] if soak_s else []), *(["--seed", str(seed)] if seed else [])]
+    soak = ["--soak", str(soak_s), "--timeout", str(_TEST_S + soak_s)] if soak_s else []
+    soak += ["--seed", str(seed)] if seed else []
     if chosen:
         _ready_services(say)
         phases.run("tests", ["pytest", *chosen, *soak])
