@@ -138,7 +138,8 @@ def bench(tmp_path: Path) -> Iterator[Any]:
             one.close()
         one.loop.close()
     close_signal_pipe()
-    assert open_descriptors() == before, "descriptors were left open"
+    # What other tests of this process left behind may be closed meanwhile.
+    assert open_descriptors() <= before, "descriptors were left open"
 
 
 def alive(pid: int) -> bool:
