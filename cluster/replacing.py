@@ -17,7 +17,7 @@ from cluster.schedulers import App, Instance
 from cluster.schedulers.one_machine import OneMachine
 from scripts.action.command import CommandNotExecutable, CommandNotFound
 from scripts.amqp.broker import broker_errors, open_blocking
-from scripts.amqp.queues import PAUSES_S, alone_queue, retry_queue
+from scripts.amqp.queues import side_queues
 from scripts.errors import ClusterError
 from scripts.worker.settling import FIRST_SUCCESS
 
@@ -113,7 +113,7 @@ class Waiting:
 
     def count(self) -> int:
         """Ask the broker; what is in hand is not counted."""
-        names = [self.queue, alone_queue(self.queue), *(retry_queue(self.queue, pause_s) for pause_s in PAUSES_S)]
+        names = [self.queue, *side_queues(self.queue)]
         with broker_errors(self.url), open_blocking(self.url) as connection:
             return sum(_ready(connection, name) for name in names)
 

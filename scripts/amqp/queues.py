@@ -75,6 +75,11 @@ def retry_queue(queue: str, pause_s: float) -> str:
     return f"{queue}.retry.{true_pause_s(pause_s)}s"
 
 
+def side_queues(queue: str) -> list[str]:
+    """Return the queues in which messages of `queue` wait, to come back to it."""
+    return [alone_queue(queue), *(retry_queue(queue, pause_s) for pause_s in PAUSES_S)]
+
+
 def checked_name(queue: str) -> str:
     """A queue's name as it is.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from scripts.action.worker_log import say
 from scripts.amqp.management import Management, management_of
-from scripts.amqp.queues import PAUSES_S, alone_queue, failed_queue, retry_queue
+from scripts.amqp.queues import failed_queue, side_queues
 from scripts.errors import ClusterError, MessagesFailed, ServiceAway
 from scripts.event_loop import EventLoop
 from scripts.worker.consumer import Consumer
@@ -85,10 +85,10 @@ class UntilEmpty:
             self._differs()
         elif self._api_works and self._consumer.parameters is not None:
             management = management_of(self._consumer.parameters, self._management_url)
-            names = [self._queue, *_side_queues(self._queue)]
+            names = [self._queue, *side_queues(self._queue)]
             in_thread(self._loop, lambda: _ask(management, names), self._asked, self._no_api)
         else:
-            self._count(_side_queues(self._queue), lambda waiting: self._read(waiting, 0))
+            self._count(side_queues(self._queue), lambda waiting: self._read(waiting, 0))
 
     def _asked(self, answer: tuple[list[str], int]) -> None:
         """The API named the queues that there are; how many are ready in them, AMQP tells without delay."""
@@ -143,11 +143,6 @@ class UntilEmpty:
                 counted(count)
 
         self._consumer.count_ready(names, answered)
-
-
-def _side_queues(queue: str) -> list[str]:
-    """Where messages of the queue wait, to come back to it."""
-    return [alone_queue(queue), *(retry_queue(queue, pause) for pause in PAUSES_S)]
 
 
 def _ask(management: Management, names: list[str]) -> tuple[list[str], int]:
