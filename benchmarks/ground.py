@@ -19,10 +19,13 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from cluster import apps, base_image, engine, here, images  # noqa: E402
+from cluster import engine  # noqa: E402
+from cluster.apps import one_machine as apps  # noqa: E402
 from cluster.components import QUEUE  # noqa: E402
-from cluster.image_ref import ImageRef  # noqa: E402
-from cluster.schedulers import Scheduler  # noqa: E402
+from cluster.images import base_image  # noqa: E402
+from cluster.images import build as image_build  # noqa: E402
+from cluster.images.image_ref import ImageRef  # noqa: E402
+from cluster.schedulers import Scheduler, selection  # noqa: E402
 from cluster.settings import Settings  # noqa: E402
 from scripts.amqp.broker import open_blocking, url_of  # noqa: E402
 from scripts.amqp.queues import failed_queue, work_declaration  # noqa: E402
@@ -58,12 +61,12 @@ def _scheduler(settings: Settings) -> tuple[Scheduler, str]:
     try:
         client = engine.connect()
     except ServiceAway:
-        return here.process(settings), "none"
+        return selection.process(settings), "none"
     with closing(client):
         base_image.ensure_base(client, _progress)
         image = ImageRef("cluster-benchmark-queue", "latest")
-        images.build(client, QUEUE, image, _progress)
-    return here.local(settings), str(image)
+        image_build.build(client, QUEUE, image, _progress)
+    return selection.local(settings), str(image)
 
 
 def _progress(text: str) -> None:

@@ -28,8 +28,8 @@ def run(
     json: bool = False, dry_run: bool = False,
 ) -> None:  # fmt: skip
     """Run a command on the agent hosts; exit code 1 when it failed on one."""
-    from cluster.hosts import everywhere
     from cluster.hosts.host import chosen
+    from cluster.operations.agents import everywhere
 
     settings = settings_of(c.config)
     what = everywhere.Command(command, sudo, timeout)
@@ -48,9 +48,9 @@ def check(
     timeout: float = 60.0, json: bool = False,
 ) -> None:  # fmt: skip
     """Ask the agent hosts whether they can do their work, and say what to do where not; exit code 1 then."""
-    from cluster.hosts import check as checking
-    from cluster.hosts import findings
     from cluster.hosts.host import chosen
+    from cluster.operations.agents import check as checking
+    from cluster.operations.agents import findings
 
     settings = settings_of(c.config, registry)
     wished = checking.wish(settings, url, marathon)
@@ -65,8 +65,8 @@ def trust(
     c: Any, hosts: str = "", hosts_file: str = "", registry: str = "", timeout: float = 120.0, dry_run: bool = False
 ) -> None:
     """Let the agent hosts trust the private registry and log in to it; keeps what is there."""
-    from cluster.hosts import trust as trusting
     from cluster.hosts.host import chosen
+    from cluster.operations.agents import trust as trusting
 
     settings = settings_of(c.config, registry)
     trusting.trust(settings, chosen(settings, hosts, hosts_file), timeout_s=timeout, dry_run=dry_run, say=say)
@@ -78,8 +78,8 @@ def pull(
     dry_run: bool = False,
 ) -> None:  # fmt: skip
     """Pull an image to the agent hosts before it is needed; prints its name by content."""
-    from cluster.hosts import pull as pulling
     from cluster.hosts.host import chosen
+    from cluster.operations.agents import pull as pulling
 
     settings = settings_of(c.config, registry)
     there = chosen(settings, hosts, hosts_file)

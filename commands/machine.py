@@ -11,7 +11,7 @@ from commands.task import task
 @task(help={"process": "run without containers although a Docker Engine is there"})
 def demo(c: Any, process: bool = False) -> None:
     """Show everything working on this machine, from nothing, on a year of temperatures."""
-    from cluster import demo as showing
+    from cluster.operations import demo as showing
 
     result(showing.run(settings_of(c.config), process=process, say=say))
 
@@ -19,7 +19,7 @@ def demo(c: Any, process: bool = False) -> None:
 @task(help={"json": "print JSON", "marathon": "show what runs on a cluster: Marathon's HOST:PORT[,HOST:PORT]"})
 def status(c: Any, marathon: str = "", json: bool = False) -> None:
     """Show what runs, on this machine or on a cluster, and how many messages are where."""
-    from cluster import listing
+    from cluster.operations import status as listing
 
     result(listing.status(settings_of(c.config), as_json=json, marathon=marathon))
 
@@ -32,7 +32,7 @@ def status(c: Any, marathon: str = "", json: bool = False) -> None:
 )
 def down(c: Any, data: bool = False, now: bool = False) -> None:
     """Stop what was started here; the messages, and the images in the registry, stay unless --data."""
-    from cluster import running
+    from cluster.operations import run as running
 
     running.down(settings_of(c.config), data=data, now=now, say=say)
 
@@ -51,6 +51,6 @@ def run_tests(
     c: Any, unit: bool = False, only: str = "", failed: bool = False, soak: int = 0, seed: int = 0
 ) -> None:  # fmt: skip
     """Run the tests: style, types, units, and everything against the real broker, engine and registry."""
-    from cluster import selftest
+    from cluster.operations import selftest
 
     selftest.run(unit=unit, only=only, failed=failed, soak_s=soak, seed=seed, say=say)

@@ -33,7 +33,7 @@ def publish(
     retry_for: float = 60.0, marathon: str = "", url: str = "", json: bool = False, dry_run: bool = False,
 ) -> None:  # fmt: skip
     """Publish messages; returns when the broker has confirmed them all."""
-    from cluster.publishing import request
+    from cluster.operations import publish as request
 
     wanted = request.Request(
         body=body, file=file, files=files, null=null, lines_per_message=lines_per_message, skip_empty=skip_empty,

@@ -31,8 +31,8 @@ HELP = {
 @task(help={key: HELP[key] for key in ("tag", "registry", "no_push")})
 def build(c: Any, tag: str = "", registry: str = "", no_push: bool = False) -> None:
     """Build the queue's image and push it to the private registry."""
-    from cluster import building
     from cluster.components import QUEUE
+    from cluster.operations import build as building
 
     settings = settings_of(c.config, registry)
     result(str(building.build_and_push(settings, QUEUE, tag or settings.queue.tag, push=not no_push, say=say)))
@@ -41,7 +41,7 @@ def build(c: Any, tag: str = "", registry: str = "", no_push: bool = False) -> N
 @task(help={key: HELP[key] for key in ("tag", "dry_run")})
 def run_local(c: Any, tag: str = "", dry_run: bool = False) -> None:
     """Run the queue on this machine, on 127.0.0.1:5672; returns when it answers."""
-    from cluster import running
+    from cluster.operations import run as running
 
     settings = settings_of(c.config)
     for name in running.run_queue(settings, tag or settings.queue.tag, dry_run=dry_run, say=say):
@@ -63,8 +63,8 @@ def deploy(
     force: bool = False, rollback_on_failure: bool = False,
 ) -> None:  # fmt: skip
     """Run the queue on a cluster, on one agent that keeps its messages; prints its HOST:PORT when it answers."""
-    from cluster import deploying
-    from cluster.app_flags import Wish
+    from cluster.apps.flags import Wish
+    from cluster.operations import deploy as deploying
 
     settings = settings_of(c.config)
     order = deploying.Order.of(
@@ -80,18 +80,18 @@ def deploy(
 @task(help={"marathon": HELP["marathon"]})
 def url(c: Any, marathon: str = "") -> None:
     """Print the queue's URL, with user and password, for amqp-publish and other standard tools."""
-    from cluster import queue_there
+    from cluster.queue import address as queue_address
 
-    result(queue_there.url(settings_of(c.config), marathon))
+    result(queue_address.url(settings_of(c.config), marathon))
 
 
 @task(help={key: HELP[key] for key in ("marathon", "wait_timeout", "force")})
 def restart(c: Any, marathon: str = "", wait_timeout: float = 600.0, force: bool = False) -> None:
     """Stop and start the queue; its messages stay."""
-    from cluster import operating
+    from cluster.operations import operate
 
     settings = settings_of(c.config)
-    operating.restart(settings, operating.target(settings, "/amqp", marathon, wait_timeout, force), say)
+    operate.restart(settings, operate.target(settings, "/amqp", marathon, wait_timeout, force), say)
 
 
 @task(help={key: HELP[key] for key in ("marathon", "to", "dry_run", "wait_timeout", "force")})
@@ -99,27 +99,27 @@ def rollback(
     c: Any, marathon: str = "", to: str = "", dry_run: bool = False, wait_timeout: float = 600.0, force: bool = False
 ) -> None:
     """Run an earlier version of the queue, where its messages are."""
-    from cluster import operating
+    from cluster.operations import operate
 
     settings = settings_of(c.config)
-    operating.rollback(
-        settings, operating.target(settings, "/amqp", marathon, wait_timeout, force), to, dry_run, say
+    operate.rollback(
+        settings, operate.target(settings, "/amqp", marathon, wait_timeout, force), to, dry_run, say
     )  # fmt: skip
 
 
 @task(help={key: HELP[key] for key in ("marathon", "tail", "follow")})
 def logs(c: Any, marathon: str = "", tail: int = 100, follow: bool = False) -> None:
     """Print what the queue printed."""
-    from cluster import operating
+    from cluster.operations import operate
 
     settings = settings_of(c.config)
-    results(operating.logs(settings, operating.target(settings, "/amqp", marathon), tail, follow, say))
+    results(operate.logs(settings, operate.target(settings, "/amqp", marathon), tail, follow, say))
 
 
 @task(help={key: HELP[key] for key in ("marathon", "now")})
 def stop(c: Any, marathon: str = "", now: bool = False) -> None:
     """Stop the queue; its messages stay where they are."""
-    from cluster import operating
+    from cluster.operations import operate
 
     settings = settings_of(c.config)
-    operating.stop(settings, operating.target(settings, "/amqp", marathon), now, say)
+    operate.stop(settings, operate.target(settings, "/amqp", marathon), now, say)

@@ -19,7 +19,7 @@ HELP = COMMON | {
 @task(help={key: HELP[key] for key in ("host", "address", "dry_run")})
 def up(c: Any, host: str = "", address: str = "", dry_run: bool = False) -> None:
     """Run the private registry, here or with TLS and a login on a host; changes nothing that is right."""
-    from cluster import registries
+    from cluster.operations import registry as registries
 
     result(registries.up(settings_of(c.config), host, address, dry_run=dry_run, say=say))
 
@@ -27,7 +27,7 @@ def up(c: Any, host: str = "", address: str = "", dry_run: bool = False) -> None
 @task(help={key: HELP[key] for key in ("host", "registry", "json")})
 def status(c: Any, host: str = "", registry: str = "", json: bool = False) -> None:
     """Show whether the registry answers and lets us in, its certificate's end, and the room on its host."""
-    from cluster.registry_host import status as showing
+    from cluster.registry import status as showing
 
     found = showing.of(settings_of(c.config, registry), host)
     result(showing.told(found, as_json=json))
@@ -37,7 +37,7 @@ def status(c: Any, host: str = "", registry: str = "", json: bool = False) -> No
 @task(name="list", help={key: HELP[key] for key in ("registry", "json")})
 def list_(c: Any, registry: str = "", json: bool = False) -> None:
     """List the images in the registry: names, tags, digests, sizes."""
-    from cluster import listing
+    from cluster.operations import status as listing
 
     result(listing.images(settings_of(c.config, registry), as_json=json))
 
@@ -45,7 +45,7 @@ def list_(c: Any, registry: str = "", json: bool = False) -> None:
 @task(help={key: HELP[key] for key in ("host", "tail", "follow")})
 def logs(c: Any, host: str = "", tail: int = 100, follow: bool = False) -> None:
     """Print what the registry printed."""
-    from cluster import registries
+    from cluster.operations import registry as registries
 
     results(registries.logs(settings_of(c.config), host, tail, follow, say))
 
@@ -53,6 +53,6 @@ def logs(c: Any, host: str = "", tail: int = 100, follow: bool = False) -> None:
 @task(help={"host": HELP["host"]})
 def stop(c: Any, host: str = "") -> None:
     """Stop the private registry; its images stay."""
-    from cluster import registries
+    from cluster.operations import registry as registries
 
     registries.stop(settings_of(c.config), host, say)

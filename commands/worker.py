@@ -41,8 +41,8 @@ DEPLOY_FLAGS = (
 @task(help={key: HELP[key] for key in ("tag", "registry", "no_push")})
 def build(c: Any, tag: str = "", registry: str = "", no_push: bool = False) -> None:
     """Build the worker's image, with your actions in it, and push it to the private registry."""
-    from cluster import building
     from cluster.components import WORKER
+    from cluster.operations import build as building
 
     settings = settings_of(c.config, registry)
     result(str(building.build_and_push(settings, WORKER, tag or settings.worker.tag, push=not no_push, say=say)))
@@ -55,7 +55,8 @@ def run_local(
     dry_run: bool = False,
 ) -> None:  # fmt: skip
     """Run workers on this machine; returns when they take messages."""
-    from cluster import apps, running
+    from cluster.apps import one_machine as apps
+    from cluster.operations import run as running
 
     settings = settings_of(c.config)
     wish = apps.worker_wish(
@@ -79,7 +80,9 @@ def deploy(
     force: bool = False, rollback_on_failure: bool = False,
 ) -> None:  # fmt: skip
     """Run workers on a cluster, which find the queue through Marathon; returns when they take messages."""
-    from cluster import app_flags, apps, deploying
+    from cluster.apps import flags as app_flags
+    from cluster.apps import one_machine as apps
+    from cluster.operations import deploy as deploying
 
     settings = settings_of(c.config)
     work = apps.worker_wish(
@@ -103,11 +106,11 @@ def scale(
     force: bool = False,
 ) -> None:  # fmt: skip
     """Run so many workers of a queue."""
-    from cluster import operating
+    from cluster.operations import operate
 
     settings = settings_of(c.config)
-    app_id = operating.workers(settings, queue, app)
-    operating.scale(settings, operating.target(settings, app_id, marathon, wait_timeout, force), instances, say)
+    app_id = operate.workers(settings, queue, app)
+    operate.scale(settings, operate.target(settings, app_id, marathon, wait_timeout, force), instances, say)
 
 
 @task(help={key: HELP[key] for key in ("queue", "marathon", "app", "wait_timeout", "force")})
@@ -115,11 +118,11 @@ def restart(
     c: Any, queue: str = "", marathon: str = "", app: str = "", wait_timeout: float = 600.0, force: bool = False
 ) -> None:
     """Stop and start the workers of a queue, after their running actions."""
-    from cluster import operating
+    from cluster.operations import operate
 
     settings = settings_of(c.config)
-    app_id = operating.workers(settings, queue, app)
-    operating.restart(settings, operating.target(settings, app_id, marathon, wait_timeout, force), say)
+    app_id = operate.workers(settings, queue, app)
+    operate.restart(settings, operate.target(settings, app_id, marathon, wait_timeout, force), say)
 
 
 @task(help={key: HELP[key] for key in ("queue", "marathon", "app", "to", "dry_run", "wait_timeout", "force")})
@@ -128,12 +131,12 @@ def rollback(
     wait_timeout: float = 600.0, force: bool = False,
 ) -> None:  # fmt: skip
     """Run an earlier version of the workers of a queue, as many as run now."""
-    from cluster import operating
+    from cluster.operations import operate
 
     settings = settings_of(c.config)
-    app_id = operating.workers(settings, queue, app)
-    operating.rollback(
-        settings, operating.target(settings, app_id, marathon, wait_timeout, force), to, dry_run, say
+    app_id = operate.workers(settings, queue, app)
+    operate.rollback(
+        settings, operate.target(settings, app_id, marathon, wait_timeout, force), to, dry_run, say
     )  # fmt: skip
 
 
@@ -142,18 +145,18 @@ def logs(
     c: Any, queue: str = "", marathon: str = "", app: str = "", tail: int = 100, follow: bool = False
 ) -> None:  # fmt: skip
     """Print what the workers of a queue printed."""
-    from cluster import operating
+    from cluster.operations import operate
 
     settings = settings_of(c.config)
-    target = operating.target(settings, operating.workers(settings, queue, app), marathon)
-    results(operating.logs(settings, target, tail, follow, say))
+    target = operate.target(settings, operate.workers(settings, queue, app), marathon)
+    results(operate.logs(settings, target, tail, follow, say))
 
 
 @task(help={key: HELP[key] for key in ("queue", "marathon", "app", "now")})
 def stop(c: Any, queue: str = "", marathon: str = "", app: str = "", now: bool = False) -> None:
     """Stop the workers of a queue, after their running actions."""
-    from cluster import operating
+    from cluster.operations import operate
 
     settings = settings_of(c.config)
-    target = operating.target(settings, operating.workers(settings, queue, app), marathon)
-    operating.stop(settings, target, now, say)
+    target = operate.target(settings, operate.workers(settings, queue, app), marathon)
+    operate.stop(settings, target, now, say)

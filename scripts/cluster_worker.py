@@ -27,6 +27,7 @@ from scripts.marathon import access
 from scripts.one_line import visible
 from scripts.worker import alive
 from scripts.worker.breaker import Breaker
+from scripts.worker.broker_locator import GivenUrl, MarathonApp, Whereabouts
 from scripts.worker.consumer import Consumer
 from scripts.worker.copies import Copies
 from scripts.worker.joblog import JobLog
@@ -36,7 +37,6 @@ from scripts.worker.policy_watch import PolicyWatch
 from scripts.worker.preparation import Preparation
 from scripts.worker.stop_signals import StopSignals
 from scripts.worker.until_empty import UntilEmpty
-from scripts.worker.whereabouts import GivenUrl, MarathonApp, Whereabouts
 from scripts.worker.work import Work
 from scripts.worker.worker import Worker
 

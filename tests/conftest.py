@@ -21,9 +21,13 @@ import yaml
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from cluster import apps, base_image, engine, here, images, selftest
+from cluster import engine
+from cluster.apps import one_machine as apps
 from cluster.components import QUEUE
-from cluster.schedulers import Scheduler
+from cluster.images import base_image
+from cluster.images import build as image_build
+from cluster.operations import selftest
+from cluster.schedulers import Scheduler, selection
 from cluster.settings import ROOT, Settings
 from scripts.amqp.broker import open_blocking
 from scripts.errors import ClusterError
@@ -152,7 +156,7 @@ def docker_client() -> Iterator[Any]:
 def queue_image(docker_client: Any) -> str:
     base_image.ensure_base(docker_client, print)
     ref = selftest.image(QUEUE)
-    images.build(docker_client, QUEUE, ref, print)
+    image_build.build(docker_client, QUEUE, ref, print)
     return str(ref)
 
 
@@ -173,9 +177,9 @@ def make_broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
             engine.connect().close()
         except ClusterError:
             settings = own_settings(tmp, "process")
-            return Broker(settings, here.process(settings), "none")
+            return Broker(settings, selection.process(settings), "none")
         settings = own_settings(tmp)
-        return Broker(settings, here.local(settings), request.getfixturevalue("queue_image"))
+        return Broker(settings, selection.local(settings), request.getfixturevalue("queue_image"))
 
     return make
 

@@ -23,8 +23,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from cluster import images, registry, registry_api
 from cluster.components import REGISTRY
+from cluster.images import build as image_build
+from cluster.images import registry_api
+from cluster.registry import local as local_registry
 from tests.ports import free_ports
 from tests.standin.asking import eventually
 
@@ -82,9 +84,9 @@ def token_registry(client: Any) -> Iterator[tuple[str, TokenServer]]:
     made = TokenServer()
     (port,) = free_ports(1)
     with _serving(made) as realm:
-        images.build(client, REGISTRY, registry.IMAGE, print)
+        image_build.build(client, REGISTRY, local_registry.IMAGE, print)
         container = client.containers.create(
-            str(registry.IMAGE),
+            str(local_registry.IMAGE),
             ports={"5000/tcp": ("127.0.0.1", port)},
             environment={
                 "REGISTRY_AUTH": "token", "REGISTRY_AUTH_TOKEN_REALM": realm,

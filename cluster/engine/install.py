@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from cluster import apt
+from cluster.engine import apt
 from scripts.errors import ServiceAway
 
 # What dockerd calls or reads, and Debian's package merely recommends, or leaves out, in one release or the other.

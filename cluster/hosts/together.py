@@ -14,7 +14,7 @@ from cluster.hosts import board
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.hosts.ssh import connected
-from cluster.publishing.interrupts import Interrupted
+from cluster.interrupts import Interrupted
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 

@@ -9,10 +9,10 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
 from typing import Any, Generic, TypeVar
 
-from cluster.definitions import refuse_other_queue
+from cluster.apps.definitions import refuse_other_queue
 from cluster.schedulers import App, AppStatus, Change, Instance
+from cluster.schedulers.docker.translate import check
 from cluster.schedulers.instances import Found, Steps, address, check_instances, decide
-from cluster.schedulers.local_options import check
 from cluster.schedulers.waiting import NotUp
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort

@@ -14,10 +14,10 @@ from scripts.amqp.rights import refusal
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop
 from scripts.worker.alive import AliveFile
+from scripts.worker.broker_locator import Whereabouts
 from scripts.worker.deliveries import Delivery, Link
 from scripts.worker.preparation import Preparation
 from scripts.worker.reconnect import Reconnecting
-from scripts.worker.whereabouts import Whereabouts
 
 
 class Consumer:

@@ -18,10 +18,10 @@ from scripts.amqp.queues import Declaration, declare
 from scripts.amqp.rights import refusal
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop
+from scripts.worker.broker_locator import Whereabouts
 from scripts.worker.headers import fitted
 from scripts.worker.policy_watch import PolicyWatch
 from scripts.worker.reconnect import Reconnecting
-from scripts.worker.whereabouts import Whereabouts
 
 _AGAIN_AFTER_S = 1.0
 

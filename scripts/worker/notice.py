@@ -11,8 +11,8 @@ from typing import Any
 
 from scripts.amqp.management import OPEN_BREAKER, OpenBreaker
 from scripts.event_loop import EventLoop
+from scripts.worker.broker_locator import Whereabouts
 from scripts.worker.reconnect import Reconnecting
-from scripts.worker.whereabouts import Whereabouts
 
 # What a client says of itself has to fit into 4096 bytes.
 _REASON_CHARACTERS = 300

@@ -9,7 +9,7 @@ from scripts.action.worker_log import say
 from scripts.amqp.management import management_of
 from scripts.amqp.policies import losses
 from scripts.event_loop import EventLoop
-from scripts.worker.whereabouts import in_thread
+from scripts.worker.broker_locator import in_thread
 
 # The figures of a new queue come within ten seconds, on a busy machine later.
 _PATIENCE_S = 30.0

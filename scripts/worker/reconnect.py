@@ -15,7 +15,7 @@ from pika.exceptions import ConnectionWrongStateError
 from scripts.action.worker_log import say
 from scripts.amqp.broker import explain
 from scripts.event_loop import EventLoop
-from scripts.worker.whereabouts import Place, Whereabouts
+from scripts.worker.broker_locator import Place, Whereabouts
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0

@@ -11,8 +11,8 @@ from scripts.amqp.management import Management, management_of
 from scripts.amqp.queues import failed_queue, side_queues
 from scripts.errors import ClusterError, MessagesFailed, ServiceAway
 from scripts.event_loop import EventLoop
+from scripts.worker.broker_locator import in_thread
 from scripts.worker.consumer import Consumer
-from scripts.worker.whereabouts import in_thread
 from scripts.worker.worker import Worker
 
 # The API's numbers are up to ten seconds old: the second reading must not rest on any from before the first.

@@ -15,12 +15,12 @@ from scripts.worker.breaker import Breaker
 from scripts.worker.consumer import Consumer
 from scripts.worker.copies import Copies
 from scripts.worker.deliveries import Delivery
+from scripts.worker.isolation import Solo
 from scripts.worker.notice import Notice
+from scripts.worker.orphaned_runs import Unclaimed
 from scripts.worker.probing import Probing
 from scripts.worker.runs import Run
 from scripts.worker.settling import Settler
-from scripts.worker.solo import Solo
-from scripts.worker.unclaimed import Unclaimed
 from scripts.worker.verdicts import Fail, admit
 from scripts.worker.work import Work
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cluster.schedulers import App, Scheduler
-from cluster.schedulers.process import Process
+from cluster.schedulers.process.scheduler import Process
 
 IMAGE = "debian:trixie-slim"
 
@@ -47,8 +47,8 @@ def make_scheduler(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[C
 
 def local(request: pytest.FixtureRequest, project: str) -> Scheduler:
     client = request.getfixturevalue("docker_client")
-    from cluster import base_image
-    from cluster.schedulers.local import Local
+    from cluster.images import base_image
+    from cluster.schedulers.docker.scheduler import Local
 
     base_image.ensure_base(client, print)
     return Local(client, project)
@@ -67,7 +67,7 @@ def marathon(request: pytest.FixtureRequest, project: str) -> Scheduler:
 @pytest.fixture
 def standin(docker_client: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A stand-in for Marathon whose one agent is this machine, and whose times pass a hundred times as fast."""
-    from cluster import base_image
+    from cluster.images import base_image
     from cluster.schedulers.marathon import following
     from tests.standin.agents import Agent
     from tests.standin.server import Standin

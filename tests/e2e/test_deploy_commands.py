@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cluster.schedulers import App
-from cluster.schedulers.process import Process
+from cluster.schedulers.process.scheduler import Process
 from cluster.settings import ROOT
 from tests.conftest import own_settings
 from tests.e2e.conftest import CommandLine

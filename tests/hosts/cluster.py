@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 
 from docker.errors import APIError
 
-from cluster import base_image, build_events, images
+from cluster.images import base_image, build_events
+from cluster.images import build as image_build
 from cluster.settings import Settings
 from tests.hosts import access
 from tests.hosts.access import Key
@@ -111,6 +112,6 @@ def _build(client: Any) -> None:
     base_image.ensure_base(client, print)
     events = client.api.build(
         path=str(Path(__file__).parent / "image"), tag=IMAGE, rm=True, forcerm=True, decode=True,
-        buildargs=images.proxies(environ), use_config_proxy=True,
+        buildargs=image_build.proxies(environ), use_config_proxy=True,
     )  # fmt: skip
     build_events.follow(f"build {IMAGE}", events, print, lambda _: None)

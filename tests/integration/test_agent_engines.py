@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from cluster import agent_engines
 from cluster.schedulers.marathon import agents
+from cluster.schedulers.marathon import engines as agent_engines
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 from tests.conftest import own_settings

@@ -14,12 +14,16 @@ from typing import Any
 
 import pytest
 
-from cluster import architecture, credentials, host_files, queue_login, registries, registry_login
-from cluster.hosts import check, findings, pull, trust
-from cluster.hosts.cells import Cell
+from cluster import credentials
+from cluster.hosts import files as host_files
 from cluster.hosts.host import Host
-from cluster.hosts.trust import ARCHIVE
-from cluster.push_errors import CERTIFICATES
+from cluster.images import architecture, registry_login
+from cluster.images.push_errors import CERTIFICATES
+from cluster.operations import registry as registries
+from cluster.operations.agents import check, findings, pull, trust
+from cluster.operations.agents.cells import Cell
+from cluster.operations.agents.trust import ARCHIVE
+from cluster.queue import login as queue_login
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 from tests.conftest import own_settings

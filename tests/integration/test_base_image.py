@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from cluster import base_image
+from cluster.images import base_image
 from scripts.errors import ClusterError
 from tests.ports import free_port
 

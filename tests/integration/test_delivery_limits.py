@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from cluster import delivery_limits
+from cluster.queue import delivery_limits
 from scripts.amqp.management import Management
 from scripts.amqp.queues import DELIVERY_LIMIT, has_limit
 from tests.integration.worker_rig import Rig, until

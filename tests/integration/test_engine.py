@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 import pytest
 from docker.context.config import get_context_id
 
-from cluster import base_image, engine
+from cluster import engine
+from cluster.images import base_image
 from scripts.errors import ClusterError
 from tests.ports import free_port
 

@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 from docker.errors import ImageNotFound
 
-from cluster import architecture, engine, images, registry, registry_api
+from cluster import engine
 from cluster.components import Component
-from cluster.image_ref import ImageRef
-from cluster.schedulers.local import Local
+from cluster.images import architecture, registry_api
+from cluster.images import build as image_build
+from cluster.images.image_ref import ImageRef
+from cluster.registry import local as local_registry
+from cluster.schedulers.docker.scheduler import Local
 from scripts.errors import ClusterError, ServiceAway
 from tests.conftest import own_settings
 from tests.ports import free_ports
@@ -30,7 +33,7 @@ def own_registry(docker_client: Any, tmp_path_factory: pytest.TempPathFactory) -
     """A registry of these tests' own, by its address."""
     settings = own_settings(tmp_path_factory.mktemp("registry"))
     scheduler = Local(docker_client, settings.project)
-    registry.ensure_up(settings, docker_client, scheduler, print)
+    local_registry.ensure_up(settings, docker_client, scheduler, print)
     yield settings.registry
     scheduler.stop("/registry", now=True)
     scheduler.delete_data("/registry")
@@ -51,8 +54,8 @@ def build(docker_client: Any, tmp_path: Path, said: list[str]) -> Iterator[Build
     def make(*lines: str, registry: str = "", client: Any = docker_client) -> ImageRef:
         component.folder.mkdir(parents=True, exist_ok=True)
         component.dockerfile.write_text("\n".join(["FROM debian:trixie-slim", *lines]))
-        ref = ImageRef(name, "v1", registry)
-        built.add(images.build(client, component, ref, said.append))
+        ref = ImageRef(name, "v1", local_registry)
+        built.add(image_build.build(client, component, ref, said.append))
         return ref
 
     yield make
@@ -105,14 +108,14 @@ def _tar(files: dict[str, bytes]) -> bytes:
 @pytest.mark.skipif(bool(architecture.emulators_here()), reason="this machine may emulate others")
 def test_an_image_for_other_machines_is_refused_by_name_before_it_runs(foreign: ImageRef, docker_client: Any) -> None:
     with pytest.raises(ClusterError, match=rf"{foreign} is built for {foreign.tag}, and not for "):
-        images.deployable(docker_client, foreign)
-    images.push(docker_client, foreign, lambda line: None)
+        image_build.deployable(docker_client, foreign)
+    image_build.push(docker_client, foreign, lambda line: None)
     held = registry_api.held(foreign.registry, foreign.name, foreign.tag)
     assert held
     assert held.architectures == {foreign.tag}
     docker_client.images.remove(str(foreign))
     with pytest.raises(ClusterError, match=rf"{foreign} is built for {foreign.tag}, and not for "):
-        images.deployable(docker_client, foreign)
+        image_build.deployable(docker_client, foreign)
 
 
 def test_what_is_cached_is_not_said(build: Build, said: list[str]) -> None:
@@ -156,32 +159,32 @@ def test_a_full_disk_is_named(build: Build) -> None:
 
 def test_a_pushed_image_is_deployed_by_what_is_in_it(build: Build, docker_client: Any, own_registry: str) -> None:
     ref = build("LABEL number=one", registry=own_registry)
-    assert images.deployable(docker_client, ref) == str(ref)
-    digest = images.push(docker_client, ref, print)
-    assert images.deployable(docker_client, ref) == f"{ref.repository}@{digest}"
+    assert image_build.deployable(docker_client, ref) == str(ref)
+    digest = image_build.push(docker_client, ref, print)
+    assert image_build.deployable(docker_client, ref) == f"{ref.repository}@{digest}"
     (stored,) = [image for image in registry_api.stored(own_registry) if image.name == ref.name]
     assert (stored.tag, stored.digest) == (ref.tag, digest)
     assert stored.bytes > 1_000_000
 
     # The same name for another image, which is not pushed yet: the digest of the first would be the wrong one.
     build("LABEL number=two", registry=own_registry)
-    assert images.deployable(docker_client, ref) == str(ref)
+    assert image_build.deployable(docker_client, ref) == str(ref)
 
 
 def test_an_image_that_only_the_registry_has_is_deployable(build: Build, docker_client: Any, own_registry: str) -> None:
     ref = build("LABEL number=three", registry=own_registry)
-    digest = images.push(docker_client, ref, print)
+    digest = image_build.push(docker_client, ref, print)
     docker_client.images.remove(str(ref))
     with pytest.raises(ImageNotFound):
         docker_client.images.get(str(ref))
-    assert images.local_image(docker_client, ref) is None
-    assert images.deployable(docker_client, ref) == f"{ref.repository}@{digest}"
+    assert image_build.local_image(docker_client, ref) is None
+    assert image_build.deployable(docker_client, ref) == f"{ref.repository}@{digest}"
     docker_client.images.pull(ref.repository, tag=ref.tag)
 
 
 def test_an_image_that_is_nowhere_says_how_to_build_it(docker_client: Any, own_registry: str) -> None:
     with pytest.raises(ClusterError, match=r"build it with `./inv queue.build -t amqp:v9`"):
-        images.deployable(docker_client, ImageRef("amqp", "v9", own_registry))
+        image_build.deployable(docker_client, ImageRef("amqp", "v9", own_registry))
 
 
 def test_broken_credential_helpers_of_other_registries_are_not_asked(
@@ -190,10 +193,10 @@ def test_broken_credential_helpers_of_other_registries_are_not_asked(
     docker_config.write_text(json.dumps({"credsStore": "missing", "credHelpers": {"other.example": "missing"}}))
     with closing(engine.connect()) as client:
         ref = build("LABEL number=five", registry=own_registry, client=client)
-        images.refuse_useless_registry(client, ref)
-        digest = images.push(client, ref, print)
+        image_build.refuse_useless_registry(client, ref)
+        digest = image_build.push(client, ref, print)
         client.images.remove(str(ref))
-        assert images.deployable(client, ref) == f"{ref.repository}@{digest}"
+        assert image_build.deployable(client, ref) == f"{ref.repository}@{digest}"
 
 
 def test_the_broken_credential_helper_of_the_registry_is_named(build: Build, docker_config: Path) -> None:
@@ -203,16 +206,16 @@ def test_the_broken_credential_helper_of_the_registry_is_named(build: Build, doc
         with pytest.raises(
             ClusterError, match=rf"^the credential helper docker-credential-missing of {docker_config},"
         ):
-            images.push(client, ref, print)
+            image_build.push(client, ref, print)
 
 
 def test_a_push_to_nobody_says_how_to_start_a_registry(build: Build, docker_client: Any) -> None:
     (port,) = free_ports(1)
     ref = build("LABEL number=four", registry=f"localhost:{port}")
     with pytest.raises(ServiceAway, match=f"no registry answers at localhost:{port}: start it with"):
-        images.push(docker_client, ref, print)
+        image_build.push(docker_client, ref, print)
 
 
 def test_an_image_that_is_not_there_is_not_pushed(docker_client: Any, own_registry: str) -> None:
     with pytest.raises(ClusterError, match="build it first"):
-        images.push(docker_client, ImageRef("never", "v1", own_registry), print)
+        image_build.push(docker_client, ImageRef("never", "v1", own_registry), print)

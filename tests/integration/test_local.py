@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from cluster import base_image
-from cluster.replacing import undone_on_failure
-from cluster.schedulers import App, container_logs, containers
-from cluster.schedulers.docker_terms import Task
-from cluster.schedulers.local import Local
-from cluster.schedulers.local_options import container_body
+from cluster.images import base_image
+from cluster.operations.replacing import undone_on_failure
+from cluster.schedulers import App
+from cluster.schedulers.docker import containers
+from cluster.schedulers.docker import logs as container_logs
+from cluster.schedulers.docker.parts import Task
+from cluster.schedulers.docker.scheduler import Local
+from cluster.schedulers.docker.translate import container_body
 from scripts.errors import ClusterError
 from tests.ports import free_port
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from cluster import deploying
-from cluster.deploying import Order
+from cluster.operations import deploy as deploying
+from cluster.operations.deploy import Order
 from cluster.schedulers import waiting
 from cluster.schedulers.marathon import changes, following
 from cluster.schedulers.marathon.scheduler import Manner

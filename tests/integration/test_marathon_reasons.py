@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cluster import base_image
+from cluster.images import base_image
 from cluster.schedulers import App
 from cluster.schedulers.marathon import following, history
 from scripts.errors import ClusterError

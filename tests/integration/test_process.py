@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from cluster.schedulers import App
-from cluster.schedulers.process import Process
+from cluster.schedulers.process.scheduler import Process
 from cluster.settings import ROOT
 from scripts.errors import ClusterError
 

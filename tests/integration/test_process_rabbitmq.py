@@ -14,10 +14,11 @@ import psutil
 import pytest
 import requests
 
-from cluster import definitions, rabbitmq_process
+from cluster.apps import definitions
 from cluster.schedulers import App
-from cluster.schedulers.process import Process
-from cluster.schedulers.process_instance import MARK
+from cluster.schedulers.process import rabbitmq
+from cluster.schedulers.process.instance import MARK
+from cluster.schedulers.process.scheduler import Process
 from cluster.settings import ROOT
 
 pytestmark = pytest.mark.broker
@@ -25,9 +26,9 @@ pytestmark = pytest.mark.broker
 
 @pytest.fixture(scope="module", autouse=True)
 def _installed() -> None:
-    if not rabbitmq_process.SERVER.exists() and not os.environ.get("CI"):
-        pytest.skip(f"RabbitMQ is not installed ({rabbitmq_process.SERVER} is not there)")
-    rabbitmq_process.ensure_installed(print)
+    if not rabbitmq.SERVER.exists() and not os.environ.get("CI"):
+        pytest.skip(f"RabbitMQ is not installed ({rabbitmq.SERVER} is not there)")
+    rabbitmq.ensure_installed(print)
 
 
 @pytest.fixture

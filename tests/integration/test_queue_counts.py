@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from cluster import listing, queue_counts, running
+from cluster.operations import run as running
+from cluster.operations import status as listing
+from cluster.queue import counts as queue_counts
 from scripts.amqp.broker import open_blocking
 from scripts.amqp.management import Management, Node, QueueCount
 from tests.conftest import Broker

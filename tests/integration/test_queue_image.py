@@ -15,10 +15,11 @@ import requests
 from docker.errors import ContainerError
 from pika.exceptions import AMQPConnectionError, ProbableAuthenticationError
 
-from cluster import definitions
+from cluster.apps import definitions
 from cluster.components import QUEUE
-from cluster.schedulers import App, docker_terms
-from cluster.schedulers.docker_terms import Task
+from cluster.schedulers import App
+from cluster.schedulers.docker import parts
+from cluster.schedulers.docker.parts import Task
 from cluster.schedulers.instances import health_command
 from tests.ports import free_ports
 
@@ -52,7 +53,7 @@ class Node:
     def _limits(self) -> dict[str, Any]:
         """What the definition's parameters say, in the SDK's words."""
         app = App(self.definition["id"], self.definition)
-        host = docker_terms.parameters(self.definition["container"]["docker"]["parameters"], Task(app, "", 1))
+        host = parts.parameters(self.definition["container"]["docker"]["parameters"], Task(app, "", 1))
         names = {
             "init": "Init", "cap_drop": "CapDrop", "security_opt": "SecurityOpt", "pids_limit": "PidsLimit",
             "read_only": "ReadonlyRootfs", "tmpfs": "Tmpfs",

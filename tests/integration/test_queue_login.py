@@ -10,9 +10,12 @@ from urllib.parse import quote
 import pytest
 import requests
 
-from cluster import apps, credentials, here, queue_login, queue_users
-from cluster.queue_login import HostFile
-from cluster.schedulers import App
+from cluster import credentials
+from cluster.apps import one_machine as apps
+from cluster.queue import login as queue_login
+from cluster.queue import users as queue_users
+from cluster.queue.login import HostFile
+from cluster.schedulers import App, selection
 from cluster.settings import Settings
 from scripts.amqp.broker import open_blocking
 from scripts.amqp.management import Management
@@ -29,7 +32,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queue_image: str) 
     monkeypatch.setattr(queue_login, "HOST_FOLDER", str(tmp_path / "host"))
     found = own_settings(tmp_path)
     yield found
-    where = here.local(found)
+    where = selection.local(found)
     where.stop("/amqp", now=True)
     where.delete_data("/amqp")
 
@@ -52,7 +55,7 @@ def deploy(settings: Settings, image: str, environ: dict[str, str]) -> queue_log
         put(file)
     definition: dict[str, Any] = apps.queue_app(settings, image, "test").definition
     env = {name: value for name, value in definition["env"].items() if name != "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"}
-    here.local(settings).deploy(App("/amqp", secrets.added_to(definition | {"env": env})), timeout_s=120)
+    selection.local(settings).deploy(App("/amqp", secrets.added_to(definition | {"env": env})), timeout_s=120)
     return login
 
 

@@ -2,7 +2,7 @@
 
 import yaml
 
-from cluster import operating
+from cluster.operations import operate
 from cluster.settings import ROOT, Settings
 from tests.standin.server import Standin
 
@@ -15,7 +15,7 @@ def stopped(app_id: str) -> list[str]:
     with Standin() as standin:
         labels, constraints = {"cluster.project": SETTINGS.project}, [["hostname", "CLUSTER", "agent2"]]
         standin.world.put_app({"id": app_id, "cmd": "sleep 1", "labels": labels, "constraints": constraints})
-        operating.stop(SETTINGS, operating.target(SETTINGS, app_id, standin.address), False, said.append)
+        operate.stop(SETTINGS, operate.target(SETTINGS, app_id, standin.address), False, said.append)
         assert app_id not in standin.world.apps
     return said
 

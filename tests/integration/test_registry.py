@@ -11,11 +11,14 @@ import pytest
 import requests
 from docker.errors import ContainerError
 
-from cluster import images, listing, registry, registry_api
 from cluster.components import REGISTRY
-from cluster.image_ref import ImageRef
+from cluster.images import build as image_build
+from cluster.images import registry_api
+from cluster.images.image_ref import ImageRef
+from cluster.operations import status as listing
+from cluster.registry import local as local_registry
 from cluster.schedulers import Scheduler
-from cluster.schedulers.local import Local
+from cluster.schedulers.docker.scheduler import Local
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 from tests.conftest import own_settings
@@ -33,7 +36,7 @@ class Place:
     said: list[str]
 
     def ensure_up(self) -> None:
-        registry.ensure_up(self.settings, self.client, self.scheduler, self.said.append)
+        local_registry.ensure_up(self.settings, self.client, self.scheduler, self.said.append)
 
     @property
     def container(self) -> Any:
@@ -71,8 +74,8 @@ def test_it_is_a_plain_user_on_this_machine_alone(place: Place) -> None:
 def test_images_stay_when_it_is_stopped_and_can_be_deleted(place: Place) -> None:
     place.ensure_up()
     assert listing.images(place.settings, as_json=False) == f"the registry {place.settings.registry} is empty"
-    images.build(place.client, REGISTRY, ref := ImageRef("kept", "v1", place.settings.registry), print)
-    digest = images.push(place.client, ref, print)
+    image_build.build(place.client, REGISTRY, ref := ImageRef("kept", "v1", place.settings.registry), print)
+    digest = image_build.push(place.client, ref, print)
     place.scheduler.stop("/registry")
     place.ensure_up()
     (found,) = json.loads(listing.images(place.settings, as_json=True))
@@ -94,7 +97,7 @@ def test_a_push_goes_on_after_the_registry_was_killed(place: Place) -> None:
 def test_a_port_that_something_else_has_is_told_with_its_holder(place: Place) -> None:
     port = int(place.settings.registry.partition(":")[2])
     with socket.create_server(("127.0.0.1", port)), pytest.raises(ClusterError) as failure:
-        registry.refuse_taken_port(port)
+        local_registry.refuse_taken_port(port)
     assert f"port {port}" in str(failure.value)
     assert "(process " in str(failure.value)
     assert f"registry: localhost:{port + 1}" in str(failure.value)
@@ -110,13 +113,13 @@ def test_nothing_is_built_when_the_port_is_taken(place: Place, monkeypatch: pyte
 
 def test_a_registry_elsewhere_is_left_alone(place: Place) -> None:
     elsewhere = replace(place.settings, registry="registry.example:5000")
-    registry.ensure_up(elsewhere, place.client, place.scheduler, place.said.append)
+    local_registry.ensure_up(elsewhere, place.client, place.scheduler, place.said.append)
     assert place.said == []
 
 
 def test_the_health_check_tells_a_registry_that_works(place: Place) -> None:
     place.ensure_up()
-    check = place.client.images.get(str(registry.IMAGE)).attrs["Config"]["Healthcheck"]["Test"][1]
+    check = place.client.images.get(str(local_registry.IMAGE)).attrs["Config"]["Healthcheck"]["Test"][1]
     assert place.container.exec_run(["/bin/sh", "-c", check]).exit_code == 0
     with pytest.raises(ContainerError):
-        place.client.containers.run(str(registry.IMAGE), ["-c", check], entrypoint="/bin/sh", remove=True)
+        place.client.containers.run(str(local_registry.IMAGE), ["-c", check], entrypoint="/bin/sh", remove=True)

@@ -16,16 +16,21 @@ import pytest
 import requests
 from docker.errors import ImageNotFound
 
-from cluster import credentials, images, listing, registries, registry_api, registry_login
-from cluster.image_ref import ImageRef
-from cluster.push_errors import CERTIFICATES
-from cluster.registry import IMAGE
-from cluster.registry_host import authority, plan, status
-from cluster.registry_host.app import CERTIFICATE, HTPASSWD, KEY, OWNER
-from cluster.registry_host.plan import Found
-from cluster.registry_host.up import check_from_here
-from cluster.registry_login import Access
-from cluster.schedulers import App, bring_up
+from cluster import credentials
+from cluster.images import build as image_build
+from cluster.images import registry_api, registry_login
+from cluster.images.image_ref import ImageRef
+from cluster.images.push_errors import CERTIFICATES
+from cluster.images.registry_login import Access
+from cluster.operations import registry as registries
+from cluster.operations import status as listing
+from cluster.registry import authority, plan, status
+from cluster.registry.app import CERTIFICATE, HTPASSWD, KEY, OWNER
+from cluster.registry.host import check_from_here
+from cluster.registry.local import IMAGE
+from cluster.registry.plan import Found
+from cluster.schedulers import App
+from cluster.schedulers.docker import start as bring_up
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
 from tests.conftest import missing, own_settings
@@ -135,8 +140,8 @@ def questions(client: Any, ref: ImageRef) -> list[Callable[[], Any]]:
     """All that meets a registry's certificate and login: this program, and the engine that it asks."""
     return [
         lambda: registry_api.stored(ref.registry),
-        lambda: images.refuse_useless_registry(client, ref),
-        lambda: images.push(client, ref, print),
+        lambda: image_build.refuse_useless_registry(client, ref),
+        lambda: image_build.push(client, ref, print),
     ]
 
 
@@ -173,18 +178,18 @@ def test_done_again_it_changes_nothing(place: Place, user: str) -> None:
 
 
 def test_an_image_goes_there_with_our_login_and_is_listed(trusting: Place, docker_client: Any, ref: ImageRef) -> None:
-    digest = images.push(docker_client, ref, print)
+    digest = image_build.push(docker_client, ref, print)
     (stored,) = json.loads(listing.images(trusting.settings, as_json=True))
     assert (stored["name"], stored["tag"], stored["digest"]) == (ref.name, ref.tag, digest)
     assert registry_api.held(trusting.address, ref.name, "v2") is None
-    assert images.deployable(docker_client, ref) == f"{ref.repository}@{digest}"
+    assert image_build.deployable(docker_client, ref) == f"{ref.repository}@{digest}"
     docker_client.images.remove(str(ref))
-    assert images.deployable(docker_client, ref) == f"{ref.repository}@{digest}"
+    assert image_build.deployable(docker_client, ref) == f"{ref.repository}@{digest}"
     app = App("/small", {"container": {"docker": {"image": f"{ref.repository}@{digest}"}}})
     bring_up.pull_missing(docker_client, app, print)
     docker_client.images.get(f"{ref.repository}@{digest}").tag(ref.repository, ref.tag)
     with pytest.raises(ClusterError, match=r"no image .*small:v2, neither on this machine nor in its registry"):
-        images.deployable(docker_client, replace(ref, tag="v2"))
+        image_build.deployable(docker_client, replace(ref, tag="v2"))
 
 
 def test_status_tells_what_a_person_needs(place: Place) -> None:
@@ -273,11 +278,11 @@ def test_an_engine_that_does_not_trust_it_is_told_the_command(
     trust = CERTIFICATES / trusting.address / "ca.crt"
     as_root("rm", str(trust))
     with pytest.raises(ClusterError, match=f"sudo install -D -m 644 {trusting.access.ca} {trust}"):
-        images.push(docker_client, ref, print)
+        image_build.push(docker_client, ref, print)
     if os.getuid():
         as_root("install", "-D", "-m", "644", str(trusting.access.ca), str(trust))
     trusting.up()
-    images.push(docker_client, ref, print)
+    image_build.push(docker_client, ref, print)
 
 
 def test_what_is_missing_is_made_again(place: Place) -> None:

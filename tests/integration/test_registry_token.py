@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 from docker.errors import ImageNotFound
 
-from cluster import credentials, images, listing, registry_api, registry_login
-from cluster.image_ref import ImageRef
-from cluster.registry_login import Access
+from cluster import credentials
+from cluster.images import build as image_build
+from cluster.images import registry_api, registry_login
+from cluster.images.image_ref import ImageRef
+from cluster.images.registry_login import Access
+from cluster.operations import status as listing
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 from tests.conftest import own_settings
@@ -80,13 +83,13 @@ def test_images_of_a_group_are_pushed_found_listed_and_pulled(
     docker_client: Any, settings: Settings, built: ImageRef
 ) -> None:
     assert str(built) == f"{settings.registry}/group/sub/worker:v1"
-    images.refuse_useless_registry(docker_client, built)
-    digest = images.push(docker_client, built, print)
+    image_build.refuse_useless_registry(docker_client, built)
+    digest = image_build.push(docker_client, built, print)
     held = registry_api.held(built.registry, built.name, built.tag)
     assert held
     assert held.digest == digest
     docker_client.images.remove(str(built))
-    assert images.deployable(docker_client, built) == f"{built.repository}@{digest}"
+    assert image_build.deployable(docker_client, built) == f"{built.repository}@{digest}"
     # This login may not have the catalog, so the names that are usual here are looked for.
     (listed,) = json.loads(listing.images(settings, as_json=True))
     assert (listed["name"], listed["tag"], listed["digest"]) == ("group/sub/worker", "v1", digest)
@@ -100,7 +103,7 @@ def test_what_the_login_may_not_do_is_not_called_a_wrong_login(
     others = ImageRef.parse(f"{settings.registry}/others/worker:v1")
     docker_client.images.get(str(built)).tag(others.repository, tag=others.tag)
     with pytest.raises(ClusterError, match=r"takes the login, which has no right to this image"):
-        images.push(docker_client, others, print)
+        image_build.push(docker_client, others, print)
     with pytest.raises(registry_api.NoRight, match=r"has no right to /v2/others/worker/manifests/v1"):
         registry_api.held(others.registry, others.name, others.tag)
     with pytest.raises(registry_api.NoRight, match="_catalog"):

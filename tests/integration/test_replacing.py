@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster import apps, running
-from cluster.schedulers.process import Process
+from cluster.apps import one_machine as apps
+from cluster.operations import run as running
+from cluster.schedulers.process.scheduler import Process
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 from tests.conftest import own_settings
@@ -71,7 +72,7 @@ def test_one_that_cannot_be_started_leaves_them_untouched(workers, where, rig):
 
 
 def test_one_that_works_is_not_waited_for_longer_than_its_first_success(workers, where, rig, tmp_path, monkeypatch):
-    monkeypatch.setattr("cluster.replacing.WATCH_S", 600)
+    monkeypatch.setattr("cluster.operations.replacing.WATCH_S", 600)
     workers(rig.action(HOLDS.format(go=tmp_path / "go")))
     rig.publish(*[b"x"] * 3)
     until(lambda: rig.ready() == 2, "one in hand")

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from cluster import selftest
+from cluster.operations import selftest
 from cluster.settings import ROOT
 from scripts.errors import ClusterError
 from tests.integration.publishing import eventually

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cluster import base_image
+from cluster.images import base_image
 from tests.standin import wire
 from tests.standin.asking import Asking, eventually
 from tests.standin.rig import COMMAND, sleeper, two_agents

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import docker
 import pytest
 
-from cluster import base_image
+from cluster.images import base_image
 from tests.integration.network import Network
 from tests.standin import wire
 from tests.standin.agents import Agent

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from cluster.hosts import everywhere
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.hosts.together import Outcome, together, values
-from cluster.publishing.interrupts import Interrupted
+from cluster.interrupts import Interrupted
+from cluster.operations.agents import everywhere
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
 from tests.conftest import own_settings

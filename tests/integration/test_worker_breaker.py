@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cluster import listing
+from cluster.operations import status as listing
 from tests.conftest import Broker
 from tests.integration.network import Network
 from tests.integration.worker_rig import Rig, WorkerProcess, patched, until

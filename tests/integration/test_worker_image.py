@@ -10,12 +10,17 @@ from typing import Any
 
 import pytest
 
-from cluster import apps, credentials, definitions, images, running, selftest
+from cluster import credentials
+from cluster.apps import definitions
+from cluster.apps import one_machine as apps
 from cluster.components import WORKER
-from cluster.image_ref import ImageRef
+from cluster.images import build as image_build
+from cluster.images.image_ref import ImageRef
+from cluster.operations import run as running
+from cluster.operations import selftest
 from cluster.schedulers import App
+from cluster.schedulers.docker.scheduler import Local
 from cluster.schedulers.instances import health_command
-from cluster.schedulers.local import Local
 from tests.conftest import missing, own_settings
 
 pytestmark = pytest.mark.engine
@@ -26,7 +31,7 @@ EVERY_BYTE = bytes(range(256)) * 4096  # a megabyte
 @pytest.fixture(scope="module")
 def worker_image(docker_client: Any) -> str:
     ref = selftest.image(WORKER)
-    images.build(docker_client, WORKER, ref, print)
+    image_build.build(docker_client, WORKER, ref, print)
     return str(ref)
 
 
@@ -150,7 +155,7 @@ def test_a_changed_action_rebuilds_the_end_alone_whatever_its_mode(
     action = f"action-{secrets.token_hex(4)}.sh"
     (copied / "components" / "worker" / "scripts" / action).write_text("#!/bin/sh\necho new\n")
     ref = ImageRef("cluster-test-worker", secrets.token_hex(4))
-    images.build(docker_client, replace(WORKER, root=copied), ref, said.append)
+    image_build.build(docker_client, replace(WORKER, root=copied), ref, said.append)
     try:
         assert not [step for step in said if "apt-get" in step]
         check = f"test $({action}) = new"

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from cluster.registry_host import authority
+from cluster.registry import authority
 from scripts.amqp.broker import open_blocking
 from scripts.errors import ServiceAway
 from tests.integration.worker_rig import Rig, patched, until

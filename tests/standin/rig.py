@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from typing import Any
 
-from cluster import base_image
+from cluster.images import base_image
 from tests.standin.agents import Agent
 from tests.standin.asking import Asking
 from tests.standin.executor import LABEL

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster import apps, credentials
+from cluster import credentials
+from cluster.apps import one_machine as apps
 from cluster.schedulers.instances import grace_s
 from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError

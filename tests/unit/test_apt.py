@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster import apt
+from cluster.engine import apt
 from scripts.errors import ClusterError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cluster import base_image
+from cluster.images import base_image
 
 SIGNED = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
 

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster import app_flags, apps, cluster_apps
-from cluster.app_flags import Wish
-from cluster.cluster_apps import Image
+from cluster.apps import cluster_apps
+from cluster.apps import flags as app_flags
+from cluster.apps import one_machine as apps
+from cluster.apps.cluster_apps import Image
+from cluster.apps.flags import Wish
 from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from cluster import base_image, definitions
+from cluster.apps import definitions
 from cluster.components import ALL, QUEUE, WORKER, Component
-from cluster.schedulers import App, local_options
-from cluster.schedulers.docker_terms import Task
+from cluster.images import base_image
+from cluster.schedulers import App
+from cluster.schedulers.docker import translate
+from cluster.schedulers.docker.parts import Task
 from cluster.schedulers.instances import health_command, ports_of
 from scripts.amqp.queues import CONSUMER_TIMEOUT_MS
 from tests.standin.rolling import Seen, begin_roll, roll_on
@@ -46,7 +48,7 @@ def test_a_definition_is_filled_and_runs_on_one_machine(component: Component) ->
     assert "{{" not in json.dumps(definition)
     assert definitions.checked_id(definition["id"]) == component.app_id
     ports = tuple(range(31000, 31000 + len(ports_of(definition))))
-    body = local_options.container_body(Task(App(definition["id"], definition), "test", 1, ports))
+    body = translate.container_body(Task(App(definition["id"], definition), "test", 1, ports))
     assert body["HostConfig"]["Init"] is True
     assert body["Cmd"][1].startswith("exec ")  # else the shell gets SIGTERM, and hands it to nobody
 

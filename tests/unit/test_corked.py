@@ -4,7 +4,7 @@ import pika
 import pytest
 from pika.adapters.select_connection import IOLoop
 
-from cluster.publishing.corked import SEGMENT_BYTES, CorkedConnection
+from cluster.queue.publishing.batched_connection import SEGMENT_BYTES, CorkedConnection
 
 
 @pytest.fixture

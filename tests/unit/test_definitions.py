@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.definitions import PLACEHOLDERS, checked_id, digest, fill, load, refuse_other_queue, worker_id
+from cluster.apps.definitions import PLACEHOLDERS, checked_id, digest, fill, load, refuse_other_queue, worker_id
 from scripts.errors import ClusterError
 
 # What an argument of a program can be: any text without NUL (and without lone surrogates, which are no UTF-8).

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.demo import alone, months, results_folder
+from cluster.operations.demo import alone, months, results_folder
 from scripts.errors import ClusterError
 
 

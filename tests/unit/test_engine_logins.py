@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from cluster import programs, registry_login
+from cluster import programs
 from cluster.engine import logins
+from cluster.images import registry_login
 from scripts.errors import ClusterError
 
 OURS, OTHER = "registry.example:5000", "other.example"

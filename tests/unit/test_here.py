@@ -12,8 +12,9 @@ import pytest
 import yaml
 from docker.context.config import get_context_id
 
-from cluster import engine, here
+from cluster import engine
 from cluster.engine.ports import is_of_this_machine
+from cluster.schedulers import selection
 from cluster.settings import ROOT, Settings
 from scripts.errors import ServiceAway
 
@@ -32,7 +33,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
 def test_without_an_engine_only_processes_are_looked_for(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert [one.name for one in here.every_scheduler(settings)] == ["process"]
+    assert [one.name for one in selection.every_scheduler(settings)] == ["process"]
     assert capsys.readouterr().err == ""
 
 
@@ -40,11 +41,11 @@ def test_an_engine_that_should_be_there_is_missed_aloud(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere.sock")
-    assert [one.name for one in here.every_scheduler(settings)] == ["process"]
+    assert [one.name for one in selection.every_scheduler(settings)] == ["process"]
     said = capsys.readouterr().err
     assert said.startswith("not looked for in containers: no Docker Engine answers at unix:///nowhere.sock")
 
-    here.every_scheduler(replace(settings, scheduler="process"))
+    selection.every_scheduler(replace(settings, scheduler="process"))
     assert capsys.readouterr().err == ""
 
 
@@ -54,8 +55,8 @@ def test_the_engine_of_another_machine_runs_nothing_of_this_one(
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", address)
     with pytest.raises(engine.OtherMachine, match=r"DOCKER_HOST .*192\.0\.2\.7"):
-        here.scheduler(settings)
-    assert [one.name for one in here.every_scheduler(settings)] == ["process"]
+        selection.scheduler(settings)
+    assert [one.name for one in selection.every_scheduler(settings)] == ["process"]
     assert "DOCKER_HOST" in capsys.readouterr().err
 
 
@@ -72,7 +73,7 @@ def test_the_context_of_another_machine_does_not_either(
     else:
         monkeypatch.setenv("DOCKER_CONTEXT", "far")
     with pytest.raises(engine.OtherMachine, match=r"'far' .*192\.0\.2\.7"):
-        here.scheduler(settings)
+        selection.scheduler(settings)
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "tcp://localhost:1", "garbage"])
@@ -81,7 +82,7 @@ def test_an_engine_of_this_machine_is_asked_wherever_it_listens(
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", address)
     with pytest.raises(ServiceAway, match="which DOCKER_HOST names"):
-        here.scheduler(settings)
+        selection.scheduler(settings)
 
 
 def test_the_addresses_of_this_machine_s_network_are_its_own() -> None:

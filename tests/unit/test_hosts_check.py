@@ -5,11 +5,11 @@ import json
 import pytest
 import yaml
 
-from cluster.hosts import facts
-from cluster.hosts.cells import Cell, clock_cell, disk_cell, memory_cell, password_cell
-from cluster.hosts.check import refuse_red, wish
-from cluster.hosts.facts import Disk, Machine
-from cluster.hosts.findings import as_json, as_table
+from cluster.operations.agents import facts
+from cluster.operations.agents.cells import Cell, clock_cell, disk_cell, memory_cell, password_cell
+from cluster.operations.agents.check import refuse_red, wish
+from cluster.operations.agents.facts import Disk, Machine
+from cluster.operations.agents.findings import as_json, as_table
 from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort

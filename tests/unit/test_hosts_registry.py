@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from cluster.hosts.docker_logins import archive, parsed, store_of, with_login
-from cluster.hosts.pull import explained, note, progress
-from cluster.hosts.registry_words import remedy, says_absent
-from cluster.registry_login import Access
+from cluster.images.registry_login import Access
+from cluster.images.remote_errors import remedy, says_absent
+from cluster.operations.agents.docker_logins import archive, parsed, store_of, with_login
+from cluster.operations.agents.pull import explained, note, progress
 
 REGISTRY = "registry.example:5000"
 ACCESS = Access("cluster", "secret")

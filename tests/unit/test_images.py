@@ -4,13 +4,14 @@ import re
 
 import pytest
 
-from cluster import architecture, images
 from cluster.components import WORKER
-from cluster.image_ref import ImageRef
+from cluster.images import architecture
+from cluster.images import build as image_build
+from cluster.images.image_ref import ImageRef
 
 
 def test_an_image_says_which_version_and_commit_it_is() -> None:
-    labels = images.labels(WORKER, ImageRef.parse("worker:v7"))
+    labels = image_build.labels(WORKER, ImageRef.parse("worker:v7"))
     assert labels["org.opencontainers.image.version"] == "v7"
     revision = labels.get("org.opencontainers.image.revision", "0" * 40)  # a copy without git has none
     assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", revision)
@@ -18,7 +19,7 @@ def test_an_image_says_which_version_and_commit_it_is() -> None:
 
 def test_only_the_proxy_of_the_environment_is_handed_on() -> None:
     environ = {"HTTPS_PROXY": "http://proxy:3128", "no_proxy": "localhost", "http_proxy": "", "AMQP_PASSWORD": "secret"}
-    assert images.proxies(environ) == {"HTTPS_PROXY": "http://proxy:3128", "no_proxy": "localhost"}
+    assert image_build.proxies(environ) == {"HTTPS_PROXY": "http://proxy:3128", "no_proxy": "localhost"}
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.publishing import items as module
-from cluster.publishing.items import Item, Position, Scan, Split, items, scan
+from cluster.queue.publishing import items as module
+from cluster.queue.publishing.items import Item, Position, Scan, Split, items, scan
 from scripts.errors import ClusterError
 
 LINES = Split()

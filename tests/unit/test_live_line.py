@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from cluster.live_line import live_line
+from cluster.terminal.live_line import live_line
 
 
 def shown(*, terminal: bool) -> str:

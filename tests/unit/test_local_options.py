@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from cluster.definitions import digest
+from cluster.apps.definitions import digest
 from cluster.schedulers import App
-from cluster.schedulers.docker_parameters import PARAMETERS
-from cluster.schedulers.docker_terms import Task
+from cluster.schedulers.docker.parameters import PARAMETERS
+from cluster.schedulers.docker.parts import Task
+from cluster.schedulers.docker.translate import TABLE, check, container_body
 from cluster.schedulers.instances import ports_of
-from cluster.schedulers.local_options import TABLE, check, container_body
 from scripts.errors import ClusterError
 
 IMAGE = {"container": {"type": "DOCKER", "docker": {"image": "amqp:v1"}}}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster import definitions
+from cluster.apps import definitions
 from cluster.components import ALL, Component
 from cluster.settings import ROOT
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cluster import definitions
+from cluster.apps import definitions
 from cluster.components import QUEUE, REGISTRY, WORKER
 from cluster.schedulers.marathon.comparison import definition_of, differences, is_same
 

@@ -12,11 +12,11 @@ from invoke.exceptions import Exit
 from rich.console import Console
 
 from cluster.hosts.board import _table
-from cluster.hosts.cells import Cell
-from cluster.hosts.findings import as_table
 from cluster.hosts.host import Host
-from cluster.listing import table
-from cluster.live_line import live_line
+from cluster.operations.agents.cells import Cell
+from cluster.operations.agents.findings import as_table
+from cluster.operations.status import table
+from cluster.terminal.live_line import live_line
 from commands.output import result, results, say
 from commands.task import task
 from scripts.errors import ClusterError

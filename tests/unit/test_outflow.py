@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from cluster.publishing.confirms import SURELY_TAKEN_BYTES, Target
-from cluster.publishing.items import Position
-from cluster.publishing.outflow import Outflow
-from cluster.publishing.sources import listed
+from cluster.queue.publishing.confirms import SURELY_TAKEN_BYTES, Target
+from cluster.queue.publishing.items import Position
+from cluster.queue.publishing.sender import Outflow
+from cluster.queue.publishing.sources import listed
 
 
 class Channel:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.schedulers import process_logs
-from cluster.schedulers.container_logs import lines
+from cluster.schedulers.docker.logs import lines
+from cluster.schedulers.process import logs as process_logs
 
 
 def test_the_last_lines(tmp_path):

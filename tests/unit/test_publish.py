@@ -11,16 +11,16 @@ import yaml
 from pika import BasicProperties
 from pika.spec import BasicProperties as Decoded
 
-from cluster.publishing import request as publishing
-from cluster.publishing.confirms import Target
-from cluster.publishing.interrupts import Interrupted, Signals, Terminated
-from cluster.publishing.items import Split
-from cluster.publishing.messages import Properties, headers_of
-from cluster.publishing.patience import Patience
-from cluster.publishing.publish import Published, publish_noting
-from cluster.publishing.publisher import Watch
-from cluster.publishing.request import Request
-from cluster.publishing.sources import text_file
+from cluster.interrupts import Interrupted, Signals, Terminated
+from cluster.operations import publish as publishing
+from cluster.operations.publish import Request
+from cluster.queue.publishing.confirms import Target
+from cluster.queue.publishing.items import Split
+from cluster.queue.publishing.messages import Properties, headers_of
+from cluster.queue.publishing.publish import Published, publish_noting
+from cluster.queue.publishing.publisher import Watch
+from cluster.queue.publishing.retry_deadline import Patience
+from cluster.queue.publishing.sources import text_file
 from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError, ServiceAway
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from cluster import credentials, registry_login, secret_file
-from cluster.image_ref import ImageRef
-from cluster.push_errors import push_failure, registry_failure
-from cluster.registry_login import Access
+from cluster import credentials, secret_file
+from cluster.images import registry_login
+from cluster.images.image_ref import ImageRef
+from cluster.images.push_errors import push_failure, registry_failure
+from cluster.images.registry_login import Access
 from scripts.errors import ServiceAway
 
 HERE = ImageRef.parse("localhost:5000/amqp:v1")

@@ -10,8 +10,9 @@ from urllib.parse import quote
 import pytest
 import yaml
 
-from cluster import credentials, queue_login
-from cluster.queue_login import QueueLogin
+from cluster import credentials
+from cluster.queue import login as queue_login
+from cluster.queue.login import QueueLogin
 from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster import apt, rabbitmq_process
+from cluster.engine import apt
+from cluster.schedulers.process import rabbitmq
 from scripts.errors import ServiceAway
 
 PORTS = {5672: 41001, 15672: 41002, 15692: 41003}
@@ -13,7 +14,7 @@ PORTS = {5672: 41001, 15672: 41002, 15692: 41003}
 
 def environment(data: Path, definition: dict | None = None, **inherited: str) -> dict[str, str]:
     env = {"PATH": "/usr/bin", "HOME": "/home/person", **inherited}
-    return rabbitmq_process.environment(env, "mine", {"mem": 512, **(definition or {})}, PORTS, data)
+    return rabbitmq.environment(env, "mine", {"mem": 512, **(definition or {})}, PORTS, data)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ def environment(data: Path, definition: dict | None = None, **inherited: str) ->
     ],
 )
 def test_rabbitmq_is_known_by_its_command(cmd, expected):
-    assert rabbitmq_process.is_run_by({"cmd": cmd}) is expected
+    assert rabbitmq.is_run_by({"cmd": cmd}) is expected
 
 
 def test_all_that_it_writes_and_is_called_is_its_own(tmp_path):
@@ -44,7 +45,7 @@ def test_all_that_it_writes_and_is_called_is_its_own(tmp_path):
 def test_the_config_is_the_image_s_and_the_listeners(tmp_path):
     environment(tmp_path)
     config = (tmp_path / "rabbitmq.conf").read_text()
-    assert config.startswith((rabbitmq_process.FILES / "rabbitmq.conf").read_text())
+    assert config.startswith((rabbitmq.FILES / "rabbitmq.conf").read_text())
     assert config.splitlines()[-4:] == [
         "management.tcp.ip = 127.0.0.1",
         "management.tcp.port = 41002",
@@ -77,7 +78,7 @@ def test_the_cookie_is_secret_and_made_once(tmp_path):
 
 
 def test_who_may_not_install_it_is_told_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(rabbitmq_process, "SERVER", tmp_path / "rabbitmq-server")
+    monkeypatch.setattr(rabbitmq, "SERVER", tmp_path / "rabbitmq-server")
     monkeypatch.setattr(apt, "is_allowed", lambda: False)
     with pytest.raises(ServiceAway, match=r"^RabbitMQ is not installed .* -u amqp://HOST:PORT$"):
-        rabbitmq_process.ensure_installed(print)
+        rabbitmq.ensure_installed(print)

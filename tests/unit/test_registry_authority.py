@@ -9,8 +9,8 @@ import pytest
 from cryptography import x509
 
 from cluster import credentials
-from cluster.registry_host import authority
-from cluster.registry_host.authority import RENEW_BEFORE, SERVER_TIME, Authority, Pair
+from cluster.registry import authority
+from cluster.registry.authority import RENEW_BEFORE, SERVER_TIME, Authority, Pair
 from scripts.errors import ClusterError
 
 NOW = datetime(2030, 5, 17, 12, tzinfo=UTC)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster import credentials, registry_login, secret_file
-from cluster.registry_host import login
-from cluster.registry_login import Access
+from cluster import credentials, secret_file
+from cluster.images import registry_login
+from cluster.images.registry_login import Access
+from cluster.registry import htpasswd
 from scripts.errors import ClusterError
 
 REGISTRY = "10.0.0.5:5000"
@@ -89,21 +90,21 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
 
 
 def test_the_hash_lets_in_who_has_the_password_and_nobody_else() -> None:
-    password = login.new_password()
-    file = login.htpasswd(login.USER, password)
+    password = htpasswd.new_password()
+    file = htpasswd.htpasswd(htpasswd.USER, password)
     assert password.encode() not in file
     assert file.startswith(b"cluster:$2b$")
-    assert login.lets_in(file, login.USER, password)
-    assert not login.lets_in(file, login.USER, password + "x")
-    assert not login.lets_in(file, "other", password)
-    assert not login.lets_in(file + login.htpasswd("other", "x"), login.USER, password)
+    assert htpasswd.lets_in(file, htpasswd.USER, password)
+    assert not htpasswd.lets_in(file, htpasswd.USER, password + "x")
+    assert not htpasswd.lets_in(file, "other", password)
+    assert not htpasswd.lets_in(file + htpasswd.htpasswd("other", "x"), htpasswd.USER, password)
 
 
 @pytest.mark.parametrize("file", [None, b"", b"cluster", b"cluster:", b"cluster:plain\n", b"\xff"])
 def test_a_file_that_is_no_htpasswd_lets_nobody_in(file: bytes | None) -> None:
-    assert not login.lets_in(file, "cluster", "plain")
+    assert not htpasswd.lets_in(file, "cluster", "plain")
 
 
 def test_no_two_passwords_are_alike() -> None:
-    assert len({login.new_password() for _ in range(100)}) == 100
-    assert len(login.new_password()) == 32
+    assert len({htpasswd.new_password() for _ in range(100)}) == 100
+    assert len(htpasswd.new_password()) == 32

@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 
-from cluster import credentials, registry_login
-from cluster.registry_host import authority, login, plan
-from cluster.registry_host.app import CERTIFICATE, HTPASSWD, KEY, registry_app
-from cluster.registry_host.authority import Authority
-from cluster.registry_host.listeners import ports_of
-from cluster.registry_host.lock import alone
-from cluster.registry_host.plan import Found, Plan
-from cluster.schedulers.docker_terms import Task
-from cluster.schedulers.local_options import container_body
+from cluster import credentials
+from cluster.hosts.listeners import ports_of
+from cluster.images import registry_login
+from cluster.registry import authority, plan
+from cluster.registry import htpasswd as login
+from cluster.registry.app import CERTIFICATE, HTPASSWD, KEY, registry_app
+from cluster.registry.authority import Authority
+from cluster.registry.lock import alone
+from cluster.registry.plan import Found, Plan
+from cluster.schedulers.docker.parts import Task
+from cluster.schedulers.docker.translate import container_body
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 from tests.conftest import own_settings

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import requests
 
-from cluster import credentials, registry_login, registry_tls
-from cluster.registry_host import authority
-from cluster.registry_host.authority import Authority, Pair
-from cluster.registry_login import Access
+from cluster import credentials
+from cluster.images import registry_login, registry_tls
+from cluster.images.registry_login import Access
+from cluster.registry import authority
+from cluster.registry.authority import Authority, Pair
 from scripts.errors import ClusterError, ServiceAway
 from tests.ports import free_ports
 

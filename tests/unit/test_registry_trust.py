@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cluster import registry_trust
+from cluster.images import registry_trust
 
 REGISTRY = "10.0.0.5:5000"
 

@@ -8,8 +8,8 @@ import pytest
 import requests
 from urllib3.exceptions import IncompleteRead, ProtocolError
 
-from cluster.hosts.pull import failure
-from cluster.hosts.registry_words import remedy, says_absent
+from cluster.images.remote_errors import remedy, says_absent
+from cluster.operations.agents.pull import failure
 from scripts.errors import ServiceAway
 
 REGISTRY = "10.0.0.5:5000"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster.replacing import Verdicts, trouble
+from cluster.operations.replacing import Verdicts, trouble
 from cluster.schedulers import Instance
 from scripts.worker.settling import FIRST_SUCCESS
 

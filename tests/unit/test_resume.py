@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.publishing.items import Position
-from cluster.publishing.resume import Record, Sidecar, start_at
+from cluster.queue.publishing.items import Position
+from cluster.queue.publishing.resume import Record, Sidecar, start_at
 from scripts.errors import ClusterError
 
 WANTED = Record("/in/items.txt", 100, "abc", "myqueue", "amqp://127.0.0.1", {"--null": False})

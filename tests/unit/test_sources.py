@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster.publishing import sources
-from cluster.publishing.interrupts import Interrupted
-from cluster.publishing.items import Position, Split
-from cluster.publishing.sources import Feed, Source, chosen, file_set, listed, one_body, stream, text_file
+from cluster.interrupts import Interrupted
+from cluster.queue.publishing import sources
+from cluster.queue.publishing.items import Position, Split
+from cluster.queue.publishing.sources import Feed, Source, chosen, file_set, listed, one_body, stream, text_file
 from scripts.errors import ClusterError
 
 

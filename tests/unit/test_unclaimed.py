@@ -5,8 +5,8 @@ from typing import Any
 import pika
 
 from scripts.worker.deliveries import Delivery
+from scripts.worker.orphaned_runs import Unclaimed
 from scripts.worker.runs import Run
-from scripts.worker.unclaimed import Unclaimed
 
 
 def _delivery(body: bytes, message_id: str | None = "id") -> Any:

@@ -3,8 +3,8 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from cluster.publishing.items import Item
-from cluster.publishing.window import Window
+from cluster.queue.publishing.items import Item
+from cluster.queue.publishing.window import Window
 
 
 def item(number: int, size: int = 1) -> Item:

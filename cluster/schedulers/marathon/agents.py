@@ -15,8 +15,9 @@ from docker.errors import APIError
 from docker.models.containers import Container
 
 from cluster.engine import docker_errors
-from cluster.schedulers import container_logs, containers
-from cluster.schedulers.containers import CONFLICT, GONE
+from cluster.schedulers.docker import containers
+from cluster.schedulers.docker import logs as container_logs
+from cluster.schedulers.docker.containers import CONFLICT, GONE
 from scripts.errors import ClusterError
 from scripts.worker.process_name import DRAINED, DRAINING
 from scripts.worker.stop_signals import HOLD

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cluster.definitions import dotted
+from cluster.apps.definitions import dotted
 from scripts.one_line import one_line
 
 # What Marathon adds to its answer when it is asked for an app.

@@ -9,7 +9,7 @@ from typing import Any
 
 import docker
 
-from cluster.publishing.interrupts import Interrupted
+from cluster.interrupts import Interrupted
 from cluster.schedulers import waiting
 from cluster.schedulers.instances import DRAIN, grace_s, kill_grace_s
 from cluster.schedulers.marathon import agents

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from cluster.publishing.interrupts import Interrupted
+from cluster.interrupts import Interrupted
 from cluster.schedulers.marathon import standstill
 from cluster.schedulers.marathon.api import Api, App
 from cluster.schedulers.marathon.comparison import is_same

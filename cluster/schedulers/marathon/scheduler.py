@@ -7,9 +7,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cluster.definitions import checked_id, refuse_other_queue
-from cluster.live_line import live_line
-from cluster.publishing.interrupts import Interrupted
+from cluster.apps.definitions import checked_id, refuse_other_queue
+from cluster.interrupts import Interrupted
 from cluster.schedulers import App, AppStatus, Change, Kind
 from cluster.schedulers.marathon import agents, changes, failures, standstill, stopping, versions
 from cluster.schedulers.marathon.agents import Engines
@@ -21,6 +20,7 @@ from cluster.schedulers.marathon.draining import Draining
 from cluster.schedulers.marathon.following import Following, NotDeployed, Watch
 from cluster.schedulers.marathon.judgement import Goal
 from cluster.schedulers.marathon.ownership import is_ours, labelled, refuse_foreign
+from cluster.terminal.live_line import live_line
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 from scripts.marathon.app_ports import mapping

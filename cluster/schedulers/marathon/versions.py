@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from cluster.schedulers.docker_terms import data_name
+from cluster.schedulers.docker.parts import data_name
 from cluster.schedulers.marathon.api import Api, App
 from cluster.schedulers.marathon.comparison import definition_of, is_same
 from scripts.errors import ClusterError

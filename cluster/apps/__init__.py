@@ -1,0 +1,1 @@
+"""Apps: what runs, whatever engine runs it."""

@@ -1,0 +1,1 @@
+"""Images: from a folder to an image in a registry that hosts can pull."""

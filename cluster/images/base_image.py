@@ -1,0 +1,172 @@
+"""`debian:trixie-slim`, what all images are built from: the one that is there, else pulled, else made here."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO, Any
+
+import requests
+from urllib3.exceptions import HTTPError
+
+from cluster.engine import apt, docker_errors
+from cluster.engine.errors import is_silence, reason
+from scripts.errors import ClusterError
+
+NAME = "debian:trixie-slim"
+SUITE = "trixie"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+PACKAGES = ["mmdebstrap", "debian-archive-keyring", "mount"]
+PULL_SILENCE_S = 20  # a registry that cannot be reached would otherwise be waited for for minutes
+MAKE_TIMEOUT_S = 900
+
+# What Debian's own slim image leaves out.
+_EXCLUDED = ("doc/*", "groff/*", "info/*", "lintian/*", "linda/*", "locale/*", "man/*")
+_INCLUDED = ("doc/*/copyright", "locale/locale.alias")
+# As in Debian's own image: packages start no services while they are installed, apt keeps no downloads, and the
+# machine that made the image is not in it. The shell runs this with the image's root folder as $1.
+_FINISH = r"""
+printf '#!/bin/sh\nexit 101\n' >"$1/usr/sbin/policy-rc.d" && chmod 755 "$1/usr/sbin/policy-rc.d" &&
+printf 'APT::Keep-Downloaded-Packages "false";\nAcquire::Languages "none";\n' >"$1/etc/apt/apt.conf.d/docker" &&
+rm -f "$1/etc/hostname" "$1/etc/resolv.conf"
+"""
+_CHANGES = [
+    "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    'CMD ["bash"]',
+    'LABEL org.opencontainers.image.description="Debian trixie, slim: made by mmdebstrap on a machine of its user"',
+]
+
+
+def ensure_base(client: Any, say: Callable[[str], None], name: str = NAME) -> None:
+    """See to it that the engine has the image `name`; `say` gets a line for each step that takes time.
+
+    Raises:
+        ClusterError: it can neither be pulled nor made here; no image has the name then.
+    """
+    if _is_there(client, name):
+        return
+    say(f"pulling {name}")
+    problem = _pull_problem(client, name)
+    if problem:
+        say(f"{name} cannot be pulled ({problem})")
+        _make(client, say, name)
+
+
+def _is_there(client: Any, name: str) -> bool:
+    with docker_errors(f"look for {name}"):
+        return bool(client.images.list(name))
+
+
+def _pull_problem(client: Any, name: str) -> str:
+    """Pull: "" when the image is there now. (The SDK's own pull has no time limit.)"""
+    repository, tag = name.rsplit(":", 1)
+    url = f"{client.api.base_url}/v{client.api.api_version}/images/create"
+    parameters = {"fromImage": repository, "tag": tag}
+    try:
+        with client.api.post(url, params=parameters, stream=True, timeout=PULL_SILENCE_S) as answer:
+            problem = _stream_error(answer.iter_lines())
+    except (requests.RequestException, HTTPError) as error:
+        problem = f"no answer within {PULL_SILENCE_S} s" if is_silence(error) else reason(error)
+    return problem or ("" if _is_there(client, name) else "it did not arrive")
+
+
+def _stream_error(lines: Iterable[bytes | str]) -> str:
+    """The error in the engine's answer; it says 200 and fails later, or sends `message` at once."""
+    events = [json.loads(line) for line in lines if line.strip()]
+    errors = [event.get("error") or event.get("message") for event in events]
+    return " ".join(next(filter(None, errors), "").split())
+
+
+def _make(client: Any, say: Callable[[str], None], name: str) -> None:
+    _get_mmdebstrap(say, name)
+    sources = debian_sources(_index_targets(), os.environ.get("DEBIAN_MIRROR", ""))
+    with tempfile.TemporaryDirectory(prefix="base-image-", dir=_temporary_folder()) as folder:
+        archive = Path(folder) / "root.tar"
+        say(f"making {name} from Debian's packages with mmdebstrap (half a minute)")
+        with archive.open("wb") as tar:
+            _run_mmdebstrap(mmdebstrap_command(sources), tar, name)
+        _import(client, archive, name)
+
+
+def _get_mmdebstrap(say: Callable[[str], None], name: str) -> None:
+    may_run = os.geteuid() == 0 or shutil.which("newuidmap") is not None
+    if may_run and shutil.which("mmdebstrap") and KEYRING.exists():
+        return
+    if not apt.is_allowed():
+        raise ClusterError(
+            f"{name} is not here, cannot be pulled, and something is missing to make it: "
+            f"sudo apt install mmdebstrap uidmap debian-archive-keyring, or docker load it from a file"
+        )
+    apt.install(PACKAGES, say)
+
+
+def debian_sources(index_targets: str, mirror: str = "") -> list[str]:
+    """Where apt gets Debian from: sources.list lines of `SUITE`; none when no Debian mirror is known.
+
+    `index_targets` are lines ORIGIN|LABEL|URI of what apt of this machine uses; `mirror` is the user's, and wins.
+    """
+    rows = [line.split("|") for line in index_targets.splitlines()]
+    by_label = {
+        label: uri.rstrip("/") for origin, label, uri in reversed(rows) if origin == "Debian" and uri.startswith("http")
+    }
+    main, security = (mirror, "") if mirror else (by_label.get("Debian"), by_label.get("Debian-Security"))
+    places = [(main, SUITE), (main, f"{SUITE}-updates"), (security, f"{SUITE}-security")] if main else []
+    return [f"deb [signed-by={KEYRING}] {uri} {suite} main" for uri, suite in places if uri]
+
+
+def mmdebstrap_command(sources: list[str]) -> list[str]:
+    """The command that writes the image's files to STDOUT as a tar archive."""
+    options = [f"path-exclude=/usr/share/{path}" for path in _EXCLUDED]
+    options += [f"path-include=/usr/share/{path}" for path in _INCLUDED]
+    # apt cannot check an https mirror from within the image without these
+    certificates = ["--include=ca-certificates"] if any(" https:" in source for source in sources) else []
+    return [
+        "mmdebstrap", "--variant=minbase", "--format=tar", "--skip=chroot/policy-rc.d", *certificates,
+        *(f"--dpkgopt={option}" for option in options), f"--customize-hook={_FINISH}",
+        SUITE, "-", *(sources or [f"--keyring={KEYRING}"]),
+    ]  # fmt: skip
+
+
+def _index_targets() -> str:
+    """What apt of this machine uses, `ORIGIN|LABEL|URI` a line; it knows the origin once it has read the lists."""
+    command = ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)", "Created-By: Packages"]
+    if shutil.which("apt-get") is None:
+        return ""
+    return subprocess.run(command, capture_output=True, text=True, env=apt.environment(), check=False).stdout
+
+
+def _temporary_folder() -> str:
+    """Where there is room for the files of a system; /tmp may be in memory."""
+    return os.environ.get("TMPDIR") or "/var/tmp"
+
+
+def _run_mmdebstrap(command: list[str], archive: IO[bytes], name: str) -> None:
+    environment = apt.environment() | {"TMPDIR": _temporary_folder()}
+    with tempfile.TemporaryFile("w+", errors="replace") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=archive, stderr=log, env=environment)
+        try:
+            exit_code = process.wait(MAKE_TIMEOUT_S)
+        except BaseException:
+            process.terminate()  # and wait: it takes its mounts and files away
+            process.wait()
+            raise
+        if exit_code:
+            log.seek(0)
+            raise ClusterError(
+                f"{name} cannot be made with mmdebstrap in {_temporary_folder()}: {apt.complaint_of(log.read())}: "
+                f"docker load it from a file, or set DEBIAN_MIRROR to a mirror that has {SUITE}"
+            )
+
+
+def _import(client: Any, archive: Path, name: str) -> None:
+    repository, tag = name.rsplit(":", 1)
+    with docker_errors(f"import {name}"):
+        answer = client.api.import_image(str(archive), repository=repository, tag=tag, changes=_CHANGES)
+    problem = _stream_error(answer.splitlines())
+    if problem:
+        raise ClusterError(f"import {name}: {problem}")

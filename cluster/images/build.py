@@ -1,0 +1,163 @@
+"""Images: built from a component's Dockerfile, pushed to the registry, named by their content."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import docker
+from docker.errors import APIError, ImageNotFound
+
+from cluster.components import Component
+from cluster.engine import docker_errors, logins
+from cluster.images import architecture, base_image, build_events, registry_api, registry_login, registry_trust
+from cluster.images.build_events import problem_of
+from cluster.images.image_ref import ImageRef, is_local
+from cluster.images.push_errors import push_failure, registry_failure
+from cluster.images.revision import revision_of
+from cluster.terminal.live_line import live_line
+from scripts.errors import ClusterError, ServiceAway
+
+_SAYS_NOTHING = "500 Internal Server Error"  # all that the engine tells of a registry's reasons
+_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
+
+
+def build(client: docker.DockerClient, component: Component, ref: ImageRef, say: Callable[[str], None]) -> str:
+    """Build a component's image under a name; its id. What is not cached is said, a line a step.
+
+    Raises:
+        ClusterError: a step failed (with its last lines), or the disk is full.
+        ServiceAway: the engine went away.
+    """
+    doing = f"build {ref}"
+    logins.of_build(client, component.dockerfile.read_text(encoding="utf-8", errors="replace"))
+    base_image.ensure_base(client, say)
+    with docker_errors(doing), live_line(doing) as show:
+        events = client.api.build(
+            path=str(component.root),
+            dockerfile=str(component.dockerfile.relative_to(component.root)),
+            tag=str(ref),
+            labels=labels(component, ref),
+            buildargs=proxies(os.environ),
+            use_config_proxy=True,
+            rm=True,
+            forcerm=True,
+            decode=True,
+        )
+        build_events.follow(doing, events, say, show)
+        return str(client.images.get(str(ref)).id)
+
+
+def labels(component: Component, ref: ImageRef) -> dict[str, str]:
+    """What is known only when an image is built; the other labels stand in the Dockerfile."""
+    known = {"version": ref.tag, "revision": revision_of(component.sources, component.root)}
+    return {f"org.opencontainers.image.{name}": value for name, value in known.items() if value}
+
+
+def proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    """The proxy of this machine, as `docker build` hands it on; it does not stay in the image."""
+    return {name: value for name, value in environ.items() if name.lower() in _PROXIES and value}
+
+
+def refuse_useless_registry(client: docker.DockerClient, ref: ImageRef) -> None:
+    """See before a build, which may take minutes, that the engine could push to the registry of this name.
+
+    Some registries let nobody look for an image that is not there: without a login of ours only silence tells.
+
+    Raises:
+        ClusterError: a registry of ours does not let us in, or the engine does not trust it.
+        ServiceAway: it does not answer.
+    """
+    login = registry_login.auth_config(ref.registry)
+    with docker_errors(f"push {ref}"):
+        try:
+            client.images.get_registry_data(str(ref), auth_config=login)
+        except APIError as error:
+            known = _registry_failure(client, f"push {ref}", ref, error)
+            if known and (login or isinstance(known, ServiceAway)):
+                raise known from error
+
+
+def push(client: docker.DockerClient, ref: ImageRef, say: Callable[[str], None]) -> str:
+    """Push an image to the registry of its name, with the login kept for it; its digest there (`sha256:...`).
+
+    Raises:
+        ClusterError: the registry refuses it; the SDK itself would say nothing.
+        ServiceAway: nothing answers there.
+    """
+    doing, digest, problem = f"push {ref}", "", ""
+    with docker_errors(doing), live_line(doing) as show:
+        login = registry_login.auth_config(ref.registry)
+        for event in client.api.push(ref.repository, tag=ref.tag, stream=True, decode=True, auth_config=login):
+            problem = problem or problem_of(event)
+            digest = (event.get("aux") or {}).get("Digest", digest)
+            show(_now(event))
+    if problem:
+        why = registry_api.write_problem(ref.registry, ref.name) if _SAYS_NOTHING in problem else ""
+        raise push_failure(ref, why or problem, registry_trust.certificates(client))
+    if not digest:
+        raise ClusterError(f"{doing}: the registry {ref.registry} named no digest: push it again")
+    say(f"pushed {ref}, {digest[:19]}")
+    return digest
+
+
+def _now(event: Mapping[str, Any]) -> str:
+    """What a push does now, such as `Pushing 12 of 120 MB`."""
+    detail = event.get("progressDetail") or {}
+    done = f" {detail.get('current', 0) / 1e6:.0f} of {detail['total'] / 1e6:.0f} MB" if detail.get("total") else ""
+    return str(event.get("status", "")) + done
+
+
+def local_image(client: docker.DockerClient, ref: ImageRef) -> Any:
+    """The SDK's image of this name on this machine, None where there is none."""
+    with docker_errors(f"look for {ref}"):
+        try:
+            return client.images.get(str(ref))
+        except ImageNotFound:
+            return None
+
+
+def deployable(client: docker.DockerClient, ref: ImageRef) -> str:
+    """What an app definition calls the image: by its content where its registry holds it, else by its tag.
+
+    Raises:
+        ClusterError: it is neither on this machine nor in its registry, or that does not let us look; or it is built
+            for machines of another architecture.
+        ServiceAway: it is not here, and a registry elsewhere does not answer.
+    """
+    image = local_image(client, ref)
+    if image is None:
+        found = _in_registry(client, ref)
+        _refuse_foreign(client, ref, [one.get("architecture", "") for one in found.attrs.get("Platforms") or []])
+        return str(ref.at(str(found.id)))
+    _refuse_foreign(client, ref, [image.attrs.get("Architecture", "")])
+    digests = image.attrs.get("RepoDigests") or []
+    return next((known for known in digests if known.rpartition("@")[0] == ref.repository), str(ref))
+
+
+def _refuse_foreign(client: docker.DockerClient, ref: ImageRef, architectures: list[str]) -> None:
+    with docker_errors("ask the Docker Engine what it runs"):
+        machine = str(client.version().get("Arch", ""))
+    known = [one for one in architectures if one not in ("", "unknown")]
+    if why := architecture.mismatch(known, machine, architecture.emulators_here()):
+        raise ClusterError(f"the image {ref} {why}, which this machine is: build it here, or on a machine like this")
+
+
+def _in_registry(client: docker.DockerClient, ref: ImageRef) -> Any:
+    try:
+        login = registry_login.auth_config(ref.registry)
+        return client.images.get_registry_data(str(ref), auth_config=login)
+    except APIError as error:
+        known = _registry_failure(client, f"look for {ref}", ref, error)
+        if known and not is_local(ref.registry):
+            raise known from error
+        raise ClusterError(
+            f"no image {ref}, neither on this machine nor in its registry: build it with "
+            f"`./inv queue.build -t {ref.name}:{ref.tag}` or `./inv worker.build -t {ref.name}:{ref.tag}`"
+        ) from error
+
+
+def _registry_failure(client: docker.DockerClient, doing: str, ref: ImageRef, error: APIError) -> ClusterError | None:
+    words = str(error.explanation or error)
+    return registry_failure(doing, ref.registry, words, registry_trust.certificates(client))

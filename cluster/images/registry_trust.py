@@ -1,0 +1,56 @@
+"""Which registries this machine's own Docker Engine trusts: it reads the CA's file for each push and pull."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import docker
+
+from cluster import engine
+from cluster.images.push_errors import CERTIFICATES
+
+_OF_THIS_MACHINE = "http+docker://localhost"  # how the SDK calls an engine at a UNIX socket
+
+
+def certificates(client: docker.DockerClient) -> Path:
+    """Where this engine looks for the CAs of registries: a folder a registry."""
+    if not engine.is_rootless(client):
+        return CERTIFICATES
+    config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(config) / "docker" / "certs.d"
+
+
+def trust(client: docker.DockerClient, registry: str, ca: Path, say: Callable[[str], None]) -> None:
+    """Let the engine trust what this CA says of the registry; where we may not, say the command that does it."""
+    path = certificates(client) / registry / "ca.crt"
+    command = f"sudo install -D -m 644 {shlex.quote(str(ca))} {shlex.quote(str(path))}"
+    if client.api.base_url != _OF_THIS_MACHINE:
+        say(f"the Docker Engine of DOCKER_HOST is on another machine, which has to trust {registry}, too: {path} there")
+        return
+    try:
+        if _same(path, ca):
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, ca.read_bytes())
+    except OSError:  # we are not root, or the system's files are read-only
+        say(f"let this machine's Docker Engine trust {registry}: {command}")
+    else:
+        say(f"this machine's Docker Engine trusts {registry} from now on: {path}")
+
+
+def _same(path: Path, ca: Path) -> bool:
+    return path.is_file() and path.read_bytes() == ca.read_bytes()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """A half-written file would be read as it is."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

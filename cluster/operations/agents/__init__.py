@@ -1,0 +1,1 @@
+"""Operations on the agent hosts, all at once."""

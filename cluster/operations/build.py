@@ -1,0 +1,50 @@
+"""From a component's folder to an image in the private registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from cluster import engine
+from cluster.components import Component
+from cluster.images import build as image_build
+from cluster.images.image_ref import ImageRef, is_local
+from cluster.registry import local as local_registry
+from cluster.schedulers import Scheduler, selection
+from cluster.settings import Settings
+from scripts.errors import ClusterError
+
+
+def build_and_push(
+    settings: Settings, component: Component, tag: str, *, push: bool, say: Callable[[str], None]
+) -> ImageRef:
+    """Build the image and, with `push`, make sure of the registry first and push it there; the image's name.
+
+    Raises:
+        ClusterError: a name that is none, a step that failed, a registry that refuses.
+        ServiceAway: no engine, no registry.
+    """
+    ref = ImageRef.parse(tag, settings.images)
+    settings = replace(settings, registry=ref.registry)
+    if settings.scheduler == "process":
+        raise ClusterError("scheduler: process in invoke.yaml runs no containers and needs no images: nothing to build")
+    client = engine.connect()
+    push = push and bool(ref.registry)
+    if push:
+        if is_local(ref.registry):
+            local_registry.ensure_up(settings, client, _local(settings), say)
+        image_build.refuse_useless_registry(client, ref)
+    image_build.build(client, component, ref, say)
+    if push:
+        image_build.push(client, ref, say)
+    return ref
+
+
+def _local(settings: Settings) -> Scheduler:
+    try:
+        return selection.local(settings)
+    except engine.OtherMachine as error:
+        raise ClusterError(
+            f"{error}; an image can be built there with --no-push, or for a registry that both machines reach "
+            "(registry: in invoke.yaml)"
+        ) from error

@@ -1,0 +1,237 @@
+"""The demo: everything on this machine, from nothing, on a year of temperatures."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shlex
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import psutil
+
+from cluster import engine
+from cluster.apps import one_machine as apps
+from cluster.components import QUEUE, WORKER
+from cluster.operations import build as building
+from cluster.operations import run as running
+from cluster.queue.publishing import publish
+from cluster.schedulers import selection
+from cluster.schedulers.one_machine import OneMachine
+from cluster.schedulers.process import rabbitmq
+from cluster.settings import ROOT, Settings
+from cluster.terminal import progress
+from scripts.errors import ClusterError, ServiceAway
+
+Say = Callable[[str], None]
+
+INPUT = ROOT / "examples" / "temperatures.txt"
+DEMO_QUEUE = "demo"
+WORKERS = 2
+# One action takes well under a second; workers that bring nothing for so long are stuck.
+STALLED_AFTER_S = 60
+MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+
+
+@dataclass(frozen=True)
+class Month:
+    """A month summed up from its days, in degrees Celsius."""
+
+    name: str
+    low: float
+    mean: float
+    high: float
+    frost_days: int
+
+
+def run(settings: Settings, *, process: bool, say: Say) -> str:
+    """Build, start, publish, watch, and tell what came out; the report for STDOUT.
+
+    Raises:
+        ClusterError: another demo of the project is under way; or whatever goes wrong.
+    """
+    with alone(ROOT / ".run" / f"demo-{settings.project}.lock"):
+        return _run(settings, process, say)
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """One demo at a time: two would delete and count each other's results. Where no lock can be had, without."""
+    with ExitStack() as stack:
+        try:
+            lock.parent.mkdir(exist_ok=True)
+            fcntl.flock(stack.enter_context(lock.open("w")), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ClusterError("another ./inv demo runs here: let it finish, or stop it, and run this again") from error
+        except OSError:
+            pass
+        yield
+
+
+def _run(settings: Settings, process: bool, say: Say) -> str:
+    settings, where = _ground(settings, process, say)
+    if where.name == "local":
+        _build(settings, say)
+    # A container's user is another one than this.
+    mode = 0o755 if where.name == "process" else 0o1777
+    folder = results_folder(Path(settings.worker.tmp) / f"{settings.project}-demo", mode)
+    _start(settings, where, folder, say)
+    ready = time.monotonic()
+    count = _work_through(settings, folder, say)
+    worked = time.monotonic()
+    lines = [
+        f"{count} days became {count} files in {folder} in {worked - ready:.1f} s; summed up:",
+        "",
+        *_report(months(folder)),
+        "",
+        # ./inv becomes this process, so that what it did before, such as making .venv, counts.
+        f"All of it took {time.time() - psutil.Process().create_time():.0f} s. Next:",
+        *_next_commands(settings),
+    ]
+    return "\n".join(lines)
+
+
+def results_folder(usual: Path, mode: int) -> Path:
+    """Make the folder of this run's results, without those of earlier runs; where the name is taken, another one.
+
+    It lies where everybody may write, so only a real folder of this very user is taken for ours.
+
+    Raises:
+        ClusterError: both names are taken, or nothing can be made there.
+    """
+    own = usual.with_name(f"{usual.name}-{os.geteuid()}")
+    for folder in (usual, own):
+        try:
+            with suppress(FileExistsError):
+                folder.mkdir()
+            if _clear(folder, mode):
+                return folder
+        except OSError as error:
+            raise ClusterError(f"{folder}: {error.strerror}: worker.tmp of invoke.yaml names its folder") from error
+    raise ClusterError(
+        f"{usual} and {own} are not this user's folders: take one away, or set worker.tmp in invoke.yaml"
+    )
+
+
+def _clear(folder: Path, mode: int) -> bool:
+    """Delete the results and set the mode; False when it is a link, no folder, or someone else's."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EACCES):
+            return False
+        raise
+    try:
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            return False
+        for entry in os.scandir(descriptor):
+            if entry.name.endswith(".json") and not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.name, dir_fd=descriptor)
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _results(folder: Path) -> list[Path]:
+    """The files of the days; everybody may have put something else there."""
+    return sorted(path for path in folder.glob("????-??-??.json") if path.is_file() and not path.is_symlink())
+
+
+def months(folder: Path) -> list[Month]:
+    """The result files of the days, summed up by month."""
+    days = defaultdict(list)
+    for path in _results(folder):
+        days[path.name[5:7]].append(json.loads(path.read_text(encoding="utf-8")))
+    return [_month(number, found) for number, found in sorted(days.items())]
+
+
+def _month(number: str, days: list[dict[str, Any]]) -> Month:
+    return Month(
+        name=MONTHS[int(number) - 1],
+        low=min(day["low"] for day in days),
+        mean=mean(day["mean"] for day in days),
+        high=max(day["high"] for day in days),
+        frost_days=sum(day["frost_hours"] > 0 for day in days),
+    )
+
+
+def _report(found: list[Month]) -> Iterator[str]:
+    yield "       low   mean   high  frost days"
+    for month in found:
+        degrees = f"{month.low:5.1f}  {month.mean:5.1f}  {month.high:5.1f}"
+        yield f"{month.name}  {degrees}  {month.frost_days:3d} {'#' * month.frost_days}".rstrip()
+
+
+def _next_commands(settings: Settings) -> list[str]:
+    run = (
+        "INVOKE_SCHEDULER=process ./inv worker.run-local --action wordcount.sh"
+        if settings.scheduler == "process"
+        else "./inv worker.run-local"
+    )
+    return [
+        "  ./inv status    shows what runs, and where the messages are",
+        f"  {run} && ./inv publish --body 'hello world'    and then ./inv worker.logs",
+        "  ./inv down      stops all this",
+    ]
+
+
+def _ground(settings: Settings, process: bool, say: Say) -> tuple[Settings, OneMachine[Any]]:
+    """The scheduler to show it on: containers where an engine runs or can be made to run, else processes."""
+    if process or settings.scheduler == "process":
+        return replace(settings, scheduler="process"), selection.process(settings)
+    try:
+        engine.ensure(say)
+    except ServiceAway as error:
+        if not rabbitmq.is_possible():
+            raise ServiceAway(
+                f"{error}; without containers it takes RabbitMQ, which is not here either: apt install rabbitmq-server"
+            ) from error
+        say(f"{error}\nso this runs without containers, as plain processes")
+        settings = replace(settings, scheduler="process")
+        return settings, selection.process(settings)
+    return settings, selection.local(settings)
+
+
+def _build(settings: Settings, say: Say) -> None:
+    for component, tag in ((QUEUE, settings.queue.tag), (WORKER, settings.worker.tag)):
+        building.build_and_push(settings, component, tag, push=True, say=say)
+
+
+def _start(settings: Settings, where: OneMachine[Any], folder: Path, say: Say) -> None:
+    # A container sees the folder under /tmp, whatever it is called on this machine.
+    target = folder if where.name == "process" else Path("/tmp") / folder.name
+    wish = apps.worker_wish(
+        settings, queue=DEMO_QUEUE, action=shlex.join(["temperatures.py", str(target)]), url="", instances=WORKERS,
+        jobs=1, timeout_s=60, attempts=0, keep_alive=False, drain_s=-1, rest="",
+    )  # fmt: skip
+    running.run_queue(settings, settings.queue.tag, dry_run=False, say=say, where=where)
+    running.run_workers(settings, wish, settings.worker.tag, dry_run=False, say=say, where=where)
+
+
+def _work_through(settings: Settings, folder: Path, say: Say) -> int:
+    """Publish the year and wait until each day has its file; how many days."""
+    say(f"publishing {INPUT.relative_to(ROOT)}, a message a line, to {DEMO_QUEUE!r}")
+    total = publish.publish_file(INPUT, settings.queue.url, DEMO_QUEUE)
+    with progress.bar("days worked on", total) as advance_to:
+        done, since = 0, time.monotonic()
+        while done < total:
+            time.sleep(0.1)
+            found = len(_results(folder))
+            if found > done:
+                done, since = found, time.monotonic()
+                advance_to(done)
+            elif time.monotonic() - since > STALLED_AFTER_S:
+                raise ClusterError(
+                    f"{done} of {total} days are done and no more came for {STALLED_AFTER_S} s: "
+                    f"look at `./inv worker.logs -q {DEMO_QUEUE}`"
+                )
+    return total

@@ -1,0 +1,47 @@
+"""The private registry: of this machine, or of a host of the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from cluster import engine
+from cluster.components import REGISTRY
+from cluster.operations import run as running
+from cluster.registry import container
+from cluster.registry import host as host_up
+from cluster.registry import local as local_registry
+from cluster.registry.dry_run import dry_run as told_of_host
+from cluster.schedulers import selection
+from cluster.settings import Settings
+from scripts.errors import ClusterError
+
+
+def up(settings: Settings, host: str, address: str, *, dry_run: bool, say: Callable[[str], None]) -> str:
+    """Run the private registry of this machine, or of a host, where it does not run as it should; its address.
+
+    With `dry_run`, what would be done, as JSON.
+    """
+    if host:
+        return told_of_host(settings, host, address, say) if dry_run else host_up.up(settings, host, address, say)
+    if address:
+        raise ClusterError("--address is that of a host's registry: give the host, too, with --host")
+    client, where = engine.connect(), selection.local(settings)
+    if dry_run:
+        return local_registry.dry_run(settings, where)
+    local_registry.ensure_up(settings, client, where, say)
+    return settings.registry
+
+
+def logs(settings: Settings, host: str, tail: int, follow: bool, say: Callable[[str], None]) -> Iterator[str]:
+    """What the registry of this machine, or of a host, printed."""
+    if host:
+        return container.logs(settings, host, tail, follow, say)
+    return running.logs(settings, REGISTRY.app_id, tail, follow)
+
+
+def stop(settings: Settings, host: str, say: Callable[[str], None]) -> None:
+    """Stop the registry of this machine, or of a host; its images stay."""
+    if host:
+        container.stop(settings, host, say)
+    else:
+        running.stop(settings, REGISTRY.app_id, True, say)

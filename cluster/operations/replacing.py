@@ -1,0 +1,159 @@
+"""Replacing what runs: tried before, on this machine watched for a while, and undone when it fails."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pika.exceptions import ChannelClosedByBroker
+
+from cluster.apps.one_machine import Work
+from cluster.schedulers import App, Instance
+from cluster.schedulers.one_machine import OneMachine
+from scripts.action.command import CommandNotExecutable, CommandNotFound
+from scripts.amqp.broker import broker_errors, open_blocking
+from scripts.amqp.queues import side_queues
+from scripts.errors import ClusterError
+from scripts.worker.settling import FIRST_SUCCESS
+
+Say = Callable[[str], None]
+
+WATCH_S = 15.0
+_LOOK_EVERY_S = 0.5
+_IDLE_S = 3.0  # as long as workers may need to take what waits
+_START_S = 120.0
+_LINES = 1000
+
+# What fewer runs than these have failed says nothing of the program.
+_LEAST_RUNS = 3
+# So many messages of which none succeeded say enough, though more wait.
+_ENOUGH = 10
+
+_FAILED = re.compile(r"cluster_worker: (.+?): .*, attempt \d+ of \d+; (?:again in|to the failed queue)")
+
+
+class CannotStart(ClusterError):
+    """New workers could not start their action; those that run go on."""
+
+
+def check_action(where: OneMachine[Any], app: App, work: Work) -> None:
+    """See that the new workers can start their action, before those that run are ended for them.
+
+    Any other end of the trial is no reason to refuse: an older image does not know --check.
+
+    Raises:
+        CannotStart: they cannot.
+    """
+    command = shlex.join(["exec", "cluster_worker", "--check", "-q", work.queue, "--", *work.action])
+    code, printed = where.run_once(App(app.id, app.definition | {"cmd": command, "instances": 1}))
+    if code in (CommandNotFound.exit_code, CommandNotExecutable.exit_code):
+        why = printed[-1].removeprefix("cluster_worker: error: ") if printed else f"exit code {code}"
+        image = "" if where.name == "process" else f" in {app.definition['container']['docker']['image']}"
+        build = "; ./inv worker.build puts the files of components/worker/scripts/ there" if image else ""
+        raise CannotStart(f"--action {shlex.join(work.action)!r}{image}: {why}{build}; the workers that run go on")
+
+
+@contextmanager
+def undone_on_failure(where: OneMachine[Any], app_id: str, say: Say) -> Iterator[None]:
+    """Put back what ran before, as many instances of the same image, when the replacement fails.
+
+    Raises:
+        ClusterError: the failure, and what became of what ran before.
+    """
+    before = where.as_it_runs(app_id)
+    try:
+        yield
+    except ClusterError as failure:
+        if before is None or where.as_it_runs(app_id) == before:
+            raise
+        say(f"{app_id}: the new ones failed; putting back what ran before")
+        try:
+            running = where.deploy(before, _START_S).running
+            outcome = f"what ran before was put back: {running} of {before.instances} instances run"
+        except ClusterError as error:
+            outcome = f"and what ran before could not be put back: {error}"
+        between = "\n" if "\n" in str(failure) else "; "
+        raise ClusterError(f"{failure}{between}{outcome}") from failure
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What the logs of workers that have just started say of their messages."""
+
+    succeeded: bool
+    failed_runs: int
+    failed_messages: int
+    last: str
+
+    @classmethod
+    def read(cls, lines: Iterable[str]) -> Verdicts:
+        """Read the lines of all instances, each beginning with its name."""
+        texts = [line.partition(": ")[2] for line in lines]
+        failed = [(match[1], text) for text in texts if (match := _FAILED.match(text))]
+        return cls(
+            f"cluster_worker: {FIRST_SUCCESS}" in texts,
+            len(failed),
+            # Some have no id of their own, or the same; and some were tried before.
+            max(len({message for message, _ in failed}), sum(", attempt 1 of " in text for _, text in failed)),
+            failed[-1][1].removeprefix("cluster_worker: ") if failed else "",
+        )
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """How many messages wait in the queues of a worker, by a broker's URL and the queue's name."""
+
+    url: str
+    queue: str
+
+    def count(self) -> int:
+        """Ask the broker; what is in hand is not counted."""
+        names = [self.queue, *side_queues(self.queue)]
+        with broker_errors(self.url), open_blocking(self.url) as connection:
+            return sum(_ready(connection, name) for name in names)
+
+
+def watch(where: OneMachine[Any], app_id: str, waiting: Waiting, waited: int) -> None:
+    """Return when a message of new workers has succeeded, when none is there, or after 15 s.
+
+    Args:
+        waited: how many messages waited before; with none there is nothing to be watched.
+
+    Raises:
+        ClusterError: nothing succeeds: a worker ends, or all that it took has failed.
+    """
+    began = time.monotonic()
+    while waited:
+        instances = next((app.instances for app in where.status() if app.id == app_id), ())
+        found = Verdicts.read(where.logs(app_id, _LINES))
+        if found.succeeded:
+            return
+        if why := trouble(instances, found, waited):
+            raise ClusterError(f"{app_id}: {why}; if the messages are at fault: ./inv worker.stop, then this again")
+        passed_s = time.monotonic() - began
+        idle = passed_s > _IDLE_S and not found.failed_runs and not waiting.count()
+        if idle or passed_s > WATCH_S:
+            return
+        time.sleep(_LOOK_EVERY_S)
+
+
+def trouble(instances: Iterable[Instance], found: Verdicts, waited: int) -> str:
+    """Say what is wrong with workers none of whose messages has succeeded; empty where nothing can be told."""
+    for instance in instances:
+        if "ended with exit code" in instance.detail:
+            return f"{instance.name} {instance.detail}" + (f", its last message: {found.last}" if found.last else "")
+    if found.failed_runs >= _LEAST_RUNS and found.failed_messages >= min(waited, _ENOUGH):
+        return f"all {found.failed_messages} messages that they took failed, the last: {found.last}"
+    return ""
+
+
+def _ready(connection: Any, queue: str) -> int:
+    try:
+        return int(connection.channel().queue_declare(queue, passive=True).method.message_count)
+    except ChannelClosedByBroker:
+        return 0

@@ -1,0 +1,138 @@
+"""What is there, as a table for people or JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from cluster.images import registry_api
+from cluster.images.image_ref import ImageRef
+from cluster.queue import address as queue_address
+from cluster.queue import counts as queue_counts
+from cluster.queue.work_queues import work_queues
+from cluster.schedulers import AppStatus, Scheduler, selection
+from cluster.settings import Settings
+from scripts.amqp.management import Management, Node, OpenBreaker, QueueCount
+from scripts.errors import ClusterError
+from scripts.one_line import visible
+
+T = TypeVar("T")
+
+# With less than so many times its limit left, a disk is low: the journal of one held message can take as much.
+_LOW_DISK = 3
+
+
+def status(settings: Settings, *, as_json: bool, marathon: str = "") -> str:
+    """The apps that run on a Marathon, else on this machine, and the queues of the broker there."""
+    where = selection.marathon_of(settings, marathon)
+    apps = [(one.name, app) for one in _schedulers(settings, where) for app in one.status()]
+    management, url = _broker(settings, where) if any(app.id == "/amqp" for _, app in apps) else (None, "")
+    queues: Sequence[QueueCount] | None = []
+    breakers: Sequence[OpenBreaker] | None = []
+    nodes: Sequence[Node] | None = []
+    if management:
+        queues = _asked(lambda: queue_counts.now(management, url))
+        breakers, nodes = _asked(management.open_breakers), _asked(management.nodes)
+    if as_json:
+        found = [{"scheduler": name} | asdict(app) for name, app in apps]
+        at_broker: dict[str, Sequence[Any] | None] = {"queues": queues, "open_breakers": breakers, "nodes": nodes}
+        listed = {key: ones and [asdict(one) for one in ones] for key, ones in at_broker.items()}
+        return json.dumps({"apps": found} | listed, indent=2, default=str)
+    if not apps:
+        return _nothing(settings, where)
+    words = [*map(_takes_nothing, breakers or ()), *(line for node in nodes or () for line in _short_of(node))]
+    if management and queues is None:
+        words.insert(0, f"how many messages are where is not known: the queue does not answer at {management.url}")
+    parts = (_app_table(apps), _queue_table(queues or ()), "\n".join(words))
+    return "\n\n".join(part for part in parts if part)
+
+
+def images(settings: Settings, *, as_json: bool) -> str:
+    """The images in the registry."""
+    usual = [ImageRef.parse(tag, settings.images).name for tag in (settings.queue.tag, settings.worker.tag)]
+    found = registry_api.stored(settings.registry, settings.registry_path, usual)
+    if as_json:
+        shown = ("name", "tag", "digest", "bytes")
+        return json.dumps([{key: getattr(image, key) for key in shown} for image in found], indent=2)
+    rows = [(image.name, image.tag, image.digest[:19], f"{image.bytes / 1e6:,.0f} MB") for image in found]
+    return table(("NAME", "TAG", "DIGEST", "SIZE"), rows) if rows else f"the registry {settings.images} is empty"
+
+
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    """Columns as wide as their widest cell, two blanks apart."""
+    rows = [tuple(map(visible, row)) for row in rows]
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *rows])
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _schedulers(settings: Settings, marathon: str) -> list[Scheduler]:
+    return [selection.marathon(settings, marathon, print)] if marathon else selection.every_scheduler(settings)
+
+
+def _nothing(settings: Settings, marathon: str) -> str:
+    if marathon:
+        return f"nothing of the project {settings.project} runs on Marathon at {marathon}"
+    return "nothing runs here; `./inv demo` or `./inv queue.run-local` starts something"
+
+
+def _broker(settings: Settings, marathon: str) -> tuple[Management | None, str]:
+    """The management API and the URL of the queue; none when it does not run at the moment."""
+    if not marathon:
+        return settings.queue.management, settings.queue.url
+    try:
+        found = queue_address.find(settings, marathon)
+    except ClusterError:
+        return None, ""
+    return found.management, found.url
+
+
+def _asked(question: Callable[[], Sequence[T]]) -> Sequence[T] | None:
+    """Return the broker's answer; None where it gives none."""
+    try:
+        return question()
+    except ClusterError:
+        return None
+
+
+def _short_of(node: Node) -> Iterator[str]:
+    """What a node runs out of, a line each."""
+    free, limit = node.disk_free, node.disk_free_limit
+    if free is not None and limit is not None and (node.disk_free_alarm or free < _LOW_DISK * limit):
+        yield visible(
+            f"the queue ({node.name}) has {free / 1e9:,.1f} GB of disk left, and takes no messages below "
+            f"{limit / 1e9:,.1f}: make room, or settle what is held for long (docs/publishing.md)"
+        )
+    if node.mem_alarm:
+        yield visible(f"the queue ({node.name}) is short of memory, and takes no messages until workers catch up")
+
+
+def _takes_nothing(breaker: OpenBreaker) -> str:
+    """One line on such a worker, of whose words anybody may be the author."""
+    return visible(
+        f"{breaker.host}: the worker with pid {breaker.pid} takes nothing of {breaker.queue} since {breaker.since}: "
+        f"{breaker.reason}; it tries one now and then. Mend the action or the host, then ./inv worker.restart"
+    )
+
+
+def _app_table(apps: list[tuple[str, AppStatus]]) -> str:
+    rows = [
+        (instance.name, instance.state, name, " ".join(map(str, instance.ports.values())), instance.detail)
+        for name, app in apps
+        for instance in app.instances
+    ]
+    return table(("INSTANCE", "STATE", "SCHEDULER", "ADDRESSES", ""), rows)
+
+
+def _queue_table(queues: Sequence[QueueCount]) -> str:
+    rows = [
+        (one.name, *map(_figure, (one.waiting, one.in_work, one.to_retry, one.failed, one.workers)))
+        for one in work_queues(queues)
+    ]
+    return table(("QUEUE", "WAITING", "IN WORK", "TO RETRY", "FAILED", "WORKERS"), rows) if rows else ""
+
+
+def _figure(count: int | None) -> str:
+    return "?" if count is None else f"{count:,}"

@@ -1,0 +1,1 @@
+"""The queue: its address, logins, counts, and publishing to it."""

@@ -1,0 +1,238 @@
+"""The course of one publishing: what is done when a connection comes up, is refused, blocked or lost."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pika.adapters.select_connection import IOLoop
+from pika.exceptions import ChannelClosedByBroker, ConnectionBlockedTimeout
+
+from cluster.interrupts import Interrupted, Signals
+from cluster.queue.publishing.confirms import Link, Target
+from cluster.queue.publishing.items import Position
+from cluster.queue.publishing.retry_deadline import Patience
+from cluster.queue.publishing.sender import Outflow
+from cluster.queue.publishing.sources import Source
+from cluster.queue.publishing.window import Window
+from scripts.amqp.broker import BLOCKED_TIMEOUT_S, broker_errors, explain
+from scripts.errors import ClusterError, ServiceAway
+from scripts.worker.broker_locator import in_thread
+
+TICK_S = 0.1
+# How long an interrupted publishing waits for the confirms of what it has sent, and then for a polite goodbye.
+LAST_CONFIRMS_S = 5
+GOODBYE_S = 3
+# No confirm for so long, the connection being alive: the queue has lost its majority, or the broker is stuck.
+STALLED_AFTER_S = BLOCKED_TIMEOUT_S + 60
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told meanwhile: `progress` how many messages are confirmed, `confirmed` up to where all of them are.
+
+    Both are called several times a second; `say` gets lines for a person, `begins` is called when the queue is there.
+    """
+
+    say: Callable[[str], None] = lambda text: None
+    progress: Callable[[int], None] = lambda messages: None
+    confirmed: Callable[[Position], None] = lambda position: None
+    begins: Callable[[], None] = lambda: None
+
+
+class Publisher:
+    """Publishes a source once; a `confirms.Listener` of its links."""
+
+    def __init__(self, source: Source, target: Target, watch: Watch, at: Position) -> None:
+        self.say = watch.say
+        self._source = source
+        self._target = target
+        self._watch = watch
+        self._loop = IOLoop()
+        self._out = Outflow(source, target, at, self._loop, self._close)
+        self._patience = Patience(target.retry_for_s, watch.say)
+        self._link: Link | None = None
+        self._was_ready = False
+        self._closes = False
+        self._is_blocked = False
+        self._last_confirm = time.monotonic()
+        self._noted = at
+        self._error: ClusterError | None = None
+
+    def run(self, signals: Signals) -> Window:
+        """Publish all of it.
+
+        Raises:
+            ClusterError: as `publish`.
+        """
+        try:
+            self._connect(check=True)
+            self._tick(signals)
+            self._loop.start()
+        except KeyboardInterrupt as again:
+            # It may have come between two steps of the accounting: only what was noted before is sure.
+            where = self._source.place(self._noted.line)
+            raise Interrupted(f"interrupted twice; all before {where} is confirmed, perhaps more") from again
+        finally:
+            self._loop.close()
+        self._report()
+        error = self._error or self._out.feed.error
+        if error:
+            raise type(error)(f"{error}{self._out.how_far()}") from error
+        return self._out.window
+
+    # What happens on a link
+
+    def ready(self, channel: Any) -> None:
+        """The first time, and again after each loss."""
+        if self._was_ready and self._patience.trouble:
+            self.say("connected again")
+        if not self._was_ready:
+            self._watch.begins()
+        self._was_ready = True
+        self._last_confirm = time.monotonic()
+        self._out.use(channel)
+
+    def settled(self, tag: int, multiple: bool, accepted: bool) -> None:
+        """What was refused is sent again after a pause: a queue that is full has room later."""
+        self._out.window.settled(tag, multiple, accepted)
+        if accepted:
+            self._patience.success()
+            self._last_confirm = time.monotonic()
+        elif not self._out.waits:
+            full = ClusterError(f"queue {self._target.queue!r} at {self._target.place} is full")
+            self._out.pause(self._patience.failure(full))
+        if self._out.window.is_low():
+            self._out.fill()
+
+    def returned(self, message_id: str) -> None:
+        """The queue was there at the start: somebody has deleted it."""
+        self._out.window.returned(message_id)
+        self._stop(ClusterError(f"queue {self._target.queue!r} at {self._target.place} is gone"))
+
+    def blocked(self, is_blocked: bool) -> None:
+        """pika closes a connection that is blocked for too long."""
+        self._is_blocked = is_blocked
+        self._last_confirm = time.monotonic()
+        where = f"the broker at {self._target.place}"
+        if is_blocked:
+            self.say(f"{where} is short of memory or disk and takes nothing; waiting up to {BLOCKED_TIMEOUT_S} s")
+        else:
+            self.say(f"{where} takes messages again")
+
+    def channel_closed(self, reason: ChannelClosedByBroker) -> None:
+        """A message that is too large ends the input before it; any other refusal ends all."""
+        self._out.lose_channel()
+        limit = _size_limit(reason)
+        if limit is None or not self._link:
+            self._stop(ClusterError(f"the broker at {self._target.place} refused: {explain(reason)}"))
+        elif not self._was_ready:
+            self._stop(self._too_large(limit))
+        else:
+            self._error = self._too_large(limit)
+            self._link.reopen()
+
+    def refused(self, error: ClusterError) -> None:
+        """Nothing can be published here."""
+        self._stop(error)
+
+    def lost(self, reason: BaseException) -> None:
+        """Try again for a while, unless it is over anyway."""
+        self._link = None
+        self._out.lose_channel()
+        if self._closes:
+            self._loop.stop()
+            return
+        error = self._away(reason)
+        if self._was_ready and not isinstance(reason, ConnectionBlockedTimeout):
+            self._loop.call_later(self._patience.failure(error), self._find)
+        else:
+            self._stop(error)
+
+    # What is done about it
+
+    def _find(self) -> None:
+        """Connect again, where the broker is now."""
+        if self._target.find:
+            in_thread(self._loop, self._target.find, self._found, self._not_found)
+        else:
+            self._connect()
+
+    def _found(self, url: str) -> None:
+        self._target = replace(self._target, url=url)
+        self._connect()
+
+    def _not_found(self, reason: str) -> None:
+        self._loop.call_later(self._patience.failure(ServiceAway(reason)), self._find)
+
+    def _connect(self, check: bool = False) -> None:
+        if not self._closes:
+            _, largest_bytes = self._largest()
+            self._link = Link(self._loop, self._target, self, check, largest_bytes)
+
+    def _tick(self, signals: Signals) -> None:
+        self._report()
+        silent_s = time.monotonic() - self._last_confirm
+        if signals.came:
+            self._stop(signals.came("interrupted"))
+        elif self._patience.trouble and self._patience.is_over():
+            self._stop(self._patience.trouble)
+        elif silent_s > STALLED_AFTER_S and (len(self._out.window) or not self._out.has_channel):
+            self._stop(ServiceAway(f"the broker at {self._target.place} has confirmed nothing for {silent_s:.0f} s"))
+        self._loop.call_later(TICK_S, lambda: self._tick(signals))
+
+    def _report(self) -> None:
+        self._noted = self._out.position()
+        self._watch.progress(self._out.window.confirmed)
+        self._watch.confirmed(self._noted)
+
+    def _stop(self, error: ClusterError) -> None:
+        """Send nothing more, and wait a little for the confirms of what was sent."""
+        if self._out.is_stopped:
+            return
+        self._out.stop()
+        self._error = self._error or error
+        if self._out.has_channel and len(self._out.window) and not self._is_blocked:
+            self._loop.call_later(LAST_CONFIRMS_S, self._close)
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        self._closes = True
+        if self._link and self._link.close():
+            self._loop.call_later(GOODBYE_S, self._loop.stop)
+        else:
+            self._loop.stop()
+
+    def _away(self, reason: BaseException) -> ClusterError:
+        if self._was_ready:
+            return ServiceAway(f"the connection to {self._target.place} is lost: {explain(reason)}")
+        try:
+            with broker_errors(self._target.url):
+                raise reason
+        except ClusterError as error:
+            return error
+
+    def _largest(self) -> tuple[int, int]:
+        """Line and bytes of the largest message, as far as it is known beforehand."""
+        scan = self._source.scan
+        return (scan.largest_line, scan.largest_bytes) if scan else (1, 0)
+
+    def _too_large(self, limit: int) -> ClusterError:
+        """The error for the first message over the limit, which is the end of the input."""
+        found = next((item for item in self._out.window.again if len(item.body) > limit), None)
+        self._out.end_before(found)
+        line, size = (found.line, len(found.body)) if found else self._largest()
+        return ClusterError(
+            f"{self._source.name}: {self._source.place(line)} has {size:,} bytes, and the broker at "
+            f"{self._target.place} takes at most {limit:,} in a message; put its data in a file and publish its path"
+        )
+
+
+def _size_limit(reason: ChannelClosedByBroker) -> int | None:
+    """The limit in RabbitMQ's refusal of a message that is too large."""
+    found = re.search(r"larger than (?:configured )?max size (\d+)", reason.reply_text)
+    return int(found[1]) if found else None

@@ -1,0 +1,151 @@
+"""The sidecar: a small file that knows how far the publishing of an input has come.
+
+It lies in `.run/publish/`, so that inputs in read-only folders can be resumed too, and is named after the input and
+the queue. While publishing it is locked and written in place; a process that is killed leaves the old text, the new
+one, or the new one with the rest of a longer old one behind it, which is ignored. After a loss of power it may say
+less than was confirmed, never more.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from cluster.queue.publishing.items import Position
+from scripts.errors import ClusterError
+
+_LARGEST_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is published where, with which flags, and up to where all of it is confirmed."""
+
+    path: str
+    size: int
+    digest: str
+    queue: str
+    broker: str
+    flags: dict[str, Any] = field(default_factory=dict)
+    offset: int = 0
+    line: int = 1
+    number: int = 1
+    complete: bool = False
+
+    def at(self, position: Position, complete: bool = False) -> Record:
+        """The same with another position."""
+        return replace(self, **asdict(position), complete=complete)
+
+    @property
+    def position(self) -> Position:
+        """The first message that is not known to be confirmed."""
+        return Position(self.offset, self.line, self.number)
+
+
+def start_at(found: Record | None, wanted: Record, resume: bool, sidecar: Path) -> Position | None:
+    """Where to begin; None when all is published already.
+
+    Raises:
+        ClusterError: there is something to resume and nobody said so, or the other way round, or it does not fit.
+    """
+    what = f"{wanted.path} to {wanted.queue!r}"
+    if found is None and resume:
+        raise ClusterError(f"--resume: no publishing of {what} was begun here; without --resume it begins")
+    if found is None or not found.offset or (found.complete and not resume):
+        return Position()
+    where = "was complete" if found.complete else f"stopped before message {found.number:,}"
+    anew = f"to publish it from the beginning, {'leave --resume out' if found.complete else f'delete {sidecar}'}"
+    if found.broker != wanted.broker:
+        raise ClusterError(
+            f"publishing {what} {where}, at {found.broker}; {wanted.broker} is another broker or virtual "
+            f"host: to go on, name the former with --resume; {anew}"
+        )
+    if (found.size, found.digest) != (wanted.size, wanted.digest):
+        raise ClusterError(f"publishing {what} {where}, and the input has changed since; {anew}")
+    if not resume:
+        raise ClusterError(f"publishing {what} {where}; --resume goes on from there; {anew}")
+    if found.flags != wanted.flags:
+        flags = f"it was with {_shown(found.flags)}, and now with {_shown(wanted.flags)}"
+        raise ClusterError(f"publishing {what} {where}, but --resume needs the same flags: {flags}; {anew}")
+    return None if found.complete else found.position
+
+
+class Sidecar:
+    """The open and locked sidecar of one input and one queue; `record` is what it says, None while it is new."""
+
+    def __init__(self, path: Path, fd: int, record: Record | None) -> None:
+        self.path = path
+        self.record = record
+        self._fd = fd
+
+    @classmethod
+    def open(cls, folder: Path, wanted: Record) -> Sidecar:
+        """Lock the sidecar of the wanted input and queue, and read it.
+
+        Raises:
+            ClusterError: another process is publishing the same, or the file cannot be written or understood.
+        """
+        path = folder / _file_name(wanted)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return cls(path, fd, _read(os.pread(fd, _LARGEST_BYTES, 0)))
+        except BlockingIOError as error:
+            os.close(fd)
+            raise ClusterError(
+                f"{wanted.path} is being published to {wanted.queue!r} by another process: wait for it or stop it"
+            ) from error
+        except (ValueError, TypeError) as error:
+            os.close(fd)
+            raise ClusterError(f"{path} is damaged; delete it to publish {wanted.path} from its beginning") from error
+
+    def write(self, record: Record) -> None:
+        """Note how far it has come.
+
+        Raises:
+            ClusterError: the file cannot be written.
+        """
+        if record == self.record:
+            return
+        text = json.dumps(asdict(record)).encode()
+        try:
+            os.pwrite(self._fd, text, 0)
+            os.ftruncate(self._fd, len(text))
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        self.record = record
+
+    def close(self) -> None:
+        """Unlock it; one that says nothing (nothing was confirmed) is deleted."""
+        if not self.record or not (self.record.offset or self.record.complete):
+            self.path.unlink(missing_ok=True)
+        os.close(self._fd)
+
+
+def _read(data: bytes) -> Record | None:
+    # Not json.loads: behind the text may be the rest of a longer one.
+    return Record(**json.JSONDecoder().raw_decode(data.decode())[0]) if data else None
+
+
+def _unwritable(path: Path, error: OSError) -> ClusterError:
+    return ClusterError(f"{path}: {(error.strerror or '').lower()}; publishing notes there how far it has come")
+
+
+def _file_name(wanted: Record) -> str:
+    key = hashlib.sha256(os.fsencode(f"{wanted.path}\0{wanted.queue}")).hexdigest()[:12]
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", Path(wanted.path).name)
+    return f"{name[:80]}-{key}.json"
+
+
+def _shown(flags: dict[str, Any]) -> str:
+    return ", ".join(f"{flag} {value}" for flag, value in flags.items())

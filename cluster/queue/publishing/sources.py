@@ -1,0 +1,320 @@
+"""What can be published: one body, a file, a set of files, or a stream."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import select
+import stat
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cluster.interrupts import Interrupted
+from cluster.queue.publishing.items import MAX_BODY_BYTES, Item, Position, Scan, Split, items, scan
+from scripts.errors import ClusterError
+
+CHUNK_BYTES = 64 * 1024
+STDIN = 0
+
+
+@dataclass(frozen=True)
+class Source:
+    """Messages to be published, and what is known of them beforehand.
+
+    `start` gives the items from a position on; a None among them means that nothing has come yet. `place` says to a
+    person what an item's `line` is. `scan` is None where nothing is known before it is read. A source with a `digest`
+    can be read again from any position, so its publishing can be resumed; `path` and `size` (bytes) say which it was.
+    `left_out` says to a person what was named and is none of it.
+    """
+
+    name: str
+    start: Callable[[Position], Iterator[Item | None]]
+    place: Callable[[int], str]
+    scan: Scan | None = None
+    path: str = ""
+    size: int = 0
+    digest: str = ""
+    left_out: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is known beforehand to have no message at all."""
+        return self.scan is not None and not self.scan.messages
+
+
+class Feed:
+    """The items of a source, one after the other, and where they have come to."""
+
+    def __init__(self, source: Source, begin: Position) -> None:
+        self.begin = begin
+        self.is_over = False
+        self.error: ClusterError | None = None
+        self._items = source.start(begin)
+        self._last: Item | None = None
+
+    def take(self) -> Item | None:
+        """The next item; None when nothing has come yet, or when it is over (an `error` is the end too)."""
+        if self.is_over:
+            return None
+        try:
+            item = next(self._items)
+        except StopIteration:
+            self.is_over = True
+            return None
+        except ClusterError as error:
+            self.is_over = True
+            self.error = error
+            return None
+        self._last = item or self._last
+        return item
+
+    def end(self) -> None:
+        """Nothing more is wanted."""
+        self.is_over = True
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether an item was taken, or failed to be."""
+        return bool(self._last or self.error)
+
+    @property
+    def position(self) -> Position:
+        """Where the next item begins."""
+        last = self._last
+        return Position(last.end, last.next_line, last.number + 1) if last else self.begin
+
+
+def chosen(body: str | None, file: str, files: str, split: Split) -> Source:
+    """The source that the flags of a command line name: --body, --file (`-` is STDIN) or --files.
+
+    Raises:
+        ClusterError: none or several of them, or as the functions below.
+    """
+    given = [flag for flag, value in (("--body", body is not None), ("--file", file), ("--files", files)) if value]
+    if len(given) != 1:
+        flags = " and ".join(given) or "nothing to publish"
+        raise ClusterError(f"{flags}: give one of --body TEXT, --file PATH (- is STDIN) and --files 'PATTERN'")
+    if body is not None:
+        return one_body(os.fsencode(body))
+    if files:
+        return file_set(files, split.skip_empty)
+    return stream(STDIN, "STDIN", split) if file == "-" else text_file(file, split)
+
+
+def one_body(body: bytes) -> Source:
+    """A single message.
+
+    Raises:
+        ClusterError: it is empty.
+    """
+    if not body:
+        raise ClusterError("the body is empty: an action would get no input; give it at least one byte")
+    return replace(listed([body], "the body"), scan=Scan(1, len(body), 1))
+
+
+def listed(bodies: Iterable[bytes], name: str, prefix: str = "") -> Source:
+    """Messages made by a program; their ids are `prefix` (default: random) and their place in the order."""
+    prefix = prefix or uuid.uuid4().hex
+
+    def start(at: Position) -> Iterator[Item]:
+        for place, body in enumerate(bodies):
+            yield Item(f"{prefix}-{place}", body, place, place + 1, place + 1, place + 2, place + 1)
+
+    return Source(name, start, lambda line: f"message {line:,}")
+
+
+def text_file(path: str, split: Split) -> Source:
+    """A file cut into messages; anything that is no regular file (a pipe, a terminal) is read as a stream.
+
+    The file is read through once before anything is sent, for its digest and to find what could not be sent.
+
+    Raises:
+        ClusterError: not there, not readable, empty (unless skipped), or with an empty or too large line.
+        Interrupted: Ctrl-C.
+    """
+    found = _stat(path)
+    if stat.S_ISDIR(found.st_mode):
+        raise ClusterError(f"{path} is a directory: --files '{path.rstrip('/')}/*' publishes each file in it whole")
+    if not stat.S_ISREG(found.st_mode):
+        return stream(os.open(path, os.O_RDONLY), path, split)
+    digest = hashlib.sha256()
+    try:
+        seen = scan(_hashed(_chunks(path, found, 0), digest.update), split, path)
+    except KeyboardInterrupt as interrupt:
+        raise Interrupted(f"interrupted while {path} was checked; nothing of it is published") from interrupt
+    if not seen.messages and not split.skip_empty:
+        raise nothing_in(path)
+    prefix = digest.hexdigest()[:16]
+
+    def start(at: Position) -> Iterator[Item | None]:
+        return items(_chunks(path, found, at.offset), split, path, prefix, at)
+
+    return Source(path, start, split.place, seen, str(Path(path).resolve()), found.st_size, digest.hexdigest())
+
+
+def stream(fd: int, name: str, split: Split) -> Source:
+    """What comes from a pipe or a terminal, as it comes; ids begin with a random part."""
+    prefix = uuid.uuid4().hex[:16]
+
+    def chunks() -> Iterator[bytes | None]:
+        while True:
+            try:
+                chunk = os.read(fd, CHUNK_BYTES) if select.select([fd], [], [], 0)[0] else None
+            except OSError as error:
+                raise ClusterError(f"{name} cannot be read: {(error.strerror or str(error)).lower()}") from error
+            if chunk == b"":
+                return
+            yield chunk
+
+    return Source(name, lambda at: items(chunks(), split, name, prefix, at), split.place)
+
+
+def nothing_in(name: str) -> ClusterError:
+    """The error for an input without a message: whoever should have written it may have failed."""
+    return ClusterError(f"{name} is empty: there is nothing to publish; --skip-empty allows that")
+
+
+def file_set(pattern: str, skip_empty: bool = False) -> Source:
+    """A message a file, for the regular files that match, in the order of their names; see `_matching`.
+
+    The digest is over names, sizes and times, so that a large set is not read twice.
+
+    Raises:
+        ClusterError: none matches, or one cannot be read, is empty (unless skipped) or too large.
+    """
+    wanted = str(Path(pattern).expanduser())
+    names, hidden = _matching(wanted)
+    found = [(path, _stat(path)) for path in names]
+    regular = [(path, seen) for path, seen in found if stat.S_ISREG(seen.st_mode)]
+    if not regular:
+        raise ClusterError(f"no file matches {pattern!r} in {Path.cwd()}; quote a pattern, so that the shell leaves it")
+    files = [(path, seen) for path, seen in regular if seen.st_size or not skip_empty]
+    for path, seen in files:
+        _check_whole(path, seen)
+    sizes = [seen.st_size for _, seen in files]
+    largest = max(sizes, default=0)
+    known = "\0".join(f"{path}\0{seen.st_size}\0{seen.st_mtime_ns}" for path, seen in files)
+    digest = hashlib.sha256(os.fsencode(known)).hexdigest()
+    return Source(
+        repr(pattern),
+        lambda at: _whole_files(files, digest[:16], at),
+        lambda line: files[line - 1][0] if line <= len(files) else "none",
+        Scan(len(files), largest, sizes.index(largest) + 1 if sizes else 0),
+        str(Path(wanted).absolute()),
+        sum(sizes),
+        digest,
+        _left_out([path for path, seen in found if _is_left_out(seen.st_mode, wanted)], hidden),
+    )
+
+
+def _matching(pattern: str) -> tuple[list[str], list[str]]:
+    """Return what a pattern matches, in order, and the hidden folders that it does not go into.
+
+    As in bash: `**` is any folders, but none behind a symbolic link, which may lead back to where it stands; `*` is no
+    hidden name. A name that is there is that one, whatever characters it has (`run[1].csv`).
+
+    Raises:
+        ClusterError: a folder cannot be read.
+    """
+    hidden: list[str] = []
+    if os.path.lexists(pattern):
+        return [pattern], hidden
+    return sorted(set(_expanded(pattern, hidden))), hidden
+
+
+def _expanded(pattern: str, hidden: list[str]) -> Iterator[str]:
+    parts = pattern.split("/")
+    if "**" not in parts:
+        yield from glob.glob(pattern)  # noqa: PTH207  (Path.glob takes no absolute patterns)
+        return
+    place = parts.index("**")
+    tail = "/".join(parts[place + 1 :]) or "*"
+    begin = "/".join([*parts[:place], ""])
+    for top in glob.glob(begin) if begin else [""]:  # noqa: PTH207
+        for folder in _folders(top, hidden):
+            yield from _expanded(glob.escape(folder) + tail, hidden)
+
+
+def _folders(top: str, hidden: list[str]) -> Iterator[str]:
+    """Yield a folder ("" is the present one) and all below it, each with a slash at its end."""
+
+    def unreadable(error: OSError) -> None:
+        raise _unreadable(str(error.filename), error) from error
+
+    for folder, below, _ in os.walk(top or ".", onerror=unreadable):
+        path = os.path.join(folder, "")[0 if top else len("./") :]  # noqa: PTH118  (a path has no slash at its end)
+        hidden += [path + name for name in below if name.startswith(".")]
+        below[:] = [name for name in below if not name.startswith(".")]
+        yield path
+
+
+def _is_left_out(mode: int, pattern: str) -> bool:
+    """Whether it is no plain file, nor a folder that the pattern goes into."""
+    return not stat.S_ISREG(mode) and not (stat.S_ISDIR(mode) and "**" in pattern)
+
+
+def _left_out(others: Sequence[str], hidden: Sequence[str]) -> str:
+    """Return the first names that are no files to be published, and of folders that were not gone into."""
+    found = [*others, *(f"{path}/" for path in dict.fromkeys(hidden))]
+    more = f" and {len(found) - 3:,} more" if len(found) > 3 else ""
+    return ", ".join(found[:3]) + more
+
+
+def _stat(path: str) -> os.stat_result:
+    try:
+        found = Path(path).stat()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if not os.access(path, os.R_OK):
+        raise ClusterError(f"{path}: you may not read it; look at its permissions with ls -l")
+    return found
+
+
+def _unreadable(path: str, error: OSError) -> ClusterError:
+    reason = (error.strerror or str(error)).lower()
+    seen_from = "" if path.startswith("/") else f" (seen from {Path.cwd()})"
+    return ClusterError(f"{path}: {reason}{seen_from}")
+
+
+def _chunks(path: str, known: os.stat_result, offset: int) -> Iterator[bytes]:
+    """The bytes of a file from `offset` to the size it had; an error when it is another file by then."""
+    try:
+        with Path(path).open("rb", buffering=0) as file:
+            file.seek(offset)
+            left = known.st_size - offset
+            while left > 0 and (chunk := file.read(min(CHUNK_BYTES, left))):
+                left -= len(chunk)
+                yield chunk
+            _check_unchanged(path, known, os.fstat(file.fileno()))
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _check_unchanged(path: str, known: os.stat_result, now: os.stat_result) -> None:
+    if (now.st_size, now.st_mtime_ns) != (known.st_size, known.st_mtime_ns):
+        raise ClusterError(f"{path} has changed while it was read; publish a copy that nothing writes to")
+
+
+def _hashed(chunks: Iterable[bytes], update: Callable[[bytes], None]) -> Iterator[bytes]:
+    for chunk in chunks:
+        update(chunk)
+        yield chunk
+
+
+def _whole_files(files: list[tuple[str, os.stat_result]], prefix: str, at: Position) -> Iterator[Item]:
+    for place, (path, known) in enumerate(files[at.offset :], start=at.offset):
+        body = b"".join(_chunks(path, known, 0))
+        name = os.fsencode(path).decode(errors="replace")
+        yield Item(f"{prefix}-{place}", body, place, place + 1, place + 1, place + 2, place + 1, name)
+
+
+def _check_whole(path: str, found: os.stat_result) -> None:
+    if not found.st_size:
+        raise ClusterError(f"{path} is empty; --skip-empty leaves empty files out")
+    if found.st_size > MAX_BODY_BYTES:
+        raise ClusterError(
+            f"{path} is larger than {MAX_BODY_BYTES // 1024**2} MiB; publish its path, a line of a file, instead"
+        )

@@ -1,0 +1,1 @@
+"""The private registry: on this machine or on a host."""

@@ -1,0 +1,44 @@
+"""The registry's app on a host: the component's definition with TLS and a login."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cluster.apps import definitions
+from cluster.apps.one_machine import with_ports
+from cluster.components import REGISTRY
+from cluster.images.registry_tls import address as listening
+from cluster.schedulers import App
+
+# On the host, and in the container, which sees the first one only to read.
+FOLDER = "/etc/cluster/registry"
+DATA = "/var/lib/cluster/registry"
+CERTIFICATE, KEY, HTPASSWD = f"{FOLDER}/cert.pem", f"{FOLDER}/key.pem", f"{FOLDER}/htpasswd"
+
+OWNER = "901:901"  # the plain user of the image (components/registry/Dockerfile)
+
+_ENV = {
+    "REGISTRY_HTTP_TLS_CERTIFICATE": CERTIFICATE,
+    "REGISTRY_HTTP_TLS_KEY": KEY,
+    "REGISTRY_AUTH": "htpasswd",
+    "REGISTRY_AUTH_HTPASSWD_REALM": "cluster",
+    "REGISTRY_AUTH_HTPASSWD_PATH": HTPASSWD,
+}
+
+
+def registry_app(image: str, tag: str, address: str, certificate: str) -> App:
+    """The registry that everybody reaches at this address of a host.
+
+    `certificate` is a fingerprint: with another one the app is another, so that a deploy replaces what runs, which has
+    read its certificate when it started.
+    """
+    filled = definitions.fill(definitions.load(REGISTRY.definition), {"IMAGE": image, "TAG": tag})
+    filled = with_ports(filled, {"registry": listening(address).port})
+    container: dict[str, Any] = filled["container"]
+    folder = {"containerPath": FOLDER, "hostPath": FOLDER, "mode": "RO"}
+    definition = filled | {
+        "env": filled.get("env", {}) | _ENV,
+        "labels": filled.get("labels", {}) | {"address": address, "certificate": certificate},
+        "container": container | {"volumes": [*container.get("volumes", []), folder]},
+    }
+    return App(REGISTRY.app_id, definition)

@@ -1,0 +1,121 @@
+"""What a registry's host should have, reckoned from what it has; acts on nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cryptography import x509
+
+from cluster.images import registry_login
+from cluster.images.image_ref import checked_registry, is_local
+from cluster.images.registry_login import Access
+from cluster.images.registry_tls import address as listening
+from cluster.registry import authority
+from cluster.registry import htpasswd as login
+from cluster.registry.app import CERTIFICATE, HTPASSWD, KEY, registry_app
+from cluster.registry.authority import Authority, Pair
+from cluster.registry.local import IMAGE
+from cluster.schedulers import App
+from cluster.settings import Settings
+from scripts.errors import ClusterError
+from scripts.hostport import HostPort
+
+PORT = 5000
+
+
+@dataclass(frozen=True)
+class Found:
+    """The registry's files on a host, None for what is not there."""
+
+    certificate: bytes | None = None
+    key: bytes | None = field(default=None, repr=False)
+    htpasswd: bytes | None = field(default=None, repr=False)
+
+    @property
+    def pair(self) -> Pair | None:
+        """The certificate with its key, where both are there."""
+        return Pair(self.certificate, self.key) if self.certificate and self.key else None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the registry of a host is to be; `news` says, by path, why a file is not as it was found."""
+
+    address: str
+    access: Access
+    ca: Authority
+    pair: Pair
+    htpasswd: bytes = field(repr=False)
+    news: dict[str, str]
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """By path. The certificate comes last: who is interrupted before has not the right one, and makes it again."""
+        return {HTPASSWD: self.htpasswd, KEY: self.pair.key, CERTIFICATE: self.pair.certificate}
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        """The certificate of the registry."""
+        return x509.load_pem_x509_certificate(self.pair.certificate)
+
+    @property
+    def app(self) -> App:
+        """The registry as the host's engine runs it."""
+        return registry_app(str(IMAGE), IMAGE.tag, self.address, authority.fingerprint(self.certificate))
+
+
+def address(settings: Settings, host_address: str, given: str) -> str:
+    """Where everybody reaches the registry: as given, else as invoke.yaml says unless that is this machine, else there.
+
+    Raises:
+        ClusterError: it is not one that Docker takes for a registry's, or stands for another machine on each.
+    """
+    configured = settings.registry if settings.registry and not is_local(settings.registry) else ""
+    chosen = given or configured or str(HostPort(host_address, PORT))
+    if is_local(checked_registry(chosen)) or listening(chosen).host in ("0.0.0.0", "::"):
+        raise ClusterError(
+            f"{chosen} stands for another machine on each machine that asks: give the address at which all of them "
+            "reach the registry's host, --address HOST:PORT"
+        )
+    return chosen
+
+
+def for_host(where: str, found: Found, ca: Authority, now: datetime) -> Plan:
+    """The plan for a host with these files: what is right stays, all else is made anew."""
+    access = _login(found, registry_login.for_registry(where), registry_login.every(), ca)
+    host, news = listening(where).host, dict[str, str]()
+    pair, lack = found.pair, authority.lacks(found.pair, host, ca, now)
+    if pair is None or lack:
+        pair = ca.issue(host, now)
+        news = {KEY: "new, with its certificate", CERTIFICATE: f"new: {lack}"}
+    htpasswd = found.htpasswd
+    if htpasswd is None or not login.lets_in(htpasswd, access.user, access.password):
+        news[HTPASSWD] = "new: there is none" if htpasswd is None else "new: it does not let our login in"
+        htpasswd = login.htpasswd(access.user, access.password)
+    return Plan(where, access, ca, pair, htpasswd, news)
+
+
+def _login(found: Found, kept: Access | None, others: Iterable[Access], ca: Authority) -> Access:
+    """The login that is kept for the address, else one that the host lets in already, else a new one."""
+    access = kept or next((one for one in others if login.lets_in(found.htpasswd, one.user, one.password)), None)
+    user, password = (access.user, access.password) if access else (login.USER, login.new_password())
+    return Access(user, password, ca.file)
+
+
+def refuse_other_authority(found: Found, ca: Authority | None, name: str) -> None:
+    """Let nobody take over the registry that somebody else has set up on the host `name`.
+
+    Raises:
+        ClusterError: its certificate is of another CA.
+    """
+    try:
+        certificate = x509.load_pem_x509_certificate(found.certificate or b"")
+    except ValueError:
+        return
+    if ca is None or not authority.is_of(certificate, ca):
+        raise ClusterError(
+            f"{name}: the registry there was set up with another CA ({certificate.issuer.rfc4514_string()}) than that "
+            f"of .secrets/: take the .secrets/ that it was set up with, or remove {CERTIFICATE} there to set it up anew"
+        )

@@ -1,0 +1,1 @@
+"""Plain processes of this machine as a scheduler."""

@@ -1,0 +1,147 @@
+"""RabbitMQ as a plain process: Debian's package, with a config, data, ports and Erlang cookie of its own.
+
+Works as root and as a plain user, with 3.10 (Debian 12) and 4.0 (Debian 13): not by the package's command in
+/usr/sbin, which becomes the user rabbitmq or refuses, but by the script that this command runs in the end.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from cluster.engine import apt
+from cluster.schedulers.instances import LOCALHOST, Port, choose_ports
+from cluster.settings import ROOT
+from scripts.errors import ServiceAway
+
+SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+FILES = ROOT / "components" / "queue"  # the image's settings are good for a process too
+
+AMQP, MANAGEMENT, PROMETHEUS = 5672, 15672, 15692  # the ports as a definition's portMappings name them
+
+_POLICY = Path("/usr/sbin/policy-rc.d")  # asked by Debian's packages before they start a service
+_NO_STARTS = """#!/bin/sh
+# Made while RabbitMQ is installed, so that its service is not started; not needed after that.
+exit 101
+"""
+
+
+def is_run_by(definition: Mapping[str, Any]) -> bool:
+    """Whether the app is RabbitMQ."""
+    return bool(re.search(r"\brabbitmq-server\b", definition.get("cmd") or ""))
+
+
+def is_possible() -> bool:
+    """Whether RabbitMQ is on this machine, or can be put there."""
+    return SERVER.exists() or apt.is_allowed()
+
+
+def ensure_installed(say: Callable[[str], None]) -> None:
+    """Install Debian's package if it is not there; its own service is neither started nor left enabled.
+
+    Raises:
+        ServiceAway: it is not there and this user may not install it.
+        ClusterError: apt-get fails.
+    """
+    if SERVER.exists():
+        return
+    if not apt.is_allowed():
+        raise ServiceAway(
+            f"RabbitMQ is not installed ({SERVER} is not there): install the package rabbitmq-server, or run this "
+            "as root on Debian, or give the address of another broker with -u amqp://HOST:PORT"
+        )
+    mapper_is_new = not shutil.which("epmd")
+    with _no_service_starts():
+        apt.install(["rabbitmq-server"], say)
+    # Not at the next boot either: it would take the queue's port, and Erlang's port mapper listens to everyone.
+    _run("update-rc.d", "rabbitmq-server", "disable")
+    if mapper_is_new:
+        _run("systemctl", "disable", "epmd.socket", "epmd.service")
+
+
+@contextmanager
+def _no_service_starts() -> Iterator[None]:
+    is_ours = not _POLICY.exists() or _POLICY.read_text() == _NO_STARTS  # of a run that was killed halfway
+    if is_ours:
+        _POLICY.write_text(_NO_STARTS)
+        _POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        if is_ours:
+            _POLICY.unlink()
+    if not is_ours:  # it may have let the service start
+        _run("invoke-rc.d", "rabbitmq-server", "stop")
+
+
+def _run(*command: str) -> None:
+    """A tool of Debian's; what it cannot do here (there may be no init system at all) need not be done."""
+    with suppress(OSError):
+        subprocess.run(command, env=apt.environment(), stdin=subprocess.DEVNULL, capture_output=True, check=False)
+
+
+def environment(
+    env: Mapping[str, str], project: str, definition: Mapping[str, Any], ports: Mapping[int, int], data: Path
+) -> dict[str, str]:
+    """The environment that RabbitMQ runs in, and the files it reads.
+
+    Args:
+        env: the environment of the app, to which this is added.
+        project: is part of the node's name, by which the data is found again.
+        definition: the app.
+        ports: the host ports by the ports of the container.
+        data: the folder for all that is to stay.
+    """
+    amqp, management, prometheus, distribution, epmd = _all_ports(ports)
+    _write_cookie(data)
+    config = data / "rabbitmq.conf"
+    config.write_text((FILES / "rabbitmq.conf").read_text() + _listeners(management, prometheus))
+    return _without_others(env, definition) | {
+        "HOME": str(data),  # where Erlang looks for its cookie
+        "PATH": f"{SERVER.parent}:{env['PATH']}",
+        "CLUSTER_MEM_MIB": f"{definition.get('mem', 128):.0f}",
+        "RABBITMQ_CONF_ENV_FILE": str(FILES / "rabbitmq-env.conf"),
+        "RABBITMQ_CONFIG_FILE": str(config),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(FILES / "enabled_plugins"),
+        "RABBITMQ_MNESIA_BASE": str(data / "mnesia"),
+        "RABBITMQ_LOG_BASE": str(data / "log"),
+        "RABBITMQ_NODENAME": f"rabbit-{project}@localhost",
+        "RABBITMQ_NODE_IP_ADDRESS": LOCALHOST,
+        "RABBITMQ_NODE_PORT": str(amqp),
+        "RABBITMQ_DIST_PORT": str(distribution),
+        # Erlang's port mapper: one of our own on a port of its own, so that nobody else's is used or ended.
+        "ERL_EPMD_ADDRESS": LOCALHOST,
+        "ERL_EPMD_PORT": str(epmd),
+    }
+
+
+def _without_others(env: Mapping[str, str], definition: Mapping[str, Any]) -> dict[str, str]:
+    """Without the settings of another RabbitMQ that this user runs or reaches."""
+    own = definition.get("env") or {}
+    return {name: value for name, value in env.items() if name in own or not name.startswith(("RABBITMQ_", "ERL_"))}
+
+
+def _all_ports(ports: Mapping[int, int]) -> tuple[int, ...]:
+    wanted = [Port("", port, ports.get(port, 0)) for port in (AMQP, MANAGEMENT, PROMETHEUS)]
+    return choose_ports([*wanted, Port("distribution", 0, 0), Port("epmd", 0, 0)])[0]
+
+
+def _listeners(management: int, prometheus: int) -> str:
+    return (
+        f"\nmanagement.tcp.ip = {LOCALHOST}\nmanagement.tcp.port = {management}\n"
+        f"prometheus.tcp.ip = {LOCALHOST}\nprometheus.tcp.port = {prometheus}\n"
+    )
+
+
+def _write_cookie(data: Path) -> None:
+    with suppress(FileExistsError):
+        cookie = os.open(data / ".erlang.cookie", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+        with os.fdopen(cookie, "w") as file:
+            file.write(secrets.token_hex(20))
