@@ -6,14 +6,15 @@ no value can break the JSON or the shell, and no value is looked at again for pl
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cluster.apps.app import AppSpec, HealthCheck, Port, Volume
+from cluster.apps.differences import dotted
 from scripts.errors import ClusterError
 
 PLACEHOLDERS = ("IMAGE", "TAG", "HOST_PORT", "BROKER", "QUEUE", "ACTION", "OPTIONS", "QUEUE_HOST")
@@ -113,15 +114,155 @@ def _value(match: re.Match[str], values: Mapping[str, Value], place: str) -> Val
     return value
 
 
-def dotted(path: Sequence[str | int]) -> str:
-    """A place in a definition for people: `container.portMappings[0].hostPort`."""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
+# What Marathon adds to its answer when it is asked for an app.
+RUNTIME = frozenset({
+    "deployments", "lastTaskFailure", "readinessCheckResults", "tasks", "tasksHealthy", "tasksRunning", "tasksStaged",
+    "tasksStats", "tasksUnhealthy", "version", "versionInfo",
+})  # fmt: skip
+
+# Which agent to choose, how to try again and how to replace: an engine that has no such choice does its own best, and
+# the app does the same. All other keys that an AppSpec cannot hold change what the app is.
+_CHOICES = frozenset({
+    "acceptedResourceRoles", "backoffFactor", "backoffSeconds", "constraints", "container.docker.forcePullImage",
+    "dependencies", "disk", "enforceGroupRole", "fetch", "killSelection", "maxLaunchDelaySeconds", "requirePorts",
+    "role", "unreachableStrategy", "upgradeStrategy",
+})  # fmt: skip
+
+_BRIDGE, _HOST_NETWORK = [{"mode": "container/bridge"}], [{"mode": "host"}]
+_NUMBER = (int, float)
 
 
-def digest(definition: Mapping[str, Any]) -> str:
-    """SHA-256 of the definition, in hex; `instances` is left out, so that scaling is not another definition."""
-    kept = {key: value for key, value in definition.items() if key != "instances"}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+def read(definition: Mapping[str, Any]) -> AppSpec:
+    """Read a filled definition, Marathon's JSON of 1.5 and later; nothing in it is an error, see `AppSpec.unheld`."""
+    rest: dict[str, Any] = json.loads(json.dumps({key: definition[key] for key in definition if key not in RUNTIME}))
+    networks = _taken(rest, "networks", list, lambda found: found in (_BRIDGE, _HOST_NETWORK)) or _HOST_NETWORK
+    pins = _each_taken(rest, "constraints", _pin)
+    ports = (*_each_taken(rest, "container.portMappings", _mapped_port), *_each_taken(rest, "portDefinitions", _port))
+    checks = _each_taken(rest, "healthChecks", _health_check)
+    _taken(rest, "container.type", str, lambda found: found == "DOCKER")
+    return AppSpec(
+        id=_taken(rest, "id", str) or "",
+        command=_taken(rest, "cmd", str) or "",
+        image=_taken(rest, "container.docker.image", str) or "",
+        env=_taken(rest, "env", dict, _is_text) or {},
+        ports=ports,
+        on_host_network=networks == _HOST_NETWORK,
+        volumes=_each_taken(rest, "container.volumes", _volume),
+        health=checks[0] if checks else None,
+        cpus=_or(_taken(rest, "cpus", _NUMBER), 1),
+        mem_mib=_or(_taken(rest, "mem", _NUMBER), 128),
+        instances=_or(_taken(rest, "instances", int), 1),
+        kill_grace_s=_or(_taken(rest, "taskKillGracePeriodSeconds", int), 10),
+        pinned_to=pins[0] if pins else "",
+        labels=_taken(rest, "labels", dict, _is_text) or {},
+        container_options=_each_taken(rest, "container.docker.parameters", _option),
+        native=definition,
+        unheld=dict(_left(rest, ())),
+    )
+
+
+def _or(value: Any, default: Any) -> Any:
+    return default if value is None else value
+
+
+def _is_text(found: Mapping[str, Any]) -> bool:
+    return all(isinstance(value, str) for value in found.values())
+
+
+def _taken(
+    rest: dict[str, Any], path: str, kind: type | tuple[type, ...], fits: Callable[[Any], bool] = lambda found: True
+) -> Any:
+    """Take what stands at a path out of `rest` where it is of this kind and fits; None where it does not."""
+    *parents, key = path.split(".")
+    node: Any = rest
+    for parent in parents:
+        node = node.get(parent) if isinstance(node, dict) else None
+    value = node.get(key) if isinstance(node, dict) else None
+    if not isinstance(value, kind) or isinstance(value, bool) or not fits(value):
+        return None
+    return node.pop(key)
+
+
+def _each_taken(rest: dict[str, Any], path: str, read_one: Callable[[Any], Any]) -> tuple[Any, ...]:
+    """Take the items that can be read out of a list at a path; the others stay, at their place."""
+    items = _taken(rest, path, list)
+    if items is None:
+        return ()
+    found = [read_one(item) for item in items]
+    left = [None if one is not None else item for one, item in zip(found, items, strict=True)]
+    if any(item is not None for item in left):
+        _put(rest, path, left)
+    return tuple(one for one in found if one is not None)
+
+
+def _put(rest: dict[str, Any], path: str, value: Any) -> None:
+    *parents, key = path.split(".")
+    for parent in parents:
+        rest = rest[parent]
+    rest[key] = value
+
+
+def _has(item: Any, **kinds: type | tuple[type, ...]) -> bool:
+    """Return whether an object has no other keys than these, and values of these kinds where it has them."""
+    return isinstance(item, dict) and all(
+        value is None or (isinstance(value, kinds.get(key, ())) and not isinstance(value, bool))
+        for key, value in item.items()
+        if value not in ({}, [], ())
+    )
+
+
+def _mapped_port(item: Any) -> Port | None:
+    if not _has(item, name=str, containerPort=int, hostPort=int, protocol=str, servicePort=int, labels=dict):
+        return None
+    return Port(item.get("name") or "", item.get("containerPort") or 0, item.get("hostPort") or 0, _protocol(item))
+
+
+def _port(item: Any) -> Port | None:
+    if not _has(item, name=str, port=int, protocol=str, labels=dict):
+        return None
+    return Port(item.get("name") or "", 0, item.get("port") or 0, _protocol(item))
+
+
+def _protocol(item: Mapping[str, Any]) -> str:
+    return item.get("protocol") or "tcp"
+
+
+def _volume(item: Any) -> Volume | None:
+    if not _has(item, containerPath=str, hostPath=str, mode=str) or not item.get("hostPath"):
+        return None
+    return Volume(item["hostPath"], item.get("containerPath") or "", item.get("mode") == "RO")
+
+
+def _option(item: Any) -> tuple[str, str] | None:
+    return (item["key"], item["value"]) if _has(item, key=str, value=str) and len(item) == 2 else None
+
+
+def _pin(item: Any) -> str | None:
+    return item[2] if isinstance(item, list) and len(item) == 3 and item[:2] == ["hostname", "CLUSTER"] else None
+
+
+def _health_check(item: Any) -> HealthCheck | None:
+    """Read a check by a command; its times are Marathon's own where it is silent (healthCheck.raml)."""
+    command = (item.get("command") or {}).get("value") if isinstance(item, dict) else None
+    if not isinstance(command, str) or item.get("protocol") != "COMMAND":
+        return None
+    keys = {"grace_s": "gracePeriodSeconds", "interval_s": "intervalSeconds", "timeout_s": "timeoutSeconds",
+            "failures": "maxConsecutiveFailures"}  # fmt: skip
+    return HealthCheck(command, **{name: item[key] for name, key in keys.items() if item.get(key) is not None})
+
+
+def _left(node: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str, Any]]:
+    """Yield what is left of a definition and would change what the app does, by its place."""
+    if node in (None, "", [], {}, 0) or dotted(path) in _CHOICES:
+        return
+    if isinstance(node, dict) and path not in (("env",), ("labels",)):
+        for key, value in node.items():
+            yield from _left(value, (*path, key))
+    elif isinstance(node, list):
+        for index, item in enumerate(node):
+            yield from _left(item, (*path, index))
+    else:
+        yield dotted(path), node
 
 
 def checked_id(text: str) -> str:
@@ -151,20 +292,16 @@ def worker_id(queue: str) -> str:
     return f"/worker-{slug}"
 
 
-def refuse_other_queue(running_id: str, present: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+def refuse_other_queue(present: AppSpec, wanted: AppSpec) -> None:
     """Let nobody replace the workers of another queue whose name has the same slug.
 
-    Args:
-        present: the definition that runs under the id; its env QUEUE_NAME has the queue's true name.
-        wanted: the definition that shall take its place.
-
     Raises:
-        ClusterError: they serve two queues.
+        ClusterError: they serve two queues, by their QUEUE_NAME.
     """
-    old, new = (str((definition.get("env") or {}).get("QUEUE_NAME", "")) for definition in (present, wanted))
+    old, new = (app.env.get("QUEUE_NAME", "") for app in (present, wanted))
     if old != new:
         raise ClusterError(
-            f"{running_id} runs for {_named(old)}, not for {_named(new)}; give this app an id of its own with --app"
+            f"{wanted.id} runs for {_named(old)}, not for {_named(new)}; give this app an id of its own with --app"
         )
 
 

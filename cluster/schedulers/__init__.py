@@ -1,124 +1,148 @@
-"""Where apps run: one interface, several schedulers.
+"""Where apps run: one interface, several engines, one table of them.
 
 `local` is the Docker Engine of this machine, `process` plain processes of this machine, `marathon` the agents of a
-cluster. Each takes the same app definition, a Marathon app in the 1.5+ form with its placeholders filled.
+cluster. A folder here is an engine; a line in SCHEDULERS makes it one of those that `--at` knows.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from importlib import import_module
+from typing import Any, Protocol, cast
 
-from scripts.errors import ClusterError
+from cluster.apps.app import AppSpec, AppStatus, Change, SecretFile
+from cluster.settings import Settings
 from scripts.hostport import HostPort
 
-State = Literal["starting", "running", "unhealthy", "stopped"]
-Kind = Literal["create", "replace", "scale", "nothing"]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class App:
-    """An app id (`/amqp`) and its filled definition."""
+class DeployOptions:
+    """How changes are made: past the locks and claims of others, waited for, for how long, and undone when they fail.
 
-    id: str
-    definition: dict[str, Any]
-
-    @property
-    def instances(self) -> int:
-        """How many instances are wanted.
-
-        Raises:
-            ClusterError: a definition says something that is no number of instances.
-        """
-        wanted = self.definition.get("instances")
-        if wanted is not None and type(wanted) is not int:
-            raise ClusterError(f"{self.id}: instances is {json.dumps(wanted)}: give a whole number")
-        return 1 if wanted is None else wanted
-
-
-@dataclass(frozen=True)
-class Change:
-    """What a deploy would do, and what would be sent, for --dry-run.
-
-    `scale` leaves what runs in peace and makes or stops further instances. `differences` are those to what runs, a
-    line each, from a scheduler that can tell.
+    With `drain` workers finish what they run first, as far as the engine lets them.
     """
 
-    app_id: str
-    kind: Kind
-    sent: dict[str, Any]
-    differences: tuple[str, ...] = ()
+    force: bool = False
+    wait: bool = True
+    timeout_s: float = 600
+    undo: bool = False
+    drain: bool = True
 
 
 @dataclass(frozen=True)
-class Instance:
-    """One running copy of an app; `detail` is for people (an exit code, a health check's words)."""
+class Image:
+    """An image as an engine's apps name it: by its content where a registry holds it.
+
+    `tag` is what the person said. Without `architectures` nobody knows for which it is built.
+    """
 
     name: str
-    state: State
-    image: str = ""
-    ports: dict[str, HostPort] = field(default_factory=dict)
-    detail: str = ""
+    tag: str
+    architectures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class AppStatus:
-    """An app and its instances as they are now."""
+class BrokerLocation:
+    """How a worker finds its broker: the words of its command line, and what it needs for that."""
 
-    id: str
-    instances: tuple[Instance, ...]
-
-    @property
-    def running(self) -> int:
-        """How many instances run and, where they have a health check, are healthy."""
-        return sum(instance.state == "running" for instance in self.instances)
+    words: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    secret_files: tuple[SecretFile, ...] = ()
 
 
 class Scheduler(Protocol):
-    """What every scheduler offers; all raise ClusterError for what they cannot do."""
+    """An engine that runs apps; all methods raise ClusterError for what it cannot do, ServiceAway where it is away.
+
+    `name` is its name in SCHEDULERS, `address` where it is (empty: this machine), `place` both for people ("Marathon at
+    10.0.0.10:8080"). `is_here` says that apps run on this machine alone, `has_hosts` that `--on` can name a host,
+    `has_images` that apps run in containers, `caveat` (or nothing) what a person who starts an app should know.
+    `makes_data_folders` says that the data of an app is a folder of its host that the engine makes, as root.
+    `user` is the user, in Docker's words, whom files that actions leave should belong to (empty: the image's).
+    """
 
     name: str
+    address: str
+    place: str
+    is_here: bool
+    has_hosts: bool
+    has_images: bool
+    makes_data_folders: bool
+    caveat: str
+    user: str
 
-    def plan(self, app: App) -> Change:
-        """What `deploy` would do now; changes nothing."""
+    def image(self, tag: str) -> Image:
+        """Return the image of this tag as apps name it here; it can be run, or the error says why not."""
 
-    def deploy(self, app: App, timeout_s: float = 60) -> AppStatus:
-        """Run the app as defined, in place of what runs under its id, and return when all of it works.
+    def present(self, app_id: str) -> AppSpec | None:
+        """Return the app as so many instances of it run or are wanted now, whosever it is; None where there is none."""
 
-        Deploying what already runs changes nothing. What would fail is refused before anything is stopped; then old
-        instances finish first, in their time (see `stop`), since the new may need their ports and data. What fails to
-        come up within `timeout_s` is an error with the last lines it printed, and says what runs now. A deploy that
-        was interrupted is finished by the next.
+    def plan(self, app: AppSpec, options: DeployOptions = DeployOptions(), *, restart: bool = False) -> Change:
+        """Return what `apply` would do to run the app in place of what runs under its id; change nothing.
+
+        What would fail is refused here, as far as it can be known. With `restart` every instance is started anew.
         """
 
-    def scale(self, app_id: str, instances: int, timeout_s: float = 60) -> AppStatus:
-        """Run so many instances (1 or more) of the app's present definition; those that run are left in peace."""
+    def apply(self, change: Change, options: DeployOptions = DeployOptions()) -> AppStatus:
+        """Make a change and return when all of it works, or with `wait=False` when the engine has taken it on.
 
-    def restart(self, app_id: str, timeout_s: float = 60) -> AppStatus:
-        """Stop and start every instance, the definition being the same."""
+        Secret files are put in place first. Old instances finish in their time before new ones take their ports and
+        data. What does not come up within the time is an error with the last lines it printed, and says what runs now.
+        A change that was interrupted is finished by the next.
+        """
 
-    def rollback(self, app_id: str, to: str = "", timeout_s: float = 60) -> AppStatus:
-        """Run the version `to` of the app again, without one the newest that differs, as many instances as now.
+    def run_once(self, app: AppSpec, timeout_s: float = 60) -> tuple[int, list[str]]:
+        """Run the app's command as its instances would be run, beside those that run, until it ends.
 
-        A scheduler that keeps no versions refuses.
+        Return its exit code, and the last lines that it printed (a busy engine loses some now and then).
         """
 
     def stop(self, app_id: str, now: bool = False) -> bool:
         """Stop the app with all it has started and forget it, its data staying; False when there was none.
 
-        Running actions have the definition's `taskKillGracePeriodSeconds` to finish; `now` grants none.
+        Running actions have the app's `stop_grace_s` to finish; `now` grants none.
         """
 
     def status(self) -> list[AppStatus]:
-        """All apps of this project, stopped instances included; nothing that someone else made."""
+        """Return all apps of this project, stopped instances included; nothing that someone else made."""
 
     def logs(self, app_id: str, tail: int = 100, follow: bool = False) -> Iterator[str]:
-        """The last `tail` lines of every instance as `name: line`, with `follow` those to come too, until all end."""
+        """Yield the last `tail` lines of every instance as `name: line`; with `follow` those to come, until all end."""
 
-    def hostport(self, app_id: str, port_name: str = "") -> HostPort:
-        """The address of a port of a running instance: the named one, else the first."""
+    def address_of(self, app_id: str, port_name: str = "") -> HostPort:
+        """Return the address of a port of a running instance: the named one, else the first."""
 
     def delete_data(self, app_id: str) -> list[str]:
-        """Delete the data of a stopped app, or with an empty id of all apps; the names of what was deleted."""
+        """Delete the data of a stopped app, or with an empty id of all apps; return the names of what was deleted."""
+
+    def history(self, app_id: str) -> Iterator[tuple[str, AppSpec]]:
+        """Yield the versions of an app that the engine keeps, newest first; nothing where it keeps none."""
+
+    def broker_for(self, queue_app: str) -> BrokerLocation:
+        """Return how workers that run here find the queue that this app is."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A line of the table: the module with the engine's `make`, and what has to be known before it is made.
+
+    `make(settings, address, say)` returns the Scheduler. `setting` is the key of invoke.yaml with its usual address.
+    """
+
+    module: str
+    is_here: bool = False
+    setting: str = ""
+
+    def make(self, settings: Settings, address: str, say: Say) -> Scheduler:
+        """Return the engine at an address; engines are imported when they are needed, since that takes its time."""
+        module: Any = import_module(self.module)
+        return cast(Scheduler, module.make(settings, address, say))
+
+
+SCHEDULERS: Mapping[str, Engine] = {
+    "local": Engine("cluster.schedulers.docker.scheduler", is_here=True),
+    "process": Engine("cluster.schedulers.process.scheduler", is_here=True),
+    "marathon": Engine("cluster.schedulers.marathon.scheduler", setting="marathon"),
+}

@@ -1,116 +1,162 @@
-"""Which scheduler runs apps: those of this machine, or a Marathon."""
+"""Which engine runs apps: what flags say, else invoke.yaml, else this machine."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from cluster.schedulers import Scheduler
+from cluster.schedulers import SCHEDULERS, Say, Scheduler
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
 
-if TYPE_CHECKING:
-    from cluster.schedulers.marathon.scheduler import Manner, Marathon
-    from cluster.schedulers.one_machine import OneMachine
-
-# How long one address of Marathon may take to answer.
-_ANSWER_S = 10
+LOCAL = "local"
+_SHORT = "marathon"  # -m HOST:PORT is short for --at marathon:HOST:PORT
 
 
-def scheduler(settings: Settings) -> OneMachine[Any]:
-    """The scheduler of this machine that invoke.yaml names; with `marathon` there it is the engine.
+@dataclass(frozen=True)
+class Where:
+    """An engine by its name in SCHEDULERS, and its address; `is_given` says that a flag or invoke.yaml named it."""
 
-    Raises:
-        ServiceAway: it is `local` and no Docker Engine answers.
-    """
-    return process(settings) if settings.scheduler == "process" else local(settings)
+    name: str
+    address: str = ""
+    is_given: bool = True
 
+    def __str__(self) -> str:
+        return f"{self.name}:{self.address}" if self.address else self.name
 
-def every_scheduler(settings: Settings) -> list[Scheduler]:
-    """All schedulers that may have something running here; without an engine that is `process` alone.
+    @property
+    def is_here(self) -> bool:
+        """True where its apps run on this machine."""
+        return SCHEDULERS[self.name].is_here
 
-    Where there should be one, such as that of DOCKER_HOST, or it does not let this user in, STDERR says so.
-    """
-    from cluster.engine import NoEngine, OtherMachine
-    from cluster.schedulers.one_machine import to_stderr
+    @classmethod
+    def parse(cls, text: str) -> Where:
+        """Read ENGINE[:ADDRESS]; the address begins after the first colon.
 
-    try:
-        return [local(settings), process(settings)]
-    except (ServiceAway, OtherMachine) as error:
-        if settings.scheduler != "process" and not isinstance(error, NoEngine):
-            to_stderr(f"not looked for in containers: {error}")
-        return [process(settings)]
-
-
-def running(settings: Settings, app_id: str) -> Scheduler:
-    """The scheduler under which an app runs here.
-
-    Raises:
-        ClusterError: under none.
-    """
-    for where in every_scheduler(settings):
-        if app_id in [app.id for app in where.status()]:
-            return where
-    raise ClusterError(f"{app_id} does not run here: `./inv status` shows what does")
+        Raises:
+            ClusterError: there is no such engine, or it has no address.
+        """
+        name, _, address = text.partition(":")
+        if name not in SCHEDULERS:
+            raise ClusterError(f"--at {text}: there is no engine {name!r}; those are {', '.join(SCHEDULERS)}")
+        if address and SCHEDULERS[name].is_here:
+            raise ClusterError(f"--at {text}: {name} is this machine and has no address: write --at {name}")
+        return cls(name, address)
 
 
-def local(settings: Settings) -> OneMachine[Any]:
-    """Return the Docker Engine of this machine.
+def where(settings: Settings, at: str = "", marathon: str = "") -> Where:
+    """Return the engine that flags mean, else that of `scheduler:` in invoke.yaml.
+
+    Args:
+        at: --at ENGINE[:ADDRESS].
+        marathon: -m HOST:PORT[,HOST:PORT], which is short for --at marathon:HOST:PORT.
 
     Raises:
-        OtherMachine: DOCKER_HOST or the docker context names another machine's.
-        ServiceAway: none answers.
+        ClusterError: they say two things, or nothing says where the engine is.
     """
-    from cluster import engine
-    from cluster.schedulers.docker.scheduler import Local
-
-    return Local(engine.connect_here(), settings.project)
-
-
-def process(settings: Settings) -> OneMachine[Any]:
-    """Plain processes of this machine."""
-    from cluster.schedulers.process.scheduler import Process
-
-    return Process(settings.project)
+    found = _given(at, marathon) or Where(settings.scheduler, is_given=settings.scheduler != LOCAL)
+    setting = SCHEDULERS[found.name].setting
+    if not setting or found.address:
+        return found
+    address = getattr(settings, setting)
+    if not address:
+        short = "-m HOST:PORT" if found.name == _SHORT else f"--at {found.name}:ADDRESS"
+        raise ClusterError(f"where {found.name} is is not said: give {short}, or set {setting}: in invoke.yaml")
+    return Where(found.name, address, found.is_given)
 
 
-def marathon_of(settings: Settings, given: str) -> str:
-    """The Marathon that is meant, `host:port[,host:port]`: -m, else invoke.yaml where its scheduler is marathon.
+def _given(at: str, marathon: str) -> Where | None:
+    if not at:
+        return Where(_SHORT, marathon) if marathon else None
+    found = Where.parse(at)
+    if not marathon:
+        return found
+    if found.name != _SHORT or found.address not in ("", marathon):
+        raise ClusterError(f"--at {at} and -m {marathon} say two things: give one of them")
+    return Where(_SHORT, marathon)
 
-    Empty means this machine.
+
+def here(settings: Settings, at: str = "") -> Where:
+    """Return the engine of this machine that --at names, else invoke.yaml, else `local`.
 
     Raises:
-        ClusterError: the scheduler is marathon and nothing says where one is.
+        ClusterError: --at names one that is elsewhere.
     """
-    if given or settings.scheduler != "marathon":
-        return given
-    return a_marathon_of(settings, "")
-
-
-def a_marathon_of(settings: Settings, given: str) -> str:
-    """Marathon's address where one is needed: -m, else invoke.yaml.
-
-    Raises:
-        ClusterError: nothing says where it is.
-    """
-    found = given or settings.marathon
-    if not found:
-        raise ClusterError("-m is missing: give Marathon's address, HOST:PORT, or set marathon: in invoke.yaml")
+    if not at:
+        return Where(settings.scheduler if SCHEDULERS[settings.scheduler].is_here else LOCAL)
+    found = Where.parse(at)
+    if not found.is_here:
+        raise ClusterError(f"--at {at}: run-local runs on this machine: use deploy, or leave --at out")
     return found
 
 
-def marathon(settings: Settings, address: str, say: Callable[[str], None], manner: Manner | None = None) -> Marathon:
-    """The Marathon at this address.
+def elsewhere(settings: Settings, at: str = "", marathon: str = "") -> Where:
+    """Return the engine that a deploy goes to: this machine's only where that is said.
 
     Raises:
+        ClusterError: nothing names one.
+    """
+    if not (at or marathon) and settings.scheduler == LOCAL:
+        if not settings.marathon:
+            raise ClusterError(
+                "where to deploy is not said: give --at ENGINE[:ADDRESS] or -m HOST:PORT, or set scheduler: in "
+                "invoke.yaml; run-local runs on this machine"
+            )
+        return Where(_SHORT, settings.marathon)
+    return where(settings, at, marathon)
+
+
+def scheduler(settings: Settings, found: Where, say: Say) -> Scheduler:
+    """Return the engine itself.
+
+    Raises:
+        ServiceAway: it is not there.
         ClusterError: an address or credentials that cannot be.
     """
-    from cluster.schedulers.marathon import engines as agent_engines
-    from cluster.schedulers.marathon import scheduler as at_marathon
-    from cluster.schedulers.marathon.api import Api
-    from scripts.marathon import api as asked
+    return SCHEDULERS[found.name].make(settings, found.address, say)
 
-    api = Api(asked.Marathon(address, "", _ANSWER_S, os.environ), address)
-    engines = agent_engines.of(settings, say)
-    return at_marathon.Marathon(api, settings.project, say, manner or at_marathon.Manner(), engines)
+
+def candidates(settings: Settings, at: str, marathon: str, say: Say) -> Sequence[Scheduler]:
+    """Return the engines whose apps are meant: the one that is named, else all of this machine.
+
+    Where the Docker Engine should be there, such as that of DOCKER_HOST, and does not let this user in, `say` hears so.
+    """
+    found = where(settings, at, marathon)
+    if at or not found.is_here:
+        return [scheduler(settings, found, say)]
+    return of_this_machine(settings, say)
+
+
+def of_this_machine(settings: Settings, say: Say) -> Sequence[Scheduler]:
+    """Return all engines that may have something running here."""
+    from cluster.engine import NoEngine, OtherMachine
+
+    found = []
+    for name, engine in SCHEDULERS.items():
+        try:
+            found += [engine.make(settings, "", say)] if engine.is_here else []
+        except (ServiceAway, OtherMachine) as error:
+            if settings.scheduler == name and not isinstance(error, NoEngine):
+                say(f"not looked for in containers: {error}")
+    return found
+
+
+def running(engines: Sequence[Scheduler], app_id: str) -> Scheduler:
+    """Return the engine under which an app runs; a single one is taken as it is.
+
+    Raises:
+        ClusterError: it runs under none of several.
+    """
+    if len(engines) == 1:
+        return engines[0]
+    for engine in engines:
+        if app_id in [app.id for app in engine.status()]:
+            return engine
+    raise ClusterError(f"{app_id} does not run here: `./inv status` shows what does")
+
+
+def flag(engine: Scheduler) -> str:
+    """Return the flag that means this engine, for a command line that is suggested; with a blank before, or empty."""
+    if engine.name == _SHORT:
+        return f" -m {engine.address.replace(' ', '')}"
+    return f" --at {engine.name}:{engine.address}" if engine.address else ""

@@ -1,0 +1,184 @@
+"""Apps in no engine's words: what is to run, what a deploy would change, and what runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from scripts.errors import ClusterError
+from scripts.hostport import HostPort
+
+State = Literal["starting", "waiting", "running", "unhealthy", "stopped"]
+Kind = Literal["create", "replace", "scale", "restart", "nothing"]
+
+# The label that says how many seconds our own stop waits for an instance. What an engine ends by itself has less:
+# nothing may wait a week for an action, and its message comes back.
+DRAIN = "drain"
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port of an app; `host` 0 means any free one, `container` 0 the same as on the host."""
+
+    name: str = ""
+    container: int = 0
+    host: int = 0
+    protocol: str = "tcp"
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A folder or file of the host that an app sees; a host path under /var/lib/cluster/ means the app's data."""
+
+    host_path: str
+    path: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class HealthCheck:
+    """A shell command that succeeds where an instance works; times in seconds, `failures` in a row make it ill."""
+
+    command: str
+    grace_s: float = 300
+    interval_s: float = 60
+    timeout_s: float = 20
+    failures: int = 3
+
+
+@dataclass(frozen=True)
+class SecretFile:
+    """A file whose content only the app may read; its engine chooses a place for it.
+
+    Files of one `group` share a folder, which the app sees at `folder` (empty: where the engine likes); `owner` is the
+    number of the user who may read it, and the variable `env` of the app's environment says where it is.
+    """
+
+    group: str
+    name: str
+    content: bytes = field(repr=False)
+    owner: int
+    env: str = ""
+    folder: str = ""
+
+
+@dataclass(frozen=True)
+class AppSpec:
+    """An app as any engine can run it.
+
+    `command` is for the shell (empty: the image's own), `image` is empty where none is needed. `kill_grace_s` is how
+    long the engine waits for an instance that it ends by itself; `time_limit_s` is how long an instance may run (0: for
+    ever); `pinned_to` is the host that it has to run on. `container_options` are options of `docker run` of the
+    definition, which engines without containers leave out; `engine_options` are those that a person gave to the engine.
+    `native` is the definition that the app was read from, and `unheld` what is in it that an AppSpec cannot hold, by
+    its place.
+    """
+
+    id: str
+    command: str = ""
+    image: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    ports: tuple[Port, ...] = ()
+    on_host_network: bool = True
+    volumes: tuple[Volume, ...] = ()
+    health: HealthCheck | None = None
+    cpus: float = 1
+    mem_mib: float = 128
+    instances: int = 1
+    kill_grace_s: int = 10
+    time_limit_s: float = 0
+    pinned_to: str = ""
+    secret_files: tuple[SecretFile, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    container_options: tuple[tuple[str, str], ...] = ()
+    engine_options: tuple[tuple[str, str], ...] = ()
+    native: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    unheld: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def stop_grace_s(self) -> int:
+        """Seconds that our own stop waits for an instance: the label `drain`, else as long as the engine's own."""
+        drain = self.labels.get(DRAIN, "")
+        return int(drain) if drain.isdecimal() else self.kill_grace_s
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 in hex of all but the number of instances: scaling makes no other app."""
+        kept = replace(self, instances=1).as_json()
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `from_json` reads, for a label or a file; secrets are left out."""
+        return asdict(replace(self, native={}, unheld={}, secret_files=()))
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> AppSpec:
+        """Return the app that was kept as JSON."""
+        health = found.get("health")
+        return cls(**{
+            **found,
+            "ports": tuple(Port(**port) for port in found.get("ports", ())),
+            "volumes": tuple(Volume(**volume) for volume in found.get("volumes", ())),
+            "health": HealthCheck(**health) if health else None,
+            "secret_files": (),
+            **{key: tuple(map(tuple, found.get(key, ()))) for key in ("container_options", "engine_options")},
+        })  # fmt: skip
+
+    def with_env(self, env: Mapping[str, str]) -> AppSpec:
+        """Return the app with more variables; those given win."""
+        return replace(self, env={**self.env, **env})
+
+    def with_labels(self, labels: Mapping[str, str]) -> AppSpec:
+        """Return the app with more labels; those given win."""
+        return replace(self, labels={**self.labels, **labels})
+
+    def refuse_unheld(self, engine: str) -> None:
+        """Refuse what an engine would leave out though it changes what the app does.
+
+        Raises:
+            ClusterError: the definition has such a key or value.
+        """
+        for place, value in self.unheld.items():
+            shown = json.dumps(value, ensure_ascii=False)[:100]
+            raise ClusterError(f"{self.id}: {place} is {shown}, which {engine} cannot run: leave it out")
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a deploy would do to an app, and what would be sent, for --dry-run.
+
+    `scale` leaves what runs in peace and makes or stops further instances; `restart` starts the same anew.
+    `differences` are those to what runs, a line each.
+    """
+
+    app: AppSpec
+    kind: Kind
+    sent: Mapping[str, Any]
+    differences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A running copy of an app; `detail` is for people (an exit code, a health check's words)."""
+
+    name: str
+    state: State
+    image: str = ""
+    ports: Mapping[str, HostPort] = field(default_factory=dict)
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class AppStatus:
+    """An app and its instances as they are now."""
+
+    id: str
+    instances: tuple[Instance, ...]
+
+    @property
+    def running(self) -> int:
+        """The number of instances that run and, where they have a health check, are healthy."""
+        return sum(instance.state == "running" for instance in self.instances)
