@@ -17,9 +17,9 @@ import requests
 from docker.errors import ImageNotFound
 
 from cluster import credentials
+from cluster.image_ref import ImageRef
 from cluster.images import build as image_build
 from cluster.images import registry_api, registry_login
-from cluster.images.image_ref import ImageRef
 from cluster.images.push_errors import CERTIFICATES
 from cluster.images.registry_login import Access
 from cluster.operations import registry as registries

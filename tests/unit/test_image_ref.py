@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from cluster.images.image_ref import ImageRef, checked_prefix, checked_registry
+from cluster.image_ref import ImageRef, checked_prefix, checked_registry
 from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from cluster import credentials, secret_file
+from cluster.image_ref import ImageRef
 from cluster.images import registry_login
-from cluster.images.image_ref import ImageRef
 from cluster.images.push_errors import push_failure, registry_failure
 from cluster.images.registry_login import Access
 from scripts.errors import ServiceAway
