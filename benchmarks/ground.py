@@ -22,9 +22,9 @@ sys.path.insert(0, str(ROOT))
 from cluster import engine  # noqa: E402
 from cluster.apps import one_machine as apps  # noqa: E402
 from cluster.components import QUEUE  # noqa: E402
+from cluster.image_ref import ImageRef  # noqa: E402
 from cluster.images import base_image  # noqa: E402
 from cluster.images import build as image_build  # noqa: E402
-from cluster.images.image_ref import ImageRef  # noqa: E402
 from cluster.schedulers import Scheduler, selection  # noqa: E402
 from cluster.settings import Settings  # noqa: E402
 from scripts.amqp.broker import open_blocking, url_of  # noqa: E402

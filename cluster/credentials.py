@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster.settings import ROOT, Settings
@@ -13,6 +14,15 @@ SECRETS = ROOT / ".secrets"
 
 # The plain user of the worker's image (its Dockerfile), who reads the file when root started the worker.
 WORKER_UID = 1000
+
+
+@dataclass(frozen=True)
+class HostFile:
+    """A file with a secret that an app's hosts need; `owner` is a user's number there."""
+
+    path: str
+    content: bytes = field(repr=False)
+    owner: int
 
 
 def for_apps(url: str, settings: Settings, seen_as: str) -> tuple[str, dict[str, str], str]:

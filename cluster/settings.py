@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.images.image_ref import checked_prefix, refuse_login
+from cluster.image_ref import checked_prefix, refuse_login
 from scripts.amqp.management import Management
 from scripts.errors import ClusterError
 from scripts.number import MOST, number

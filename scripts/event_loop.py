@@ -1,14 +1,17 @@
-"""The worker's one event loop: pika's own, with signals and with errors that are not swallowed."""
+"""The event loop: pika's own, with signals, threads, and errors that are not swallowed."""
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
+import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from pika.adapters.select_connection import IOLoop
+
+from scripts.errors import ClusterError
 
 
 class EventLoop(IOLoop):  # type: ignore[misc]
@@ -33,7 +36,6 @@ class EventLoop(IOLoop):  # type: ignore[misc]
     def guard(self, callback: Callable[..., None]) -> Callable[..., None]:
         """The same callback for pika, whose errors end the loop instead of the connection."""
 
-        @functools.wraps(callback)
         def guarded(*args: Any, **kwargs: Any) -> None:
             try:
                 callback(*args, **kwargs)
@@ -60,3 +62,24 @@ class EventLoop(IOLoop):  # type: ignore[misc]
 
 def _count(_number: int, _frame: Any) -> None:
     EventLoop.caught += 1
+
+
+def in_thread(
+    loop: IOLoop, ask: Callable[[], Any], answered: Callable[[Any], None], failed: Callable[[str], None]
+) -> None:
+    """Run `ask`, which blocks, in a thread; its answer, or the reason of a ClusterError, comes through the loop."""
+
+    def run() -> None:
+        try:
+            reply = partial(answered, ask())
+        except ClusterError as error:
+            reply = partial(failed, str(error))
+        except BaseException as error:
+            reply = partial(_raise, error)
+        loop.add_callback_threadsafe(reply)
+
+    threading.Thread(target=run, daemon=True).start()
+
+
+def _raise(error: BaseException) -> None:
+    raise error

@@ -80,17 +80,24 @@ def missing(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def defaults() -> dict[str, Any]:
+    """Return the content of invoke.yaml."""
+    return yaml.safe_load((ROOT / "invoke.yaml").read_text())
+
+
+SETTINGS = Settings.read(defaults())
+
+
 def own_settings(tmp: Path, scheduler: str = "local") -> Settings:
     """Settings under which nothing of the user's is touched."""
-    settings = Settings.read(yaml.safe_load((ROOT / "invoke.yaml").read_text()))
     amqp, management, prometheus, registry = free_ports(4)
     return replace(
-        settings,
+        SETTINGS,
         project=f"test-{secrets.token_hex(4)}",
         scheduler=scheduler,
         registry=f"localhost:{registry}",
-        queue=replace(settings.queue, port=amqp, management_port=management, prometheus_port=prometheus),
-        worker=replace(settings.worker, tmp=str(tmp)),
+        queue=replace(SETTINGS.queue, port=amqp, management_port=management, prometheus_port=prometheus),
+        worker=replace(SETTINGS.worker, tmp=str(tmp)),
     )
 
 

@@ -28,7 +28,7 @@ from cluster.images import build as image_build
 from cluster.images import registry_api
 from cluster.registry import local as local_registry
 from tests.ports import free_ports
-from tests.standin.asking import eventually
+from tests.waiting import until
 
 _SERVICE, _ISSUER = "the tests' registry", "the tests"
 
@@ -98,7 +98,7 @@ def token_registry(client: Any) -> Iterator[tuple[str, TokenServer]]:
             container.put_archive("/tmp", archive("issuer.pem", made.certificate.public_bytes(Encoding.PEM)))
             container.start()
             address = f"localhost:{port}"
-            eventually(lambda: registry_api.answers(address), f"the registry answers at {address}")
+            until(lambda: registry_api.answers(address), f"the registry answers at {address}")
             made.asked.clear()
             yield address, made
         finally:

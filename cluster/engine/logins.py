@@ -17,7 +17,7 @@ from docker import auth
 from docker.utils.config import find_config_file
 
 from cluster import programs
-from cluster.images.image_ref import is_local
+from cluster.image_ref import is_local
 from scripts.errors import ClusterError
 from scripts.one_line import one_line
 

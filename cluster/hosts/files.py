@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cluster.credentials import HostFile
 from cluster.hosts import ssh_config
 from cluster.hosts.host import Host, chosen
 from cluster.hosts.remote import Remote
 from cluster.hosts.together import Say, Show, together, values
-from cluster.queue.login import HostFile
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 

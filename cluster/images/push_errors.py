@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cluster.image_ref import ImageRef, is_local
 from cluster.images import registry_api, registry_login, registry_tls
-from cluster.images.image_ref import ImageRef, is_local
 from scripts.errors import ClusterError, ServiceAway
 
 CERTIFICATES = Path("/etc/docker/certs.d")  # where an engine looks for the CA of a registry

@@ -12,8 +12,8 @@ from urllib.parse import urljoin
 
 import requests
 
+from cluster.image_ref import is_local
 from cluster.images import registry_login, registry_tls, registry_token
-from cluster.images.image_ref import is_local
 from scripts.errors import ClusterError, ServiceAway
 
 TIMEOUT_S = 10

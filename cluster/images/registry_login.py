@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cluster import credentials, secret_file
+from cluster import credentials
+from cluster.atomic_file import write_atomically
 from cluster.engine import logins
 from scripts.errors import ClusterError
 
@@ -98,4 +99,4 @@ def keep(registry: str, access: Access) -> None:
     content = json.dumps({"user": access.user, "password": access.password, "ca": ca}, indent=2) + "\n"
     path = place(registry)
     if not path.is_file() or path.read_text(encoding="utf-8") != content:
-        secret_file.write(path, content.encode())
+        write_atomically(path, content.encode())

@@ -10,6 +10,7 @@ from pathlib import Path
 import docker
 
 from cluster import engine
+from cluster.atomic_file import write_atomically
 from cluster.images.push_errors import CERTIFICATES
 
 _OF_THIS_MACHINE = "http+docker://localhost"  # how the SDK calls an engine at a UNIX socket
@@ -34,7 +35,7 @@ def trust(client: docker.DockerClient, registry: str, ca: Path, say: Callable[[s
         if _same(path, ca):
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, ca.read_bytes())
+        write_atomically(path, ca.read_bytes(), mode=0o644)
     except OSError:  # we are not root, or the system's files are read-only
         say(f"let this machine's Docker Engine trust {registry}: {command}")
     else:
@@ -43,14 +44,3 @@ def trust(client: docker.DockerClient, registry: str, ca: Path, say: Callable[[s
 
 def _same(path: Path, ca: Path) -> bool:
     return path.is_file() and path.read_bytes() == ca.read_bytes()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """A half-written file would be read as it is."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

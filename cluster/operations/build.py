@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from cluster import engine
 from cluster.components import Component
+from cluster.image_ref import ImageRef, is_local
 from cluster.images import build as image_build
-from cluster.images.image_ref import ImageRef, is_local
 from cluster.registry import local as local_registry
 from cluster.schedulers import Scheduler, selection
 from cluster.settings import Settings

@@ -19,7 +19,7 @@ from cluster.components import QUEUE
 from cluster.hosts import files as host_files
 from cluster.hosts import ssh
 from cluster.hosts.host import Host
-from cluster.images.image_ref import ImageRef, is_local
+from cluster.image_ref import ImageRef, is_local
 from cluster.operations import replacing
 from cluster.operations.replacing import CannotStart
 from cluster.queue import address as queue_address

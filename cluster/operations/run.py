@@ -10,7 +10,7 @@ from typing import Any
 
 from cluster.apps import one_machine as apps
 from cluster.apps.one_machine import Work
-from cluster.images.image_ref import ImageRef
+from cluster.image_ref import ImageRef
 from cluster.interrupts import Interrupted
 from cluster.operations import replacing
 from cluster.operations.replacing import Waiting

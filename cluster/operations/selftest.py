@@ -18,7 +18,7 @@ import psutil
 
 from cluster import engine
 from cluster.components import Component
-from cluster.images.image_ref import ImageRef
+from cluster.image_ref import ImageRef
 from cluster.settings import ROOT
 from scripts.errors import ClusterError, ServiceAway
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
+from cluster.image_ref import ImageRef
 from cluster.images import registry_api
-from cluster.images.image_ref import ImageRef
 from cluster.queue import address as queue_address
 from cluster.queue import counts as queue_counts
 from cluster.queue.work_queues import work_queues

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from cluster import credentials, secret_file
+from cluster import credentials
+from cluster.atomic_file import write_atomically
+from cluster.credentials import HostFile
 from cluster.settings import Settings
 from scripts.amqp.broker import credentials as broker_credentials
 from scripts.amqp.broker import parameters, redacted
@@ -69,15 +71,6 @@ class QueueLogin:
 
 
 @dataclass(frozen=True)
-class HostFile:
-    """A file that the hosts need; `owner` is a user's number there."""
-
-    path: str
-    content: bytes = field(repr=False)
-    owner: int
-
-
-@dataclass(frozen=True)
 class Secrets:
     """What an app has to do with secrets: `env` and `volumes` for its definition, `files` for the hosts it runs on."""
 
@@ -112,7 +105,7 @@ def ensure(settings: Settings, environ: Mapping[str, str] = os.environ) -> Queue
         user or USER, password or secrets.token_urlsafe(24), salt=secrets.token_hex(4), id=secrets.token_hex(4)
     )
     content = {"user": login.user, "password": login.password, "salt": login.salt, "id": login.id}
-    secret_file.write(place(settings), (json.dumps(content, indent=2) + "\n").encode())
+    write_atomically(place(settings), (json.dumps(content, indent=2) + "\n").encode())
     return login
 
 

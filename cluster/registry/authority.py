@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from cluster import credentials, secret_file
+from cluster import credentials
+from cluster.atomic_file import write_atomically
 from scripts.errors import ClusterError
 
 CA_TIME = timedelta(days=3650)
@@ -71,10 +72,9 @@ def of(project: str, now: datetime) -> Authority:
     found = kept(project, now)
     if not found:
         found = new(project, now)
-        secret_file.write(
-            found.file.with_suffix(".key"), _key_pem(found.key)
-        )  # first: without the other there is no CA
-        secret_file.write(found.file, found.certificate.public_bytes(_PEM), mode=0o644)
+        # The key first: without a certificate there is no CA.
+        write_atomically(found.file.with_suffix(".key"), _key_pem(found.key))
+        write_atomically(found.file, found.certificate.public_bytes(_PEM), mode=0o644)
     return found
 
 

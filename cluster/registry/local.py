@@ -11,8 +11,8 @@ from cluster.apps import definitions
 from cluster.apps.one_machine import with_ports
 from cluster.components import REGISTRY
 from cluster.engine import port_holder
+from cluster.image_ref import ImageRef, is_local
 from cluster.images import build as image_build
-from cluster.images.image_ref import ImageRef, is_local
 from cluster.images.registry_api import answers
 from cluster.schedulers import App, Scheduler
 from cluster.schedulers.instances import port_is_free

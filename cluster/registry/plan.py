@@ -8,8 +8,8 @@ from datetime import datetime
 
 from cryptography import x509
 
+from cluster.image_ref import checked_registry, is_local
 from cluster.images import registry_login
-from cluster.images.image_ref import checked_registry, is_local
 from cluster.images.registry_login import Access
 from cluster.images.registry_tls import address as listening
 from cluster.registry import authority

@@ -12,8 +12,8 @@ from cryptography import x509
 from cluster.components import REGISTRY
 from cluster.hosts import ssh
 from cluster.hosts.host import Host
+from cluster.image_ref import is_local
 from cluster.images import registry_api, registry_login, registry_tls
-from cluster.images.image_ref import is_local
 from cluster.registry import disk, plan
 from cluster.registry.app import DATA
 from cluster.registry.authority import fingerprint

@@ -17,6 +17,7 @@ from scripts.action.kept_life import Life, Run, Terms
 from scripts.action.spawn import why_unstartable
 from scripts.action.verdict_line import PROTOCOL
 from scripts.action.worker_log import say
+from scripts.backoff import growing_s
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop
 
@@ -45,11 +46,6 @@ class KeepAlive:
     tagged: bool = False
 
 
-def pause_s(faults: int) -> float:
-    """How long a place stays empty after so many faults in a row."""
-    return min(FIRST_PAUSE_S * 2.0 ** min(faults - 1, 16), LONGEST_PAUSE_S) if faults else 0.0
-
-
 class Place:
     """Where one child lives after the other; counts what went wrong in a row."""
 
@@ -64,7 +60,7 @@ class Place:
         lasted = life.answered > 0 or life.lived_s > LONGEST_PAUSE_S
         self.faults = (0 if lasted else self.faults) + life.faulty
         self.failed_starts = 0 if life.answered or (life.was_ready and not life.bounced) else self.failed_starts + 1
-        return pause_s(self.faults)
+        return growing_s(FIRST_PAUSE_S, self.faults, LONGEST_PAUSE_S)
 
 
 class KeptAlive:

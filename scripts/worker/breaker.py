@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scripts.action.jobs import Outcome
+from scripts.backoff import growing_s
 
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 600.0
@@ -54,7 +55,7 @@ class Breaker:
     @property
     def pause_s(self) -> float:
         """The pause between two probes, in seconds."""
-        return min(FIRST_PAUSE_S * 2.0 ** min(self._failed_probes, 16), LONGEST_PAUSE_S)
+        return growing_s(FIRST_PAUSE_S, self._failed_probes + 1, LONGEST_PAUSE_S)
 
     def _streak(self, number: int) -> tuple[int, int]:
         """Return the first of the failures in a row that this one belongs to, and how many they are."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from scripts.amqp.broker import parameters, redacted, url_of
 from scripts.errors import ClusterError
-from scripts.event_loop import EventLoop
+from scripts.event_loop import EventLoop, in_thread
 
 
 @dataclass(frozen=True)
@@ -54,29 +53,6 @@ class MarathonApp:
     def find(self, found: Found) -> None:
         """Ask Marathon for the app's host and first port."""
         in_thread(self._loop, lambda: _marathon_url(self._marathon, self._app), lambda url: found(_place(url)), found)
-
-
-def in_thread(
-    loop: EventLoop, ask: Callable[[], Any], answered: Callable[[Any], None], failed: Callable[[str], None]
-) -> None:
-    """Do what blocks in a thread of its own; the answer, or the reason of a ClusterError, comes through the loop."""
-
-    def run() -> None:
-        try:
-            answer = ask()
-        except ClusterError as error:
-            reason = str(error)
-            loop.add_callback_threadsafe(lambda: failed(reason))
-        except BaseException as error:
-            loop.add_callback_threadsafe(lambda bug=error: _raise(bug))
-        else:
-            loop.add_callback_threadsafe(lambda: answered(answer))
-
-    threading.Thread(target=run, daemon=True).start()
-
-
-def _raise(error: BaseException) -> None:
-    raise error
 
 
 def _place(url: str) -> Place | str:

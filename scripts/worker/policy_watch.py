@@ -8,8 +8,7 @@ from typing import Any
 from scripts.action.worker_log import say
 from scripts.amqp.management import management_of
 from scripts.amqp.policies import losses
-from scripts.event_loop import EventLoop
-from scripts.worker.broker_locator import in_thread
+from scripts.event_loop import EventLoop, in_thread
 
 # The figures of a new queue come within ten seconds, on a busy machine later.
 _PATIENCE_S = 30.0

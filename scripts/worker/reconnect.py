@@ -14,6 +14,7 @@ from pika.exceptions import ConnectionWrongStateError
 
 from scripts.action.worker_log import say
 from scripts.amqp.broker import explain
+from scripts.backoff import growing_s
 from scripts.event_loop import EventLoop
 from scripts.worker.broker_locator import Place, Whereabouts
 
@@ -29,25 +30,6 @@ _STANDS_AFTER_S = 30.0
 
 # How long a polite good-bye may take at the end.
 _CLOSE_TIMEOUT_S = 5.0
-
-
-class Pauses:
-    """How long to wait before the next try: doubled each time, each a random 50 to 100 % of that."""
-
-    def __init__(self, first_s: float = FIRST_PAUSE_S, longest_s: float = LONGEST_PAUSE_S) -> None:
-        self._first_s = first_s
-        self._longest_s = longest_s
-        self._next_s = first_s
-
-    def next_s(self, longest_s: float = LONGEST_PAUSE_S) -> float:
-        """The pause before the next try, in seconds."""
-        pause = min(self._next_s, longest_s)
-        self._next_s = min(self._next_s * 2, self._longest_s)
-        return pause * random.uniform(0.5, 1)
-
-    def reset(self) -> None:
-        """It worked: the next trouble begins with a short pause."""
-        self._next_s = self._first_s
 
 
 class Reconnecting:
@@ -72,7 +54,7 @@ class Reconnecting:
         self._on_opened = opened
         self._on_lost = lost
         self._properties = properties or {}
-        self._pauses = Pauses()
+        self._failures = 0
         self._connection: Any = None
         self._was_opened = False
         self._works_since: float | None = None
@@ -92,7 +74,7 @@ class Reconnecting:
 
     def useful(self) -> None:
         """The connection has done what it is for: what comes after this is new trouble."""
-        self._pauses.reset()
+        self._failures = 0
         self._said = ""
 
     def trouble(self, reason: str, longest_pause_s: float = LONGEST_PAUSE_S) -> None:
@@ -114,7 +96,9 @@ class Reconnecting:
         if reason != self._said:
             self._said = reason
             say(f"{self._name}: {reason}; trying again")
-        self._timer = self._loop.call_later(self._pauses.next_s(longest_pause_s), self.start)
+        self._failures += 1
+        pause = growing_s(FIRST_PAUSE_S, self._failures, longest_pause_s) * random.uniform(0.5, 1)
+        self._timer = self._loop.call_later(pause, self.start)
 
     def give_up_when_lost(self) -> None:
         """From now on a lost connection is not opened again."""

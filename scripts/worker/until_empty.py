@@ -10,8 +10,7 @@ from scripts.action.worker_log import say
 from scripts.amqp.management import Management, management_of
 from scripts.amqp.queues import failed_queue, side_queues
 from scripts.errors import ClusterError, MessagesFailed, ServiceAway
-from scripts.event_loop import EventLoop
-from scripts.worker.broker_locator import in_thread
+from scripts.event_loop import EventLoop, in_thread
 from scripts.worker.consumer import Consumer
 from scripts.worker.worker import Worker
 

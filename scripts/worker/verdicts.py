@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scripts.action.jobs import Outcome
+from scripts.backoff import growing_s
 from scripts.worker.headers import Handled
 
 
@@ -81,7 +82,7 @@ def decide(outcome: Outcome, attempt: int, policy: Policy) -> Decision:
         return Fail(outcome.reason)
     if outcome.retry_after_s is not None:
         return Retry(outcome.retry_after_s)
-    return Retry(min(policy.backoff_s * 2 ** min(attempt - 1, 32), policy.backoff_max_s))
+    return Retry(growing_s(policy.backoff_s, attempt, policy.backoff_max_s))
 
 
 def worker_lost(attempts: int) -> str:

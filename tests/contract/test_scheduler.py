@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -18,6 +17,7 @@ from cluster.settings import ROOT
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 from tests.ports import free_port
+from tests.waiting import until
 
 # An app that writes down each of its starts, says that it is ready, and waits.
 WAITS = 'echo "$MESOS_TASK_ID" >>"$SHARED/starts"; touch "$SHARED/ready"; exec sleep 1000'
@@ -41,13 +41,6 @@ def starts(shared: Path) -> list[str]:
     """The names of the instances that were started, in order."""
     path = shared / "starts"
     return path.read_text().split() if path.exists() else []
-
-
-def until(fact: Callable[[], object], timeout_s: float = 60) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not fact():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 def greeting(address: HostPort) -> str:

@@ -9,7 +9,6 @@ import json
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
@@ -28,6 +27,7 @@ from tests.hosts.cluster import Hosts
 from tests.standin.agents import Agent
 from tests.standin.server import Standin
 from tests.standin.world import World
+from tests.waiting import until
 
 pytestmark = pytest.mark.engine
 
@@ -133,13 +133,6 @@ def url_of_the_queue(inv: Typed, marathon: Standin) -> str:
     return url
 
 
-def until(fact: Callable[[], object], timeout_s: float = 120) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not fact():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.2)
-
-
 def done_by(hosts: Hosts) -> list[str]:
     """The bodies that were worked on, on all agents."""
     return [line for host in hosts.agents for line in host.run(f"cat {DONE} 2>/dev/null || true").split()]
@@ -157,9 +150,9 @@ def test_everything_is_done_although_the_queue_s_host_is_switched_off(
     items = tmp_path / "items.txt"
     items.write_text("".join(f"{piece}\n" for piece in wanted))
     inv("publish", "-m", marathon.address, "-q", "Some_work", "--file", str(items))
-    until(lambda: len(done_by(hosts)) > MESSAGES / 10)
+    until(lambda: len(done_by(hosts)) > MESSAGES / 10, "a tenth is done", 120)
     hosts.agents[1].restart()
-    until(lambda: set(done_by(hosts)) >= set(wanted), 180)
+    until(lambda: set(done_by(hosts)) >= set(wanted), "all is done", 180)
     assert "Some_work" in inv("status", "-m", marathon.address)
 
 
@@ -176,7 +169,7 @@ def test_workers_take_messages_of_a_broker_that_is_named(
     command = marathon.world.apps["/worker-elsewhere"].definition["cmd"]
     assert f"cluster_worker -u {url.replace(f'cluster:{PLANTED}@', '')} -q Elsewhere " in command
     inv("publish", "-m", marathon.address, "-q", "Elsewhere", "--create", "--body", "from-elsewhere")
-    until(lambda: "from-elsewhere" in done_by(hosts))
+    until(lambda: "from-elsewhere" in done_by(hosts), "the message is done", 120)
     inv("worker.stop", "-m", marathon.address, "-q", "Elsewhere")
 
 
@@ -215,7 +208,7 @@ def test_the_password_is_nowhere_that_people_look(
         logs = inv("worker.logs", "-m", marathon.address, "-q", "Some_work")
         return "AMQP_QUEUE=Some_work" in logs
 
-    until(has_worked)
+    until(has_worked, "it has worked", 120)
     logs += inv("queue.logs", "-m", marathon.address)
     kept = json.dumps([request.body.decode() for request in marathon.requests])
     kept += json.dumps([app.definition for app in marathon.world.apps.values()])

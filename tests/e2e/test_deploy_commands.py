@@ -18,9 +18,9 @@ from cluster.settings import ROOT
 from tests.conftest import own_settings
 from tests.e2e.conftest import CommandLine
 from tests.integration.marathon_rig import CHECKS, instances_come
-from tests.standin.asking import eventually
 from tests.standin.server import Standin
 from tests.standin.world import World
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_a_signal_leaves_the_deployment_and_says_how_to_go_on(
     command = [sys.executable, "-m", "invoke", "worker.restart", *there]
     with subprocess.Popen(command, cwd=ROOT, env=line.environ, stderr=subprocess.PIPE, text=True) as restart:
         asked = len(marathon.requests)
-        eventually(lambda: marathon.world.plans and len(marathon.requests) > asked + 8, "a deployment that is followed")
+        until(lambda: marathon.world.plans and len(marathon.requests) > asked + 8, "a deployment that is followed")
         restart.send_signal(number)
         restart.send_signal(number)  # fingers are quick
         _, err = restart.communicate(timeout=60)

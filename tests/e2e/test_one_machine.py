@@ -3,20 +3,12 @@
 import json
 import shutil
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import CommandLine
-
-
-def wait_for(what: str, condition: Callable[[], bool], timeout_s: float = 60) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {timeout_s} s for {what}"
-        time.sleep(0.05)
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +31,7 @@ def results(inv: CommandLine) -> Path:
 
 def test_a_published_body_becomes_a_result(inv: CommandLine, results: Path) -> None:
     inv("publish", "--body", "2001-01-01 1.0 2.0")
-    wait_for("the result", (results / "2001-01-01.json").exists)
+    until((results / "2001-01-01.json").exists, "the result")
     assert json.loads((results / "2001-01-01.json").read_text())["high"] == 2.0
 
 
@@ -48,14 +40,14 @@ def test_a_message_of_amqp_publish_right_after_the_start_is_not_lost(inv: Comman
         pytest.skip("amqp-publish is not here (Debian's amqp-tools)")
     url = f"amqp://localhost:{inv.settings.queue.port}"
     subprocess.run(["amqp-publish", "-u", url, "-r", "myqueue", "-b", "2001-01-02 1.0"], check=True, timeout=30)
-    wait_for("the result", (results / "2001-01-02.json").exists)
+    until((results / "2001-01-02.json").exists, "the result")
 
 
 def test_a_file_is_a_message_a_line(inv: CommandLine, results: Path, tmp_path: Path) -> None:
     (tmp_path / "items.txt").write_text("2001-02-01 1.0\n2001-02-02 2.0\n")
     inv("publish", "--file", str(tmp_path / "items.txt"))
     inv("publish", "--file", "-", stdin="2001-02-03 3.0\n2001-02-04 4.0\n")
-    wait_for("four results", lambda: len(list(results.glob("2001-02-*.json"))) == 4)
+    until(lambda: len(list(results.glob("2001-02-*.json"))) == 4, "four results")
 
 
 def test_a_message_that_fails_for_good_stands_in_the_failed_queue(inv: CommandLine, results: Path) -> None:
@@ -65,7 +57,7 @@ def test_a_message_that_fails_for_good_stands_in_the_failed_queue(inv: CommandLi
         queues = json.loads(inv("status", "--json"))["queues"]
         return sum(queue["ready"] or 0 for queue in queues if queue["name"] == "myqueue.failed")
 
-    wait_for("the failed queue", lambda: failed() == 1)
+    until(lambda: failed() == 1, "the failed queue")
     assert "not a day of temperatures" in inv("worker.logs", "-q", "myqueue")
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -17,6 +16,7 @@ from docker.types import EndpointConfig
 
 from tests.hosts.access import Key, files_of_a_host
 from tests.hosts.leftovers import CGROUPS, IMAGE, LABEL, owner
+from tests.waiting import until
 
 UP_TIMEOUT_S = 60
 
@@ -67,10 +67,12 @@ class TestHost:
             TimeoutError: they do not; with the end of the log.
         """
         container = self.container
-        deadline = time.monotonic() + UP_TIMEOUT_S
-        _wait_for(self._greets, deadline, lambda: f"{self.name}: no sshd at {self.ip}: {container.logs(tail=5)!r}")
-        if self.has_engine:
-            _wait_for(self._engine_answers, deadline, lambda: f"{self.name}: no engine at {self.ip}: {self._log()}")
+        try:
+            until(self._greets, f"an sshd of {self.name} at {self.ip}", UP_TIMEOUT_S)
+            if self.has_engine:
+                until(self._engine_answers, f"an engine of {self.name} at {self.ip}", UP_TIMEOUT_S)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}: {container.logs(tail=5)!r} {self._log()}") from error
         self.was_up = True
 
     def run(self, command: str, timeout_s: float = 60) -> str:
@@ -189,10 +191,3 @@ class TestHost:
 
     def _log(self) -> str:
         return self.container.exec_run(["tail", "-n", "5", "/var/log/dockerd.log"]).output.decode()
-
-
-def _wait_for(condition: Callable[[], bool], deadline: float, complaint: Callable[[], str]) -> None:
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(complaint())
-        time.sleep(0.05)

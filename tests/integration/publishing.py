@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -130,13 +129,6 @@ def clean_up(inputs: Path) -> None:
 
 def publish(*args: str, **kwargs: Any) -> tuple[int, str]:
     return Publish(*args, **kwargs).end()
-
-
-def eventually(check: Callable[[], Any], timeout_s: float = 60) -> None:
-    end = time.monotonic() + timeout_s
-    while not check():
-        assert time.monotonic() < end, "it did not come about in time"
-        time.sleep(0.02)
 
 
 def bodies(messages: list[Message]) -> list[bytes]:

@@ -15,7 +15,7 @@ from cluster.settings import Settings
 from scripts.errors import ClusterError
 from tests.conftest import own_settings
 from tests.hosts.cluster import Hosts
-from tests.standin.asking import eventually
+from tests.waiting import until
 
 pytestmark = pytest.mark.engine
 
@@ -69,7 +69,7 @@ def test_tasks_are_found_on_whichever_host_they_are(settings: Settings, tasks: d
     ids = list(tasks.values())
     wanted = [f"{task}: from {name}" for name, task in tasks.items()]
     with opened(settings, ",".join(tasks), []) as engines:
-        eventually(lambda: list(agents.lines(engines, "/x", ids, 100, False)) == wanted, "their lines")
+        until(lambda: list(agents.lines(engines, "/x", ids, 100, False)) == wanted, "their lines")
         agents.kill(engines, ids)
         found = agents.containers_of(engines, ids)
     assert [container.status for container in found.values()] == ["exited", "exited"]

@@ -10,7 +10,8 @@ import requests
 from cluster.queue import delivery_limits
 from scripts.amqp.management import Management
 from scripts.amqp.queues import DELIVERY_LIMIT, has_limit
-from tests.integration.worker_rig import Rig, until
+from tests.integration.worker_rig import Rig
+from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 

@@ -9,7 +9,8 @@ import pytest
 
 from tests.conftest import Broker
 from tests.integration.publishing import Queue
-from tests.integration.worker_rig import ROOT, Rig, until
+from tests.integration.worker_rig import ROOT, Rig
+from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 

@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,6 +17,7 @@ from cluster import engine
 from cluster.images import base_image
 from scripts.errors import ClusterError
 from tests.ports import free_port
+from tests.waiting import until
 
 pytestmark = pytest.mark.engine
 
@@ -130,11 +130,9 @@ def test_a_port_that_a_program_has_is_its(run: Callable[..., Any]) -> None:
 
 def test_a_port_of_a_container_on_the_hosts_network_is_its(run: Callable[..., Any], port: int) -> None:
     container = run(["perl", "-MIO::Socket::INET", "-e", LISTEN, str(port)], network_mode="host")
-    deadline = time.monotonic() + 60
-    while not engine.port_holder(port) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    holder = until(lambda: engine.port_holder(port), "it listens")
     seen_by_root = f"the container {container.name}"
-    assert engine.port_holder(port) == (seen_by_root if os.geteuid() == 0 else "a program of another user")
+    assert holder == (seen_by_root if os.geteuid() == 0 else "a program of another user")
 
 
 def test_a_missing_image_is_named(docker_client: Any) -> None:

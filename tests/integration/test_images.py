@@ -14,9 +14,9 @@ from docker.errors import ImageNotFound
 
 from cluster import engine
 from cluster.components import Component
+from cluster.image_ref import ImageRef
 from cluster.images import architecture, registry_api
 from cluster.images import build as image_build
-from cluster.images.image_ref import ImageRef
 from cluster.registry import local as local_registry
 from cluster.schedulers.docker.scheduler import Local
 from scripts.errors import ClusterError, ServiceAway
@@ -54,7 +54,7 @@ def build(docker_client: Any, tmp_path: Path, said: list[str]) -> Iterator[Build
     def make(*lines: str, registry: str = "", client: Any = docker_client) -> ImageRef:
         component.folder.mkdir(parents=True, exist_ok=True)
         component.dockerfile.write_text("\n".join(["FROM debian:trixie-slim", *lines]))
-        ref = ImageRef(name, "v1", local_registry)
+        ref = ImageRef(name, "v1", registry)
         built.add(image_build.build(client, component, ref, said.append))
         return ref
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.worker_rig import ROOT, Rig, until
+from tests.integration.worker_rig import ROOT, Rig
+from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 

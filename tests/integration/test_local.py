@@ -2,7 +2,6 @@
 
 import secrets
 import socket
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -20,6 +19,7 @@ from cluster.schedulers.docker.scheduler import Local
 from cluster.schedulers.docker.translate import container_body
 from scripts.errors import ClusterError
 from tests.ports import free_port
+from tests.waiting import until
 
 pytestmark = pytest.mark.engine
 
@@ -192,9 +192,7 @@ class LateStream:
 
     def __iter__(self) -> Iterator[bytes]:
         yield from self.chunks
-        deadline = time.monotonic() + 20
-        while self.container.logs().count(b"up") < 2:
-            assert time.monotonic() < deadline
+        until(lambda: self.container.logs().count(b"up") == 2, "its next start")
 
 
 def test_what_a_new_start_prints_at_once_is_followed_too(where, client, project):
@@ -211,10 +209,7 @@ def test_the_health_check_runs_in_the_container_by_docker_too(where, client, pro
     check = {"protocol": "COMMAND", "command": {"value": "test $MARATHON_APP_ID = /app"}, "intervalSeconds": 0.5}
     where.deploy(app(healthChecks=[check]))
     container = client.containers.get(f"{project}-app-1")
-    deadline = time.monotonic() + 20
-    while container.health != "healthy":
-        assert time.monotonic() < deadline
-        container.reload()
+    until(lambda: container.reload() or container.health == "healthy", "it is healthy")
     assert container.attrs["State"]["Health"]["Log"][-1]["ExitCode"] == 0
 
 
@@ -251,10 +246,12 @@ def test_what_ran_when_the_engine_crashed_runs_again(hosts, project):
             "kill -KILL $(cat /run/docker.pid); while kill -0 $(cat /run/docker.pid) 2>/dev/null; do sleep 0.1; done"
         )
         agent.start_engine()
-        deadline = time.monotonic() + 60
-        while (state := engine.containers.get(name).attrs["State"])["StartedAt"] == before or not state["Running"]:
-            assert time.monotonic() < deadline, state
-            time.sleep(0.1)
+
+        def runs_again() -> bool:
+            state = engine.containers.get(name).attrs["State"]
+            return state["StartedAt"] != before and state["Running"]
+
+        until(runs_again, "it runs again")
     agent.clear()
 
 

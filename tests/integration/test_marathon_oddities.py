@@ -22,11 +22,12 @@ from scripts.marathon.discovery import discover
 from tests.integration.marathon_rig import Rig, app, instances_come
 from tests.standin import api, filters
 from tests.standin.answers import Request, Response, as_json
-from tests.standin.asking import Asking, eventually
+from tests.standin.asking import Asking
 from tests.standin.dialects import TEXT_BY_DEFAULT
 from tests.standin.filters import Filter
 from tests.standin.server import Standin
 from tests.standin.world import World
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -272,7 +273,7 @@ class TestStandstill:
     def test_one_that_never_found_an_agent_keeps_the_place_until_a_stop(self, rig: Rig, world: World) -> None:
         rig.put(**self.ALONE)
         rig.marathon(wait=False).deploy(app(mem=10**6, **self.ALONE))
-        eventually(lambda: Asking(rig.standin).get("/v2/queue")["queue"], "an instance waits for an agent")
+        until(lambda: Asking(rig.standin).get("/v2/queue")["queue"], "an instance waits for an agent")
         with instances_come(world, fits=lambda definition: definition["mem"] < 1000):
             with pytest.raises(ClusterError) as failure:
                 rig.marathon(force=True).deploy(app(mem=65, labels={"tag": "x:v2"}, **self.ALONE), 0.3)

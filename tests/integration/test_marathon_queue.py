@@ -15,8 +15,9 @@ import pytest
 from cluster.settings import ROOT
 from tests.conftest import Broker
 from tests.integration.network import Network
-from tests.integration.publishing import Publish, Queue, bodies, clean_up, eventually, publish
+from tests.integration.publishing import Publish, Queue, bodies, clean_up, publish
 from tests.standin.server import Standin
+from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 
@@ -79,7 +80,7 @@ def test_a_publishing_goes_on_where_the_queue_has_moved_to(
     old.up()
     task = marathon.world.add_task("/amqp", host="127.0.0.1", ports=[old.port, 1])
     running = Publish("-m", marathon.address, "-q", queue.name, "--file", str(lines))
-    eventually(lambda: queue.ready() > 100)
+    until(lambda: queue.ready() > 100)
     new.up()
     marathon.world.apps["/amqp"].tasks.remove(task)
     marathon.world.add_task("/amqp", host="127.0.0.1", ports=[new.port, 1])

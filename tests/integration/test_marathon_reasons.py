@@ -13,10 +13,11 @@ from cluster.schedulers.marathon import following, history
 from scripts.errors import ClusterError
 from tests.integration.marathon_rig import Rig
 from tests.standin.agents import Agent
-from tests.standin.asking import Asking, eventually
+from tests.standin.asking import Asking
 from tests.standin.rig import container_of
 from tests.standin.server import Standin
 from tests.standin.world import World
+from tests.waiting import until
 
 pytestmark = pytest.mark.engine
 
@@ -114,7 +115,7 @@ def test_one_that_is_not_healthy_is_replaced_where_only_one_may_be(rig: Rig, doc
     rig.marathon().deploy(App("/x", definition(**alone)), 30)
     (task,) = Asking(rig.standin).app("/x")["tasks"]
     assert container_of(docker_client, task).exec_run(["rm", "/tmp/well"]).exit_code == 0
-    eventually(lambda: Asking(rig.standin).app("/x")["tasksUnhealthy"] == 1, "the check fails")
+    until(lambda: Asking(rig.standin).app("/x")["tasksUnhealthy"] == 1, "the check fails")
     (new,) = rig.marathon().deploy(App("/x", definition(mem=65, **alone)), 30).instances
     assert (new.state, new.name == task["id"]) == ("running", False)
     assert rig.said == ["the old instance of /x on 127.0.0.1 was not healthy, and is ended for the new one"]

@@ -3,7 +3,6 @@
 import os
 import secrets
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from cluster.schedulers.process import rabbitmq
 from cluster.schedulers.process.instance import MARK
 from cluster.schedulers.process.scheduler import Process
 from cluster.settings import ROOT
+from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 
@@ -103,10 +103,12 @@ def test_it_answers_when_deploy_returns(where, app):
 def test_it_has_the_limits_of_the_definition_and_of_the_image(where, app):
     where.deploy(app)
     url = f"http://{where.hostport('/amqp', 'management')}/api/nodes"
-    deadline = time.monotonic() + 60
-    while "mem_limit" not in (node := requests.get(url, auth=("guest",) * 2, timeout=10).json()[0]):
-        assert time.monotonic() < deadline, "no statistics"
-        time.sleep(0.2)
+
+    def figures() -> Any:
+        node = requests.get(url, auth=("guest",) * 2, timeout=10).json()[0]
+        return node if "mem_limit" in node else None
+
+    node = until(figures, "the node's statistics")
     assert node["mem_limit"] == int(512 * 1024**2 * 0.6)
     assert node["disk_free_limit"] == 1_000_000_000
 

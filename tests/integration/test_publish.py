@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from scripts.amqp.queues import failed_queue, work_declaration
-from tests.integration.publishing import Publish, Queue, bodies, clean_up, eventually, publish, written
+from tests.integration.publishing import Publish, Queue, bodies, clean_up, publish, written
+from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 
@@ -105,9 +106,9 @@ def test_stdin_is_published_as_it_comes_and_a_silent_pipe_keeps_the_connection(q
     to[1] += "?heartbeat=1"
     running = Publish(*to, "--file", "-", stdin=subprocess.PIPE)
     running.write(b"first\nsec")
-    eventually(lambda: queue.ready() == 1)
+    until(lambda: queue.ready() == 1)
     silent_until = time.monotonic() + 4  # the broker gives up after two missed heartbeats
-    eventually(lambda: time.monotonic() > silent_until)
+    until(lambda: time.monotonic() > silent_until)
     running.write(b"ond\nthird")
     code, err = running.end()
     assert (code, err.count("\n")) == (0, 1), err

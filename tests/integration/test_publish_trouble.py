@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.integration.network import Network
-from tests.integration.publishing import Message, Publish, Queue, bodies, clean_up, eventually, publish, written
+from tests.integration.publishing import Message, Publish, Queue, bodies, clean_up, publish, written
+from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 
@@ -89,7 +90,7 @@ def test_killed_and_resumed_every_line_arrives_and_doubles_have_the_same_id(
     doubles = []
     for threshold in (20_000, 50_000):
         running = Publish(*slowly, "--file", str(lines), *(["--resume"] if doubles or threshold > 20_000 else []))
-        eventually(lambda threshold=threshold: queue.ready() > threshold)  # type: ignore[misc]
+        until(lambda threshold=threshold: queue.ready() > threshold)  # type: ignore[misc]
         running.process.kill()
         assert running.end()[0] == -signal.SIGKILL
     code, err = publish(*slowly, "--file", str(lines))
@@ -108,7 +109,7 @@ def test_interrupted_it_says_how_far_it_came_and_goes_on_from_there(
     queue: Queue, slowly: list[str], network: Network, lines: Path, number: signal.Signals, code: int
 ) -> None:
     running = Publish(*slowly, "--file", str(lines))
-    eventually(lambda: queue.ready() > 10_000)
+    until(lambda: queue.ready() > 10_000)
     running.process.send_signal(number)
     ended, err = running.end()
     said = re.fullmatch(
@@ -131,7 +132,7 @@ def test_interrupted_it_says_how_far_it_came_and_goes_on_from_there(
 def test_interrupted_while_it_reads_a_pipe_it_counts_what_came(queue: Queue, to: list[str]) -> None:
     running = Publish(*to, "--file", "-", stdin=subprocess.PIPE)
     running.write(b"one\ntwo\nthr")
-    eventually(lambda: queue.ready() == 2)
+    until(lambda: queue.ready() == 2)
     running.process.send_signal(signal.SIGINT)
     code = running.process.wait(60)
     assert running.process.stderr
@@ -149,7 +150,7 @@ def test_interrupted_while_the_broker_does_not_answer_it_ends() -> None:
 
 def test_a_changed_file_is_not_resumed(queue: Queue, slowly: list[str], lines: Path) -> None:
     running = Publish(*slowly, "--file", str(lines))
-    eventually(lambda: queue.ready() > 10_000)
+    until(lambda: queue.ready() > 10_000)
     running.process.send_signal(signal.SIGINT)
     assert running.end()[0] == 130
     with lines.open("ab") as file:
@@ -169,7 +170,7 @@ def test_another_broker_is_another_publication(
         lines.write_text("one\ntwo\n")
     running = Publish("-u", network.url, *to[2:], "--file", str(lines))
     if not done:
-        eventually(lambda: queue.ready() > 1000)
+        until(lambda: queue.ready() > 1000)
         running.process.send_signal(signal.SIGINT)
     assert running.end()[0] == (0 if done else 130)
     before = queue.ready()
@@ -183,7 +184,7 @@ def test_another_broker_is_another_publication(
 
 def test_two_at_once_are_refused(queue: Queue, slowly: list[str], network: Network, lines: Path) -> None:
     running = Publish(*slowly, "--file", str(lines))
-    eventually(lambda: queue.ready() > 1000)
+    until(lambda: queue.ready() > 1000)
     code, err = publish(*slowly, "--file", str(lines))
     assert (code, "is being published" in err) == (1, True), err
     network.bytes_per_s = 0
@@ -195,7 +196,7 @@ def test_a_queue_deleted_in_the_middle_is_said_and_its_messages_are_not_counted(
     queue: Queue, slowly: list[str], lines: Path
 ) -> None:
     running = Publish(*slowly, "--file", str(lines))
-    eventually(lambda: queue.ready() > 10_000)
+    until(lambda: queue.ready() > 10_000)
     queue.delete()
     code, err = running.end()
     # (Deleting a quorum queue that is published to may cost the connection too: INTERNAL_ERROR.)
@@ -213,7 +214,7 @@ def test_a_queue_deleted_in_the_middle_is_said_and_its_messages_are_not_counted(
 def test_what_the_broker_takes_and_returns_is_not_confirmed(queue: Queue, to: list[str]) -> None:
     running = Publish(*to, "--file", "-", stdin=subprocess.PIPE)
     running.write(b"one\n")
-    eventually(lambda: queue.ready() == 1)
+    until(lambda: queue.ready() == 1)
     queue.delete()
     running.write(b"two\n")
     running.process.wait(60)
@@ -250,7 +251,7 @@ def test_a_broker_that_is_killed_and_comes_back_gets_every_line(own_broker: Any,
     queue = Queue(own_broker.url, queue_name).make()
     with slow(queue.url) as network:
         running = Publish("-u", network.url, "-q", queue.name, "--file", str(lines), "--retry-for", "120")
-        eventually(lambda: queue.ready() > 10_000)
+        until(lambda: queue.ready() > 10_000)
         own_broker.kill()
         assert running.said(" is lost: ")
         own_broker.start()
@@ -264,7 +265,7 @@ def test_a_broker_that_stays_away_is_exit_3_and_resumed_later(own_broker: Any, q
     queue = Queue(own_broker.url, queue_name).make()
     with slow(queue.url) as network:
         running = Publish("-u", network.url, "-q", queue.name, "--file", str(lines), "--retry-for", "1")
-        eventually(lambda: queue.ready() > 10_000)
+        until(lambda: queue.ready() > 10_000)
         own_broker.kill()
         network.down()
         code, err = running.end()
@@ -296,7 +297,7 @@ def test_a_second_interrupt_does_not_wait_and_what_it_noted_is_resumed(
     with slow(queue.url) as network:
         flags = ["-u", network.url, "-q", queue.name, "--file", str(lines)]
         running = Publish(*flags)
-        eventually(lambda: queue.ready() > 10_000)
+        until(lambda: queue.ready() > 10_000)
         alarm(own_broker, True)
         assert running.said("is short of memory or disk")
         running.process.send_signal(signal.SIGINT)
@@ -314,7 +315,7 @@ def test_a_memory_alarm_is_said_and_waited_out(own_broker: Any, queue_name: str,
     queue = Queue(own_broker.url, queue_name).make()
     with slow(queue.url) as network:
         running = Publish("-u", network.url, "-q", queue.name, "--file", str(lines))
-        eventually(lambda: queue.ready() > 10_000)
+        until(lambda: queue.ready() > 10_000)
         alarm(own_broker, True)
         assert running.said("is short of memory or disk and takes nothing; waiting up to 300 s")
         alarm(own_broker, False)

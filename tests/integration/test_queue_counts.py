@@ -14,7 +14,7 @@ from cluster.queue import counts as queue_counts
 from scripts.amqp.broker import open_blocking
 from scripts.amqp.management import Management, Node, QueueCount
 from tests.conftest import Broker
-from tests.integration.worker_rig import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 

@@ -4,7 +4,6 @@ import io
 import json
 import secrets
 import tarfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +21,7 @@ from cluster.schedulers.docker import parts
 from cluster.schedulers.docker.parts import Task
 from cluster.schedulers.instances import health_command
 from tests.ports import free_ports
+from tests.waiting import until
 
 pytestmark = pytest.mark.engine
 
@@ -63,10 +63,7 @@ class Node:
 
     def wait(self) -> "Node":
         """Return when the health check succeeds."""
-        deadline = time.monotonic() + TIMEOUT_S
-        while self.shell(health_command(self.definition)):
-            assert time.monotonic() < deadline, self.container.logs(tail=20).decode()
-            time.sleep(0.05)
+        until(lambda: not self.shell(health_command(self.definition)), "it is healthy", TIMEOUT_S)
         return self
 
     def shell(self, command: str) -> int:
@@ -79,12 +76,13 @@ class Node:
 
     def overview(self) -> dict[str, Any]:
         """What the node says of itself through its management API."""
-        deadline = time.monotonic() + TIMEOUT_S
         url = f"http://127.0.0.1:{self.management}/api/nodes"
-        while "mem_limit" not in (node := requests.get(url, auth=("guest", "guest"), timeout=10).json()[0]):
-            assert time.monotonic() < deadline, "waited for the node's statistics"
-            time.sleep(0.1)
-        return dict(node)
+
+        def figures() -> Any:
+            node = requests.get(url, auth=("guest", "guest"), timeout=10).json()[0]
+            return node if "mem_limit" in node else None
+
+        return dict(until(figures, "the node's statistics", TIMEOUT_S))
 
 
 @contextmanager

@@ -12,9 +12,9 @@ import requests
 
 from cluster import credentials
 from cluster.apps import one_machine as apps
+from cluster.credentials import HostFile
 from cluster.queue import login as queue_login
 from cluster.queue import users as queue_users
-from cluster.queue.login import HostFile
 from cluster.schedulers import App, selection
 from cluster.settings import Settings
 from scripts.amqp.broker import open_blocking

@@ -1,12 +1,8 @@
 """Stopping a cluster's queue: what a person has to know to find its messages again."""
 
-import yaml
-
 from cluster.operations import operate
-from cluster.settings import ROOT, Settings
+from tests.conftest import SETTINGS
 from tests.standin.server import Standin
-
-SETTINGS = Settings.read(yaml.safe_load((ROOT / "invoke.yaml").read_text()))
 
 
 def stopped(app_id: str) -> list[str]:

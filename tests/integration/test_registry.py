@@ -12,9 +12,9 @@ import requests
 from docker.errors import ContainerError
 
 from cluster.components import REGISTRY
+from cluster.image_ref import ImageRef
 from cluster.images import build as image_build
 from cluster.images import registry_api
-from cluster.images.image_ref import ImageRef
 from cluster.operations import status as listing
 from cluster.registry import local as local_registry
 from cluster.schedulers import Scheduler

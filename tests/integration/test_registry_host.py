@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import tarfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -17,9 +16,9 @@ import requests
 from docker.errors import ImageNotFound
 
 from cluster import credentials
+from cluster.image_ref import ImageRef
 from cluster.images import build as image_build
 from cluster.images import registry_api, registry_login
-from cluster.images.image_ref import ImageRef
 from cluster.images.push_errors import CERTIFICATES
 from cluster.images.registry_login import Access
 from cluster.operations import registry as registries
@@ -36,6 +35,7 @@ from scripts.errors import ClusterError, ServiceAway
 from tests.conftest import missing, own_settings
 from tests.hosts.cluster import Hosts
 from tests.hosts.host import TestHost
+from tests.waiting import until
 
 pytestmark = pytest.mark.engine
 
@@ -85,10 +85,7 @@ class Place:
 
     def wait(self) -> None:
         """Return when it shows a certificate; the engine takes connections in its place before."""
-        deadline = time.monotonic() + 60
-        while status.of(self.settings).certificate_ends is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: status.of(self.settings).certificate_ends, "it shows a certificate")
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ import pytest
 from docker.errors import ImageNotFound
 
 from cluster import credentials
+from cluster.image_ref import ImageRef
 from cluster.images import build as image_build
 from cluster.images import registry_api, registry_login
-from cluster.images.image_ref import ImageRef
 from cluster.images.registry_login import Access
 from cluster.operations import status as listing
 from cluster.settings import Settings

@@ -12,7 +12,8 @@ from cluster.schedulers.process.scheduler import Process
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 from tests.conftest import own_settings
-from tests.integration.worker_rig import Rig, until
+from tests.integration.worker_rig import Rig
+from tests.waiting import until
 
 Workers = Callable[..., list[str]]
 

@@ -14,7 +14,7 @@ import pytest
 from cluster.operations import selftest
 from cluster.settings import ROOT
 from scripts.errors import ClusterError
-from tests.integration.publishing import eventually
+from tests.waiting import until
 
 GOOD = "def test_good():\n    pass\n"
 BAD = "def test_bad():\n    assert 1 == 2\n"
@@ -92,7 +92,7 @@ def test_what_is_ended_names_what_was_running(trial: Trial) -> None:
     trial.file.write_text(HANGS)
     command = [sys.executable, "-m", "pytest", "-p", "tests.reporting", "-n", "1", str(trial.file)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True) as run:
-        eventually(lambda: trial.file.with_suffix(".hangs").exists())
+        until(lambda: trial.file.with_suffix(".hangs").exists())
         run.send_signal(signal.SIGINT)
         printed, _ = run.communicate(timeout=120)
     assert "::test_hangs" in next(line for line in printed.splitlines() if line.startswith("still running: "))

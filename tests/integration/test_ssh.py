@@ -28,7 +28,7 @@ from tests.conftest import own_settings
 from tests.hosts.access import Key, known_hosts, write_private
 from tests.hosts.cluster import Hosts
 from tests.hosts.host import TestHost
-from tests.standin.asking import eventually
+from tests.waiting import until
 
 pytestmark = pytest.mark.engine
 
@@ -69,7 +69,7 @@ def listens(host: TestHost, port: int) -> None:
         with socket.socket() as probe:
             return probe.connect_ex((host.ip, port)) == 0
 
-    eventually(answers, f"{host.name} listens on {port}")
+    until(answers, f"{host.name} listens on {port}")
 
 
 @pytest.fixture
@@ -405,7 +405,7 @@ def ssh_agent(path: Path, *keys: Path) -> Iterator[None]:
     """An agent that has these keys."""
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
     try:
-        eventually(path.exists, "the agent listens")
+        until(path.exists, "the agent listens")
         for key in keys:
             subprocess.run(["ssh-add", "-q", key], check=True, env={**os.environ, "SSH_AUTH_SOCK": str(path)})
         yield
@@ -692,7 +692,4 @@ def test_nothing_is_left_open(hosts: Hosts, settings: Settings) -> None:
     for _ in range(3):
         with connected(settings, Host("agent1")) as remote:
             remote.engine().ping()
-    deadline = time.monotonic() + 60
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert threading.active_count() <= before
+    until(lambda: threading.active_count() <= before, "its threads end")

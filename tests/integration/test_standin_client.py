@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from tests.standin import filters
-from tests.standin.asking import Asking, eventually
+from tests.standin.asking import Asking
 from tests.standin.rig import sleeper, two_agents
 from tests.standin.server import Standin
+from tests.waiting import until
 
 pytestmark = pytest.mark.engine
 
@@ -44,7 +45,7 @@ def client(library: Any, marathon: Asking) -> Any:
 
 
 def wait(client: Any, deployment: str) -> None:
-    eventually(lambda: deployment not in [one.id for one in client.list_deployments()], "the deployment ends")
+    until(lambda: deployment not in [one.id for one in client.list_deployments()], "the deployment ends")
 
 
 def test_an_app_lives_and_dies(library: Any, client: Any) -> None:
@@ -69,7 +70,7 @@ def test_an_app_lives_and_dies(library: Any, client: Any) -> None:
 
     killed = client.kill_task("/x", back.tasks[0].id)
     assert killed.id == back.tasks[0].id
-    eventually(lambda: [task.id for task in client.list_tasks("/x")] not in ([], [killed.id]), "another task")
+    until(lambda: [task.id for task in client.list_tasks("/x")] not in ([], [killed.id]), "another task")
 
     wait(client, client.delete_app("/x")["deploymentId"])
     with pytest.raises(library.NotFoundError):

@@ -14,8 +14,9 @@ import pytest
 
 from cluster.images import base_image
 from tests.standin import wire
-from tests.standin.asking import Asking, eventually
+from tests.standin.asking import Asking
 from tests.standin.rig import COMMAND, sleeper, two_agents
+from tests.waiting import until
 
 pytestmark = pytest.mark.engine
 
@@ -53,7 +54,7 @@ class TestAnImage:
     def test_that_cannot_be_pulled_is_told_and_slows_down(self, marathon: Asking) -> None:
         image = "127.0.0.1:1/none:1"
         deployment = marathon.post(sleeper("/none", docker={"image": image}))
-        eventually(lambda: "lastTaskFailure" in marathon.app("/none"), "a failure")
+        until(lambda: "lastTaskFailure" in marathon.app("/none"), "a failure")
         failure = marathon.app("/none")["lastTaskFailure"]
         wanted = f"Failed to launch container: Failed to run 'docker -H unix:///var/run/docker.sock pull {image}'"
         assert failure["message"].startswith(f"{wanted}: exited with status 1; stderr='Error response from daemon: ")
@@ -64,7 +65,7 @@ class TestAnImage:
     def test_that_breaks_off_in_the_middle_is_told_too(self, marathon: Asking) -> None:
         with wire.serving(without_blobs) as registry:
             marathon.post(sleeper("/half", docker={"image": f"{registry}/half:1"}))
-            failure = eventually(lambda: marathon.app("/half").get("lastTaskFailure"), "a failure")
+            failure = until(lambda: marathon.app("/half").get("lastTaskFailure"), "a failure")
             marathon.wait(marathon.delete("/half"))
         assert f"pull {registry}/half:1': exited with status 1; stderr='" in failure["message"]
 
@@ -74,7 +75,7 @@ class TestAnImage:
         try:
             marathon.wait(marathon.post(sleeper("/there", docker=image)))
             marathon.post(sleeper("/forced", docker=image | {"forcePullImage": True}))
-            eventually(lambda: "lastTaskFailure" in marathon.app("/forced"), "a failure")
+            until(lambda: "lastTaskFailure" in marathon.app("/forced"), "a failure")
         finally:
             marathon.delete_all()
             docker_client.images.remove("127.0.0.1:1/there:1", force=True)
@@ -83,7 +84,7 @@ class TestAnImage:
         marathon.standin.world.pull_delay_s = 60
         try:
             deployment = marathon.post(sleeper("/slow"))
-            task = eventually(lambda: marathon.app("/slow")["tasks"], "a task")[0]
+            task = until(lambda: marathon.app("/slow")["tasks"], "a task")[0]
             assert (task["state"], marathon.app("/slow")["tasksStaged"]) == ("TASK_STAGING", 1)
             assert "startedAt" not in task
             assert not marathon.is_done(deployment)
@@ -98,7 +99,7 @@ class TestAnImage:
             files["/etc/cluster/docker.tar.gz"] = archive({"auths": {registry: {"auth": login}}})
             fetch = [{"uri": "file:///etc/cluster/docker.tar.gz"}]
             marathon.post(sleeper("/private", docker={"image": f"{registry}/private:1"}, fetch=fetch))
-            eventually(lambda: f"Authorization: Basic {login}".encode() in b"".join(heard), "the login")
+            until(lambda: f"Authorization: Basic {login}".encode() in b"".join(heard), "the login")
             marathon.wait(marathon.delete("/private"))
 
     def test_what_was_fetched_is_in_the_sandbox(self, marathon: Asking, files: dict[str, bytes]) -> None:
@@ -109,7 +110,7 @@ class TestAnImage:
 
     def test_does_not_come_when_a_file_is_not_there(self, marathon: Asking) -> None:
         marathon.post(sleeper("/unfetched", fetch=[{"uri": "file:///etc/none"}]))
-        eventually(lambda: "lastTaskFailure" in marathon.app("/unfetched"), "a failure")
+        until(lambda: "lastTaskFailure" in marathon.app("/unfetched"), "a failure")
         assert "Failed to fetch all URIs" in marathon.app("/unfetched")["lastTaskFailure"]["message"]
 
 

@@ -14,10 +14,11 @@ from cluster.images import base_image
 from tests.integration.network import Network
 from tests.standin import wire
 from tests.standin.agents import Agent
-from tests.standin.asking import Asking, eventually
+from tests.standin.asking import Asking
 from tests.standin.rig import COMMAND, container_of, listening, sleeper, two_agents
 from tests.standin.server import Standin
 from tests.standin.world import World
+from tests.waiting import until
 
 pytestmark = pytest.mark.engine
 
@@ -49,7 +50,7 @@ class TestPlaces:
         self, marathon: Asking, fields: dict[str, Any], reason: str
     ) -> None:
         deployment = marathon.post(sleeper("/misfit", **fields))
-        summary = eventually(lambda: self.summary(marathon), "offers were looked at")
+        summary = until(lambda: self.summary(marathon), "offers were looked at")
         assert [line["reason"] for line in summary["rejectSummaryLastOffers"] if line["declined"] == 2] == [reason]
         assert summary["unusedOffersCount"] == summary["processedOffersCount"]
         assert not marathon.is_done(deployment)
@@ -60,7 +61,7 @@ class TestPlaces:
 
     def test_are_counted(self, marathon: Asking) -> None:
         deployment = marathon.post(sleeper("/fills", cpus=1.5, instances=3))
-        eventually(lambda: len(marathon.running("/fills")) == 2, "two of three run")
+        until(lambda: len(marathon.running("/fills")) == 2, "two of three run")
         assert {task["host"] for task in marathon.app("/fills")["tasks"]} == {"127.0.0.1", "127.0.0.2"}
         assert marathon.get("/v2/queue")["queue"][0]["count"] == 1
         assert not marathon.is_done(deployment)
@@ -85,7 +86,7 @@ class TestPlaces:
         app = sleeper("/fixed", constraints=[["hostname", "CLUSTER", "127.0.0.1"]], **fixed)
         old = marathon.deploy(app)["tasks"][0]["id"]
         stuck = marathon.put("/fixed", {"env": {"A": "2"}})
-        summary = eventually(lambda: self.summary(marathon), "offers were looked at")
+        summary = until(lambda: self.summary(marathon), "offers were looked at")
         declined = {line["reason"]: line["declined"] for line in summary["rejectSummaryLastOffers"]}
         assert (declined["InsufficientPorts"], declined["UnfulfilledConstraint"]) == (1, 1)
         assert (marathon.running("/fixed"), marathon.is_done(stuck)) == ([old], False)
@@ -123,24 +124,24 @@ class TestAHostThatGoes:
         old = lone.app("/x")["tasks"][0]
         with listening(lone, "status_update_event") as said:
             cable.down()
-            eventually(lambda: lone.app("/x")["tasks"] == [], "the task is given up")
+            until(lambda: lone.app("/x")["tasks"] == [], "the task is given up")
         assert [event["taskStatus"] for event in said()] == ["TASK_UNREACHABLE"]
         assert lone.get("/v2/queue")["queue"][0]["count"] == 1
         cable.up()
-        new = eventually(lambda: lone.running("/x"), "another task")
+        new = until(lambda: lone.running("/x"), "another task")
         assert new != [old["id"]]
         left = {"label": f"MESOS_TASK_ID={old['id']}"}
-        eventually(lambda: not docker_client.containers.list(filters=left), "what is not wanted any more is killed")
+        until(lambda: not docker_client.containers.list(filters=left), "what is not wanted any more is killed")
 
     def test_may_keep_its_tasks_until_it_is_back(self, lone: Asking, cable: Network, docker_client: Any) -> None:
         lone.wait(lone.post(sleeper("/x", unreachableStrategy="disabled")))
         task = lone.app("/x")["tasks"][0]
         for dies in (False, True):
             cable.down()
-            eventually(lambda: lone.app("/x")["tasks"][0]["state"] == "TASK_UNREACHABLE", "the task is missed")
+            until(lambda: lone.app("/x")["tasks"][0]["state"] == "TASK_UNREACHABLE", "the task is missed")
             if dies:
                 container_of(docker_client, task).kill()
             cable.up()
-            eventually(lambda: lone.running("/x"), "a task runs")
+            until(lambda: lone.running("/x"), "a task runs")
             assert (lone.running("/x") == [task["id"]]) is not dies
         assert lone.app("/x")["lastTaskFailure"]["state"] == "TASK_GONE"

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.standin.asking import Asking, eventually
+from tests.standin.asking import Asking
 from tests.standin.rig import COMMAND, container_of, listening, sleeper, two_agents
+from tests.waiting import until
 
 pytestmark = pytest.mark.engine
 
@@ -65,7 +66,7 @@ class TestATask:
     def test_that_marathon_itself_finds_sick_leaves_a_failure(self, marathon: Asking) -> None:
         check = {"protocol": "HTTP", "gracePeriodSeconds": 0, "intervalSeconds": 1, "maxConsecutiveFailures": 1}
         marathon.post(sleeper("/sick", healthChecks=[check]))
-        failure = eventually(lambda: marathon.app("/sick").get("lastTaskFailure"), "a failure")
+        failure = until(lambda: marathon.app("/sick").get("lastTaskFailure"), "a failure")
         assert failure["state"] == "TASK_KILLED"
         assert failure["message"].startswith("Task was killed since health check failed. Reason: ConnectionRefused")
 
@@ -83,7 +84,7 @@ class TestATask:
             marathon.post(
                 sleeper("/ends", cmd, docker={"parameters": [{"key": "memory-swap", "value": str(32 << 20)}]})
             )
-            eventually(lambda: sum(event["taskStatus"] == state for event in said()) > 1, "two tasks end")
+            until(lambda: sum(event["taskStatus"] == state for event in said()) > 1, "two tasks end")
         ended = next(event for event in said() if event["taskStatus"] == state)
         assert ended["message"] == message
         failure = marathon.app("/ends").get("lastTaskFailure", {})
@@ -95,7 +96,7 @@ class TestATask:
         deaf = "trap '' TERM; echo up; while :; do sleep 1; done"
         task = marathon.deploy(sleeper("/deaf", deaf, taskKillGracePeriodSeconds=3))["tasks"][0]
         container = container_of(docker_client, task)
-        eventually(lambda: b"up" in container.logs(), "the trap is set")
+        until(lambda: b"up" in container.logs(), "the trap is set")
         deployment = marathon.delete("/deaf")
         assert marathon.ask("GET", "/v2/apps/deaf").status_code == 404
         assert marathon.get("/v2/tasks") == {"tasks": []}
@@ -111,7 +112,7 @@ class TestATask:
         assert marathon.ask("POST", "/v2/apps", sleeper("/x")).status_code == 409
         answer = marathon.ask("POST", "/v2/apps", sleeper("/x"), force=True)
         marathon.wait(answer.json()["deployments"][0]["id"])
-        eventually(lambda: old not in marathon.running("/x"), "the old task ends")
+        until(lambda: old not in marathon.running("/x"), "the old task ends")
         assert len(marathon.running("/x")) == 1
         assert marathon.standin.world.leaving == []
 
@@ -127,10 +128,10 @@ class TestATask:
     def test_is_not_replaced_before_its_delay_is_over(self, marathon: Asking) -> None:
         with listening(marathon, "status_update_event") as said:
             marathon.post(sleeper("/ends", "exit 1", backoffSeconds=1000))
-            eventually(lambda: self.is_late(marathon, "/ends"), "a delay")
+            until(lambda: self.is_late(marathon, "/ends"), "a delay")
             marathon.ask("DELETE", "/v2/queue/ends/delay")
-            eventually(lambda: [event["taskStatus"] for event in said()].count("TASK_FAILED") == 2, "another end")
-            eventually(lambda: self.is_late(marathon, "/ends"), "a delay")
+            until(lambda: [event["taskStatus"] for event in said()].count("TASK_FAILED") == 2, "another end")
+            until(lambda: self.is_late(marathon, "/ends"), "a delay")
             marathon.wait(marathon.delete("/ends"))
         assert [event["taskStatus"] for event in said()].count("TASK_STAGING") == 2
 
@@ -140,13 +141,13 @@ class TestATask:
 
     def test_without_an_image_cannot_run_here(self, marathon: Asking) -> None:
         marathon.post({"id": "/bare", "cmd": "sleep 1", "cpus": 0.1})
-        failure = eventually(lambda: marathon.app("/bare").get("lastTaskFailure"), "a failure")
+        failure = until(lambda: marathon.app("/bare").get("lastTaskFailure"), "a failure")
         assert "no containerizer but Docker's" in failure["message"]
 
     def test_may_be_killed_and_another_comes(self, marathon: Asking) -> None:
         task = marathon.deploy(sleeper("/killed"))["tasks"][0]
         marathon.ask("DELETE", f"/v2/apps/killed/tasks/{task['id']}")
-        eventually(lambda: marathon.running("/killed") not in ([], [task["id"]]), "another task runs")
+        until(lambda: marathon.running("/killed") not in ([], [task["id"]]), "another task runs")
         assert "lastTaskFailure" not in marathon.app("/killed")
 
 
@@ -177,7 +178,7 @@ class TestAnUpdate:
     def test_that_cannot_work_is_undone_by_its_deletion(self, marathon: Asking) -> None:
         app = marathon.deploy(sleeper("/undone", healthChecks=[COMMAND]))
         deployment = marathon.put("/undone", {"cmd": "exit 1"})
-        eventually(lambda: "lastTaskFailure" in marathon.app("/undone"), "a failure")
+        until(lambda: "lastTaskFailure" in marathon.app("/undone"), "a failure")
         assert not marathon.is_done(deployment)
         assert app["tasks"][0]["id"] in marathon.running("/undone")
         undo = marathon.ask("DELETE", f"/v2/deployments/{deployment}").json()["deploymentId"]
@@ -189,7 +190,7 @@ class TestAnUpdate:
         bad = COMMAND | {"command": {"value": "exit 1"}, "gracePeriodSeconds": 0, "maxConsecutiveFailures": 2}
         with listening(marathon, "status_update_event", "health_status_changed_event") as said:
             deployment = marathon.post(sleeper("/sick", healthChecks=[bad]))
-            eventually(lambda: any(event.get("taskStatus") == "TASK_KILLED" for event in said()), "a kill")
+            until(lambda: any(event.get("taskStatus") == "TASK_KILLED" for event in said()), "a kill")
         assert any(event.get("alive") is False for event in said())
         assert not marathon.is_done(deployment)
         assert "lastTaskFailure" not in marathon.app("/sick")

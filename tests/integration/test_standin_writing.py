@@ -10,10 +10,11 @@ import pytest
 import requests
 
 from tests.standin import filters
-from tests.standin.asking import Asking, eventually
+from tests.standin.asking import Asking
 from tests.standin.dialects import V1_4
 from tests.standin.server import Standin
 from tests.standin.world import World
+from tests.waiting import until
 
 X: dict[str, Any] = {"id": "/x", "cmd": "sleep 1", "instances": 1}
 LOCKED = (
@@ -55,7 +56,7 @@ class TestCreating:
 
     def test_is_a_start_and_a_scaling_and_ends_when_the_tasks_run(self, marathon: Asking, world: World) -> None:
         deployment = marathon.post(X | {"healthChecks": [{"protocol": "COMMAND", "command": {"value": "true"}}]})
-        eventually(lambda: marathon.get("/v2/deployments")[0]["currentStep"] == 2, "the second step")
+        until(lambda: marathon.get("/v2/deployments")[0]["currentStep"] == 2, "the second step")
         plan = marathon.get("/v2/deployments")[0]
         actions = [[action["action"] for action in step["actions"]] for step in plan["steps"]]
         assert actions == [["StartApplication"], ["ScaleApplication"]]
@@ -287,7 +288,7 @@ class TestTasks:
         running(marathon)
         task = marathon.app("/x")["tasks"][0]
         assert marathon.ask("DELETE", f"/v2/apps/x/tasks/{task['id']}").json()["task"]["id"] == task["id"]
-        eventually(lambda: marathon.get("/v2/queue")["queue"], "another is wanted")
+        until(lambda: marathon.get("/v2/queue")["queue"], "another is wanted")
         assert marathon.get("/v2/queue")["queue"][0]["count"] == 1
 
     def test_may_be_killed_by_host_or_by_id(self, marathon: Asking, world: World) -> None:
@@ -312,7 +313,7 @@ class TestTasks:
 class TestTheQueue:
     def test_without_agents_sees_no_offers(self, marathon: Asking) -> None:
         marathon.post(X | {"instances": 2})
-        item = eventually(lambda: marathon.get("/v2/queue")["queue"], "something is wanted")[0]
+        item = until(lambda: marathon.get("/v2/queue")["queue"], "something is wanted")[0]
         assert (item["app"]["id"], item["count"], item["role"]) == ("/x", 2, "*")
         assert item["delay"] == {"timeLeftSeconds": 0, "overdue": True}
         summary = item["processedOffersSummary"]
@@ -349,7 +350,7 @@ class TestTheQueue:
             world.end(task, state, "Container exited with status 1")
 
     def delay(self, marathon: Asking) -> dict[str, Any]:
-        found = eventually(lambda: marathon.get("/v2/queue")["queue"], "another task is wanted")
+        found = until(lambda: marathon.get("/v2/queue")["queue"], "another task is wanted")
         return dict(found[0]["delay"])
 
 

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.worker_rig import Rig, until
+from tests.integration.worker_rig import Rig
+from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 

@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from tests.integration.network import Network
-from tests.integration.worker_rig import Rig, patched, until
+from tests.integration.worker_rig import Rig, patched
+from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 

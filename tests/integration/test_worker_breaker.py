@@ -11,7 +11,8 @@ import pytest
 from cluster.operations import status as listing
 from tests.conftest import Broker
 from tests.integration.network import Network
-from tests.integration.worker_rig import Rig, WorkerProcess, patched, until
+from tests.integration.worker_rig import Rig, WorkerProcess, patched
+from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import missing
-from tests.integration.worker_rig import Rig, until
+from tests.integration.worker_rig import Rig
+from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 

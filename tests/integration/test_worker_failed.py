@@ -9,7 +9,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.integration.worker_rig import Rig, until
+from tests.integration.worker_rig import Rig
+from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 

@@ -14,8 +14,8 @@ from cluster import credentials
 from cluster.apps import definitions
 from cluster.apps import one_machine as apps
 from cluster.components import WORKER
+from cluster.image_ref import ImageRef
 from cluster.images import build as image_build
-from cluster.images.image_ref import ImageRef
 from cluster.operations import run as running
 from cluster.operations import selftest
 from cluster.schedulers import App

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.network import Network
-from tests.integration.worker_rig import Rig, WorkerProcess, until
+from tests.integration.worker_rig import Rig, WorkerProcess
 from tests.standin.server import Standin
 from tests.standin.world import World
+from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 

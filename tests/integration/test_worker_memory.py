@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import missing
-from tests.integration.worker_rig import Rig, until
+from tests.integration.worker_rig import Rig
+from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 

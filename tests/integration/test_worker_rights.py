@@ -10,7 +10,8 @@ import pytest
 import requests
 
 from scripts.amqp.queues import work_declarations
-from tests.integration.worker_rig import Rig, until
+from tests.integration.worker_rig import Rig
+from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from scripts.action.cgroup import cores
-from tests.integration.worker_rig import ROOT, Rig, until
+from tests.integration.worker_rig import ROOT, Rig
+from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 

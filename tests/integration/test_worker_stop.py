@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.worker_rig import ENTRY, Rig, WorkerProcess, patched, until
+from tests.integration.worker_rig import ENTRY, Rig, WorkerProcess, patched
+from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 

@@ -22,7 +22,8 @@ from cryptography.x509.oid import NameOID
 from cluster.registry import authority
 from scripts.amqp.broker import open_blocking
 from scripts.errors import ServiceAway
-from tests.integration.worker_rig import Rig, patched, until
+from tests.integration.worker_rig import Rig, patched
+from tests.waiting import until
 
 pytestmark = [pytest.mark.broker, pytest.mark.engine]
 

@@ -6,7 +6,8 @@ import pytest
 
 from scripts.amqp.queues import DELIVERY_LIMIT, version, work_declaration
 from tests.integration.amqp_1_0 import publish_undeliverable
-from tests.integration.worker_rig import Rig, until
+from tests.integration.worker_rig import Rig
+from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 

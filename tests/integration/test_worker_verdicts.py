@@ -8,7 +8,8 @@ import time
 import pytest
 
 from scripts.amqp.fields import Field, keep_fields
-from tests.integration.worker_rig import Rig, until
+from tests.integration.worker_rig import Rig
+from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 

@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +20,7 @@ import psutil
 from scripts.amqp.broker import parameters
 from scripts.amqp.queues import PAUSES_S, failed_declaration, failed_queue, retry_queue
 from scripts.worker.headers import handled
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,16 +34,6 @@ def patched(change: str) -> tuple[str, str]:
     """An entry where a line of Python comes first."""
     main = "from scripts import cluster_worker; sys.exit(cluster_worker.main(sys.argv[1:]))"
     return ("-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {change}; {main}")
-
-
-def until(happened: Callable[[], Any], what: str, timeout_s: float = 60) -> Any:
-    """Wait for a condition; its value."""
-    deadline = time.monotonic() + timeout_s
-    while not (value := happened()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout_s} s: {what}")
-        time.sleep(0.02)
-    return value
 
 
 @dataclass(frozen=True)
@@ -93,8 +83,8 @@ class WorkerProcess:
         """Wait until its STDERR has this text."""
         try:
             until(lambda: self.log.count(text) >= times, f"the worker says {text!r}", timeout_s)
-        except AssertionError as error:
-            raise AssertionError(f"{error}; it said:\n{self.log}") from error
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; it said:\n{self.log}") from error
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)

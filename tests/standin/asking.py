@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import requests
 
 from tests.standin.server import Standin
+from tests.waiting import until
 
 
 @dataclass(frozen=True)
@@ -68,13 +67,4 @@ class Asking:
 
     def wait(self, deployment: str, timeout_s: float = 60) -> None:
         """Until the deployment is no more listed."""
-        eventually(lambda: self.is_done(deployment), f"the deployment {deployment} ends", timeout_s)
-
-
-def eventually(happened: Callable[[], Any], what: str, timeout_s: float = 60) -> Any:
-    """Wait for a condition; its value."""
-    deadline = time.monotonic() + timeout_s
-    while not (value := happened()):
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
-        time.sleep(0.02)
-    return value
+        until(lambda: self.is_done(deployment), f"the deployment {deployment} ends", timeout_s)

@@ -5,15 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from cluster import credentials
 from cluster.apps import one_machine as apps
 from cluster.schedulers.instances import grace_s
-from cluster.settings import ROOT, Settings
+from cluster.settings import ROOT
 from scripts.errors import ClusterError
-
-SETTINGS = Settings.read(yaml.safe_load((ROOT / "invoke.yaml").read_text()))
+from tests.conftest import SETTINGS
 
 
 def wish(**changes: Any) -> apps.Work:

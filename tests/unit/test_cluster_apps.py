@@ -9,17 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from cluster.apps import cluster_apps
 from cluster.apps import flags as app_flags
 from cluster.apps import one_machine as apps
 from cluster.apps.cluster_apps import Image
 from cluster.apps.flags import Wish
-from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError
+from tests.conftest import SETTINGS
 
-SETTINGS = Settings.read(yaml.safe_load((ROOT / "invoke.yaml").read_text()))
 IMAGE = Image("reg:5000/worker@sha256:" + "a" * 64, "worker:v1")
 MARATHON = "10.0.0.10:8080,10.0.0.11:8080"
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-import yaml
 from docker.context.config import get_context_id
 
 from cluster import engine
 from cluster.engine.ports import is_of_this_machine
 from cluster.schedulers import selection
-from cluster.settings import ROOT, Settings
+from cluster.settings import Settings
 from scripts.errors import ServiceAway
+from tests.conftest import SETTINGS
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setattr(engine, "SOCKET", str(tmp_path / "docker.sock"))
-    return Settings.read(yaml.safe_load((ROOT / "invoke.yaml").read_text()))
+    return SETTINGS
 
 
 def test_without_an_engine_only_processes_are_looked_for(

@@ -3,18 +3,16 @@
 import json
 
 import pytest
-import yaml
 
 from cluster.operations.agents import facts
 from cluster.operations.agents.cells import Cell, clock_cell, disk_cell, memory_cell, password_cell
 from cluster.operations.agents.check import refuse_red, wish
 from cluster.operations.agents.facts import Disk, Machine
 from cluster.operations.agents.findings import as_json, as_table
-from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
+from tests.conftest import SETTINGS
 
-SETTINGS = Settings.read(yaml.safe_load((ROOT / "invoke.yaml").read_text()))
 SAID = "clock 1000.5\ncores 8\nmemory_kib 2048\n"
 ROWS = {
     "agent1": {"ssh": Cell("yes"), "disk": Cell("0.1 GiB free", "make room"), "cores": Cell("8")},

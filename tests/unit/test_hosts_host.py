@@ -4,15 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.hosts.host import Host, chosen
 from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError
-
-SETTINGS = Settings.read(yaml.safe_load((ROOT / "invoke.yaml").read_text()))
+from tests.conftest import SETTINGS, defaults
 
 
 def agents(**changes: str) -> Settings:
@@ -96,7 +94,7 @@ def test_no_hosts_is_an_error_that_says_how_to_name_them(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("timeout_s", ["0", "-1", "nan", "soon"])
 def test_a_host_needs_some_time_to_be_reached(timeout_s: str) -> None:
-    config = yaml.safe_load((ROOT / "invoke.yaml").read_text())
+    config = defaults()
     with pytest.raises(ClusterError, match=r"^agents\.timeout_s: "):
         Settings.read(config | {"agents": config["agents"] | {"timeout_s": timeout_s}})
 

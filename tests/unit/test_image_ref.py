@@ -1,9 +1,9 @@
 import pytest
-import yaml
 
-from cluster.images.image_ref import ImageRef, checked_prefix, checked_registry
-from cluster.settings import ROOT, Settings
+from cluster.image_ref import ImageRef, checked_prefix, checked_registry
+from cluster.settings import Settings
 from scripts.errors import ClusterError
+from tests.conftest import defaults
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -57,7 +57,7 @@ def test_a_password_in_a_registry_s_address_is_refused_and_not_shown(address: st
         lambda: ImageRef.parse(f"{address}/amqp:v1"),
         lambda: ImageRef.parse("amqp:v1", address),
         lambda: checked_registry(address),
-        lambda: Settings.read(yaml.safe_load((ROOT / "invoke.yaml").read_text()) | {"registry": address}),
+        lambda: Settings.read(defaults() | {"registry": address}),
     ):
         with pytest.raises(ClusterError, match="docker login") as caught:
             wrong()

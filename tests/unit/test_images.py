@@ -5,9 +5,9 @@ import re
 import pytest
 
 from cluster.components import WORKER
+from cluster.image_ref import ImageRef
 from cluster.images import architecture
 from cluster.images import build as image_build
-from cluster.images.image_ref import ImageRef
 
 
 def test_an_image_says_which_version_and_commit_it_is() -> None:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 from pika import BasicProperties
 from pika.spec import BasicProperties as Decoded
 
@@ -21,13 +20,14 @@ from cluster.queue.publishing.publish import Published, publish_noting
 from cluster.queue.publishing.publisher import Watch
 from cluster.queue.publishing.retry_deadline import Patience
 from cluster.queue.publishing.sources import text_file
-from cluster.settings import ROOT, Settings
+from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
+from tests.conftest import SETTINGS
 
 
 @pytest.fixture
 def settings() -> Settings:
-    return Settings.read(yaml.safe_load((ROOT / "invoke.yaml").read_text()))
+    return SETTINGS
 
 
 @pytest.mark.parametrize("headers", [{}, {"a": "b", "ä": "\n", "empty": ""}], ids=["none", "some"])

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster import credentials, secret_file
+from cluster import credentials
+from cluster.atomic_file import write_atomically
+from cluster.image_ref import ImageRef
 from cluster.images import registry_login
-from cluster.images.image_ref import ImageRef
 from cluster.images.push_errors import push_failure, registry_failure
 from cluster.images.registry_login import Access
 from scripts.errors import ServiceAway
@@ -26,7 +27,7 @@ def secrets_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def ca(secrets_folder: Path) -> Path:
     """Our registry is at the other address."""
     path = secrets_folder / "ca.pem"
-    secret_file.write(path, b"CA")
+    write_atomically(path, b"CA")
     registry_login.keep(ELSEWHERE.registry, Access("cluster", "hidden", path))
     return path
 

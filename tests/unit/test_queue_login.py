@@ -8,16 +8,14 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-import yaml
 
 from cluster import credentials
 from cluster.queue import login as queue_login
 from cluster.queue.login import QueueLogin
-from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
+from tests.conftest import SETTINGS
 
-SETTINGS = Settings.read(yaml.safe_load((ROOT / "invoke.yaml").read_text()))
 PLANTED = "pl@nted:secret/word"
 
 

@@ -6,8 +6,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from cluster.image_ref import is_local
 from cluster.images import registry_api
-from cluster.images.image_ref import is_local
 from scripts.errors import ClusterError, ServiceAway
 
 

@@ -3,19 +3,18 @@
 from typing import Any
 
 import pytest
-import yaml
 from invoke import Collection, Config, Context
 from invoke.exceptions import Exit
 
 import tasks
-from cluster.settings import ROOT
+from tests.conftest import defaults
 
 NAMESPACE: Collection = tasks.namespace
 
 
 def run(name: str, *, registry_setting: str = "localhost:5000", **flags: Any) -> str:
     """The one line that a task ends with."""
-    config = yaml.safe_load((ROOT / "invoke.yaml").read_text()) | {"registry": registry_setting}
+    config = defaults() | {"registry": registry_setting}
     with pytest.raises(Exit) as failure:
         NAMESPACE[name](Context(Config(overrides=config)), **flags)
     text = str(failure.value.message)

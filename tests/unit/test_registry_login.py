@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster import credentials, secret_file
+from cluster import credentials
+from cluster.atomic_file import write_atomically
 from cluster.images import registry_login
 from cluster.images.registry_login import Access
 from cluster.registry import htpasswd
@@ -25,7 +26,7 @@ def secrets_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def access(secrets_folder: Path) -> Access:
-    secret_file.write(secrets_folder / "ca.pem", b"CA")
+    write_atomically(secrets_folder / "ca.pem", b"CA")
     return Access("cluster", "hidden", secrets_folder / "ca.pem")
 
 
@@ -85,7 +86,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     path.mkdir()
     with pytest.raises(IsADirectoryError):
-        secret_file.write(path, b"second")
+        write_atomically(path, b"second")
     assert [one.name for one in tmp_path.iterdir()] == ["folder"]
 
 

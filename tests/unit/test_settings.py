@@ -3,15 +3,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError
+from tests.conftest import defaults
 
 
 @pytest.fixture
 def config() -> dict[str, Any]:
-    return yaml.safe_load((ROOT / "invoke.yaml").read_text())
+    return defaults()
 
 
 def test_invoke_yaml_is_read_whole(config: dict[str, Any]) -> None:

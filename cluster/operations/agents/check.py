@@ -12,8 +12,8 @@ from docker.errors import DockerException
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.hosts.together import Outcome, Say, Show, together
+from cluster.image_ref import ImageRef, is_local
 from cluster.images import registry_login
-from cluster.images.image_ref import ImageRef, is_local
 from cluster.images.remote_errors import says_absent
 from cluster.operations.agents import facts, trust
 from cluster.operations.agents.cells import Cell, clock_cell, disk_cell, memory_cell, password_cell

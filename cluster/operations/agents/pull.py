@@ -13,9 +13,9 @@ from cluster.engine.errors import is_silence, reason
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.hosts.together import Say, Show, together, values
+from cluster.image_ref import ImageRef, is_local
 from cluster.images import architecture, registry_api, registry_login
 from cluster.images.build_events import problem_of
-from cluster.images.image_ref import ImageRef, is_local
 from cluster.images.remote_errors import remedy
 from cluster.operations.agents import facts
 from cluster.settings import Settings

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.hosts.together import Say, Show, together, values
+from cluster.image_ref import is_local
 from cluster.images import registry_login
-from cluster.images.image_ref import is_local
 from cluster.images.registry_login import Access
 from cluster.operations.agents.docker_logins import archive, parsed, store_of, with_login
 from cluster.settings import Settings

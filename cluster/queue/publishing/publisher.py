@@ -20,7 +20,7 @@ from cluster.queue.publishing.sources import Source
 from cluster.queue.publishing.window import Window
 from scripts.amqp.broker import BLOCKED_TIMEOUT_S, broker_errors, explain
 from scripts.errors import ClusterError, ServiceAway
-from scripts.worker.broker_locator import in_thread
+from scripts.event_loop import in_thread
 
 TICK_S = 0.1
 # How long an interrupted publishing waits for the confirms of what it has sent, and then for a polite goodbye.

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from cluster.atomic_file import write_atomically
 from cluster.schedulers import App
 from cluster.schedulers.instances import grace_s, instance_name, ports_of
 from cluster.schedulers.waiting import POLL_S, let_finish
@@ -191,11 +192,7 @@ def _spawn(cmd: str, folder: Path, env: Mapping[str, str]) -> int:
 
 
 def _write(path: Path, content: Any) -> None:
-    """Under another name first, so that nobody reads a half."""
-    new = path.with_suffix(".new")
-    new.touch(mode=0o600)
-    new.write_text(json.dumps(content, indent=2))
-    new.replace(path)
+    write_atomically(path, json.dumps(content, indent=2).encode())
 
 
 def end(instances: Sequence[ProcessInstance], now: bool, say: Callable[[str], None]) -> None:

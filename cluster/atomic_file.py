@@ -1,4 +1,4 @@
-"""Files with secrets: written whole or not at all, for their owner alone."""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 
 
-def write(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Write a file so that nobody ever sees a part of it, also when this process ends in the middle.
+def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write a file so that nobody ever sees a part of it, even if this process ends halfway.
 
-    Its folder is made, for its owner alone, where it is not there.
+    A missing folder is made, for its owner alone.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # of mode 0600
