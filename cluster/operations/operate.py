@@ -1,124 +1,150 @@
-"""What is done to an app that runs, on this machine or on a cluster."""
+"""Operations on an app that is there, the same on every engine."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
-from cluster.apps import cluster_apps, definitions
+from cluster.apps import definitions
+from cluster.apps.app import AppSpec, AppStatus
 from cluster.components import QUEUE
-from cluster.operations import deploy as deploying
-from cluster.operations import run as running
-from cluster.schedulers import App, AppStatus, Scheduler, selection
-from cluster.schedulers.marathon.scheduler import Manner, Marathon
+from cluster.interrupts import Interrupted
+from cluster.operations.changes import describe_change
+from cluster.schedulers import DeployOptions, Say, Scheduler, selection
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 
-Say = Callable[[str], None]
-
-# As many versions as a screen shows.
-_SHOWN = 10
+_SHOWN = 10  # versions, as many as a screen shows
+_NAMED = 5  # versions that an error names
 
 
 @dataclass(frozen=True)
 class Target:
-    """The app that is meant, and where: under which Marathon (empty: on this machine).
-
-    `wait_timeout_s` and `manner` are for Marathon; apps of this machine have their own times.
-    """
+    """An app, the engine that runs it, and how changes are made there."""
 
     app_id: str
-    marathon: str
-    wait_timeout_s: float
-    manner: Manner
-
-    def scheduler(self, settings: Settings, say: Say) -> Scheduler:
-        """Where it runs."""
-        if self.marathon:
-            return selection.marathon(settings, self.marathon, say, self.manner)
-        return selection.running(settings, self.app_id)
+    engine: Scheduler
+    options: DeployOptions = DeployOptions()
 
 
 def target(
-    settings: Settings, app_id: str, marathon: str = "", wait_timeout_s: float = 600, force: bool = False
+    settings: Settings, app_id: str, at: str, marathon: str, say: Say, options: DeployOptions = DeployOptions()
 ) -> Target:  # fmt: skip
-    """The app that flags mean."""
-    where = selection.marathon_of(settings, marathon)
-    return Target(definitions.checked_id(app_id), where, wait_timeout_s, Manner(force=force))
+    """Return the app that flags mean, on the engine that they mean, else on that of this machine which runs it."""
+    app_id = definitions.checked_id(app_id)
+    engines = selection.candidates(settings, at, marathon, say)
+    return Target(app_id, selection.running(engines, app_id), options)
 
 
-def workers(settings: Settings, queue: str, app: str) -> str:
-    """The id of the workers that flags mean: --app, else those of the queue."""
+def workers_id(settings: Settings, queue: str, app: str) -> str:
+    """Return the id of the workers that flags mean: --app, else that of the queue's workers."""
     return app or definitions.worker_id(queue or settings.queue.name)
 
 
-def scale(settings: Settings, of: Target, instances: int, say: Say) -> None:
+def scale(of: Target, instances: int, say: Say) -> AppStatus:
     """Run so many instances.
 
     Raises:
-        ClusterError: no such app, or a number that makes no sense.
+        ClusterError: no such app, or no number.
     """
     if instances < 1:
-        raise ClusterError(f"--instances {instances}: use 1 or more, or stop it for none")
-    where = of.scheduler(settings, say)
-    status = where.scale(of.app_id, instances, of.wait_timeout_s) if of.marathon else where.scale(of.app_id, instances)
+        raise ClusterError(f"--instances is missing: say how many of {of.app_id}; `stop` is for none")
+    change = of.engine.plan(replace(_existing(of), instances=instances), of.options)
+    status = of.engine.apply(change, of.options)
     say(f"{of.app_id}: {_up(status)}")
+    return status
 
 
-def restart(settings: Settings, of: Target, say: Say) -> None:
-    """Stop and start every instance."""
-    where = of.scheduler(settings, say)
-    status = where.restart(of.app_id, of.wait_timeout_s) if of.marathon else where.restart(of.app_id)
+def restart(of: Target, say: Say) -> AppStatus:
+    """Start every instance anew, after its running actions."""
+    change = of.engine.plan(_existing(of), of.options, restart=True)
+    status = of.engine.apply(change, of.options)
     say(f"{of.app_id}: started anew, {_up(status)}")
+    return status
 
 
-def rollback(settings: Settings, of: Target, to: str, dry_run: bool, say: Say) -> None:
-    """Run an earlier version again; with `dry_run` list the versions and show what would be changed."""
-    where = of.scheduler(settings, say)
-    if dry_run and isinstance(where, Marathon):
-        _show_versions(where, of.app_id, to, say)
-        return
-    if isinstance(where, Marathon):
-        for line in deploying.told(where.plan(App(of.app_id, where.earlier(of.app_id, to))), where.place):
-            say(line)
-    status = where.rollback(of.app_id, to, of.wait_timeout_s)
+def rollback(of: Target, to: str, say: Say) -> AppStatus:
+    """Run an earlier version again: the one named `to`, else the newest that differs from what runs."""
+    change = of.engine.plan(_earlier(of, to), of.options)
+    for line in describe_change(change, of.engine):
+        say(line)
+    status = of.engine.apply(change, of.options)
     say(f"{of.app_id}: rolled back, {_up(status)}")
+    return status
 
 
-def stop(settings: Settings, of: Target, now: bool, say: Say) -> None:
-    """Stop an app.
+def rollback_sent(of: Target, to: str, say: Say) -> Any:
+    """Say which versions there are, newest first, and what a rollback would change; return what it would send."""
+    change = of.engine.plan(_earlier(of, to), of.options)
+    for version, app in islice(of.engine.history(of.app_id), _SHOWN):
+        say(f"{version}  {app.labels.get('tag', '')}  {app.instances} instances  {app.image}")
+    for line in describe_change(change, of.engine):
+        say(line)
+    return change.sent
+
+
+def stop(of: Target, now: bool, say: Say) -> None:
+    """Stop the app; `now` does not wait for running actions.
 
     Raises:
         ClusterError: it does not run there.
     """
-    if not of.marathon:
-        running.stop(settings, of.app_id, now, say)
-        return
-    where = selection.marathon(settings, of.marathon, say, of.manner)
-    place = cluster_apps.data_host(where.existing(of.app_id, "stop"))
+    app = _existing(of)
     if not now:
-        say(f"stopping {of.app_id} on Marathon at {of.marathon}; running actions may finish")
-    where.stop(of.app_id, now)
-    if place and of.app_id == QUEUE.app_id:
-        say(f"its messages stay on {place}, which Marathon does not remember: deploy it again with --on {place}")
+        say(
+            f"stopping {of.app_id} on {of.engine.place}; running actions may finish (--now does not wait: their "
+            "messages return to the queue)"
+        )
+    try:
+        of.engine.stop(of.app_id, now)
+    except KeyboardInterrupt as interrupt:
+        raise Interrupted(
+            f"interrupted: {of.app_id} ends by itself when its actions have, and is not started again; a second stop "
+            "waits for nothing"
+        ) from interrupt
+    if of.engine.has_hosts and app.pinned_to and of.app_id == QUEUE.app_id:
+        say(
+            f"its messages stay on {app.pinned_to}, which {of.engine.place} does not remember: deploy it again with "
+            f"--on {app.pinned_to}"
+        )
 
 
-def logs(settings: Settings, of: Target, tail: int, follow: bool, say: Say) -> Iterator[str]:
-    """The last lines of every instance of an app."""
-    return of.scheduler(settings, say).logs(of.app_id, tail, follow)
+def logs(of: Target, tail: int, follow: bool) -> Iterator[str]:
+    """Yield the last lines of every instance of an app."""
+    return of.engine.logs(of.app_id, tail, follow)
 
 
-def _show_versions(where: Marathon, app_id: str, to: str, say: Say) -> None:
-    """What there is to go back to, newest first, and what going back would change."""
-    for version, found in islice(where.history(app_id), _SHOWN):
-        labels, docker = found.get("labels") or {}, (found.get("container") or {}).get("docker") or {}
-        say(f"{version}  {labels.get('tag', '')}  {found.get('instances', 1)} instances  {docker.get('image', '')}")
-    change = where.plan(App(app_id, where.earlier(app_id, to)))
-    for line in deploying.told(change, where.place):
-        say(line)
-    print(json.dumps(change.sent.get(app_id, {}), indent=2))
+def _existing(of: Target) -> AppSpec:
+    found = of.engine.present(of.app_id)
+    if found is None:
+        raise ClusterError(
+            f"{of.app_id} does not run on {of.engine.place}: ./inv status{selection.flag(of.engine)} shows what does"
+        )
+    return found
+
+
+def _earlier(of: Target, to: str) -> AppSpec:
+    """Return the version to go back to, with as many instances as now; an app with data is kept where it is."""
+    present = _existing(of)
+    versions = [name for name, _ in islice(of.engine.history(of.app_id), _NAMED)]
+    if not versions:
+        again = "run-local" if of.engine.is_here else "deploy"
+        raise ClusterError(
+            f"{of.app_id} has no versions on {of.engine.place}: {again} with the earlier tag (-t) brings it back"
+        )
+    for name, app in of.engine.history(of.app_id):
+        kept = replace(app, instances=present.instances, pinned_to=present.pinned_to or app.pinned_to)
+        if name == to or (not to and of.engine.plan(kept, of.options).kind != "nothing"):
+            return kept
+    raise _no_version(of.app_id, to, versions)
+
+
+def _no_version(app_id: str, to: str, versions: Sequence[str]) -> ClusterError:
+    if to:
+        return ClusterError(f"{app_id} has no version {to!r}; the newest are {', '.join(versions)}")
+    return ClusterError(f"{app_id} has no earlier version that differs from the present one")
 
 
 def _up(status: AppStatus) -> str:

@@ -1,0 +1,58 @@
+"""Changes of apps: told to a person, made, and undone where they fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cluster.apps.app import AppSpec, Change
+from cluster.interrupts import Interrupted
+from cluster.schedulers import DeployOptions, Say, Scheduler
+from scripts.errors import ClusterError
+
+
+def describe_change(change: Change, engine: Scheduler) -> list[str]:
+    """Return what a change does, for people, a line each."""
+    app_id = change.app.id
+    if change.kind == "create":
+        return [f"{app_id} is new on {engine.place}"]
+    if change.kind == "nothing":
+        return [f"{app_id} runs on {engine.place} just so: nothing changes"]
+    if change.kind == "restart":
+        return [f"{app_id} on {engine.place} is started anew"]
+    return [f"{app_id} on {engine.place} changes:", *(f"  {line}" for line in change.differences)]
+
+
+@contextmanager
+def undone_on_failure(engine: Scheduler, app_id: str, before: AppSpec | None, say: Say) -> Iterator[None]:
+    """Bring back what ran before when what is done to an app fails.
+
+    Raises:
+        ClusterError: the failure, and what came of bringing it back.
+    """
+    try:
+        yield
+    except Interrupted:
+        raise
+    except ClusterError as failure:
+        outcome = _undo(engine, app_id, before, say)
+        if not outcome:
+            raise
+        between = "\n" if "\n" in str(failure) else "; "
+        raise ClusterError(f"{failure}{between}{outcome}") from failure
+
+
+def _undo(engine: Scheduler, app_id: str, before: AppSpec | None, say: Say) -> str:
+    """Bring back what ran before and return what came of it; empty where it runs anyway."""
+    options = DeployOptions(force=True, drain=False)
+    try:
+        if engine.present(app_id) == before:
+            return ""
+        say(f"{app_id}: going back to what ran before")
+        if before is None:
+            engine.stop(app_id)
+            return "rolled back: nothing ran before, so it was stopped"
+        running = engine.apply(engine.plan(before, options), options).running
+    except ClusterError as error:
+        return f"and it could not be rolled back: {error}"
+    return f"rolled back: {running} of {before.instances} instances of what ran before run"
