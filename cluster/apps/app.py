@@ -135,6 +135,10 @@ class AppSpec:
         """Return the app with more labels; those given win."""
         return replace(self, labels={**self.labels, **labels})
 
+    def with_host_ports(self, fixed: Mapping[str, int]) -> AppSpec:
+        """Return the app with fixed ports of the host for the ports of these names."""
+        return replace(self, ports=tuple(replace(port, host=fixed.get(port.name, port.host)) for port in self.ports))
+
     def refuse_unheld(self, engine: str) -> None:
         """Refuse what an engine would leave out though it changes what the app does.
 
@@ -148,7 +152,7 @@ class AppSpec:
 
 @dataclass(frozen=True)
 class Change:
-    """What a deploy would do to an app, and what would be sent, for --dry-run.
+    """What a deploy would do to an app, and what would be sent, as JSON for --dry-run: as its engine could take it.
 
     `scale` leaves what runs in peace and makes or stops further instances; `restart` starts the same anew.
     `differences` are those to what runs, a line each.

@@ -1,78 +1,103 @@
-"""What the flags of a deploy say of an app, beside the work that it is to do."""
+"""What flags change in the definition of an app."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from cluster.apps.app import AppSpec, Volume
 from scripts.errors import ClusterError
 
 _VOLUME = re.compile(r"(/[^:]*):(/[^:]*)(?::(ro|rw))?")
 
-# What a deploy says to workers itself, and what would be a password for everyone who can ask Marathon.
+# What a deploy says to workers itself, and what would be a password for everyone who can ask the engine.
 _LOGIN = ("AMQP_USER", "AMQP_PASSWORD", "AMQP_PASSWORD_FILE")
-_OPENS_MARATHON = ("MARATHON_PASSWORD", "DCOS_ACS_TOKEN")
+_OPENS_THE_ENGINE = ("MARATHON_PASSWORD", "DCOS_ACS_TOKEN")
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What flags say of an app beside its work: its id and file (empty: the component's), and what is added to it.
+class AppOverrides:
+    """What flags put in place of a definition's values, and what they add; empty ones and 0 leave it as it is.
 
-    `numbers` (`instances`, `cpus`, `mem`) are put in place of the definition's. `broker` is the URL of one that is not
-    the cluster's queue (empty: it is).
+    `definition` is the file of a person's own (empty: the component's), `constraints` are Marathon's.
     """
 
     app_id: str = ""
     definition: str = ""
-    numbers: Mapping[str, float] = field(default_factory=dict)
+    instances: int = 0
+    cpus: float = 0
+    mem_mib: float = 0
     env: Mapping[str, str] = field(default_factory=dict)
-    volumes: Sequence[Mapping[str, str]] = ()
-    constraints: Sequence[Sequence[str]] = ()
-    broker: str = field(default="", repr=False)
+    volumes: tuple[Volume, ...] = ()
+    constraints: tuple[tuple[str, ...], ...] = ()
+    engine_options: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, *, app: str = "", definition: str = "", instances: int = 0, cpus: float = 0, mem_mib: int = 0,
+        env: Sequence[str] = (), volumes: Sequence[str] = (), constraints: Sequence[str] = (),
+        engine_options: Sequence[str] = (),
+    ) -> AppOverrides:  # fmt: skip
+        """Return what flags say.
+
+        Raises:
+            ClusterError: one that makes no sense.
+        """
+        return cls(
+            app, definition, instances, cpus, mem_mib, parsed_env(env), parsed_volumes(volumes),
+            parsed_constraints(constraints), pairs("--engine-option", engine_options),
+        )  # fmt: skip
+
+    @property
+    def source(self) -> Path:
+        """The file of the person's own definition."""
+        return Path(self.definition).expanduser()
+
+    def applied_to(self, app: AppSpec) -> AppSpec:
+        """Return the app with what the flags change, but for its id, its definition and Marathon's constraints."""
+        return replace(
+            app.with_env(self.env),
+            instances=self.instances or app.instances,
+            cpus=self.cpus or app.cpus,
+            mem_mib=self.mem_mib or app.mem_mib,
+            volumes=(*app.volumes, *self.volumes),
+            engine_options=tuple({**dict(app.engine_options), **self.engine_options}.items()),
+        )
 
 
-def wish(
-    *, app: str, definition: str, instances: int, cpus: float, mem_mib: int, env: Sequence[str],
-    volumes: Sequence[str], constraints: Sequence[str], url: str = "",
-) -> Wish:  # fmt: skip
-    """What the flags of worker.deploy say; empty ones and 0 leave the definition as it is.
+def pairs(flag: str, texts: Sequence[str]) -> dict[str, str]:
+    """Return `NAME=value` flags as a mapping.
 
     Raises:
-        ClusterError: one that makes no sense.
+        ClusterError: one has another shape, or a name that is there already.
     """
-    numbers = {"instances": instances, "cpus": cpus, "mem": mem_mib}
-    return Wish(
-        app_id=app,
-        definition=definition,
-        numbers={key: value for key, value in numbers.items() if value},
-        env=parsed_env(env),
-        volumes=parsed_volumes(volumes),
-        constraints=parsed_constraints(constraints),
-        broker=url,
-    )
-
-
-def parsed_env(pairs: Sequence[str]) -> dict[str, str]:
-    """`NAME=value` flags.
-
-    Raises:
-        ClusterError: one has another shape, or a name that is there already or is not for flags.
-    """
-    found = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
-            raise ClusterError(f"--env {pair!r}: write it as NAME=value")
-        _refuse_reserved(name)
+            raise ClusterError(f"{flag} {text!r}: write it as NAME=value")
         if name in found:
-            raise ClusterError(f"--env {name}: it is given twice; give it once")
+            raise ClusterError(f"{flag} {name}: it is given twice; give it once")
         found[name] = value
     return found
 
 
+def parsed_env(texts: Sequence[str]) -> dict[str, str]:
+    """Return the variables of `--env NAME=value` flags.
+
+    Raises:
+        ClusterError: one has another shape, or a name that is not for flags.
+    """
+    found = pairs("--env", texts)
+    for name in found:
+        _refuse_reserved(name)
+    return found
+
+
 def refuse_taken(env: Mapping[str, str], taken: Mapping[str, str]) -> None:
-    """Let no variable of a flag be lost to one that a deploy sets from this machine's own environment.
+    """Refuse a variable of a flag that a deploy sets from this machine's own environment.
 
     Raises:
         ClusterError: one is set by both.
@@ -88,40 +113,40 @@ def _refuse_reserved(name: str) -> None:
             f"--env {name}: workers get the queue's login from the deploy, its password in a file: for another, set "
             "AMQP_USER and AMQP_PASSWORD_FILE in the environment of ./inv"
         )
-    if name in _OPENS_MARATHON:
+    if name in _OPENS_THE_ENGINE:
         raise ClusterError(
-            f"--env {name}: everyone who can ask Marathon could read it: set it in the environment of ./inv, and "
+            f"--env {name}: everyone who can ask the engine could read it: set it in the environment of ./inv, and "
             "workers get it in a file"
         )
     if name == "QUEUE_NAME" or name.startswith("CLUSTER_"):
         raise ClusterError(f"--env {name}: this name is the workers' own: choose another")
 
 
-def parsed_volumes(texts: Sequence[str]) -> list[dict[str, str]]:
-    """`HOST:CONTAINER[:ro]` flags as Marathon's volumes.
+def parsed_volumes(texts: Sequence[str]) -> tuple[Volume, ...]:
+    """Return `HOST:CONTAINER[:ro]` flags as volumes.
 
     Raises:
         ClusterError: one has another shape, or two have one place in the container.
     """
-    found: list[dict[str, str]] = []
+    found: list[Volume] = []
     for text in texts:
         match = _VOLUME.fullmatch(text)
         if not match:
-            raise ClusterError(f"--volume {text!r}: write it as /folder/of/the/agent:/folder/in/the/container[:ro]")
+            raise ClusterError(f"--volume {text!r}: write it as /folder/of/the/host:/folder/in/the/container[:ro]")
         host, container, mode = match.groups(default="rw")
-        if any(container == other["containerPath"] for other in found):
+        if any(container == other.path for other in found):
             raise ClusterError(f"--volume {text!r}: {container} in the container is given twice")
-        found.append({"containerPath": container, "hostPath": host, "mode": mode.upper()})
-    return found
+        found.append(Volume(host, container, read_only=mode == "ro"))
+    return tuple(found)
 
 
-def parsed_constraints(texts: Sequence[str]) -> list[list[str]]:
-    """`FIELD:OPERATOR[:VALUE]` flags as Marathon's constraints.
+def parsed_constraints(texts: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Return `FIELD:OPERATOR[:VALUE]` flags as the parts of Marathon's constraints.
 
     Raises:
         ClusterError: one has another shape.
     """
-    found = [text.split(":", 2) for text in texts]
+    found = tuple(tuple(text.split(":", 2)) for text in texts)
     for text, parts in zip(texts, found, strict=True):
         if len(parts) < 2 or not all(parts):
             raise ClusterError(f"--constraint {text!r}: write it as FIELD:OPERATOR[:VALUE], such as hostname:UNIQUE")

@@ -50,7 +50,7 @@ def _undo(engine: Scheduler, app_id: str, before: AppSpec | None, say: Say) -> s
             return ""
         say(f"{app_id}: going back to what ran before")
         if before is None:
-            engine.stop(app_id)
+            engine.stop(app_id, drain=False)
             return "rolled back: nothing ran before, so it was stopped"
         running = engine.apply(engine.plan(before, options), options).running
     except ClusterError as error:
