@@ -1,8 +1,4 @@
-"""The login of a cluster's queue: made on first use, kept in .secrets/, and put on the hosts as files.
-
-An app definition, which everyone who can ask Marathon may read, has the paths of these files and nothing of what is in
-them.
-"""
+"""The login of a cluster's queue: made on first use, kept in .secrets/, and given to apps as secret files."""
 
 from __future__ import annotations
 
@@ -12,20 +8,18 @@ import os
 import secrets
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from cluster import credentials
+from cluster.apps.app import AppSpec, SecretFile
 from cluster.atomic_file import write_atomically
-from cluster.credentials import HostFile
 from cluster.settings import Settings
 from scripts.amqp.broker import credentials as broker_credentials
 from scripts.amqp.broker import parameters, redacted
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
-from scripts.password_file import password_in
 
 USER = "cluster"
 
@@ -34,9 +28,6 @@ LOGIN_ID = "CLUSTER_LOGIN_ID"
 
 # A tag of the user in the broker, by which a later deploy with another user knows whom it may remove.
 MADE_BY_DEPLOY = "made-by-deploy"
-
-# Of the files, in a folder a project.
-HOST_FOLDER = "/etc/cluster/secrets"
 
 # The plain user of the queue's image (its Dockerfile).
 QUEUE_UID = 900
@@ -72,25 +63,18 @@ class QueueLogin:
 
 @dataclass(frozen=True)
 class Secrets:
-    """What an app has to do with secrets: `env` and `volumes` for its definition, `files` for the hosts it runs on."""
+    """The variables and secret files with which an app logs in, or lets others in."""
 
-    env: dict[str, str]
-    volumes: tuple[dict[str, str], ...]
-    files: tuple[HostFile, ...]
+    env: Mapping[str, str]
+    files: tuple[SecretFile, ...]
 
-    def added_to(self, definition: Mapping[str, Any]) -> dict[str, Any]:
-        """The definition with the environment and the volumes."""
-        container = definition.get("container") or {}
-        volumes = [*(container.get("volumes") or []), *self.volumes]
-        return {
-            **definition,
-            "env": {**(definition.get("env") or {}), **self.env},
-            "container": {**container, "volumes": volumes},
-        }
+    def added_to(self, app: AppSpec) -> AppSpec:
+        """Return the app with the variables and the files."""
+        return replace(app.with_env(self.env), secret_files=(*app.secret_files, *self.files))
 
 
 def ensure(settings: Settings, environ: Mapping[str, str] = os.environ) -> QueueLogin:
-    """The login of this project's queue on a cluster: AMQP_USER and AMQP_PASSWORD(_FILE), else the one kept, else new
+    """Return the login of this project's queue: AMQP_USER and AMQP_PASSWORD(_FILE), else the one kept, else a new one.
 
     Raises:
         ClusterError: a file that cannot be read or holds no login; a user without a password.
@@ -109,15 +93,15 @@ def ensure(settings: Settings, environ: Mapping[str, str] = os.environ) -> Queue
     return login
 
 
-def id_in(definition: Mapping[str, Any] | None) -> str:
-    """Which login the queue of a definition has; empty without a definition, and for a queue that lets guest in."""
-    return str(((definition or {}).get("env") or {}).get(LOGIN_ID, ""))
+def id_in(queue: AppSpec | None) -> str:
+    """Return the id of the login that a queue has; empty without a queue, and for one that lets guest in."""
+    return queue.env.get(LOGIN_ID, "") if queue else ""
 
 
 def refuse_to_replace(
-    settings: Settings, present: Mapping[str, Any] | None, *, force: bool, environ: Mapping[str, str] = os.environ
+    settings: Settings, present: AppSpec | None, *, force: bool, environ: Mapping[str, str] = os.environ
 ) -> None:
-    """Shut nobody out of a queue by a new login, only because the one that it has is not on this machine.
+    """Refuse to give a queue a new login, which shuts out all others, only because the one it has is not here.
 
     Raises:
         ClusterError: it is not, and nobody says which one to take.
@@ -132,16 +116,8 @@ def refuse_to_replace(
     )
 
 
-def told_of_change(present: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> list[str]:
-    """What a person has to do after a deploy of the queue with another login; nothing where it has none or the same."""
-    before = id_in(present)
-    if not before or before == id_in(wanted):
-        return []
-    return ["the queue has another login now: deploy the workers again, which brings it to the agents"]
-
-
 def known(settings: Settings) -> QueueLogin | None:
-    """The login that is kept; None before the first deploy.
+    """Return the login that is kept; None before the first deploy.
 
     Raises:
         ClusterError: the file cannot be read or holds no login.
@@ -160,49 +136,48 @@ def known(settings: Settings) -> QueueLogin | None:
 
 
 def place(settings: Settings) -> Path:
-    """Where the login is kept."""
+    """Return the file in which the login is kept."""
     return credentials.SECRETS / f"{settings.project}-queue.json"
 
 
-def for_queue(settings: Settings, login: QueueLogin) -> Secrets:
-    """RabbitMQ reads its user when it starts, and makes no guest on an empty disk; an old one may come from nowhere."""
-    folder = f"{HOST_FOLDER}/{settings.project}/queue"
-    conf = f"load_definitions = {_CONF_FOLDER}/users.json\n"
-    files = (
-        HostFile(f"{folder}/90-users.conf", conf.encode(), QUEUE_UID),
-        HostFile(f"{folder}/users.json", login.users_json.encode(), QUEUE_UID),
-    )
-    return Secrets({LOGIN_ID: login.id}, (_read_only(folder, _CONF_FOLDER),), files)
+def for_queue(login: QueueLogin) -> Secrets:
+    """Return what lets this user alone into the queue.
+
+    RabbitMQ reads its user when it starts, and makes no guest on an empty disk.
+    """
+    conf = f"load_definitions = {_CONF_FOLDER}/users.json\n".encode()
+    contents = {"90-users.conf": conf, "users.json": login.users_json.encode()}
+    files = (SecretFile("queue", name, content, QUEUE_UID, "", _CONF_FOLDER) for name, content in contents.items())
+    return Secrets({LOGIN_ID: login.id}, tuple(files))
 
 
-def for_workers(settings: Settings, login: QueueLogin, environ: Mapping[str, str] = os.environ) -> Secrets:
-    """Workers read the password from a file, and what opens Marathon, where that asks for something, from others."""
-    return _for_workers(settings, login, "worker", environ)
+def for_workers(login: QueueLogin, group: str = "worker") -> Secrets:
+    """Return what lets workers into the queue; they read the password from a file."""
+    password = login.password.encode() + b"\n"
+    file = SecretFile(group, "amqp-password-file", password, credentials.WORKER_UID, "AMQP_PASSWORD_FILE")
+    return Secrets({"AMQP_USER": login.user, LOGIN_ID: login.id}, (file,))
 
 
-def _for_workers(settings: Settings, login: QueueLogin, name: str, environ: Mapping[str, str]) -> Secrets:
-    folder = f"{HOST_FOLDER}/{settings.project}/{name}"
-    found = {"AMQP_PASSWORD_FILE": login.password.encode() + b"\n", **_marathon_files(environ)}
-    env = {name: f"{folder}/{name.lower().replace('_', '-')}" for name in found}
-    plain = {"AMQP_USER": login.user, LOGIN_ID: login.id}
-    if environ.get("MARATHON_USER"):
-        plain["MARATHON_USER"] = environ["MARATHON_USER"]
-    files = tuple(HostFile(env[name], content, credentials.WORKER_UID) for name, content in found.items())
-    return Secrets({**plain, **env}, (_read_only(folder, folder),), files)
+def for_workers_elsewhere(login: QueueLogin, broker: str) -> Secrets:
+    """Return the same for a broker (its URL without credentials) that is not the cluster's queue.
+
+    The file has a folder of its own: other workers of the project go on with theirs.
+    """
+    name = hashlib.sha256(f"{login.user} {broker}".encode()).hexdigest()[:12]
+    return for_workers(login, f"worker-{name}")
 
 
-def workers_files(settings: Settings, environ: Mapping[str, str] = os.environ) -> tuple[HostFile, ...]:
-    """What every agent needs so that workers there can log in; nothing where the queue has no login of its own."""
+def workers_files(settings: Settings, environ: Mapping[str, str] = os.environ) -> tuple[SecretFile, ...]:
+    """Return what every agent needs so that workers there can log in; nothing where the queue has no login."""
     kept = known(settings)
     if kept is None:
         return ()
     user, password = broker_credentials("", environ)
-    login = QueueLogin(user or USER, password, salt="", id="") if password else kept
-    return for_workers(settings, login, environ).files
+    return for_workers(QueueLogin(user or USER, password, salt="", id="") if password else kept).files
 
 
 def given(broker: str, environ: Mapping[str, str] = os.environ) -> QueueLogin | None:
-    """The login for a broker that is not the cluster's queue: its URL's, else AMQP_USER and AMQP_PASSWORD(_FILE).
+    """Return the login for a broker that a URL names: the URL's, else AMQP_USER and AMQP_PASSWORD(_FILE).
 
     None where there is neither, which means guest.
 
@@ -216,40 +191,7 @@ def given(broker: str, environ: Mapping[str, str] = os.environ) -> QueueLogin | 
     return QueueLogin(user or "guest", password, salt="", id="") if password else None
 
 
-def for_workers_elsewhere(settings: Settings, login: QueueLogin, broker: str) -> Secrets:
-    """As `for_workers`, for a broker (its URL without credentials) that is not the cluster's queue.
-
-    Its files have a folder of their own: other workers of the project go on with theirs.
-    """
-    name = hashlib.sha256(f"{login.user} {broker}".encode()).hexdigest()[:12]
-    return _for_workers(settings, login, f"worker-{name}", {})
-
-
 def url(address: HostPort, login: QueueLogin | None) -> str:
-    """The queue with its login, for the standard tools; without one as guest."""
+    """Return the URL of the queue with its login, for the standard tools; without one as guest."""
     user = f"{quote(login.user, safe='')}:{quote(login.password, safe='')}@" if login else ""
     return f"amqp://{user}{address}"
-
-
-def _marathon_files(environ: Mapping[str, str]) -> dict[str, bytes]:
-    """What this machine opens Marathon with, by the variable that names a worker's file of it."""
-    found = {}
-    for name in ("MARATHON_PASSWORD", "DCOS_ACS_TOKEN"):
-        if environ.get(name):
-            found[f"{name}_FILE"] = environ[name].encode() + b"\n"
-        elif environ.get(f"{name}_FILE"):
-            found[f"{name}_FILE"] = password_in(environ[f"{name}_FILE"], f"{name}_FILE").encode() + b"\n"
-    if environ.get("MARATHON_CA_FILE"):
-        found["MARATHON_CA_FILE"] = _content("MARATHON_CA_FILE", environ)
-    return found
-
-
-def _content(name: str, environ: Mapping[str, str]) -> bytes:
-    try:
-        return Path(environ[name]).read_bytes()
-    except OSError as error:
-        raise ClusterError(f"{name}: {environ[name]}: {error.strerror}") from None
-
-
-def _read_only(host_path: str, container_path: str) -> dict[str, str]:
-    return {"containerPath": container_path, "hostPath": host_path, "mode": "RO"}
