@@ -15,7 +15,6 @@ from scripts.number import MOST, number
 from scripts.one_line import one_line
 
 ROOT = Path(__file__).resolve().parent.parent
-SCHEDULERS = ("local", "process", "marathon")
 
 _PROJECT = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 _MAY_BE_EMPTY = ("registry", "marathon", "agents.hosts", "agents.hosts_file", "agents.ssh_config")
@@ -83,6 +82,18 @@ class AgentSettings:
     timeout_s: float
 
 
+Options = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """The options of the engines that `scheduler:` may name, by their names; --engine-option says otherwise."""
+
+    local: Options
+    process: Options
+    marathon: Options
+
+
 @dataclass(frozen=True)
 class Settings:
     """Every default of invoke.yaml; `project` begins the name of all that is made on a machine.
@@ -97,6 +108,7 @@ class Settings:
     queue: QueueSettings
     worker: WorkerSettings
     agents: AgentSettings
+    engines: EngineSettings
     registry_path: str = ""
 
     @property
@@ -126,7 +138,9 @@ class Settings:
         return cls(registry=registry, registry_path=path, **checked, **sections)
 
 
-SECTIONS: Mapping[str, Any] = {"queue": QueueSettings, "worker": WorkerSettings, "agents": AgentSettings}
+SECTIONS: Mapping[str, Any] = {
+    "queue": QueueSettings, "worker": WorkerSettings, "agents": AgentSettings, "engines": EngineSettings,
+}  # fmt: skip
 # Every key, such as `queue.port`, and what it is.
 KEYS = {name: of for name, of in Settings.__annotations__.items() if name not in {*SECTIONS, "registry_path"}} | {
     f"{section}.{name}": of for section, kind in SECTIONS.items() for name, of in kind.__annotations__.items()
@@ -140,6 +154,8 @@ def _at(config: Mapping[str, Any], key: str) -> Any:
 
 def _value(value: Any, key: str, kind: str, place: str) -> Any:
     try:
+        if kind == "Options":
+            return _options(value)
         return _text(value, key) if kind == "str" else _number(value, key.rpartition(".")[2], kind)
     except ValueError as error:
         raise ClusterError(f"{key}: {one_line(repr(value), 80)} in {place}: {error}") from None
@@ -151,11 +167,30 @@ def _text(value: Any, key: str) -> str:
     text = "" if value is None else str(value)
     if key == "project" and not _PROJECT.fullmatch(text):
         raise ValueError("use 1 to 32 of a-z, 0-9 and -, such as cluster")
-    if key == "scheduler" and text not in SCHEDULERS:
-        raise ValueError(f"use one of {', '.join(SCHEDULERS)}")
+    if key == "scheduler" and text not in EngineSettings.__annotations__:
+        raise ValueError(f"use one of {', '.join(EngineSettings.__annotations__)}")
     if not text.strip() and key not in _MAY_BE_EMPTY:
         raise ValueError("it is empty")
     return text
+
+
+def _options(value: Any) -> Options:
+    """Read options: a mapping in a file, `NAME=VALUE,NAME=VALUE` in the environment."""
+    if isinstance(value, str):
+        value = dict(_pair(text) for text in value.split(",") if text.strip())
+    if not isinstance(value, Mapping | None):
+        raise ValueError("options are needed: {NAME: VALUE}, or NAME=VALUE,NAME=VALUE in the environment")
+    for name, one in (value or {}).items():
+        if isinstance(one, bool) or not isinstance(one, str | int | float):
+            raise ValueError(f"{name} is no text; write it in quotes")
+    return {str(name): str(one) for name, one in (value or {}).items()}
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise ValueError(f"{text!r} is no NAME=VALUE")
+    return name.strip(), value.strip()
 
 
 def _number(value: Any, name: str, kind: str) -> int | float:

@@ -22,12 +22,12 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from cluster import engine
-from cluster.apps import one_machine as apps
+from cluster.apps.queue import queue_app
 from cluster.components import QUEUE
 from cluster.images import base_image
 from cluster.images import build as image_build
 from cluster.operations import selftest
-from cluster.schedulers import Scheduler, selection
+from cluster.schedulers import DeployOptions, Image, Scheduler, selection
 from cluster.settings import ROOT, Settings
 from scripts.amqp.broker import open_blocking
 from scripts.errors import ClusterError
@@ -101,6 +101,11 @@ def own_settings(tmp: Path, scheduler: str = "local") -> Settings:
     )
 
 
+def engine_of(settings: Settings) -> Scheduler:
+    """The engine of this machine that settings name."""
+    return selection.scheduler(settings, selection.here(settings), print)
+
+
 def _words(process: psutil.Process) -> list[str]:
     try:
         return process.cmdline()
@@ -113,13 +118,13 @@ class Broker:
 
     def __init__(self, settings: Settings, scheduler: Scheduler, image: str) -> None:
         self.settings, self.scheduler = settings, scheduler
-        self.app = apps.queue_app(settings, image, "test")
+        self.app = queue_app(settings, scheduler, Image(image, "test"))
         self.url = settings.queue.url
         self.management = settings.queue.management_url
 
     def start(self) -> None:
         """Run it and return when it answers."""
-        self.scheduler.deploy(self.app, timeout_s=120)
+        self.scheduler.apply(self.scheduler.plan(self.app), DeployOptions(timeout_s=120))
         open_blocking(self.url).close()
 
     def kill(self) -> None:
@@ -184,9 +189,9 @@ def make_broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
             engine.connect().close()
         except ClusterError:
             settings = own_settings(tmp, "process")
-            return Broker(settings, selection.process(settings), "none")
+            return Broker(settings, engine_of(settings), "none")
         settings = own_settings(tmp)
-        return Broker(settings, selection.local(settings), request.getfixturevalue("queue_image"))
+        return Broker(settings, engine_of(settings), request.getfixturevalue("queue_image"))
 
     return make
 

@@ -77,7 +77,10 @@ class Scheduler(Protocol):
         """Return the image of this tag as apps name it here; it can be run, or the error says why not."""
 
     def present(self, app_id: str) -> AppSpec | None:
-        """Return the app as so many instances of it run or are wanted now, whosever it is; None where there is none."""
+        """Return the app, whosever it is, as so many instances of it as are there or wanted; None where there is none.
+
+        Stopped instances count; `plan` and `stop` refuse what is not this project's.
+        """
 
     def plan(self, app: AppSpec, options: DeployOptions = DeployOptions(), *, restart: bool = False) -> Change:
         """Return what `apply` would do to run the app in place of what runs under its id; change nothing.
@@ -128,12 +131,14 @@ class Scheduler(Protocol):
 class Engine:
     """A line of the table: the module with the engine's `make`, and what has to be known before it is made.
 
-    `make(settings, address, say)` returns the Scheduler. `setting` is the key of invoke.yaml with its usual address.
+    `make(settings, address, say)` returns the Scheduler. `setting` is the key of invoke.yaml with its usual address,
+    `options` are the names that --engine-option may give.
     """
 
     module: str
     is_here: bool = False
     setting: str = ""
+    options: tuple[str, ...] = ()
 
     def make(self, settings: Settings, address: str, say: Say) -> Scheduler:
         """Return the engine at an address; engines are imported when they are needed, since that takes its time."""

@@ -91,19 +91,21 @@ def here(settings: Settings, at: str = "") -> Where:
 
 
 def elsewhere(settings: Settings, at: str = "", marathon: str = "") -> Where:
-    """Return the engine that a deploy goes to: this machine's only where that is said.
+    """Return the engine that a deploy goes to: this machine's only where that is said, and no Marathon is.
 
     Raises:
         ClusterError: nothing names one.
     """
-    if not (at or marathon) and settings.scheduler == LOCAL:
-        if not settings.marathon:
-            raise ClusterError(
-                "where to deploy is not said: give --at ENGINE[:ADDRESS] or -m HOST:PORT, or set scheduler: in "
-                "invoke.yaml; run-local runs on this machine"
-            )
+    if at or marathon or not SCHEDULERS[settings.scheduler].is_here:
+        return where(settings, at, marathon)
+    if settings.marathon:
         return Where(_SHORT, settings.marathon)
-    return where(settings, at, marathon)
+    if settings.scheduler == LOCAL:
+        raise ClusterError(
+            "where to deploy is not said: give --at ENGINE[:ADDRESS] or -m HOST:PORT, or set marathon: or scheduler: "
+            "in invoke.yaml; run-local runs on this machine"
+        )
+    return where(settings)
 
 
 def scheduler(settings: Settings, found: Where, say: Say) -> Scheduler:
