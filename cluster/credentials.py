@@ -11,6 +11,14 @@ SECRETS = ROOT / ".secrets"
 # The plain user of the worker's image (its Dockerfile), who reads the file when root started the worker.
 WORKER_UID = 1000
 
+# Of files on hosts, in a folder a project.
+_HOST_FOLDER = "/etc/cluster/secrets"
+
+
+def folder_on_hosts(project: str, group: str) -> str:
+    """Return the folder in which hosts of a cluster have the secret files of a group."""
+    return f"{_HOST_FOLDER}/{project}/{group}"
+
 
 @dataclass(frozen=True)
 class HostFile:

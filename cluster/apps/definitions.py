@@ -136,26 +136,26 @@ def read(definition: Mapping[str, Any]) -> AppSpec:
     """Read a filled definition, Marathon's JSON of 1.5 and later; nothing in it is an error, see `AppSpec.unheld`."""
     rest: dict[str, Any] = json.loads(json.dumps({key: definition[key] for key in definition if key not in RUNTIME}))
     networks = _taken(rest, "networks", list, lambda found: found in (_BRIDGE, _HOST_NETWORK)) or _HOST_NETWORK
-    pins = _each_taken(rest, "constraints", _pin)
-    ports = (*_each_taken(rest, "container.portMappings", _mapped_port), *_each_taken(rest, "portDefinitions", _port))
-    checks = _each_taken(rest, "healthChecks", _health_check)
+    pins = _each_taken(rest, "constraints", read_pin)
+    mapped = _each_taken(rest, "container.portMappings", read_mapped_port)
+    checks = _each_taken(rest, "healthChecks", read_health_check)
     _taken(rest, "container.type", str, lambda found: found == "DOCKER")
     return AppSpec(
         id=_taken(rest, "id", str) or "",
         command=_taken(rest, "cmd", str) or "",
         image=_taken(rest, "container.docker.image", str) or "",
-        env=_taken(rest, "env", dict, _is_text) or {},
-        ports=ports,
+        env=_texts_taken(rest, "env"),
+        ports=(*mapped, *_each_taken(rest, "portDefinitions", read_port)),
         on_host_network=networks == _HOST_NETWORK,
-        volumes=_each_taken(rest, "container.volumes", _volume),
+        volumes=_each_taken(rest, "container.volumes", read_volume),
         health=checks[0] if checks else None,
         cpus=_or(_taken(rest, "cpus", _NUMBER), 1),
         mem_mib=_or(_taken(rest, "mem", _NUMBER), 128),
         instances=_or(_taken(rest, "instances", int), 1),
         kill_grace_s=_or(_taken(rest, "taskKillGracePeriodSeconds", int), 10),
         pinned_to=pins[0] if pins else "",
-        labels=_taken(rest, "labels", dict, _is_text) or {},
-        container_options=_each_taken(rest, "container.docker.parameters", _option),
+        labels=_texts_taken(rest, "labels"),
+        container_options=_each_taken(rest, "container.docker.parameters", read_option),
         native=definition,
         unheld=dict(_left(rest, ())),
     )
@@ -163,10 +163,6 @@ def read(definition: Mapping[str, Any]) -> AppSpec:
 
 def _or(value: Any, default: Any) -> Any:
     return default if value is None else value
-
-
-def _is_text(found: Mapping[str, Any]) -> bool:
-    return all(isinstance(value, str) for value in found.values())
 
 
 def _taken(
@@ -181,6 +177,15 @@ def _taken(
     if not isinstance(value, kind) or isinstance(value, bool) or not fits(value):
         return None
     return node.pop(key)
+
+
+def _texts_taken(rest: dict[str, Any], path: str) -> dict[str, str]:
+    """Take the strings of an object; values of other kinds stay."""
+    found = _taken(rest, path, dict) or {}
+    left = {key: value for key, value in found.items() if not isinstance(value, str)}
+    if left:
+        _put(rest, path, left)
+    return {key: value for key, value in found.items() if key not in left}
 
 
 def _each_taken(rest: dict[str, Any], path: str, read_one: Callable[[Any], Any]) -> tuple[Any, ...]:
@@ -211,13 +216,15 @@ def _has(item: Any, **kinds: type | tuple[type, ...]) -> bool:
     )
 
 
-def _mapped_port(item: Any) -> Port | None:
+def read_mapped_port(item: Any) -> Port | None:
+    """Read an item of `portMappings`; None for one that says more than a Port."""
     if not _has(item, name=str, containerPort=int, hostPort=int, protocol=str, servicePort=int, labels=dict):
         return None
     return Port(item.get("name") or "", item.get("containerPort") or 0, item.get("hostPort") or 0, _protocol(item))
 
 
-def _port(item: Any) -> Port | None:
+def read_port(item: Any) -> Port | None:
+    """Read an item of `portDefinitions`; None for one that says more than a Port."""
     if not _has(item, name=str, port=int, protocol=str, labels=dict):
         return None
     return Port(item.get("name") or "", 0, item.get("port") or 0, _protocol(item))
@@ -227,24 +234,28 @@ def _protocol(item: Mapping[str, Any]) -> str:
     return item.get("protocol") or "tcp"
 
 
-def _volume(item: Any) -> Volume | None:
+def read_volume(item: Any) -> Volume | None:
+    """Read a volume of the host; None for one of another kind."""
     if not _has(item, containerPath=str, hostPath=str, mode=str) or not item.get("hostPath"):
         return None
     return Volume(item["hostPath"], item.get("containerPath") or "", item.get("mode") == "RO")
 
 
-def _option(item: Any) -> tuple[str, str] | None:
+def read_option(item: Any) -> tuple[str, str] | None:
+    """Read a parameter of Docker's; None for what is none."""
     return (item["key"], item["value"]) if _has(item, key=str, value=str) and len(item) == 2 else None
 
 
-def _pin(item: Any) -> str | None:
+def read_pin(item: Any) -> str | None:
+    """Read the host of a constraint that names one; None for another constraint."""
     return item[2] if isinstance(item, list) and len(item) == 3 and item[:2] == ["hostname", "CLUSTER"] else None
 
 
-def _health_check(item: Any) -> HealthCheck | None:
+def read_health_check(item: Any) -> HealthCheck | None:
     """Read a check by a command; its times are Marathon's own where it is silent (healthCheck.raml)."""
-    command = (item.get("command") or {}).get("value") if isinstance(item, dict) else None
-    if not isinstance(command, str) or item.get("protocol") != "COMMAND":
+    found = item.get("command") if isinstance(item, dict) and item.get("protocol") == "COMMAND" else None
+    command = found.get("value") if isinstance(found, dict) else None
+    if not isinstance(command, str):
         return None
     keys = {"grace_s": "gracePeriodSeconds", "interval_s": "intervalSeconds", "timeout_s": "timeoutSeconds",
             "failures": "maxConsecutiveFailures"}  # fmt: skip
@@ -253,9 +264,9 @@ def _health_check(item: Any) -> HealthCheck | None:
 
 def _left(node: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str, Any]]:
     """Yield what is left of a definition and would change what the app does, by its place."""
-    if node in (None, "", [], {}, 0) or dotted(path) in _CHOICES:
+    if (node in (None, "", [], {}, 0) and path[:1] != ("env",)) or dotted(path) in _CHOICES:
         return
-    if isinstance(node, dict) and path not in (("env",), ("labels",)):
+    if isinstance(node, dict):
         for key, value in node.items():
             yield from _left(value, (*path, key))
     elif isinstance(node, list):

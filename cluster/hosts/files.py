@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cluster.credentials import HostFile
+from cluster.hosts import host as hosts_named
 from cluster.hosts import ssh_config
-from cluster.hosts.host import Host, chosen
+from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.hosts.together import Say, Show, together, values
 from cluster.settings import Settings
 from scripts.errors import ClusterError
+
+# Docker's logins of private registries, which Mesos unpacks for a task whose image is in one.
+ARCHIVE = "/etc/cluster/docker.tar.gz"
 
 _MODE = 0o400  # for the plain user of the image that mounts them
 _HOST_S = 60.0
@@ -42,20 +46,20 @@ def agents(settings: Settings) -> list[Host]:
     Raises:
         ClusterError: nobody says which.
     """
-    if not settings.agents.hosts and not settings.agents.hosts_file:
+    found = hosts_named.agents(settings)
+    if not found:
         raise ClusterError(
             "the workers' password has to be on every agent: name the hosts in agents.hosts of invoke.yaml, to be "
             "reached over SSH; or open the queue to everyone with `./inv queue.deploy --guest`"
         )
-    return chosen(settings)
+    return found
 
 
 def host_of(settings: Settings, agent: str) -> Host:
     """What ssh calls the host that Marathon calls `agent`: one of agents.hosts of this name or address, else as is."""
-    if settings.agents.hosts or settings.agents.hosts_file:
-        for host in chosen(settings):
-            if agent in (host.name, ssh_config.way_to(settings.agents.ssh_config, host).hostname):
-                return host
+    for host in hosts_named.agents(settings):
+        if agent in (host.name, ssh_config.way_to(settings.agents.ssh_config, host).hostname):
+            return host
     return Host.parse(agent)
 
 

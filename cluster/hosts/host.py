@@ -66,6 +66,15 @@ def chosen(settings: Settings, hosts: str = "", hosts_file: str = "") -> list[Ho
     return list(dict.fromkeys(found))
 
 
+def agents(settings: Settings) -> list[Host]:
+    """Return the hosts of invoke.yaml; none where it names none.
+
+    Raises:
+        ClusterError: one cannot be read, or the file cannot.
+    """
+    return chosen(settings) if settings.agents.hosts or settings.agents.hosts_file else []
+
+
 def _of_list(text: str) -> list[Host]:
     found = [Host.parse(part.strip()) for part in text.split(",") if part.strip()]
     if not found:

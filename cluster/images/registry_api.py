@@ -12,7 +12,7 @@ from urllib.parse import urljoin
 
 import requests
 
-from cluster.image_ref import is_local
+from cluster.image_ref import ImageRef, is_local
 from cluster.images import registry_login, registry_tls, registry_token
 from scripts.errors import ClusterError, ServiceAway
 
@@ -86,6 +86,24 @@ def held(registry: str, name: str, tag: str) -> StoredImage | None:
     with _Door(registry) as door:
         found = _image(door, name, tag)
         return replace(found, architectures=frozenset(_architectures(door, name, found.digest))) if found else None
+
+
+def in_registry(ref: ImageRef) -> tuple[ImageRef, frozenset[str]]:
+    """Return an image by its content, as its registry has it now, and the architectures that it is built for.
+
+    Raises:
+        ServiceAway: the registry does not answer.
+        ClusterError: it holds no such image, or no other machine can reach it.
+    """
+    if is_local(ref.registry):
+        raise ClusterError(
+            f"{ref}: {ref.registry} is this machine alone, so no host can pull from it: ./inv registry.up --host HOST "
+            "sets up one, then name it as registry: in invoke.yaml"
+        )
+    found = held(ref.registry, ref.name, ref.digest or ref.tag)
+    if found is None:
+        raise ClusterError(f"the registry holds no {ref}: build and push it first")
+    return ref.at(found.digest), found.architectures
 
 
 def write_problem(registry: str, name: str) -> str:

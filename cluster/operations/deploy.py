@@ -178,7 +178,7 @@ def image_of(settings: Settings, tag: str) -> Image:
         ServiceAway: the registry does not answer.
     """
     from cluster.images import registry_login
-    from cluster.operations.agents.pull import in_registry
+    from cluster.images.registry_api import in_registry
 
     ref, architectures = in_registry(ImageRef.parse(tag, settings.images))
     return Image(str(ref), tag, registry_login.for_registry(ref.registry) is not None, architectures)

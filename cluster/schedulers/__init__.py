@@ -102,10 +102,10 @@ class Scheduler(Protocol):
         Return its exit code, and the last lines that it printed (a busy engine loses some now and then).
         """
 
-    def stop(self, app_id: str, now: bool = False) -> bool:
+    def stop(self, app_id: str, now: bool = False, drain: bool = True) -> bool:
         """Stop the app with all it has started and forget it, its data staying; False when there was none.
 
-        Running actions have the app's `stop_grace_s` to finish; `now` grants none.
+        Running actions have the app's `stop_grace_s` to finish, without `drain` its `kill_grace_s`; `now` grants none.
         """
 
     def status(self) -> list[AppStatus]:

@@ -16,13 +16,13 @@ import pytest
 
 from cluster import credentials
 from cluster.hosts import files as host_files
+from cluster.hosts.files import ARCHIVE
 from cluster.hosts.host import Host
 from cluster.images import architecture, registry_login
 from cluster.images.push_errors import CERTIFICATES
 from cluster.operations import registry as registries
 from cluster.operations.agents import check, findings, pull, trust
 from cluster.operations.agents.cells import Cell
-from cluster.operations.agents.trust import ARCHIVE
 from cluster.queue import login as queue_login
 from cluster.settings import Settings
 from scripts.errors import ClusterError

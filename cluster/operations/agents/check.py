@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from docker.errors import DockerException
 
+from cluster.credentials import folder_on_hosts
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.hosts.together import Outcome, Say, Show, together
@@ -71,7 +72,10 @@ def wish(settings: Settings, url: str, marathon: str) -> Wish:
         login=registry_login.auth_config(settings.registry) if settings.registry else {},
         queue=broker.address(url) if url else None,
         marathon=tuple(_address(one) for one in marathon_access.addresses(marathon)) if marathon else (),
-        secrets={file.path: file.content for file in queue_login.workers_files(settings)},
+        secrets={
+            f"{folder_on_hosts(settings.project, file.group)}/{file.name}": file.content
+            for file in queue_login.workers_files(settings)
+        },
     )
 
 

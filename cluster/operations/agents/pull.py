@@ -13,9 +13,10 @@ from cluster.engine.errors import is_silence, reason
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.hosts.together import Say, Show, together, values
-from cluster.image_ref import ImageRef, is_local
-from cluster.images import architecture, registry_api, registry_login
+from cluster.image_ref import ImageRef
+from cluster.images import architecture, registry_login
 from cluster.images.build_events import problem_of
+from cluster.images.registry_api import in_registry
 from cluster.images.remote_errors import remedy
 from cluster.operations.agents import facts
 from cluster.settings import Settings
@@ -49,24 +50,6 @@ def pull(settings: Settings, hosts: Sequence[Host], tag: str, *, timeout_s: floa
     outcomes = together(settings, hosts, act, doing=doing, timeout_s=timeout_s, say=say, told=str)
     values(outcomes, doing, say)
     return ref
-
-
-def in_registry(ref: ImageRef) -> tuple[ImageRef, Collection[str]]:
-    """Return the image by its content, as the registry has it now, and for which architectures it is built.
-
-    Raises:
-        ServiceAway: the registry does not answer.
-        ClusterError: it holds no such image, or no other machine can reach it.
-    """
-    if is_local(ref.registry):
-        raise ClusterError(
-            f"{ref}: {ref.registry} is this machine alone, so no host can pull from it: ./inv registry.up --host HOST "
-            "sets up one, then name it as registry: in invoke.yaml"
-        )
-    held = registry_api.held(ref.registry, ref.name, ref.digest or ref.tag)
-    if held is None:
-        raise ClusterError(f"the registry holds no {ref}: build and push it first")
-    return ref.at(held.digest), held.architectures
 
 
 def mismatch(remote: Remote, architectures: Collection[str]) -> str:

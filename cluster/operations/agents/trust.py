@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from cluster.hosts.files import ARCHIVE
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.hosts.together import Say, Show, together, values
@@ -23,7 +24,6 @@ from cluster.operations.agents.docker_logins import archive, parsed, store_of, w
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 
-ARCHIVE = "/etc/cluster/docker.tar.gz"
 CERTIFICATES = "/etc/docker/certs.d"
 
 _HELPER_TIMEOUT_S = 30.0

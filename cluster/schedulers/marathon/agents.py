@@ -1,4 +1,4 @@
-"""What only the agents' Docker Engines know and can do: what tasks print, and ending one at once.
+"""The agents' Docker Engines, over SSH, for what Marathon cannot: the output of tasks, their drain and a quick end.
 
 Marathon gives each container the label MESOS_TASK_ID (TaskBuilder.scala), by which it is found.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Literal
 
 import docker
@@ -15,9 +16,14 @@ from docker.errors import APIError
 from docker.models.containers import Container
 
 from cluster.engine import docker_errors
+from cluster.hosts import ssh
+from cluster.hosts.host import Host
+from cluster.hosts.host import agents as agent_hosts
+from cluster.schedulers import Say
 from cluster.schedulers.docker import containers
 from cluster.schedulers.docker import logs as container_logs
 from cluster.schedulers.docker.containers import CONFLICT, GONE
+from cluster.settings import Settings
 from scripts.errors import ClusterError
 from scripts.worker.process_name import DRAINED, DRAINING
 from scripts.worker.stop_signals import HOLD
@@ -28,15 +34,47 @@ Engines = Callable[[], AbstractContextManager[Sequence[docker.DockerClient]]]
 TASK = "MESOS_TASK_ID"
 
 _LAST = 3
+_AT_ONCE = 32
 
 # In a container, whose only processes are the worker's and its actions'.
 _HAS_NAME = "grep -qsx {} /proc/[0-9]*/comm"
 
 
+def engines_of(settings: Settings, say: Say) -> Engines | None:
+    """Return what opens the engines of the hosts in invoke.yaml; None where it names none."""
+    hosts = agent_hosts(settings)
+    return (lambda: _opened(settings, hosts, say)) if hosts else None
+
+
+@contextmanager
+def _opened(settings: Settings, hosts: Sequence[Host], say: Say) -> Iterator[list[docker.DockerClient]]:
+    """Open all that can be reached; a host that cannot is said and hides no other.
+
+    Raises:
+        ClusterError: none can be reached.
+    """
+
+    def open_one(host: Host) -> docker.DockerClient | ClusterError:
+        try:
+            return stack.enter_context(ssh.connected(settings, host)).engine()
+        except ClusterError as error:
+            return error
+
+    with ExitStack() as stack:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            found = list(pool.map(open_one, hosts))
+        errors = [str(one) for one in found if isinstance(one, ClusterError)]
+        for error in errors:
+            say(f"left out: {error}")
+        if len(errors) == len(found):
+            raise ClusterError(f"none of the agent hosts can be reached: {'; '.join(errors)}")
+        yield [one for one in found if not isinstance(one, ClusterError)]
+
+
 def opened(
     engines: Engines | None, app_id: str, task_ids: Collection[str]
 ) -> AbstractContextManager[Sequence[docker.DockerClient]]:
-    """The engines.
+    """Open the engines.
 
     Raises:
         ClusterError: nobody has said where they are.
@@ -51,7 +89,7 @@ def opened(
 
 
 def containers_of(engines: Sequence[docker.DockerClient], task_ids: Collection[str]) -> dict[str, Container]:
-    """The containers of these tasks, on whichever engine, by task."""
+    """Return the containers of these tasks, on whichever engine, by task."""
     with docker_errors("look for the containers of the tasks"):
         found = {
             container.labels[TASK]: container
@@ -61,8 +99,8 @@ def containers_of(engines: Sequence[docker.DockerClient], task_ids: Collection[s
     return {task_id: found[task_id] for task_id in task_ids if task_id in found}
 
 
-def last_ended(engines: Sequence[docker.DockerClient], app_id: str) -> dict[str, Container]:
-    """The containers of the last tasks of an app that ended, by task; agents keep them for a while."""
+def _last_ended(engines: Sequence[docker.DockerClient], app_id: str) -> dict[str, Container]:
+    """Return the containers of the last tasks of an app that ended, by task; agents keep them for a while."""
     # As Marathon makes ids (PathId.scala, Instance.scala): group_app.instance-UUID._app.1, before 1.8 shorter.
     task = re.compile(re.escape(app_id.strip("/").replace("/", "_")) + r"\.[^.]+(\._app\.\d+)?")
     with docker_errors("look for the containers of tasks that ended"):
@@ -81,11 +119,11 @@ def last_ended(engines: Sequence[docker.DockerClient], app_id: str) -> dict[str,
 def lines(
     engines: Sequence[docker.DockerClient], app_id: str, task_ids: Collection[str], tail: int, follow: bool
 ) -> Iterator[str]:  # fmt: skip
-    """The last `tail` lines of each task, with `follow` those to come too, each beginning with its task.
+    """Yield the last `tail` lines of each task, with `follow` those to come too, each beginning with its task.
 
-    Where no task has a container those of the last that ended are read.
+    Where no task has a container, those of the last that ended are read.
     """
-    found = containers_of(engines, task_ids) or last_ended(engines, app_id)
+    found = containers_of(engines, task_ids) or _last_ended(engines, app_id)
     tasks = {container.name: task_id for task_id, container in found.items()}
     read = container_logs.follow if follow else container_logs.last
     with docker_errors("read the logs of the tasks"):

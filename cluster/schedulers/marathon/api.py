@@ -1,4 +1,4 @@
-"""What is asked of Marathon and told to it, and its refusals in a line each."""
+"""Questions to Marathon and changes of it, and its refusals in a line each."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class Api:
     raises AnswerLost, too, when Marathon may have made it.
     """
 
-    def __init__(self, marathon: Marathon, place: str) -> None:
-        """`place` is its addresses, as a person wrote them."""
-        self._marathon, self.place = marathon, place
+    def __init__(self, marathon: Marathon, address: str) -> None:
+        """`address` is as a person wrote it: several, it may be."""
+        self._marathon, self.address = marathon, address
 
     def check(self) -> None:
         """See that a Marathon answers that understands our definitions.
@@ -52,40 +52,40 @@ class Api:
         version = str(self._marathon.get("/v2/info").get("version") or "")
         match = re.match(r"(\d+)\.(\d+)", version)
         if not match:
-            raise ClusterError(f"what answers at {self.place} does not say which version of Marathon it is")
+            raise ClusterError(f"what answers at {self.address} does not say which version of Marathon it is")
         if (int(match[1]), int(match[2])) < _OLDEST:
-            raise ClusterError(f"Marathon {version} at {self.place} is too old: 1.5 or a later one is needed")
+            raise ClusterError(f"Marathon {version} at {self.address} is too old: 1.5 or a later one is needed")
 
     def app(self, app_id: str) -> App | None:
-        """An app with its tasks; None where there is none."""
+        """Return an app with its tasks; None where there is none."""
         try:
             return self._marathon.app(app_id)
         except NotFound:
             return None
 
     def apps(self) -> list[App]:
-        """All apps with their tasks."""
+        """Return all apps with their tasks."""
         return mappings(self._marathon.get("/v2/apps?embed=apps.tasks&embed=apps.lastTaskFailure", "apps", list))
 
     def deployments(self) -> list[App]:
-        """The deployments under way; one that ended, in whichever way, is gone."""
+        """Return the deployments under way; one that ended, in whichever way, is gone."""
         return mappings(self._marathon.get("/v2/deployments", kind=list))
 
     def queue(self) -> list[App]:
-        """What Marathon has yet to start, and why it has not."""
+        """Return what Marathon has yet to start, with why it has not."""
         return self._marathon.queue()
 
     def task_ids(self, app_id: str) -> set[str]:
-        """The tasks of an app that are not over, also those of an app that was deleted."""
+        """Return the tasks of an app that are not over, also those of an app that was deleted."""
         tasks = mappings(self._marathon.get("/v2/tasks", "tasks", list))
         return {str(task.get("id")) for task in tasks if task.get("appId") == app_id}
 
     def versions(self, app_id: str) -> list[str]:
-        """The versions of an app, newest first."""
+        """Return the versions of an app, newest first."""
         return [str(each) for each in self._marathon.get(f"/v2/apps{app_id}/versions", "versions", list)]
 
     def version(self, app_id: str, version: str) -> App | None:
-        """An app's definition of this version; None where there is none."""
+        """Return an app's definition of this version; None where there is none."""
         try:
             return mapping(self._marathon.get(f"/v2/apps{app_id}/versions/{version}"))
         except NotFound:
@@ -134,7 +134,7 @@ class Api:
             raise ClusterError(f"{app_id} is refused: {refused}{details(refused.content)}") from refused
 
     def _locked(self, app_id: str, content: Mapping[str, Any]) -> str:
-        """Who holds the lock, since when and at what, if that deployment is still there."""
+        """Say who holds the lock, since when and at what, if that deployment is still there."""
         ids = [str(each.get("id")) for each in mappings(content.get("deployments"))]
         held = next((each for each in self.deployments() if each.get("id") in ids), {})
         since = f", since {held['version']}" if held.get("version") else ""
@@ -146,15 +146,11 @@ class Api:
 
 
 def details(content: Mapping[str, Any]) -> str:
-    """What Marathon says of each field, as an appendix to its message.
-
-    Its `details` are a list of fields, a text or missing; Marathons before 1.0 list `errors`.
-    """
+    """Return what Marathon says of each field, as an appendix to its message: a list of fields, a text or nothing."""
     found = content.get("details")
     if isinstance(found, str):
         return f": {one_line(found)}"
     fields = [f"{item.get('path')}: {', '.join(map(str, item.get('errors') or []))}" for item in mappings(found)]
-    fields += [f"{item.get('attribute')}: {item.get('error')}" for item in mappings(content.get("errors"))]
     return f": {one_line('; '.join(sorted(fields)), 2000)}" if fields else ""
 
 

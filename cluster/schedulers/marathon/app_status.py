@@ -1,13 +1,13 @@
-"""An app of Marathon's as people know it: its tasks as instances, and those that are not there yet."""
+"""Apps of Marathon as people know them: tasks as instances, and those that are not there yet."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cluster.schedulers import AppStatus, Instance, State
+from cluster.apps.app import AppStatus, Instance, State
 from scripts.hostport import HostPort
-from scripts.marathon.app_ports import Port, address, app_ports, mapping, mappings
+from scripts.marathon.app_ports import address, app_ports, mapping, mappings
 from scripts.marathon.app_reasons import last_failure, reasons
 from scripts.marathon.app_tasks import App, Task, is_healthy, is_outdated, runs
 
@@ -21,14 +21,14 @@ _WORDS = {
 
 
 def status_of(app: App, queue: Sequence[Mapping[str, Any]]) -> AppStatus:
-    """The app's instances, oldest first; what is wanted and not there is one more, whose detail says why."""
+    """Return the app's instances, oldest first; what is wanted and not there is one more, whose detail says why."""
     there = [_instance(app, task) for task in oldest_first(app)]
     lacking = int(app.get("instances") or 0) - len(there)
     return AppStatus(str(app.get("id")), (*there, *([_lacking(app, lacking, queue)] if lacking > 0 else [])))
 
 
 def oldest_first(app: App) -> list[Task]:
-    """The tasks that are not over; those that have not started come last."""
+    """Return the tasks that are not over; those that have not started come last."""
     tasks = [task for task in mappings(app.get("tasks")) if task.get("state") not in _OVER]
     return sorted(tasks, key=lambda task: (str(task.get("startedAt") or "~"), str(task.get("id"))))
 
@@ -57,12 +57,8 @@ def _state(app: App, task: Task) -> tuple[State, str]:
 
 
 def _addresses(app: App, task: Task) -> dict[str, HostPort]:
-    found = {_name(port, index): address(task, port) for index, port in enumerate(app_ports(app))}
+    found = {port.name or str(index): address(task, port) for index, port in enumerate(app_ports(app))}
     return {name: where for name, where in found.items() if where}
-
-
-def _name(port: Port, index: int) -> str:
-    return port.name or str(index)
 
 
 def _lacking(app: App, count: int, queue: Sequence[Mapping[str, Any]]) -> Instance:

@@ -5,18 +5,12 @@ The defaults are those of Marathon's RAML types (app.raml, appContainer.raml, he
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from cluster.apps.definitions import dotted
-from scripts.one_line import one_line
-
-# What Marathon adds to its answer when it is asked for an app.
-RUNTIME = frozenset({
-    "deployments", "lastTaskFailure", "readinessCheckResults", "tasks", "tasksHealthy", "tasksRunning", "tasksStaged",
-    "tasksStats", "tasksUnhealthy", "version", "versionInfo",
-})  # fmt: skip
+from cluster.apps.app import AppSpec
+from cluster.apps.definitions import RUNTIME, read
+from cluster.apps.differences import differences as differences_of
 
 # What stands there when a definition says nothing; where versions differ, all of theirs.
 _DEFAULTS: Mapping[str, tuple[Any, ...]] = {
@@ -62,40 +56,21 @@ _CHOSEN = frozenset({
     "portDefinitions[].port", "role",
 })  # fmt: skip
 
-_LONGEST = 100
-
 
 def differences(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """What is not as wanted, a line each: `mem: 512 -> 1024`."""
-    found = {key: value for key, value in present.items() if key not in RUNTIME}
-    return list(_differences(found, {key: value for key, value in wanted.items() if key not in RUNTIME}, ()))
+    """Return what is not as wanted, a line each: `mem: 512 -> 1024`."""
+    found, sent = ({key: app[key] for key in app if key not in RUNTIME} for app in (present, wanted))
+    return list(differences_of(found, sent, _is_equal))
 
 
 def is_same(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether both are one configuration, however many instances."""
+    """Return whether both are one configuration, however many instances."""
     return not differences({**present, "instances": 1}, {**wanted, "instances": 1})
 
 
-def definition_of(app: Mapping[str, Any]) -> dict[str, Any]:
-    """The definition in an answer of Marathon's, as it can be sent again."""
-    return {key: value for key, value in app.items() if key not in RUNTIME and value is not None}
-
-
-def _differences(present: Any, wanted: Any, path: tuple[str | int, ...]) -> Iterator[str]:
-    if _are(dict, present, wanted):
-        old, new = present or {}, wanted or {}
-        for key in sorted({**old, **new}):
-            yield from _differences(old.get(key), new.get(key), (*path, key))
-    elif isinstance(present, list) and isinstance(wanted, list) and len(present) == len(wanted):
-        for index, (old, new) in enumerate(zip(present, wanted, strict=True)):
-            yield from _differences(old, new, (*path, index))
-    elif not _is_equal(present, wanted, path):
-        yield f"{dotted(path)}: {_shown(present)} -> {_shown(wanted)}"
-
-
-def _are(kind: type, one: Any, other: Any) -> bool:
-    """Whether one is of this kind, and the other too or missing."""
-    return all(value is None or isinstance(value, kind) for value in (one, other)) and not (one is other is None)
+def app_of(answer: Mapping[str, Any]) -> AppSpec:
+    """Return the app of an answer; its definition is as it can be sent again."""
+    return read({key: value for key, value in answer.items() if key not in RUNTIME and value is not None})
 
 
 def _is_equal(present: Any, wanted: Any, path: tuple[str | int, ...]) -> bool:
@@ -106,9 +81,5 @@ def _is_equal(present: Any, wanted: Any, path: tuple[str | int, ...]) -> bool:
 
 
 def _said(value: Any, rule: str) -> Any:
-    """The value, None where it says no more than what is missing."""
+    """Return the value, None where it says no more than what is missing."""
     return None if value in ("", [], {}, *_DEFAULTS.get(rule, ())) else value
-
-
-def _shown(value: Any) -> str:
-    return "nothing" if value is None else one_line(json.dumps(value, ensure_ascii=False), _LONGEST)

@@ -1,20 +1,20 @@
-"""Before Marathon ends workers: let them finish what they run, over SSH, since Marathon itself has little patience."""
+"""Workers that finish what they run, asked over SSH before Marathon ends them, which gives them little time."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import docker
 
+from cluster.apps.app import DRAIN
 from cluster.interrupts import Interrupted
-from cluster.schedulers import waiting
-from cluster.schedulers.instances import DRAIN, grace_s, kill_grace_s
+from cluster.schedulers import Say, waiting
 from cluster.schedulers.marathon import agents
 from cluster.schedulers.marathon.agents import Engines
-from cluster.schedulers.marathon.api import Api
+from cluster.schedulers.marathon.api import Api, App
+from cluster.schedulers.marathon.comparison import app_of
 from scripts.errors import ClusterError
 from scripts.marathon.app_tasks import moment
 
@@ -25,33 +25,34 @@ _DEAF_S = 15.0  # a worker that shows nothing for so long does not know what it 
 
 @dataclass(frozen=True)
 class Draining:
-    """Which tasks of an app are to finish what they run: all, or those that fewer instances leave no room for."""
+    """Lets tasks of an app finish what they run: all, or those that fewer instances leave no room for."""
 
     api: Api
     engines: Engines | None
-    say: Callable[[str], None]
+    say: Say
 
-    def all_of(self, app: Mapping[str, Any]) -> None:
+    def all_of(self, app: App) -> None:
         """Return when no task of the app runs an action, and none takes a message."""
         self._drain(app, lambda: self.api.task_ids(str(app.get("id"))))
 
-    def beyond(self, app: Mapping[str, Any], instances: int) -> None:
+    def beyond(self, app: App, instances: int) -> None:
         """Return when those tasks run no action that Marathon ends for so many instances."""
         chosen = first_to_go(app, instances)
         if chosen:
             self._drain(app, lambda: self.api.task_ids(str(app.get("id"))) & chosen)
 
-    def _drain(self, app: Mapping[str, Any], task_ids: Callable[[], set[str]]) -> None:
+    def _drain(self, app: App, task_ids: Callable[[], set[str]]) -> None:
         app_id = str(app.get("id"))
-        if DRAIN not in (app.get("labels") or {}) or not task_ids():
+        spec = app_of(app)
+        if DRAIN not in spec.labels or not task_ids():
             return
-        otherwise = f"Marathon gives what {app_id} runs {kill_grace_s(app)} s, and longer actions return to the queue"
+        otherwise = f"Marathon gives what {app_id} runs {spec.kill_grace_s} s, and longer actions return to the queue"
         if self.engines is None:
             self.say(f"agents.hosts of invoke.yaml names no hosts: {otherwise}")
             return
         try:
             with self.engines() as engines:
-                self._wait(_Round(engines, self.say, otherwise), task_ids, grace_s(app))
+                self._wait(_Round(engines, self.say, otherwise), task_ids, spec.stop_grace_s)
         except KeyboardInterrupt:
             raise Interrupted(
                 f"interrupted: Marathon was told nothing, and workers of {app_id} that are done start anew in 5 minutes"
@@ -60,26 +61,26 @@ class Draining:
             self.say(f"{error}: {otherwise}")
 
     def _wait(self, one: _Round, task_ids: Callable[[], set[str]], most_s: float) -> None:
-        began, told = time.monotonic(), False
+        began, is_said = time.monotonic(), False
         while (left := one.left(task_ids())) and time.monotonic() - began < most_s:
             passed_s = time.monotonic() - began
-            if passed_s > waiting.SILENCE_S and not told:
+            if passed_s > waiting.SILENCE_S and not is_said:
                 self.say(f"waiting for {', '.join(sorted(left))} to finish what they run")
-                told = True
+                is_said = True
             time.sleep(POLL_S if passed_s > POLL_S else _FIRST_POLL_S)
 
 
 class _Round:
     """Asks the workers, again and again; says of each only once that it cannot be asked."""
 
-    def __init__(self, engines: Sequence[docker.DockerClient], say: Callable[[str], None], otherwise: str) -> None:
+    def __init__(self, engines: Sequence[docker.DockerClient], say: Say, otherwise: str) -> None:
         self._engines, self._say, self._otherwise = engines, say, otherwise
         self._asked_first: dict[str, float] = {}
         self._heard: set[str] = set()
         self._given_up: set[str] = set()
 
     def left(self, task_ids: Collection[str]) -> list[str]:
-        """Ask those of these tasks that may still run something; which they are."""
+        """Ask those of these tasks that may still run something; return which they are."""
         asked = set(task_ids) - self._given_up
         containers = agents.containers_of(self._engines, asked)
         self._give_up(asked - containers.keys(), "on no agent that was reached")
@@ -99,7 +100,7 @@ class _Round:
             self._say(f"{', '.join(sorted(task_ids))}: {why}: {self._otherwise}")
 
 
-def first_to_go(app: Mapping[str, Any], instances: int) -> set[str]:
+def first_to_go(app: App, instances: int) -> set[str]:
     """Return the tasks that Marathon ends first: the youngest, or the oldest if the app's killSelection says so."""
     tasks = [task for task in app.get("tasks") or [] if task.get("id")]
     tasks.sort(key=lambda task: moment(task.get("startedAt")) or float("inf"), reverse=True)

@@ -1,4 +1,4 @@
-"""What a person is told when a change did not come to its end: what runs now, and how to go back."""
+"""Messages about a change that did not come to its end: what runs now, and how to go back."""
 
 from __future__ import annotations
 
@@ -16,29 +16,31 @@ from scripts.errors import ClusterError
 from scripts.marathon.app_ports import mapping
 
 
-def told(api: Api, goal: Goal, failure: NotDeployed) -> ClusterError:
-    """The failure, what runs now, and how to go back."""
+def failure_message(api: Api, goal: Goal, failure: NotDeployed) -> ClusterError:
+    """Return the error that says what failed, what runs now, and how to go back."""
     app_id = str(goal.wanted["id"])
     app = api.app(app_id)
     now = f"now {Tally.of(app)}" if app else "nothing of it runs now"
     still = any(each.get("id") == goal.deployment for each in api.deployments())
     goes_on = ", and Marathon goes on trying (what comes next needs --force)" if still else ""
-    printed = f"; what they printed: {command('logs', goal.wanted, api.place)}" if failure.has_printed else ""
-    return NotDeployed(f"deploy {app_id}: {failure}{printed}; {now}{goes_on}; {next_step(goal, api.place, still, app)}")
-
-
-def interrupted(api: Api, goal: Goal) -> Interrupted:
-    """The line for Ctrl-C while a change is followed."""
-    app_id = str(goal.wanted["id"])
-    return Interrupted(
-        f"interrupted: the deployment of {app_id} goes on; ./inv status -m {api.place} shows how far it is; "
-        f"{next_step(goal, api.place, goes_on=True)}"
+    printed = f"; what they printed: {_command('logs', goal.wanted, api.address)}" if failure.has_printed else ""
+    return NotDeployed(
+        f"deploy {app_id}: {failure}{printed}; {now}{goes_on}; {_next_step(goal, api.address, still, app)}"
     )
 
 
-def next_step(goal: Goal, place: str, goes_on: bool, app: App | None = None) -> str:
-    """The command line that undoes a change, or makes it again where it was a new start of the same."""
-    force, stop = " --force" if goes_on else "", command("stop", goal.wanted, place)
+def interrupted(api: Api, goal: Goal) -> Interrupted:
+    """Return the error for Ctrl-C while a change is followed."""
+    app_id = str(goal.wanted["id"])
+    return Interrupted(
+        f"interrupted: the deployment of {app_id} goes on; ./inv status -m {api.address} shows how far it is; "
+        f"{_next_step(goal, api.address, goes_on=True)}"
+    )
+
+
+def _next_step(goal: Goal, address: str, goes_on: bool, app: App | None = None) -> str:
+    """Return the command line that undoes a change, or makes it again where it was a new start of the same."""
+    force, stop = " --force" if goes_on else "", _command("stop", goal.wanted, address)
     if goal.before is None:
         return f"to go back: {stop}"
     if app and goes_on and standstill.never_placed(app):
@@ -48,17 +50,17 @@ def next_step(goal: Goal, place: str, goes_on: bool, app: App | None = None) -> 
         return f"old instances that are not healthy end when new ones are up: to end them now {stop}, then deploy again"
     if goal.is_scaled:
         before = goal.before.get("instances", 1)
-        return f"to go back: {command('scale', goal.wanted, place)} --instances {before}{force}"
+        return f"to go back: {_command('scale', goal.wanted, address)} --instances {before}{force}"
     if is_same(goal.before, goal.wanted):
-        return f"to try again: {command('restart', goal.wanted, place)}{force}"
-    return f"to go back: {command('rollback', goal.wanted, place)}{force}"
+        return f"to try again: {_command('restart', goal.wanted, address)}{force}"
+    return f"to go back: {_command('rollback', goal.wanted, address)}{force}"
 
 
-def command(task: str, definition: Mapping[str, Any], place: str) -> str:
-    """The command line that does this to an app of ours."""
+def _command(task: str, definition: Mapping[str, Any], address: str) -> str:
+    """Return the command line that does this to an app of ours."""
     labels, env = mapping(definition.get("labels")), mapping(definition.get("env"))
     component = labels.get("component", "worker")
-    line = f"./inv {component}.{task} -m {place.replace(' ', '')}"
+    line = f"./inv {component}.{task} -m {address.replace(' ', '')}"
     if component == "queue":
         return line
     queue = f" -q {shlex.quote(str(env['QUEUE_NAME']))}" if env.get("QUEUE_NAME") else ""

@@ -1,18 +1,19 @@
-"""From a change to instances that work, or the reason why it does not come to that."""
+"""From a change to its end: instances that work, the reason why they do not, or none that are left."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from cluster.schedulers import waiting
+from cluster.schedulers import Say, waiting
 from cluster.schedulers.marathon import standstill
-from cluster.schedulers.marathon.api import Api, App
-from cluster.schedulers.marathon.history import History
+from cluster.schedulers.marathon.api import Accepted, Api, App
 from cluster.schedulers.marathon.judgement import Goal, Judgement, judge
 from scripts.errors import ClusterError, ServiceAway
+from scripts.marathon.app_ports import mapping, mappings
 from scripts.marathon.app_reasons import last_failure, reasons
+from scripts.marathon.app_tasks import Task, fresh_failure, is_healthy, is_outdated, moment, runs
 
 # How often Marathon is asked: at first often, later seldom, since an app of a thousand instances is a long answer.
 POLL_S = 0.5
@@ -23,6 +24,9 @@ SETTLE_S = 5
 
 # After so many instances that ended, with none ever up, going on would change nothing.
 FAILURES = 3
+
+# From the end of a task's grace until Marathon has heard of its end.
+_AFTER_GRACE_S = 30
 
 
 class NotDeployed(ClusterError):
@@ -35,10 +39,63 @@ class NotDeployed(ClusterError):
 
 @dataclass(frozen=True)
 class Watch:
-    """Who is told: `say` a line for each event, `show` what goes on now."""
+    """Takes what people read: `say` a line for each event, `show` what goes on now."""
 
-    say: Callable[[str], None]
+    say: Say
     show: Callable[[str], None]
+
+
+class _History:
+    """Remembers which instances of the present definition ended, and since when others run."""
+
+    def __init__(self, goal: Goal) -> None:
+        self._goal = goal
+        self._failed: set[str] = set()
+        self._seen: set[str] = set()
+        self._there: set[str] = set()
+        self._up_since: dict[str, float] = {}
+        self.was_up = False
+
+    @property
+    def ended(self) -> int:
+        """The number that failed, or were there and are no more: an exit code of 0 is no failure to Marathon."""
+        return len(self._failed | (self._seen - self._there))
+
+    def note(self, app: App) -> str:
+        """Take in an answer; return the words for a failure that is new, else nothing."""
+        now = time.monotonic()
+        current = [task for task in mappings(app.get("tasks")) if not is_outdated(app, task)]
+        self._there = {str(task.get("id")) for task in current}
+        self._seen |= self._there
+        up = [task for task in current if runs(task) and is_healthy(app, task)]
+        self._up_since = {str(task.get("id")): self._since(task, now) for task in up}
+        self.was_up = self.was_up or any(self._is_settled(app, since) for since in self._up_since.values())
+        task = self.last_failed(app)
+        if not task or task in self._failed:
+            return ""
+        self._failed.add(task)
+        return last_failure(app)
+
+    def is_steady(self, app: App) -> bool:
+        """Return whether all that is up is past its first moment, in which a wrong command ends, or has a check."""
+        return all(self._is_settled(app, since) for since in self._up_since.values())
+
+    def last_failed(self, app: App) -> str:
+        """Return the id of the task of the present definition that failed last since the change, else nothing."""
+        failure = fresh_failure(app)
+        changed = mapping(app.get("versionInfo")).get("lastConfigChangeAt")
+        of_before = moment(failure.get("timestamp")) < moment(self._goal.version)
+        if of_before or moment(failure.get("version") or changed) < moment(changed):
+            return ""
+        return str(failure.get("taskId") or failure.get("timestamp") or "")
+
+    def _since(self, task: Task, now: float) -> float:
+        """Return since when an instance is up; one that ran before the change has proved itself."""
+        is_older = moment(task.get("startedAt")) < moment(self._goal.version)
+        return self._up_since.get(str(task.get("id")), now - waiting.SETTLED_S if is_older else now)
+
+    def _is_settled(self, app: App, since: float) -> bool:
+        return bool(app.get("healthChecks")) or time.monotonic() - since >= waiting.SETTLED_S
 
 
 class Following:
@@ -47,10 +104,10 @@ class Following:
     def __init__(self, api: Api, goal: Goal, watch: Watch) -> None:
         self._api, self._goal, self._watch = api, goal, watch
         self._app_id = str(goal.wanted["id"])
-        self._history = History(goal)
+        self._history = _History(goal)
         self._was_listed = False
         self._begun = time.monotonic()
-        self._is_told = False
+        self._is_said = False
         self._undone_since: float | None = None
         self._made_way: set[str] = set()
 
@@ -76,7 +133,7 @@ class Following:
             time.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
 
     def _look(self, is_late: bool, timeout_s: float) -> str:
-        """Look once; how it ended, or nothing while it goes on."""
+        """Look once; return how it ended, or nothing while it goes on."""
         deployments = self._api.deployments()
         app = self._api.app(self._app_id)
         is_listed = any(each.get("id") == self._goal.deployment for each in deployments)
@@ -92,7 +149,7 @@ class Following:
         if found.state == "done" and self._history.is_steady(app):
             return found.words
         why_not = reasons(app, self._api.queue(), last_failure(app) if self._history.last_failed(app) else "")
-        self._tell("; ".join([found.words, *why_not[-1:]]), timeout_s)
+        self._report("; ".join([found.words, *why_not[-1:]]), timeout_s)
         why = self._given_up(found) or (f"not done after {timeout_s:g} s: {found.words}" if is_late else "")
         if why:
             raise NotDeployed("; ".join([why, *why_not]), has_printed=self._history.ended > 0)
@@ -109,15 +166,15 @@ class Following:
         hosts = ", ".join(sorted({str(tasks[task].get("host")) for task in new}))
         self._watch.say(f"the old instance of {self._app_id} on {hosts} was not healthy, and is ended for the new one")
 
-    def _tell(self, now: str, timeout_s: float) -> None:
+    def _report(self, now: str, timeout_s: float) -> None:
         """Show what goes on; once also to those who have no line to show it on."""
         self._watch.show(now)
-        if not self._is_told and time.monotonic() - self._begun > waiting.SILENCE_S:
+        if not self._is_said and time.monotonic() - self._begun > waiting.SILENCE_S:
             self._watch.say(f"waiting for {self._app_id}, {timeout_s:g} s at most: {now}")
-            self._is_told = True
+            self._is_said = True
 
     def _given_up(self, found: Judgement) -> str:
-        """Why to wait no longer; empty when there is hope."""
+        """Return why to wait no longer; empty when there is hope."""
         if self._history.ended >= FAILURES and not self._history.was_up:
             return f"{self._history.ended} instances ended and none stayed up"
         if found.state != "undone":
@@ -125,3 +182,21 @@ class Following:
             return ""
         self._undone_since = self._undone_since or time.monotonic()
         return found.words if time.monotonic() - self._undone_since >= SETTLE_S else ""
+
+
+def wait_until_gone(api: Api, app: App, accepted: Accepted, task_ids: Collection[str], say: Say) -> None:
+    """Return when the tasks of an app that was deleted have ended: Marathon answers before, and lists them no longer.
+
+    Raises:
+        ClusterError: they take longer than they were promised.
+    """
+    grace_s = int(app.get("taskKillGracePeriodSeconds") or 0)
+    begun, is_said = time.monotonic(), False
+    while any(each.get("id") == accepted.deployment for each in api.deployments()):
+        waited_s = time.monotonic() - begun
+        if waited_s > waiting.SILENCE_S and not is_said:
+            say(f"waiting for {', '.join(sorted(task_ids))} to finish, {grace_s} s at most (--now does not wait)")
+            is_said = True
+        if waited_s > grace_s + _AFTER_GRACE_S:
+            raise ClusterError(f"stop {app.get('id')}: deleted, but Marathon still waits for its instances to end")
+        time.sleep(POLL_S)

@@ -1,4 +1,4 @@
-"""What Marathon's answers mean for a change under way: a deployment that is over may have failed, too.
+"""Judgements of a change under way by Marathon's answers: a deployment that is over may have failed, too.
 
 A deployment that is over is not listed any more, whether it succeeded, was cancelled, reverted or replaced by another;
 only the app tells which. One that cannot succeed stays for ever.
@@ -17,7 +17,7 @@ from scripts.marathon.app_tasks import App, is_healthy, is_outdated, runs
 
 @dataclass(frozen=True)
 class Goal:
-    """What shall come of a change: the app's definition, and the deployment and version that Marathon has named.
+    """The end that a change shall come to: the app's definition, and the deployment and version as Marathon named them.
 
     `before` is what ran until then (None: nothing did). A change that changed nothing has no deployment; one that
     `is_scaled` changed nothing but the number of instances.
@@ -30,7 +30,7 @@ class Goal:
 
     @property
     def is_scaled(self) -> bool:
-        """Whether the number of instances is all that changed."""
+        """True where the number of instances is all that changed."""
         before = self.before
         return (
             before is not None
@@ -41,7 +41,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Judgement:
-    """How far it is, in words.
+    """A stage of a change, in words.
 
     `undone` means that the deployment is over and instances are missing: that may be a moment between two answers.
     """
@@ -81,7 +81,7 @@ class Tally:
 
     @property
     def is_complete(self) -> bool:
-        """Whether what is wanted is up, and nothing else is there."""
+        """True where what is wanted is up, and nothing else is there."""
         return self.up == self.wanted and not self.surplus and not self.leaving
 
     def __str__(self) -> str:
@@ -95,7 +95,7 @@ class Tally:
 def judge(
     goal: Goal, app: App | None, deployments: Sequence[Mapping[str, Any]], was_listed: bool = False
 ) -> Judgement:  # fmt: skip
-    """How far a change is.
+    """Judge how far a change is.
 
     The deployments must have been asked for before the app. `was_listed` tells that the change's own was among them
     before: one that changes nothing never is.
@@ -117,13 +117,13 @@ def judge(
 
 
 def _is_ours(goal: Goal, app: App) -> bool:
-    """Whether the app is as we want it: by its version, or (after a change that changed nothing) by its definition."""
+    """Return whether the app is as wanted: by its version, or (after a change that changed nothing) its definition."""
     changed = mapping(app.get("versionInfo")).get("lastConfigChangeAt")
     return goal.version in (app.get("version"), changed) or is_same(app, goal.wanted)
 
 
 def _is_untouched(goal: Goal, app: App) -> bool:
-    """Whether Marathon has found nothing to change, whatever the definition looks like to us."""
+    """Return whether Marathon has found nothing to change, whatever the definition looks like to us."""
     return goal.before is not None and app.get("version") == goal.before.get("version")
 
 

@@ -1,45 +1,56 @@
-"""Marathon as a scheduler."""
+"""Marathon as an engine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from cluster.apps.app import AppSpec, AppStatus, Change, Kind
 from cluster.apps.definitions import checked_id, refuse_other_queue
+from cluster.hosts import ssh
+from cluster.hosts.files import ARCHIVE
+from cluster.hosts.host import agents as agent_hosts
+from cluster.image_ref import ImageRef, is_registry
+from cluster.images import registry_login
+from cluster.images.registry_api import in_registry
 from cluster.interrupts import Interrupted
-from cluster.schedulers import App, AppStatus, Change, Kind
-from cluster.schedulers.marathon import agents, changes, failures, standstill, stopping, versions
+from cluster.schedulers import BrokerLocation, DeployOptions, Image, Say
+from cluster.schedulers.docker.remote import HostEngine
+from cluster.schedulers.marathon import agents, changes, failures, following, secret_files, standstill
 from cluster.schedulers.marathon.agents import Engines
 from cluster.schedulers.marathon.api import Accepted, Api
 from cluster.schedulers.marathon.api import App as Answer
 from cluster.schedulers.marathon.app_status import oldest_first, status_of
-from cluster.schedulers.marathon.comparison import definition_of, differences, is_same
+from cluster.schedulers.marathon.comparison import app_of, differences, is_same
+from cluster.schedulers.marathon.definition import definition_of
 from cluster.schedulers.marathon.draining import Draining
 from cluster.schedulers.marathon.following import Following, NotDeployed, Watch
 from cluster.schedulers.marathon.judgement import Goal
-from cluster.schedulers.marathon.ownership import is_ours, labelled, refuse_foreign
+from cluster.settings import Settings
 from cluster.terminal.live_line import live_line
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
-from scripts.marathon.app_ports import mapping
+from scripts.marathon.api import Marathon as Client
+from scripts.marathon.app_ports import mapping, mappings
 from scripts.marathon.discovery import Wish, pick
 
-DEPLOY_S = 600
+PROJECT = "cluster.project"  # the label of an app, by which it is known as a project's
+
+_ANSWER_S = 10  # how long an address may take to answer
+_ASKED = 3  # agents, one after the other, until one answers
 
 
-@dataclass(frozen=True)
-class Manner:
-    """How changes are made: past the locks and claims of others, waited for, and undone when they fail.
+def make(settings: Settings, address: str, say: Say) -> Marathon:
+    """Return the Marathon at an address, HOST:PORT[,HOST:PORT].
 
-    With `drain` workers finish what they run first, where the agents are reached and the change is waited for.
+    Raises:
+        ClusterError: an address or credentials that cannot be.
     """
-
-    force: bool = False
-    wait: bool = True
-    undo: bool = False
-    drain: bool = True
+    api = Api(Client(address, "", _ANSWER_S, os.environ), address)
+    return Marathon(api, settings, say, agents.engines_of(settings, say))
 
 
 class Marathon:
@@ -49,159 +60,108 @@ class Marathon:
     """
 
     name = "marathon"
+    is_here = False
+    has_hosts = True
+    has_images = True
+    makes_data_folders = True
+    caveat = ""
+    user = ""
 
-    def __init__(
-        self, api: Api, project: str, say: Callable[[str], None], manner: Manner = Manner(),
-        engines: Engines | None = None,
-    ) -> None:  # fmt: skip
-        """`say` gets a line for each event.
+    def __init__(self, api: Api, settings: Settings, say: Say, engines: Engines | None = None) -> None:
+        """`engines` are needed for logs, and for a stop that grants no time, or more than Marathon does."""
+        self._api, self._settings, self._say, self._engines = api, settings, say, engines
+        self._draining = Draining(api, engines, say)
 
-        `engines` are needed for logs, and for a stop that grants no time, or more than Marathon does.
-        """
-        self._api, self._project, self._say = api, project, say
-        self._manner, self._engines = manner, engines
+    @property
+    def address(self) -> str:
+        """Marathon's address, as a person wrote it."""
+        return self._api.address
 
     @property
     def place(self) -> str:
-        """Marathon's addresses, for people."""
-        return self._api.place
+        """Where it is, for people."""
+        return f"Marathon at {self.address}"
 
-    def check(self) -> None:
-        """See that a Marathon answers that understands our definitions; raises as `Api.check`."""
+    def image(self, tag: str) -> Image:
+        """Return what agents can pull: the image by its content, as its registry has it now."""
+        ref, architectures = in_registry(ImageRef.parse(tag, self._settings.images))
+        return Image(str(ref), tag, tuple(architectures))
+
+    def present(self, app_id: str) -> AppSpec | None:
+        """Return the app as it is, whosever it is; None where there is none."""
         self._api.check()
+        found = self._api.app(app_id)
+        return app_of(found) if found else None
 
-    def present(self, app_id: str) -> Answer | None:
-        """An app as it is, whosever it is, of a Marathon that was checked; None where there is none."""
-        self._api.check()
-        return self._api.app(app_id)
+    def plan(self, app: AppSpec, options: DeployOptions = DeployOptions(), *, restart: bool = False) -> Change:
+        """Return what `apply` would do, and how it differs from what is there; change nothing."""
+        return self._plan(app, self._replaceable(app, options), restart)
 
-    def refuse_locked(self, app_id: str) -> None:
-        """See that a change of the app would be taken on; raises as `Api.refuse_locked`, unless locks are overcome."""
-        if not self._manner.force:
-            self._api.refuse_locked(app_id)
+    def apply(self, change: Change, options: DeployOptions = DeployOptions()) -> AppStatus:
+        """Run the app in place of what runs under its id, and return when all of it works."""
+        app = change.app
+        present = self._replaceable(app, options)
+        planned = self._plan(app, present, change.kind == "restart")  # anew: time may have passed since
+        if planned.kind == "restart" and planned.differences:
+            self.apply(replace(planned, kind="scale"), options)
+            present = self._replaceable(app, options)
+        if planned.kind != "nothing" and not options.force:
+            self._api.refuse_locked(app.id)
+        secret_files.put(self._settings, app, self._say)
+        if present is not None and options.force and not options.drain and standstill.never_placed(present):
+            self._end(present, now=False, drain=False)  # it would keep the place of what is put back
+            present, planned = None, replace(planned, kind="create")
+        if present is not None and options.drain and options.wait:
+            self._drain(planned, present)
+        accepted = self._make(planned, present, options.force)
+        return self._reach(Goal(planned.sent, accepted.deployment, accepted.version, present), options)
 
-    def plan(self, app: App) -> Change:
-        """What `deploy` would do now, and how it differs from what is there; changes nothing."""
-        return self._plan(app, self._present(app))
-
-    def deploy(self, app: App, timeout_s: float = DEPLOY_S) -> AppStatus:
-        """Run the app as defined, in place of what runs under its id, and return when all of it works."""
-        present = self._present(app)
-        planned, wanted = self._plan(app, present), labelled(app, self._project)
-        if planned.kind == "nothing" and present is not None:
-            return self._reach(Goal(wanted, _deployment(present), str(present.get("version")), present), timeout_s)
-        if present is not None and self._drains:
-            if planned.kind == "replace":
-                self._draining.all_of(present)
-            else:
-                self._draining.beyond(present, app.instances)
-        force = self._manner.force
-        accepted = self._make(
-            app.id,
-            lambda: self._api.put(app.id, wanted, force=force),
-            lambda now: now is not None and not differences(now, wanted),
-        )
-        return self._reach(Goal(wanted, accepted.deployment, accepted.version, present), timeout_s)
-
-    def scale(self, app_id: str, instances: int, timeout_s: float = DEPLOY_S) -> AppStatus:
-        """Run so many instances of the app's present definition; those that run are left in peace."""
-        present = self.existing(app_id, "scale")
-        _check_instances(app_id, instances)
-        if self._drains:
-            self._draining.beyond(present, instances)
-        accepted = self._make(
-            app_id,
-            lambda: self._api.put(app_id, {"instances": instances}, force=self._manner.force, partial=True),
-            lambda now: now is not None and now.get("instances") == instances,
-        )
-        wanted = definition_of(present) | {"instances": instances}
-        return self._reach(Goal(wanted, accepted.deployment, accepted.version, present), timeout_s)
-
-    def restart(self, app_id: str, timeout_s: float = DEPLOY_S) -> AppStatus:
-        """Start every instance anew, the definition being the same."""
-        present = self.existing(app_id, "restart")
-        if self._drains:
-            self._draining.all_of(present)
-        accepted = self._make(
-            app_id,
-            lambda: self._api.restart(app_id, force=self._manner.force),
-            lambda now: now is not None and now.get("version") != present.get("version"),
-        )
-        goal = Goal(definition_of(present), accepted.deployment, accepted.version, present)
-        return self._reach(goal, timeout_s)
-
-    def rollback(self, app_id: str, to: str = "", timeout_s: float = DEPLOY_S) -> AppStatus:
-        """Run an earlier version, as many instances of it as are wanted now; data stays on the agent where it is."""
-        app = App(app_id, self.earlier(app_id, to))
-        self._say(f"{app_id}: back to what ran as {app.definition.get('labels', {}).get('tag', 'an earlier version')}")
-        return self.deploy(app, timeout_s)
-
-    def earlier(self, app_id: str, to: str = "") -> dict[str, Any]:
-        """The definition of a version, or without one of the newest that differs from the present one.
+    def run_once(self, app: AppSpec, timeout_s: float = 60) -> tuple[int, list[str]]:
+        """Run the app's command on the engine of the first agent that answers; return its exit code and last lines.
 
         Raises:
-            ClusterError: there is none.
+            ClusterError: no agent is known, or none answers.
         """
-        return versions.earlier(self._api, self.existing(app_id, "rollback"), to)
+        trial = replace(app, secret_files=(), pinned_to="")
+        why = "agents.hosts of invoke.yaml names no hosts"
+        for host in agent_hosts(self._settings)[:_ASKED]:
+            try:
+                with ssh.connected(self._settings, host) as remote:
+                    return HostEngine(remote, self._settings.project, self._say).run_once(trial, timeout_s)
+            except ClusterError as error:
+                why = str(error)
+        raise ClusterError(why)
 
-    def history(self, app_id: str) -> Iterator[tuple[str, Answer]]:
-        """The versions of an app with their definitions, newest first, each asked for when it is its turn."""
-        return versions.history(self._api, app_id)
-
-    def stop(self, app_id: str, now: bool = False) -> bool:
+    def stop(self, app_id: str, now: bool = False, drain: bool = True) -> bool:
         """Stop the app and forget it, its data staying on its agent; False when there was none."""
         present = self._api.app(app_id)
         if present is None:
             return False
         self._refuse_foreign(present, "stop")
-        if self._drains and not now:
-            self._draining.all_of(present)
-        # Asked for before: an app that is deleted names its tasks no longer.
-        task_ids = self._api.task_ids(app_id)
-        # Reached before anything is done: without them there is no `now`.
-        with agents.opened(self._engines, app_id, task_ids) if now else nullcontext([]) as engines:
-            accepted = self._make(app_id, lambda: self._api.delete(app_id), lambda found: found is None)
-            if now:
-                agents.kill(engines, task_ids)
-        if self._manner.wait:
-            try:
-                stopping.wait_until_gone(self._api, present, accepted, task_ids, self._say)
-            except KeyboardInterrupt:
-                raise Interrupted(f"interrupted: {app_id} is deleted, and its instances finish by themselves") from None
+        self._end(present, now, drain)
         return True
 
-    @property
-    def _draining(self) -> Draining:
-        return Draining(self._api, self._engines, self._say)
-
-    @property
-    def _drains(self) -> bool:
-        """Whether workers finish what they run before Marathon ends them."""
-        return self._manner.wait and self._manner.drain
-
     def status(self) -> list[AppStatus]:
-        """All apps of this project; nothing that someone else deployed."""
-        ours = [app for app in self._api.apps() if is_ours(app, self._project)]
+        """Return all apps of this project; nothing that someone else deployed."""
+        ours = [app for app in self._api.apps() if _project_of(app) == self._settings.project]
         queue = self._api.queue() if ours else []
         return sorted((status_of(app, queue) for app in ours), key=lambda app: app.id)
 
     def logs(self, app_id: str, tail: int = 100, follow: bool = False) -> Iterator[str]:
-        """The last `tail` lines of every instance, read from the engines of the agents."""
-        app = self.existing(app_id, "read the logs of")
+        """Yield the last `tail` lines of every instance, read from the engines of the agents."""
+        app = self._existing(app_id)
+        self._refuse_foreign(app, "read the logs of")
         task_ids = [str(task.get("id")) for task in oldest_first(app)]
         with agents.opened(self._engines, app_id, task_ids) as engines:
             yield from agents.lines(engines, app_id, task_ids, tail, follow)
 
-    def hostport(self, app_id: str, port_name: str = "") -> HostPort:
-        """The address of a port of a running instance: the named one, or the one of this number, else the first."""
-        app = self._api.app(app_id)
-        if app is None:
-            raise self._absent(app_id)
+    def address_of(self, app_id: str, port_name: str = "") -> HostPort:
+        """Return the address of a port of a running instance: by its name or number, else the first."""
         index = int(port_name) if port_name.isdecimal() else 0
-        return pick(app, Wish(app_id, "" if port_name.isdecimal() else port_name, index))
+        return pick(self._existing(app_id), Wish(app_id, "" if port_name.isdecimal() else port_name, index))
 
     def delete_data(self, app_id: str) -> list[str]:
-        """Refused, except for all apps, where nothing is deleted: the data is on agents, in folders of theirs."""
+        """Refuse, except for all apps, where nothing is deleted: the data is on agents, in folders of theirs."""
         if app_id:
             raise ClusterError(
                 f"the data of {app_id} is on its agent, under /var/lib/cluster: delete it there "
@@ -209,98 +169,164 @@ class Marathon:
             )
         return []
 
-    def _present(self, app: App) -> Answer | None:
-        """What is there of an app that shall be deployed."""
+    def history(self, app_id: str) -> Iterator[tuple[str, AppSpec]]:
+        """Yield the versions of an app, newest first, each asked for when it is its turn.
+
+        One that was refused because the app was locked may be among them (GroupManagerImpl.updateRootEither).
+        """
+        for version in self._api.versions(app_id):
+            found = self._api.version(app_id, version)
+            if found:
+                yield version, app_of(found)
+
+    def broker_for(self, queue_app: str) -> BrokerLocation:
+        """Return how workers find the queue: they ask Marathon, with what opens it for this machine."""
+        return secret_files.broker_location(self.address, queue_app)
+
+    def _replaceable(self, app: AppSpec, options: DeployOptions) -> Answer | None:
+        """Return what runs under an app's id, if it may be replaced by it."""
         checked_id(app.id)
-        _check_instances(app.id, app.instances)
+        if app.instances < 1:
+            raise ClusterError(f"{app.id}: instances is {app.instances}: give 1 or more; stopping an app is a command")
         self._api.check()
         present = self._api.app(app.id)
         if present is not None:
-            self._refuse_foreign(present, "deploy")
-            refuse_other_queue(app.id, present, app.definition)
+            if not options.force:
+                self._refuse_foreign(present, "deploy")
+            refuse_other_queue(app_of(present), app)
         return present
 
-    def _plan(self, app: App, present: Answer | None) -> Change:
-        wanted = labelled(app, self._project)
+    def _plan(self, app: AppSpec, present: Answer | None, restart: bool) -> Change:
+        wanted = self._wanted(app)
         if present is None:
-            return Change(app.id, "create", {app.id: wanted})
+            return Change(app, "create", wanted)
         found = tuple(differences(present, wanted))
-        if not found:
-            return Change(app.id, "nothing", {})
-        kind: Kind = "scale" if is_same(present, wanted) else "replace"
-        return Change(app.id, kind, {app.id: wanted}, found)
+        kind: Kind = "replace"
+        if restart and is_same(present, wanted):
+            kind = "restart"
+        elif not found:
+            kind = "nothing"
+        elif is_same(present, wanted):
+            kind = "scale"
+        return Change(app, kind, wanted, found)
 
-    def _make(
-        self, app_id: str, send: Callable[[], Accepted], is_made: Callable[[Answer | None], bool]
-    ) -> Accepted:  # fmt: skip
+    def _wanted(self, app: AppSpec) -> dict[str, Any]:
+        """Return the definition that is sent; one that ran as ours before has all that it needs of its host."""
+        project = self._settings.project
+        wanted = definition_of(secret_files.with_paths(app, project).with_labels({PROJECT: project}))
+        fetched = {"uri": f"file://{ARCHIVE}"}
+        present = wanted.get("fetch") or []
+        if not _project_of(app.native) and _needs_login(app.image) and fetched not in present:
+            wanted["fetch"] = [*present, fetched]
+        return wanted
+
+    def _drain(self, change: Change, present: Answer) -> None:
+        if change.kind in ("replace", "restart"):
+            self._draining.all_of(present)
+        elif change.kind == "scale":
+            self._draining.beyond(present, change.app.instances)
+
+    def _make(self, change: Change, present: Answer | None, force: bool) -> Accepted:
+        """Tell Marathon to make a change; return what it has named it, also where it is at it already."""
+        app_id, wanted, instances = change.app.id, change.sent, change.app.instances
+        if change.kind == "nothing" and present is not None:
+            return _under_way(present)
+        if change.kind == "scale":
+            request = changes.Request(
+                app_id,
+                lambda: self._api.put(app_id, {"instances": instances}, force=force, partial=True),
+                lambda now: now is not None and now.get("instances") == instances,
+            )
+        elif change.kind == "restart" and present is not None:
+            version = present.get("version")
+            request = changes.Request(
+                app_id,
+                lambda: self._api.restart(app_id, force=force),
+                lambda now: now is not None and now.get("version") != version,
+            )
+        else:
+            request = changes.Request(
+                app_id,
+                lambda: self._api.put(app_id, wanted, force=force),
+                lambda now: now is not None and not differences(now, wanted),
+            )
+        return self._ask_for(request)
+
+    def _ask_for(self, request: changes.Request) -> Accepted:
         try:
-            return changes.make(self._api, changes.Change(app_id, send, is_made), self._say)
+            return changes.make(self._api, request, self._say)
         except KeyboardInterrupt:
             raise Interrupted(
-                f"interrupted: Marathon may have taken on the change of {app_id}; ./inv status -m {self.place} shows it"
+                f"interrupted: Marathon may have taken on the change of {request.app_id}; ./inv status -m "
+                f"{self.address} shows it"
             ) from None
 
-    def _reach(self, goal: Goal, timeout_s: float) -> AppStatus:
+    def _reach(self, goal: Goal, options: DeployOptions) -> AppStatus:
         """Follow a change to its end, unless nobody wants to wait."""
         app_id = str(goal.wanted["id"])
-        if self._manner.wait:
+        if options.wait:
             try:
                 with live_line(f"{app_id} on Marathon") as show:
-                    Following(self._api, goal, Watch(self._say, show)).follow(timeout_s)
+                    Following(self._api, goal, Watch(self._say, show)).follow(options.timeout_s)
             except NotDeployed as failure:
-                if self._manner.undo and goal.deployment:
-                    raise NotDeployed(f"deploy {app_id}: {failure}; {self._undo(goal)}") from failure
-                raise failures.told(self._api, goal, failure) from failure
+                if options.undo and goal.deployment:  # the caller goes back, and says what came of it
+                    raise NotDeployed(f"deploy {app_id}: {failure}") from failure
+                raise failures.failure_message(self._api, goal, failure) from failure
             except KeyboardInterrupt:
                 raise failures.interrupted(self._api, goal) from None
         app = self._api.app(app_id)
         return status_of(app, self._api.queue()) if app else AppStatus(app_id, ())
 
-    def _undo(self, goal: Goal) -> str:
-        """Bring back what ran before; what was done about it."""
-        app_id, forced = str(goal.wanted["id"]), replace(self._manner, force=True, undo=False, drain=False)
-        again = Marathon(self._api, self._project, self._say, forced, self._engines)
-        self._say(f"{app_id}: going back to what ran before")
+    def _end(self, present: Answer, now: bool, drain: bool) -> None:
+        """Delete an app and wait until its instances have ended."""
+        app_id = str(present["id"])
+        if drain and not now:
+            self._draining.all_of(present)
+        # Asked for before: an app that is deleted names its tasks no longer.
+        task_ids = self._api.task_ids(app_id)
+        # Reached before anything is done: without them there is no `now`.
+        with agents.opened(self._engines, app_id, task_ids) if now else nullcontext([]) as engines:
+            deletion = changes.Request(app_id, lambda: self._api.delete(app_id), lambda found: found is None)
+            accepted = self._ask_for(deletion)
+            if now:
+                agents.kill(engines, task_ids)
         try:
-            if goal.before is None:
-                again.stop(app_id)
-                return "rolled back: nothing ran before, so it was stopped"
-            app = self._api.app(app_id)
-            if app and standstill.never_placed(app):
-                again.stop(app_id)
-            status = again.deploy(App(app_id, definition_of(goal.before)))
-        except ClusterError as error:
-            return f"and it could not be rolled back: {error}"
-        return f"rolled back: {status.running} of {goal.before.get('instances', 1)} instances of what ran before run"
+            following.wait_until_gone(self._api, present, accepted, task_ids, self._say)
+        except KeyboardInterrupt:
+            raise Interrupted(f"interrupted: {app_id} is deleted, and its instances finish by themselves") from None
 
-    def existing(self, app_id: str, doing: str) -> Answer:
-        """An app of this project.
-
-        Raises:
-            ClusterError: there is none, or it is someone else's.
-        """
+    def _existing(self, app_id: str) -> Answer:
         app = self._api.app(app_id)
         if app is None:
-            raise self._absent(app_id)
-        self._refuse_foreign(app, doing)
+            raise ClusterError(f"{app_id} does not run on {self.place}: ./inv status -m {self.address} shows what does")
         return app
 
-    def _absent(self, app_id: str) -> ClusterError:
-        return ClusterError(
-            f"{app_id} does not run on Marathon at {self.place}: ./inv status -m {self.place} shows what does"
+    def _refuse_foreign(self, app: Answer, doing: str) -> None:
+        """Leave alone what someone else deployed: Marathon has one set of ids for everyone.
+
+        Raises:
+            ClusterError: the app bears another project's label, or none.
+        """
+        label = _project_of(app)
+        if label == self._settings.project:
+            return
+        whose = f"belongs to the project {label!r}" if label else "was not deployed with these tasks"
+        raise ClusterError(
+            f"{doing} {app.get('id')}: the app of this name on {self.place} {whose}: give yours another id with "
+            "--app, or take that one over with --force"
         )
 
-    def _refuse_foreign(self, app: Answer, doing: str) -> None:
-        if not self._manner.force:
-            refuse_foreign(app, self._project, doing, self.place)
+
+def _project_of(definition: Answer) -> str:
+    return str(mapping(definition.get("labels")).get(PROJECT) or "")
 
 
-def _deployment(app: Answer) -> str:
-    """The deployment that works on the app."""
-    found = app.get("deployments") or [{}]
-    return str(mapping(found[0]).get("id") or "")
+def _needs_login(image: str) -> bool:
+    registry, slash, _ = image.partition("/")
+    return bool(slash) and is_registry(registry) and registry_login.for_registry(registry) is not None
 
 
-def _check_instances(app_id: str, instances: int) -> None:
-    if instances < 1:
-        raise ClusterError(f"{app_id}: instances is {instances}: give 1 or more; stopping an app is a command")
+def _under_way(app: Answer) -> Accepted:
+    """Return the deployment that works on the app, and its version."""
+    deployments = mappings(app.get("deployments")) or [{}]
+    return Accepted(str(deployments[0].get("id") or ""), str(app.get("version")))

@@ -17,9 +17,9 @@ from scripts.marathon.app_tasks import App, Task, is_healthy, is_outdated, runs
 
 
 def in_the_way(app: App, before: App | None) -> list[Task]:
-    """Old tasks that Marathon leaves to themselves, in the way of the new ones; `before` is the app as it was.
+    """Return the old tasks that Marathon leaves in the way of the new ones; `before` is the app as it was.
 
-    None where the definition wants some to be healthy: an old worker may be at work until a new one is.
+    None are where the definition wants some to be healthy: an old worker may be at work until a new one is.
     """
     if not _ends_before_it_starts(app):
         return []
@@ -29,7 +29,7 @@ def in_the_way(app: App, before: App | None) -> list[Task]:
 
 
 def waits_for_the_new(app: App) -> bool:
-    """Whether old instances that are not healthy stay until new ones are, and of those none runs."""
+    """Return whether old instances that are not healthy stay until new ones are, and of those none runs."""
     if _ends_before_it_starts(app):
         return False
     running = [task for task in mappings(app.get("tasks")) if runs(task)]
@@ -37,12 +37,12 @@ def waits_for_the_new(app: App) -> bool:
 
 
 def never_placed(app: App) -> bool:
-    """Whether nothing of it runs, and an instance that finds no agent keeps the place of any other."""
+    """Return whether nothing of it runs, and an instance that finds no agent keeps the place of any other."""
     return leaves_no_room(app) and bool(app.get("healthChecks")) and not mappings(app.get("tasks"))
 
 
 def leaves_no_room(app: Mapping[str, Any]) -> bool:
-    """Whether no more instances may be there than are wanted."""
+    """Return whether no more instances may be there than are wanted."""
     wanted = int(app.get("instances") or 0)
     return floor(wanted * (1 + _strategy(app, "maximumOverCapacity"))) <= wanted
 
