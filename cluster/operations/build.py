@@ -32,7 +32,7 @@ def build_and_push(
     push = push and bool(ref.registry)
     if push:
         if is_local(ref.registry):
-            local_registry.ensure_up(settings, client, _local(settings), say)
+            local_registry.ensure_up(settings, client, _local(settings, say), say)
         image_build.refuse_useless_registry(client, ref)
     image_build.build(client, component, ref, say)
     if push:
@@ -40,9 +40,9 @@ def build_and_push(
     return ref
 
 
-def _local(settings: Settings) -> Scheduler:
+def _local(settings: Settings, say: Callable[[str], None]) -> Scheduler:
     try:
-        return selection.local(settings)
+        return selection.local(settings, say)
     except engine.OtherMachine as error:
         raise ClusterError(
             f"{error}; an image can be built there with --no-push, or for a registry that both machines reach "

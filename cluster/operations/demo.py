@@ -19,13 +19,13 @@ from typing import Any
 import psutil
 
 from cluster import engine
-from cluster.apps import one_machine as apps
+from cluster.apps.flags import AppOverrides
+from cluster.apps.worker import Work
 from cluster.components import QUEUE, WORKER
 from cluster.operations import build as building
-from cluster.operations import run as running
+from cluster.operations.deploy import LOCAL_START_S, Rollout, deploy_queue, deploy_workers
 from cluster.queue.publishing import publish
-from cluster.schedulers import selection
-from cluster.schedulers.one_machine import OneMachine
+from cluster.schedulers import DeployOptions, Scheduler, selection
 from cluster.schedulers.process import rabbitmq
 from cluster.settings import ROOT, Settings
 from cluster.terminal import progress
@@ -78,10 +78,10 @@ def alone(lock: Path) -> Iterator[None]:
 
 def _run(settings: Settings, process: bool, say: Say) -> str:
     settings, where = _ground(settings, process, say)
-    if where.name == "local":
+    if where.has_images:
         _build(settings, say)
     # A container's user is another one than this.
-    mode = 0o755 if where.name == "process" else 0o1777
+    mode = 0o1777 if where.has_images else 0o755
     folder = results_folder(Path(settings.worker.tmp) / f"{settings.project}-demo", mode)
     _start(settings, where, folder, say)
     ready = time.monotonic()
@@ -184,10 +184,11 @@ def _next_commands(settings: Settings) -> list[str]:
     ]
 
 
-def _ground(settings: Settings, process: bool, say: Say) -> tuple[Settings, OneMachine[Any]]:
-    """The scheduler to show it on: containers where an engine runs or can be made to run, else processes."""
+def _ground(settings: Settings, process: bool, say: Say) -> tuple[Settings, Scheduler]:
+    """Return the engine to show it on: containers where an engine runs or can be made to run, else processes."""
+    without_containers = replace(settings, scheduler="process")
     if process or settings.scheduler == "process":
-        return replace(settings, scheduler="process"), selection.process(settings)
+        return without_containers, _engine(without_containers, say)
     try:
         engine.ensure(say)
     except ServiceAway as error:
@@ -196,9 +197,12 @@ def _ground(settings: Settings, process: bool, say: Say) -> tuple[Settings, OneM
                 f"{error}; without containers it takes RabbitMQ, which is not here either: apt install rabbitmq-server"
             ) from error
         say(f"{error}\nso this runs without containers, as plain processes")
-        settings = replace(settings, scheduler="process")
-        return settings, selection.process(settings)
-    return settings, selection.local(settings)
+        return without_containers, _engine(without_containers, say)
+    return settings, selection.local(settings, say)
+
+
+def _engine(settings: Settings, say: Say) -> Scheduler:
+    return selection.scheduler(settings, selection.here(settings), say)
 
 
 def _build(settings: Settings, say: Say) -> None:
@@ -206,15 +210,14 @@ def _build(settings: Settings, say: Say) -> None:
         building.build_and_push(settings, component, tag, push=True, say=say)
 
 
-def _start(settings: Settings, where: OneMachine[Any], folder: Path, say: Say) -> None:
+def _start(settings: Settings, where: Scheduler, folder: Path, say: Say) -> None:
     # A container sees the folder under /tmp, whatever it is called on this machine.
-    target = folder if where.name == "process" else Path("/tmp") / folder.name
-    wish = apps.worker_wish(
-        settings, queue=DEMO_QUEUE, action=shlex.join(["temperatures.py", str(target)]), url="", instances=WORKERS,
-        jobs=1, timeout_s=60, attempts=0, keep_alive=False, drain_s=-1, rest="",
-    )  # fmt: skip
-    running.run_queue(settings, settings.queue.tag, dry_run=False, say=say, where=where)
-    running.run_workers(settings, wish, settings.worker.tag, dry_run=False, say=say, where=where)
+    target = Path("/tmp") / folder.name if where.has_images else folder
+    action = shlex.join(["temperatures.py", str(target)])
+    work = Work.of(settings, queue=DEMO_QUEUE, action=action, jobs=1, timeout_s=60)
+    rollout = Rollout(where, say, DeployOptions(timeout_s=LOCAL_START_S), is_watched=True)
+    deploy_queue(settings, rollout)
+    deploy_workers(settings, rollout, work, overrides=AppOverrides(instances=WORKERS))
 
 
 def _work_through(settings: Settings, folder: Path, say: Say) -> int:

@@ -1,288 +1,291 @@
-"""Deploying to a cluster: all is checked before anything is changed, then Marathon is followed until it works."""
+"""Running the queue and workers on any engine: all is checked before anything is changed, then it is followed."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 from urllib.parse import urlsplit
 
-from cluster.apps import cluster_apps
-from cluster.apps import flags as app_flags
-from cluster.apps.cluster_apps import Image
-from cluster.apps.definitions import worker_id
-from cluster.apps.flags import Wish
-from cluster.apps.one_machine import Work, guest_from_anywhere
+from cluster.apps import queue as queue_apps
+from cluster.apps import worker as worker_apps
+from cluster.apps.app import AppSpec, AppStatus, Change
+from cluster.apps.flags import AppOverrides, refuse_taken
+from cluster.apps.templates import app_id_of
+from cluster.apps.worker import Work
 from cluster.components import QUEUE
 from cluster.hosts import files as host_files
-from cluster.hosts import ssh
-from cluster.hosts.host import Host
-from cluster.image_ref import ImageRef, is_local
+from cluster.hosts.host import agents
+from cluster.image_ref import is_local
 from cluster.operations import replacing
-from cluster.operations.replacing import CannotStart
+from cluster.operations.changes import describe_change, undone_on_failure
+from cluster.operations.replacing import Waiting
 from cluster.queue import address as queue_address
 from cluster.queue import delivery_limits
 from cluster.queue import login as queue_login
 from cluster.queue import users as queue_users
 from cluster.queue.login import QueueLogin, Secrets
-from cluster.schedulers import App, AppStatus, Change, selection
-from cluster.schedulers.docker.remote import HostEngine
-from cluster.schedulers.marathon.scheduler import Manner, Marathon
+from cluster.schedulers import SCHEDULERS, BrokerLocation, DeployOptions, Image, Say, Scheduler, selection
 from cluster.settings import Settings
-from scripts.amqp.broker import redacted
+from scripts.amqp.broker import open_blocking, redacted, without_login
 from scripts.amqp.management import Management
 from scripts.errors import ClusterError
-from scripts.hostport import HostPort
-from scripts.marathon.access import addresses
 
-Say = Callable[[str], None]
-
-_ASKED = 3  # agents, one after the other, until one answers
+# R and Erlang start in seconds; a cold disk and a busy machine take longer.
+LOCAL_START_S = 120.0
 
 
 @dataclass(frozen=True)
-class Order:
-    """How a deploy is done: to which Marathon, whether for show alone, how long it is followed, and how it is made."""
+class Rollout:
+    """The way in which an app is brought to an engine.
 
-    marathon: str
-    dry_run: bool
-    wait_timeout_s: float
-    manner: Manner
+    `is_watched` is for run-local: new workers are watched for a while, and a replacement that fails is undone.
+    """
+
+    engine: Scheduler
+    say: Say
+    options: DeployOptions = DeployOptions()
+    is_dry_run: bool = False
+    is_watched: bool = False
 
     @classmethod
-    def of(
-        cls, marathon: str, *, dry_run: bool, no_wait: bool, wait_timeout_s: float, force: bool, undo: bool
-    ) -> Order:  # fmt: skip
-        """What the flags say.
+    def here(
+        cls, settings: Settings, say: Say, *, at: str = "", dry_run: bool = False, no_wait: bool = False
+    ) -> Rollout:
+        """Return that of run-local."""
+        engine = selection.scheduler(settings, selection.here(settings, at), say)
+        options = DeployOptions(wait=not no_wait, timeout_s=LOCAL_START_S)
+        return cls(engine, say, options, dry_run, is_watched=True)
+
+    @classmethod
+    def elsewhere(
+        cls, settings: Settings, say: Say, *, at: str, marathon: str, dry_run: bool, no_wait: bool,
+        wait_timeout_s: float, force: bool, undo: bool,
+    ) -> Rollout:  # fmt: skip
+        """Return that of deploy.
 
         Raises:
-            ClusterError: no time to wait.
+            ClusterError: no time to wait; or as `selection.elsewhere`.
         """
         if wait_timeout_s <= 0:
             raise ClusterError(f"--wait-timeout {wait_timeout_s:g}: give a time in seconds, or --no-wait")
-        return cls(marathon, dry_run, wait_timeout_s, Manner(force=force, wait=not no_wait, undo=undo))
+        engine = selection.scheduler(settings, selection.elsewhere(settings, at, marathon), say)
+        options = DeployOptions(force=force, wait=not no_wait, timeout_s=wait_timeout_s, undo=undo)
+        return cls(engine, say, options, dry_run)
+
+    def plan(self, app: AppSpec) -> Change:
+        """Say what would change, and return it."""
+        change = self.engine.plan(app, self.options)
+        for line in describe_change(change, self.engine):
+            self.say(line)
+        return change
+
+    def make(
+        self, change: Change, before: AppSpec | None, check: Callable[[], None] | None = None,
+        waiting: Waiting | None = None,
+    ) -> AppStatus:  # fmt: skip
+        """Make a change, and undo it when it fails, if that is wanted.
+
+        Args:
+            before: what runs under the id now.
+            check: called before anything that runs is replaced.
+            waiting: messages that new workers shall be seen to work on.
+        """
+        replaces = change.kind == "replace"
+        if replaces and check:
+            check()
+        if self.engine.caveat and change.kind != "nothing":
+            self.say(self.engine.caveat)
+        if not self.options.undo and not (self.is_watched and replaces):
+            return self._apply(change)
+        with undone_on_failure(self.engine, change.app.id, before, self.say):
+            waited = waiting.count() if waiting and replaces else 0
+            status = self._apply(change)
+            if waiting:
+                replacing.watch(self.engine, change.app.id, waiting, waited)
+            return status
+
+    def _apply(self, change: Change) -> AppStatus:
+        status = self.engine.apply(change, self.options)
+        if not self.options.wait:
+            self.say(
+                f"{self.engine.place} has taken it on; ./inv status{selection.flag(self.engine)} shows how far it is"
+            )
+        return status
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the queue shall be: on which agent (empty: where it is), also without its data, and whether open to all."""
+class QueuePlace:
+    """The host of the queue (empty: where it is), whether also without its data, and whether it is open to all."""
 
     on: str = ""
     may_leave_data: bool = False
     is_open: bool = False
 
 
-def deploy_queue(settings: Settings, order: Order, tag: str, place: Place, wish: Wish, say: Say) -> HostPort | None:
-    """Run the queue on a cluster; its address, or none where nothing was waited for.
+def deploy_queue(
+    settings: Settings, rollout: Rollout, tag: str = "", place: QueuePlace = QueuePlace(),
+    overrides: AppOverrides = AppOverrides(),
+) -> list[str]:  # fmt: skip
+    """Run the queue and return when it answers.
+
+    Return the lines of the result: the names of what runs on this machine, the address on another, and what would be
+    sent where that is all that is wanted.
 
     Raises:
         ClusterError: something is not as it must be, and nothing was changed; or it does not come up.
     """
-    marathon = selection.a_marathon_of(settings, order.marathon)
-    where = selection.marathon(settings, marathon, say, order.manner)
-    present = where.present(cluster_apps.app_id(wish, QUEUE.app_id))
-    host = cluster_apps.kept_host(place.on, present, _agents(settings), place.may_leave_data)
-    image = image_of(settings, tag)
-    app = cluster_apps.queue_app(settings, image, host, marathon, wish)
+    engine, say = rollout.engine, rollout.say
+    present = engine.present(app_id_of(overrides, QUEUE.app_id))
+    host = _host_of_queue(settings, engine, place, present)
+    image = engine.image(tag or settings.queue.tag)
+    app = queue_apps.queue_app(settings, engine, image, host, _with_options(settings, engine, overrides))
+    login = None
     if place.is_open:
         _refuse_to_open(present)
-        app, ready, login = guest_from_anywhere(app), _nothing, None
+        app = queue_apps.guest_from_anywhere(app)
         say("--guest: everyone who can reach the queue may read and write it, and change its settings")
-    else:
-        queue_login.refuse_to_replace(settings, present, force=order.manner.force)
-        login = _login(settings, order)
-        secrets = queue_login.for_queue(settings, login)
-        app = App(app.id, secrets.added_to(app.definition))
-        ready = partial(_put, settings, lambda: [host_files.host_of(settings, host)], secrets, "the queue's login", say)
-    look = partial(_refuse_foreign, settings, lambda: [host_files.host_of(settings, host)], image, say)
-    status = run(where, app, order, say, partial(_each, look, ready))
-    for line in [] if order.dry_run else queue_login.told_of_change(present, app.definition):
-        say(line)
-    if status is None or not order.manner.wait:
-        return None
-    _bring_up_to_date(where, app.id, login, say)
-    address = where.hostport(app.id, "amqp")
-    say(f"the queue answers at {address}")
-    return address
+    elif not engine.is_here:
+        queue_login.refuse_to_replace(settings, present, force=rollout.options.force)
+        login = _login(settings, rollout)
+        app = queue_login.for_queue(login).added_to(app)
+    change = rollout.plan(app)
+    if rollout.is_dry_run:
+        return [_as_json(change)]
+    _refuse_foreign(settings, engine, image, [host], say)
+    status = rollout.make(change, present)
+    if queue_login.id_in(present) not in ("", queue_login.id_in(app)):
+        say("the queue has another login now: deploy the workers again, which brings it to their hosts")
+    if not rollout.options.wait:
+        return []
+    return _queue_result(settings, rollout, status, login)
 
 
-def deploy_workers(settings: Settings, order: Order, tag: str, work: Work, wish: Wish, say: Say) -> list[str]:
-    """Run workers on a cluster; the names of what runs.
+def deploy_workers(
+    settings: Settings, rollout: Rollout, work: Work, tag: str = "", overrides: AppOverrides = AppOverrides()
+) -> list[str]:  # fmt: skip
+    """Run workers and return when they take messages.
+
+    Return the names of what runs, or what would be sent where that is all that is wanted.
 
     Raises:
         ClusterError: something is not as it must be, and nothing was changed; or they do not come up.
     """
-    marathon = selection.a_marathon_of(settings, order.marathon)
-    where = selection.marathon(settings, marathon, say, order.manner)
-    present = where.present(cluster_apps.app_id(wish, worker_id(work.queue)))
-    wish = cluster_apps.as_many_as_now(wish, present)
-    image = image_of(settings, tag)
-    app = cluster_apps.worker_app(work, image, marathon, wish)
-    for line in _told_of_loopback(marathon, wish.broker):
-        say(line)
-    secrets, ready = _workers_secrets(settings, order, where, wish.broker), _nothing
-    if secrets:
-        app_flags.refuse_taken(wish.env, secrets.env)
-        app = App(app.id, secrets.added_to(app.definition))
-        ready = partial(_put, settings, lambda: host_files.agents(settings), secrets, "the workers' password", say)
-    check = _nothing if wish.definition else partial(_check_action, settings, app, work, say)
-    look = partial(_refuse_foreign, settings, lambda: host_files.agents(settings), image, say)
-    status = run(where, app, order, say, partial(_each, look, ready), check)
-    if status is None or not order.manner.wait:
-        return []
-    say(f"workers taking messages of {work.queue!r}: {status.running}")
-    return [instance.name for instance in status.instances]
+    engine, say = rollout.engine, rollout.say
+    url = work.url or (settings.queue.url if engine.is_here else "")
+    if rollout.is_watched and not rollout.is_dry_run:
+        open_blocking(url).close()
+    present = engine.present(worker_apps.worker_id(work, overrides))
+    image = engine.image(tag or settings.worker.tag)
+    broker = BrokerLocation(("-u", without_login(url))) if work.url else engine.broker_for(QUEUE.app_id)
+    app = worker_apps.worker_app(
+        settings, engine, image, work, broker.words, _with_options(settings, engine, overrides), present
+    )  # fmt: skip
+    for secrets in (Secrets(broker.env, broker.secret_files), _workers_login(settings, rollout, url)):
+        refuse_taken(overrides.env, secrets.env)
+        app = secrets.added_to(app)
+    if work.url and not engine.is_here and is_local(urlsplit(url).netloc):
+        say(f"the workers look for the broker at {redacted(url)}, which for each of them is its own machine")
+    change = rollout.plan(app)
+    if rollout.is_dry_run:
+        return [_as_json(change)]
+    _refuse_foreign(settings, engine, image, [], say)
+    check = None if overrides.definition else partial(replacing.check_action, engine, app, work, say)
+    status = rollout.make(change, present, check, Waiting(url, work.queue) if rollout.is_watched else None)
+    if rollout.options.wait:
+        takes = "worker takes" if status.running == 1 else "workers take"
+        say(f"{status.running} {takes} messages of {work.queue!r}{f' from {redacted(url)}' if url else ''}")
+    return [instance.name for instance in status.instances] if rollout.options.wait else []
 
 
-def run(
-    where: Marathon, app: App, order: Order, say: Say, ready: Callable[[], None],
-    check: Callable[[], None] = lambda: None,
-) -> AppStatus | None:  # fmt: skip
-    """Show what a deploy would change, and unless that is all that is wanted, get the hosts ready and do it.
-
-    `check` is called before anything that runs is replaced.
-    """
-    change = where.plan(app)
-    for line in told(change, where.place):
-        say(line)
-    if order.dry_run:
-        print(json.dumps(change.sent.get(app.id, app.definition), indent=2))
-        return None
-    if change.kind != "nothing":
-        where.refuse_locked(app.id)
-    ready()
-    if change.kind == "replace":
-        check()
-    status = where.deploy(app, order.wait_timeout_s)
-    if not order.manner.wait:
-        say(f"Marathon has taken it on; ./inv status -m {where.place} shows how far it is")
-    return status
+def _host_of_queue(settings: Settings, engine: Scheduler, place: QueuePlace, present: AppSpec | None) -> str:
+    if engine.has_hosts:
+        return queue_apps.kept_host(place.on, present, [host.name for host in agents(settings)], place.may_leave_data)
+    if place.on:
+        raise ClusterError(f"--on {place.on}: {engine.place} has no hosts to choose from: leave it out")
+    return "localhost"
 
 
-def told(change: Change, place: str) -> list[str]:
-    """What a deploy changes, for people."""
-    if change.kind == "create":
-        return [f"{change.app_id} is new on Marathon at {place}"]
-    if change.kind == "nothing":
-        return [f"{change.app_id} is on Marathon at {place} just so"]
-    return [f"{change.app_id} on Marathon at {place} changes:", *(f"  {line}" for line in change.differences)]
-
-
-def image_of(settings: Settings, tag: str) -> Image:
-    """What agents can pull: the image by its content, as its registry has it now.
+def _with_options(settings: Settings, engine: Scheduler, overrides: AppOverrides) -> AppOverrides:
+    """Return the overrides with the engine's options of invoke.yaml, over which flags win.
 
     Raises:
-        ClusterError: the registry has it not, or no agent can reach that one.
-        ServiceAway: the registry does not answer.
+        ClusterError: the engine has no such option.
     """
-    from cluster.images import registry_login
-    from cluster.images.registry_api import in_registry
-
-    ref, architectures = in_registry(ImageRef.parse(tag, settings.images))
-    return Image(str(ref), tag, registry_login.for_registry(ref.registry) is not None, architectures)
-
-
-def on_loopback(marathon: str) -> bool:
-    """Whether an address of Marathon is one that means another machine on each machine."""
-    return any(is_local(urlsplit(url).netloc) for url in addresses(marathon))
+    options = {**getattr(settings.engines, engine.name), **overrides.engine_options}
+    known = SCHEDULERS[engine.name].options
+    for name in options:
+        if name not in known:
+            given = "--engine-option" if name in overrides.engine_options else f"engines.{engine.name} of invoke.yaml:"
+            there = f"those are {', '.join(known)}" if known else "it has none"
+            raise ClusterError(f"{given} {name}: {engine.name} has no such option; {there}")
+    return replace(overrides, engine_options=options)
 
 
-def _told_of_loopback(marathon: str, broker: str) -> list[str]:
-    """What a person may not have meant: an address of what workers look for that is another machine on each."""
-    what, place = ("the broker", redacted(broker)) if broker else ("Marathon", marathon)
-    if not (is_local(urlsplit(place).netloc) if broker else on_loopback(place)):
-        return []
-    return [f"the workers look for {what} at {place}, which for each of them is its own machine"]
+def _as_json(change: Change) -> str:
+    return json.dumps(change.sent, indent=2)
 
 
-def _workers_secrets(settings: Settings, order: Order, where: Marathon, broker: str) -> Secrets | None:
-    """What workers need to log in to the cluster's queue, or to a broker that was named; None where guest is let in."""
-    if broker:
-        given = queue_login.given(broker)
-        return queue_login.for_workers_elsewhere(settings, given, redacted(broker)) if given else None
-    queue = where.present(QUEUE.app_id)
-    login = queue_address.login_of(settings, queue) if queue else _login(settings, order)
-    return queue_login.for_workers(settings, login) if login else None
-
-
-def _login(settings: Settings, order: Order) -> QueueLogin:
-    """The login of the queue; one that is for show alone is not kept."""
-    if order.dry_run:
+def _login(settings: Settings, rollout: Rollout) -> QueueLogin:
+    """Return the login of the queue; one that is for show alone is not kept."""
+    if rollout.is_dry_run:
         return queue_login.known(settings) or QueueLogin(queue_login.USER, "", salt="", id="made-when-deployed")
     return queue_login.ensure(settings)
 
 
-def _bring_up_to_date(where: Marathon, app_id: str, login: QueueLogin | None, say: Say) -> None:
+def _workers_login(settings: Settings, rollout: Rollout, url: str) -> Secrets:
+    """Return what workers need to log in to a broker that is named, else to the queue of their engine."""
+    if url:
+        given = queue_login.given(url)
+        return queue_login.for_workers_elsewhere(given, redacted(url)) if given else Secrets({}, ())
+    queue = rollout.engine.present(QUEUE.app_id)
+    login = queue_address.login_of(settings, queue) if queue else _login(settings, rollout)
+    return queue_login.for_workers(login) if login else Secrets({}, ())
+
+
+def _queue_result(settings: Settings, rollout: Rollout, status: AppStatus, login: QueueLogin | None) -> list[str]:
+    engine, say = rollout.engine, rollout.say
+    address = engine.address_of(status.id, "amqp")
+    if engine.is_here:
+        open_blocking(settings.queue.url).close()
+    _bring_up_to_date(engine, status.id, login, say)
+    if not rollout.is_watched:
+        say(f"the queue answers at {address}")
+        return [str(address)]
+    say(
+        f"the queue answers at {settings.queue.url} (guest); "
+        f"its web page is {settings.queue.management_url} (guest, guest)"
+    )
+    return [instance.name for instance in status.instances]
+
+
+def _bring_up_to_date(engine: Scheduler, app_id: str, login: QueueLogin | None, say: Say) -> None:
     """Remove what earlier deploys have left: their users, queues without a delivery limit; the queue works without."""
     user, password = (login.user, login.password) if login else ("guest", "guest")
     try:
-        management = Management(f"http://{where.hostport(app_id, 'management')}", user, password, "/")
+        management = Management(f"http://{engine.address_of(app_id, 'management')}", user, password, "/")
         for name in queue_users.remove_earlier(management) if login else ():
             say(f"user {name} of an earlier deploy was removed from the queue")
         for line in delivery_limits.give(management):
             say(line)
     except ClusterError as error:
-        say(
-            "if there are any of earlier deploys, users can still log in, and queues have no delivery limit: "
-            f"{error}; the next queue.deploy tries again"
-        )
+        users = "users of earlier deploys can still log in, and " if login else ""
+        say(f"{users}queues of earlier versions, if there are any, have no delivery limit: {error}; run this again")
 
 
-def _put(settings: Settings, hosts: Callable[[], list[Host]], secrets: Secrets, what: str, say: Say) -> None:
-    host_files.put(settings, hosts(), secrets.files, f"put {what} on the hosts", say)
-
-
-def _check_action(settings: Settings, app: App, work: Work, say: Say) -> None:
-    """See on an agent that the new workers can start their action; where none can be asked, that is said.
-
-    Raises:
-        CannotStart: they cannot.
-    """
-    from cluster.hosts.host import chosen
-
-    why = "agents.hosts of invoke.yaml names no hosts"
-    for host in chosen(settings)[:_ASKED] if settings.agents.hosts or settings.agents.hosts_file else ():
-        try:
-            with ssh.connected(settings, host) as remote:
-                replacing.check_action(HostEngine(remote, settings.project, say), app, work)
-                return
-        except CannotStart:
-            raise
-        except ClusterError as error:
-            why = str(error)
-    say(f"whether the action can be started was not looked at: {why}")
-
-
-def _refuse_foreign(settings: Settings, hosts: Callable[[], list[Host]], image: Image, say: Say) -> None:
-    """See that the hosts can run the image, where it is known which those are."""
+def _refuse_foreign(settings: Settings, engine: Scheduler, image: Image, names: list[str], say: Say) -> None:
+    """See that hosts can run the image, those of these names or all, where it is known which hosts there are."""
     from cluster.operations.agents import pull
 
-    if image.architectures and _agents(settings):
-        pull.refuse_foreign(settings, hosts(), image.tag, image.architectures, say)
+    if engine.has_hosts and image.architectures and (hosts := agents(settings)):
+        hosts = [host_files.host_of(settings, name) for name in names] or hosts
+        pull.refuse_foreign(settings, hosts, image.tag, image.architectures, say)
 
 
-def _each(*steps: Callable[[], None]) -> None:
-    for step in steps:
-        step()
-
-
-def _nothing() -> None:
-    """An app without secrets needs nothing of its hosts."""
-
-
-def _refuse_to_open(present: Mapping[str, Any] | None) -> None:
+def _refuse_to_open(present: AppSpec | None) -> None:
     if queue_login.id_in(present):
         raise ClusterError(
             "--guest: the queue has begun with a login of its own and knows no guest; to open it, stop it and delete "
-            "/var/lib/cluster/amqp on its agent, messages included"
+            "/var/lib/cluster/amqp on its host, messages included"
         )
-
-
-def _agents(settings: Settings) -> list[str]:
-    from cluster.hosts.host import chosen
-
-    if not settings.agents.hosts and not settings.agents.hosts_file:
-        return []
-    return [host.name for host in chosen(settings)]

@@ -24,7 +24,6 @@ from scripts.amqp.broker import parameters
 from scripts.amqp.management import Management, management_of
 from scripts.amqp.queues import checked_name
 from scripts.errors import ClusterError
-from scripts.marathon.access import addresses
 
 Say = Callable[[str], None]
 
@@ -50,6 +49,7 @@ class Request:
     retry_for_s: float = 60
     url: str = ""
     marathon: str = ""
+    at: str = ""
     dry_run: bool = False
 
     @property
@@ -75,11 +75,11 @@ def run(settings: Settings, request: Request, say: Say) -> Published:
         ClusterError: flags that do not fit, or as `publish_noting`.
     """
     _check(request)
-    place = _place(settings, request)
+    broker = _broker(settings, request, say)
     target = Target(
-        url=place.url,
-        find=place.find,
-        service=place.service,
+        url=broker.url,
+        find=broker.find,
+        service=broker.service,
         queue=checked_name(request.queue or settings.queue.name),
         create=request.create or (request.queue or settings.queue.name) == settings.queue.name,
         headers=headers_of(request.header),
@@ -95,7 +95,7 @@ def run(settings: Settings, request: Request, say: Say) -> Published:
     if request.dry_run:
         say(f"would publish {_described(source)} to {target.queue!r} at {target.place}")
         return Published(target.queue, 0, 0, 0)
-    look = PolicyLook(place.management, target.queue, _GUESSED_API_S if request.url else _KNOWN_API_S)
+    look = PolicyLook(broker.management, target.queue, _GUESSED_API_S if request.url else _KNOWN_API_S)
     with _bar(source) as advance_to:
         watch = Watch(say, advance_to, begins=look.start)
         done = publish_noting(source, target, watch, request.shaping, request.resume)
@@ -121,7 +121,7 @@ def _nothing(source: Source, target: Target, say: Say) -> Published:
     return Published(target.queue, 0, 0, 0)
 
 
-class _Place(NamedTuple):
+class _Broker(NamedTuple):
     """Where the broker is, how it is found again when it has moved, and its management API."""
 
     url: str
@@ -130,16 +130,17 @@ class _Place(NamedTuple):
     service: str = ""
 
 
-def _place(settings: Settings, request: Request) -> _Place:
-    """The broker: -u, else the queue of the cluster that is meant, which may move, else the queue here."""
+def _broker(settings: Settings, request: Request, say: Say) -> _Broker:
+    """Return the broker of -u, else the queue of the engine that is meant, which may move where that has hosts."""
     if request.url:
-        return _Place(request.url, lambda: management_of(parameters(request.url), None))
-    marathon = selection.marathon_of(settings, request.marathon)
-    if not marathon:
-        return _Place(settings.queue.url, lambda: settings.queue.management)
-    there = queue_address.find(settings, marathon)
-    service = f"{QUEUE.app_id} of Marathon at {', '.join(sorted(addresses(marathon)))}"
-    return _Place(there.url, lambda: there.management, lambda: queue_address.find(settings, marathon).url, service)
+        return _Broker(request.url, lambda: management_of(parameters(request.url), None))
+    place = selection.where(settings, request.at, request.marathon)
+    if place.is_here:
+        return _Broker(settings.queue.url, lambda: settings.queue.management)
+    engine = selection.scheduler(settings, place, say)
+    there = queue_address.find(settings, engine)
+    service = f"{QUEUE.app_id} of {engine.place}"
+    return _Broker(there.url, lambda: there.management, lambda: queue_address.find(settings, engine).url, service)
 
 
 def _bar(source: Source) -> AbstractContextManager[Callable[[int], None]]:
@@ -150,8 +151,8 @@ def _bar(source: Source) -> AbstractContextManager[Callable[[int], None]]:
 
 
 def _check(request: Request) -> None:
-    if request.url and request.marathon:
-        raise ClusterError("-u and -m both say where the queue is: give one")
+    if request.url and (request.marathon or request.at):
+        raise ClusterError(f"-u and {'-m' if request.marathon else '--at'} both say where the queue is: give one")
     if request.lines_per_message < 1:
         raise ClusterError(f"--lines-per-message {request.lines_per_message}: give 1 or more")
     if not request.file and (request.null or request.lines_per_message > 1):

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 from cluster import engine
 from cluster.components import REGISTRY
-from cluster.operations import run as running
+from cluster.operations import operate
+from cluster.operations.operate import Target
 from cluster.registry import container
 from cluster.registry import host as host_up
 from cluster.registry import local as local_registry
@@ -25,7 +26,7 @@ def up(settings: Settings, host: str, address: str, *, dry_run: bool, say: Calla
         return told_of_host(settings, host, address, say) if dry_run else host_up.up(settings, host, address, say)
     if address:
         raise ClusterError("--address is that of a host's registry: give the host, too, with --host")
-    client, where = engine.connect(), selection.local(settings)
+    client, where = engine.connect(), selection.local(settings, say)
     if dry_run:
         return local_registry.dry_run(settings, where)
     local_registry.ensure_up(settings, client, where, say)
@@ -36,7 +37,7 @@ def logs(settings: Settings, host: str, tail: int, follow: bool, say: Callable[[
     """What the registry of this machine, or of a host, printed."""
     if host:
         return container.logs(settings, host, tail, follow, say)
-    return running.logs(settings, REGISTRY.app_id, tail, follow)
+    return operate.logs(_here(settings, say), tail, follow)
 
 
 def stop(settings: Settings, host: str, say: Callable[[str], None]) -> None:
@@ -44,4 +45,10 @@ def stop(settings: Settings, host: str, say: Callable[[str], None]) -> None:
     if host:
         container.stop(settings, host, say)
     else:
-        running.stop(settings, REGISTRY.app_id, True, say)
+        operate.stop(_here(settings, say), True, say)
+
+
+def _here(settings: Settings, say: Callable[[str], None]) -> Target:
+    """Return the registry of this machine."""
+    engines = selection.of_this_machine(settings, say)
+    return Target(REGISTRY.app_id, selection.running(engines, REGISTRY.app_id))

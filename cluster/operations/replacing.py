@@ -1,32 +1,28 @@
-"""Replacing what runs: tried before, on this machine watched for a while, and undone when it fails."""
+"""Replacing workers: their action is tried before, and their first messages are watched for a while."""
 
 from __future__ import annotations
 
 import re
 import shlex
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pika.exceptions import ChannelClosedByBroker
 
-from cluster.apps.one_machine import Work
-from cluster.schedulers import App, Instance
-from cluster.schedulers.one_machine import OneMachine
+from cluster.apps.app import AppSpec, Instance
+from cluster.apps.worker import Work
+from cluster.schedulers import Say, Scheduler
 from scripts.action.command import CommandNotExecutable, CommandNotFound
 from scripts.amqp.broker import broker_errors, open_blocking
 from scripts.amqp.queues import side_queues
 from scripts.errors import ClusterError
 from scripts.worker.settling import FIRST_SUCCESS
 
-Say = Callable[[str], None]
-
 WATCH_S = 15.0
 _LOOK_EVERY_S = 0.5
 _IDLE_S = 3.0  # as long as workers may need to take what waits
-_START_S = 120.0
 _LINES = 1000
 
 # What fewer runs than these have failed says nothing of the program.
@@ -41,7 +37,7 @@ class CannotStart(ClusterError):
     """New workers could not start their action; those that run go on."""
 
 
-def check_action(where: OneMachine[Any], app: App, work: Work) -> None:
+def check_action(engine: Scheduler, app: AppSpec, work: Work, say: Say) -> None:
     """See that the new workers can start their action, before those that run are ended for them.
 
     Any other end of the trial is no reason to refuse: an older image does not know --check.
@@ -50,35 +46,16 @@ def check_action(where: OneMachine[Any], app: App, work: Work) -> None:
         CannotStart: they cannot.
     """
     command = shlex.join(["exec", "cluster_worker", "--check", "-q", work.queue, "--", *work.action])
-    code, printed = where.run_once(App(app.id, app.definition | {"cmd": command, "instances": 1}))
+    try:
+        code, printed = engine.run_once(replace(app, command=command, instances=1))
+    except ClusterError as error:
+        say(f"whether the action can be started was not looked at: {error}")
+        return
     if code in (CommandNotFound.exit_code, CommandNotExecutable.exit_code):
         why = printed[-1].removeprefix("cluster_worker: error: ") if printed else f"exit code {code}"
-        image = "" if where.name == "process" else f" in {app.definition['container']['docker']['image']}"
+        image = f" in {app.image}" if engine.has_images else ""
         build = "; ./inv worker.build puts the files of components/worker/scripts/ there" if image else ""
         raise CannotStart(f"--action {shlex.join(work.action)!r}{image}: {why}{build}; the workers that run go on")
-
-
-@contextmanager
-def undone_on_failure(where: OneMachine[Any], app_id: str, say: Say) -> Iterator[None]:
-    """Put back what ran before, as many instances of the same image, when the replacement fails.
-
-    Raises:
-        ClusterError: the failure, and what became of what ran before.
-    """
-    before = where.as_it_runs(app_id)
-    try:
-        yield
-    except ClusterError as failure:
-        if before is None or where.as_it_runs(app_id) == before:
-            raise
-        say(f"{app_id}: the new ones failed; putting back what ran before")
-        try:
-            running = where.deploy(before, _START_S).running
-            outcome = f"what ran before was put back: {running} of {before.instances} instances run"
-        except ClusterError as error:
-            outcome = f"and what ran before could not be put back: {error}"
-        between = "\n" if "\n" in str(failure) else "; "
-        raise ClusterError(f"{failure}{between}{outcome}") from failure
 
 
 @dataclass(frozen=True)
@@ -118,7 +95,7 @@ class Waiting:
             return sum(_ready(connection, name) for name in names)
 
 
-def watch(where: OneMachine[Any], app_id: str, waiting: Waiting, waited: int) -> None:
+def watch(engine: Scheduler, app_id: str, waiting: Waiting, waited: int) -> None:
     """Return when a message of new workers has succeeded, when none is there, or after 15 s.
 
     Args:
@@ -129,8 +106,8 @@ def watch(where: OneMachine[Any], app_id: str, waiting: Waiting, waited: int) ->
     """
     began = time.monotonic()
     while waited:
-        instances = next((app.instances for app in where.status() if app.id == app_id), ())
-        found = Verdicts.read(where.logs(app_id, _LINES))
+        instances = next((app.instances for app in engine.status() if app.id == app_id), ())
+        found = Verdicts.read(engine.logs(app_id, _LINES))
         if found.succeeded:
             return
         if why := trouble(instances, found, waited):

@@ -7,14 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
+from cluster.apps.app import AppStatus
+from cluster.components import QUEUE
 from cluster.image_ref import ImageRef
 from cluster.images import registry_api
 from cluster.queue import address as queue_address
 from cluster.queue import counts as queue_counts
+from cluster.queue.address import QueueAddress
 from cluster.queue.work_queues import work_queues
-from cluster.schedulers import AppStatus, Scheduler, selection
+from cluster.schedulers import Say, Scheduler, selection
 from cluster.settings import Settings
-from scripts.amqp.management import Management, Node, OpenBreaker, QueueCount
+from scripts.amqp.management import Node, OpenBreaker, QueueCount
 from scripts.errors import ClusterError
 from scripts.one_line import visible
 
@@ -24,27 +27,30 @@ T = TypeVar("T")
 _LOW_DISK = 3
 
 
-def status(settings: Settings, *, as_json: bool, marathon: str = "") -> str:
-    """The apps that run on a Marathon, else on this machine, and the queues of the broker there."""
-    where = selection.marathon_of(settings, marathon)
-    apps = [(one.name, app) for one in _schedulers(settings, where) for app in one.status()]
-    management, url = _broker(settings, where) if any(app.id == "/amqp" for _, app in apps) else (None, "")
+def status(settings: Settings, *, as_json: bool, at: str = "", marathon: str = "", say: Say) -> str:
+    """Return the apps that run on the engine that flags mean, else on this machine, and the queues of the broker."""
+    engines = selection.candidates(settings, at, marathon, say)
+    apps = [(engine, app) for engine in engines for app in engine.status()]
+    broker = _broker(settings, [engine for engine, app in apps if app.id == QUEUE.app_id])
     queues: Sequence[QueueCount] | None = []
     breakers: Sequence[OpenBreaker] | None = []
     nodes: Sequence[Node] | None = []
-    if management:
-        queues = _asked(lambda: queue_counts.now(management, url))
+    if broker:
+        management = broker.management
+        queues = _asked(lambda: queue_counts.now(management, broker.url))
         breakers, nodes = _asked(management.open_breakers), _asked(management.nodes)
     if as_json:
-        found = [{"scheduler": name} | asdict(app) for name, app in apps]
+        found = [{"scheduler": engine.name} | asdict(app) for engine, app in apps]
         at_broker: dict[str, Sequence[Any] | None] = {"queues": queues, "open_breakers": breakers, "nodes": nodes}
         listed = {key: ones and [asdict(one) for one in ones] for key, ones in at_broker.items()}
         return json.dumps({"apps": found} | listed, indent=2, default=str)
     if not apps:
-        return _nothing(settings, where)
+        return _nothing(settings, engines)
     words = [*map(_takes_nothing, breakers or ()), *(line for node in nodes or () for line in _short_of(node))]
-    if management and queues is None:
-        words.insert(0, f"how many messages are where is not known: the queue does not answer at {management.url}")
+    if broker and queues is None:
+        words.insert(
+            0, f"how many messages are where is not known: the queue does not answer at {broker.management.url}"
+        )
     parts = (_app_table(apps), _queue_table(queues or ()), "\n".join(words))
     return "\n\n".join(part for part in parts if part)
 
@@ -68,25 +74,18 @@ def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _schedulers(settings: Settings, marathon: str) -> list[Scheduler]:
-    return [selection.marathon(settings, marathon, print)] if marathon else selection.every_scheduler(settings)
+def _nothing(settings: Settings, engines: Sequence[Scheduler]) -> str:
+    if all(engine.is_here for engine in engines):
+        return "nothing runs here; `./inv demo` or `./inv queue.run-local` starts something"
+    return f"nothing of the project {settings.project} runs on {', '.join(engine.place for engine in engines)}"
 
 
-def _nothing(settings: Settings, marathon: str) -> str:
-    if marathon:
-        return f"nothing of the project {settings.project} runs on Marathon at {marathon}"
-    return "nothing runs here; `./inv demo` or `./inv queue.run-local` starts something"
-
-
-def _broker(settings: Settings, marathon: str) -> tuple[Management | None, str]:
-    """The management API and the URL of the queue; none when it does not run at the moment."""
-    if not marathon:
-        return settings.queue.management, settings.queue.url
+def _broker(settings: Settings, engines: Sequence[Scheduler]) -> QueueAddress | None:
+    """Return the address of the queue; None when it does not run at the moment."""
     try:
-        found = queue_address.find(settings, marathon)
+        return queue_address.find(settings, engines[0]) if engines else None
     except ClusterError:
-        return None, ""
-    return found.management, found.url
+        return None
 
 
 def _asked(question: Callable[[], Sequence[T]]) -> Sequence[T] | None:
@@ -117,10 +116,10 @@ def _takes_nothing(breaker: OpenBreaker) -> str:
     )
 
 
-def _app_table(apps: list[tuple[str, AppStatus]]) -> str:
+def _app_table(apps: Sequence[tuple[Scheduler, AppStatus]]) -> str:
     rows = [
-        (instance.name, instance.state, name, " ".join(map(str, instance.ports.values())), instance.detail)
-        for name, app in apps
+        (instance.name, instance.state, engine.name, " ".join(map(str, instance.ports.values())), instance.detail)
+        for engine, app in apps
         for instance in app.instances
     ]
     return table(("INSTANCE", "STATE", "SCHEDULER", "ADDRESSES", ""), rows)

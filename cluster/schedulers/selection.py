@@ -118,6 +118,11 @@ def scheduler(settings: Settings, found: Where, say: Say) -> Scheduler:
     return SCHEDULERS[found.name].make(settings, found.address, say)
 
 
+def local(settings: Settings, say: Say) -> Scheduler:
+    """Return the engine of this machine that runs containers; raises as `scheduler`."""
+    return scheduler(settings, Where(LOCAL), say)
+
+
 def candidates(settings: Settings, at: str, marathon: str, say: Say) -> Sequence[Scheduler]:
     """Return the engines whose apps are meant: the one that is named, else all of this machine.
 
