@@ -12,7 +12,7 @@ from cluster.apps import definitions
 from cluster.apps.flags import Wish
 from cluster.apps.one_machine import Work, with_drain
 from cluster.components import QUEUE, WORKER
-from cluster.operations.agents.trust import ARCHIVE
+from cluster.hosts.files import LOGIN_ARCHIVE
 from cluster.schedulers import App
 from cluster.settings import Settings
 from scripts.amqp.broker import redacted, without_login
@@ -167,7 +167,7 @@ def _finished(definition: dict[str, Any], name: str, image: Image, wish: Wish) -
         volumes = [*(container.get("volumes") or []), *map(dict, wish.volumes)]
         definition["container"] = {**container, "volumes": volumes}
     if image.has_login:
-        definition["fetch"] = [*(definition.get("fetch") or []), {"uri": f"file://{ARCHIVE}"}]
+        definition["fetch"] = [*(definition.get("fetch") or []), {"uri": f"file://{LOGIN_ARCHIVE}"}]
     return App(name, definition)
 
 

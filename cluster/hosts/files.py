@@ -12,6 +12,9 @@ from cluster.hosts.together import Say, Show, together, values
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 
+# The registry's login for Mesos, which unpacks it beside each task.
+LOGIN_ARCHIVE = "/etc/cluster/docker.tar.gz"
+
 _MODE = 0o400  # for the plain user of the image that mounts them
 _HOST_S = 60.0
 

@@ -11,9 +11,9 @@ from docker.errors import APIError, ImageNotFound
 
 from cluster.components import Component
 from cluster.engine import docker_errors, logins
+from cluster.engine.errors import problem_of
 from cluster.image_ref import ImageRef, is_local
 from cluster.images import architecture, base_image, build_events, registry_api, registry_login, registry_trust
-from cluster.images.build_events import problem_of
 from cluster.images.push_errors import push_failure, registry_failure
 from cluster.images.revision import revision_of
 from cluster.terminal.live_line import live_line

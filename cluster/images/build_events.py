@@ -9,6 +9,7 @@ from typing import Any
 
 from docker.errors import DockerException
 
+from cluster.engine.errors import problem_of
 from scripts.errors import ClusterError
 
 Event = Mapping[str, Any]
@@ -73,11 +74,6 @@ def follow(doing: str, events: Iterable[Event], say: Callable[[str], None], show
             show(step.last_lines[-1] if step.last_lines else "")
     if problem:
         raise failure(doing, step, problem)
-
-
-def problem_of(event: Event) -> str:
-    """The error in one event of a build's, push's or pull's stream, else nothing: the SDK raises none of them."""
-    return str((event.get("errorDetail") or {}).get("message") or event.get("error") or "").strip()
 
 
 def failure(doing: str, step: Step, problem: str) -> ClusterError:

@@ -10,6 +10,7 @@ from cluster import engine
 from cluster.components import REGISTRY
 from cluster.engine import docker_errors
 from cluster.hosts import ssh
+from cluster.hosts.engine_errors import engine_errors
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.images import build as image_build
@@ -20,7 +21,7 @@ from cluster.registry.authority import fingerprint
 from cluster.registry.local import IMAGE, START_TIMEOUT_S
 from cluster.registry.lock import alone
 from cluster.registry.plan import Found, Plan
-from cluster.schedulers.docker.remote import HostEngine, host_errors
+from cluster.schedulers.docker.remote import HostEngine
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
 
@@ -58,7 +59,7 @@ def look(remote: Remote) -> Found:
     Raises:
         ClusterError: it has no Docker Engine that can run a registry.
     """
-    with host_errors(remote, "ask the Docker Engine what it is"):
+    with engine_errors(remote, "ask the Docker Engine what it is"):
         options = remote.engine().info().get("SecurityOptions") or []
     if any("rootless" in option for option in options):
         raise ClusterError(f"{remote.name}: the Docker Engine there is rootless: the registry needs one that root runs")
@@ -79,7 +80,7 @@ def _bring_about(settings: Settings, remote: Remote, made: Plan, say: Say) -> bo
 def _send_image(remote: Remote, say: Say) -> bool:
     here, there = engine.connect(), remote.engine()
     image_build.build(here, REGISTRY, IMAGE, say)
-    with host_errors(remote, f"take the image {IMAGE}"):
+    with engine_errors(remote, f"take the image {IMAGE}"):
         if sending.is_there(here, there, IMAGE):
             return False
         sending.refuse_other_machine(here, there, remote.name)

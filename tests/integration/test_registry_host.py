@@ -194,7 +194,7 @@ def test_status_tells_what_a_person_needs(place: Place) -> None:
     assert (seen.address, seen.problem, seen.host) == (place.address, "", place.host.name)
     assert seen.container == f"{place.container} is running"
     assert seen.room
-    assert 0 < seen.room.taken < seen.room.total
+    assert 0 < seen.room.taken < seen.room.disk.total
     assert seen.certificate_ends
     assert 363 < (seen.certificate_ends - datetime.now(UTC)).days + 1 < 367
     text = status.told(seen, as_json=False)

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from cluster.engine.pulls import Progress
 from cluster.images.registry_login import Access
 from cluster.images.remote_errors import remedy, says_absent
 from cluster.operations.agents.docker_logins import archive, parsed, store_of, with_login
-from cluster.operations.agents.pull import explained, note, progress
+from cluster.operations.agents.pull import explained
 
 REGISTRY = "registry.example:5000"
 ACCESS = Access("cluster", "secret")
@@ -76,24 +77,24 @@ def test_a_broken_archive_is_made_anew(broken: bytes) -> None:
 
 
 def test_progress_counts_what_came_of_all_layers() -> None:
-    sizes: dict[str, tuple[int, int]] = {}
-    assert progress(sizes.values()) == "asks the registry"
+    progress = Progress()
+    assert str(progress) == "asks the registry"
     for event in (
         {"status": "Pulling from worker", "id": "v1"},
         {"status": "Downloading", "id": "a", "progressDetail": {"current": 1_000_000, "total": 4_000_000}},
         {"status": "Downloading", "id": "b", "progressDetail": {"current": 2_000_000, "total": 6_000_000}},
         {"status": "Downloading", "id": "a", "progressDetail": {"current": 3_000_000, "total": 4_000_000}},
     ):
-        note(sizes, event)
-    assert progress(sizes.values()) == "5 of 10 MB"
+        progress.note(event)
+    assert str(progress) == "5 of 10 MB"
     for event in (
         {"status": "Download complete", "id": "a", "progressDetail": {}},
         {"status": "Extracting", "id": "a", "progressDetail": {"current": 1, "total": 4_000_000}},
         {"status": "Already exists", "id": "c", "progressDetail": {}},
         {"status": "Download complete", "id": "b"},
     ):
-        note(sizes, event)
-    assert progress(sizes.values()) == "10 MB came, unpacks"
+        progress.note(event)
+    assert str(progress) == "10 MB came, unpacks"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cluster import credentials
-from cluster.hosts.listeners import ports_of
+from cluster.hosts.engine_errors import ports_of
 from cluster.images import registry_login
 from cluster.registry import authority, plan
 from cluster.registry import htpasswd as login
