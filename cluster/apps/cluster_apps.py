@@ -16,6 +16,7 @@ from cluster.hosts.files import LOGIN_ARCHIVE
 from cluster.schedulers import App
 from cluster.settings import Settings
 from scripts.amqp.broker import redacted, without_login
+from scripts.app_id import canonical_app_id
 from scripts.errors import ClusterError
 
 # Data that an agent's engine makes a folder for is root's; the queue's image runs as a plain user without one's powers.
@@ -78,7 +79,7 @@ def app_id(wish: Wish, usual: str) -> str:
         ClusterError: no id of Marathon's, or a definition without one.
     """
     own = _own_id(definitions.load(_source(wish)), _source(wish)) if wish.definition else usual
-    return definitions.checked_id(wish.app_id or own)
+    return canonical_app_id(wish.app_id or own)
 
 
 def as_many_as_now(wish: Wish, present: Mapping[str, Any] | None) -> Wish:

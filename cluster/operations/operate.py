@@ -14,6 +14,7 @@ from cluster.operations import run as running
 from cluster.schedulers import App, AppStatus, Scheduler, selection
 from cluster.schedulers.marathon.scheduler import Manner, Marathon
 from cluster.settings import Settings
+from scripts.app_id import canonical_app_id
 from scripts.errors import ClusterError
 
 Say = Callable[[str], None]
@@ -46,7 +47,7 @@ def target(
 ) -> Target:  # fmt: skip
     """The app that flags mean."""
     where = selection.marathon_of(settings, marathon)
-    return Target(definitions.checked_id(app_id), where, wait_timeout_s, Manner(force=force))
+    return Target(canonical_app_id(app_id), where, wait_timeout_s, Manner(force=force))
 
 
 def workers(settings: Settings, queue: str, app: str) -> str:

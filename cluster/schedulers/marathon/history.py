@@ -6,7 +6,7 @@ import time
 
 from cluster.schedulers.marathon.judgement import Goal
 from cluster.schedulers.waiting import SETTLED_S
-from scripts.marathon.app_ports import mapping, mappings
+from scripts.json_values import mapping, mappings
 from scripts.marathon.app_reasons import last_failure
 from scripts.marathon.app_tasks import App, Task, fresh_failure, is_healthy, is_outdated, moment, runs
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from cluster.schedulers import App
 from scripts.errors import ClusterError
-from scripts.marathon.app_ports import mapping
+from scripts.json_values import mapping
 
 PROJECT = "cluster.project"
 

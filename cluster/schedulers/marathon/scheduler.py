@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cluster.apps.definitions import checked_id, refuse_other_queue
+from cluster.apps.definitions import refuse_other_queue
 from cluster.interrupts import Interrupted
 from cluster.schedulers import App, AppStatus, Change, Kind
 from cluster.schedulers.marathon import agents, changes, failures, standstill, stopping, versions
@@ -21,10 +21,11 @@ from cluster.schedulers.marathon.following import Following, NotDeployed, Watch
 from cluster.schedulers.marathon.judgement import Goal
 from cluster.schedulers.marathon.ownership import is_ours, labelled, refuse_foreign
 from cluster.terminal.live_line import live_line
+from scripts.app_id import canonical_app_id
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
-from scripts.marathon.app_ports import mapping
-from scripts.marathon.discovery import Wish, pick
+from scripts.json_values import mapping
+from scripts.marathon.discovery import pick
 
 DEPLOY_S = 600
 
@@ -198,7 +199,7 @@ class Marathon:
         if app is None:
             raise self._absent(app_id)
         index = int(port_name) if port_name.isdecimal() else 0
-        return pick(app, Wish(app_id, "" if port_name.isdecimal() else port_name, index))
+        return pick(app, "" if port_name.isdecimal() else port_name, index)
 
     def delete_data(self, app_id: str) -> list[str]:
         """Refused, except for all apps, where nothing is deleted: the data is on agents, in folders of theirs."""
@@ -211,7 +212,7 @@ class Marathon:
 
     def _present(self, app: App) -> Answer | None:
         """What is there of an app that shall be deployed."""
-        checked_id(app.id)
+        canonical_app_id(app.id)
         _check_instances(app.id, app.instances)
         self._api.check()
         present = self._api.app(app.id)

@@ -9,7 +9,7 @@ from cluster.schedulers.docker.parts import data_name
 from cluster.schedulers.marathon.api import Api, App
 from cluster.schedulers.marathon.comparison import definition_of, is_same
 from scripts.errors import ClusterError
-from scripts.marathon.app_ports import mapping, mappings
+from scripts.json_values import mapping, mappings
 
 # As many as an error names.
 _NAMED = 5
