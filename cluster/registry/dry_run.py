@@ -12,7 +12,7 @@ from cluster.hosts.engine_errors import engine_errors
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.images import build as image_build
-from cluster.images import sending
+from cluster.images import transfer
 from cluster.registry import authority, plan
 from cluster.registry.host import Say, look, refuse_anothers
 from cluster.registry.local import IMAGE
@@ -46,4 +46,4 @@ def _would_send(remote: Remote) -> bool:
     if image_build.local_image(here, IMAGE) is None:
         return True
     with engine_errors(remote, f"look for {IMAGE}"):
-        return not sending.is_there(here, remote.engine(), IMAGE)
+        return not transfer.is_there(here, remote.engine(), IMAGE)

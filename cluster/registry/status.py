@@ -13,7 +13,7 @@ from cluster.components import REGISTRY
 from cluster.hosts import ssh
 from cluster.hosts.host import Host
 from cluster.image_ref import is_local
-from cluster.images import registry_api, registry_login, registry_tls
+from cluster.images import registry_api, registry_login
 from cluster.registry import disk, plan
 from cluster.registry.app import DATA
 from cluster.registry.authority import fingerprint
@@ -127,7 +127,7 @@ def _ends(registry: str) -> datetime | None:
     if is_local(registry):
         return None
     try:
-        return registry_tls.shown(registry, registry_api.TIMEOUT_S).not_valid_after_utc
+        return registry_api.certificate(registry).not_valid_after_utc
     except ClusterError:
         return None
 

@@ -19,7 +19,7 @@ from cluster.hosts import files as host_files
 from cluster.hosts.files import LOGIN_ARCHIVE
 from cluster.hosts.host import Host
 from cluster.images import architecture, registry_login
-from cluster.images.push_errors import CERTIFICATES
+from cluster.images.registry_trust import CERTIFICATES
 from cluster.operations import registry as registries
 from cluster.operations.agents import check, pull, report, trust
 from cluster.operations.agents.findings import Finding

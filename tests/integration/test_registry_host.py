@@ -19,8 +19,8 @@ from cluster import credentials
 from cluster.image_ref import ImageRef
 from cluster.images import build as image_build
 from cluster.images import registry_api, registry_login
-from cluster.images.push_errors import CERTIFICATES
 from cluster.images.registry_login import Access
+from cluster.images.registry_trust import CERTIFICATES
 from cluster.operations import registry as registries
 from cluster.operations import status as listing
 from cluster.registry import authority, plan, status

@@ -16,7 +16,7 @@ from cluster.hosts.remote import Remote
 from cluster.hosts.together import Outcome, Say, Show, together
 from cluster.image_ref import ImageRef, is_local
 from cluster.images import registry_login
-from cluster.images.remote_errors import says_absent
+from cluster.images.registry_errors import Trouble, trouble_in
 from cluster.operations.agents import facts, findings, trust
 from cluster.operations.agents.findings import Finding
 from cluster.operations.agents.pull import explained, mismatch
@@ -153,7 +153,7 @@ def _registry(remote: Remote, asked: CheckRequest) -> Row:
             found = remote.engine().images.get_registry_data(str(asked.image), auth_config=asked.login)
         except DockerException as error:
             words = str(getattr(error, "explanation", "") or error)
-            if says_absent(words):
+            if trouble_in(words) is Trouble.ABSENT:
                 return {"registry": Finding(f"yes, no {asked.image.name}:{asked.image.tag} yet")}
             return {"registry": Finding("no", explained(registry, words))}
     platforms = found.attrs.get("Platforms") or []

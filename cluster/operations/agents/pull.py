@@ -13,7 +13,7 @@ from cluster.hosts.remote import Remote
 from cluster.hosts.together import Say, Show, together, values
 from cluster.image_ref import ImageRef, is_local
 from cluster.images import architecture, registry_api, registry_login
-from cluster.images.remote_errors import remedy
+from cluster.images.registry_errors import remedy_on_a_host
 from cluster.operations.agents import facts
 from cluster.settings import Settings
 from scripts.errors import ClusterError
@@ -116,5 +116,5 @@ def _is_there(remote: Remote, ref: ImageRef) -> bool:
 def explained(registry: str, problem: str) -> str:
     """Return the engine's words, with the next step where it is known."""
     words = " ".join(problem.split())
-    step = remedy(registry, words)
+    step = remedy_on_a_host(registry, words)
     return f"{step} ({words})" if step else words
