@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.image_ref import checked_prefix, refuse_login
+from cluster.image_ref import checked_registry, refuse_login
 from scripts.amqp.management import Management
 from scripts.errors import ClusterError
 from scripts.number import MOST, number
@@ -134,7 +134,7 @@ class Settings:
             for name, of in SECTIONS.items()
         }
         text = checked.pop("registry")
-        registry, _, path = (checked_prefix(text) if "/" in text else text).partition("/")
+        registry, _, path = (checked_registry(text) if "/" in text else text).partition("/")
         return cls(registry=registry, registry_path=path, **checked, **sections)
 
 

@@ -29,12 +29,11 @@ def run(
 ) -> None:  # fmt: skip
     """Run a command on the agent hosts; exit code 1 when it failed on one."""
     from cluster.hosts.host import chosen
-    from cluster.operations.agents import everywhere
+    from cluster.operations.agents import command as running
 
     settings = settings_of(c.config)
-    what = everywhere.Command(command, sudo, timeout)
-    there = chosen(settings, hosts, hosts_file)
-    everywhere.run(settings, there, what, as_json=json, dry_run=dry_run, say=say, result=result)
+    there, what = chosen(settings, hosts, hosts_file), running.Command(command, sudo, timeout)
+    running.run(settings, there, what, as_json=json, dry_run=dry_run, say=say, result=result)
 
 
 @task(
@@ -50,13 +49,13 @@ def check(
     """Ask the agent hosts whether they can do their work, and say what to do where not; exit code 1 then."""
     from cluster.hosts.host import chosen
     from cluster.operations.agents import check as checking
-    from cluster.operations.agents import findings
+    from cluster.operations.agents import report
 
     settings = settings_of(c.config, registry)
-    wished = checking.wish(settings, url, marathon)
-    rows = checking.check(settings, chosen(settings, hosts, hosts_file), wished, timeout, say)
+    asked = checking.request(settings, url, marathon)
+    rows = checking.check(settings, chosen(settings, hosts, hosts_file), asked, timeout, say)
     # A table has colors on a terminal: its cells are visible already.
-    results([findings.as_json(rows) if json else findings.as_table(rows)])
+    results([report.as_json(rows) if json else report.as_table(rows)])
     checking.refuse_red(rows)
 
 

@@ -35,7 +35,7 @@ def results(lines: Iterable[str]) -> None:
 
 def settings_of(config: Mapping[str, Any], registry: str = "") -> Settings:
     """The checked settings of an Invoke context's configuration; `registry`, where it is given, in place of theirs."""
-    from cluster.image_ref import checked_prefix
+    from cluster.image_ref import checked_registry
     from cluster.settings import Settings
 
-    return Settings.read({**config, "registry": checked_prefix(registry) if registry else config["registry"]})
+    return Settings.read({**config, "registry": checked_registry(registry) if registry else config["registry"]})

@@ -1,4 +1,4 @@
-"""What the failures of an HTTP request mean, in a few words for a person.
+"""Failures of an HTTP request as errors of ours, in a few words for a person.
 
 Importing this costs 8 MiB and 50 ms, which is requests.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import BadStatusLine, LineTooLong, RemoteDisconnected
 
@@ -39,8 +39,8 @@ class AnswerLost(ServiceAway):
 
 
 @contextmanager
-def http_failures(place: str, timeout_s: float) -> Iterator[None]:
-    """Turn the exceptions of requests into ours.
+def http_failures(place: Callable[[], str], timeout_s: float) -> Iterator[None]:
+    """Turn the exceptions of requests into ours; `place` tells where it was asking when one came.
 
     Raises:
         ServiceAway: no connection; there may be one later.
@@ -51,19 +51,21 @@ def http_failures(place: str, timeout_s: float) -> Iterator[None]:
         yield
     except (TimeoutError, requests.Timeout) as error:
         kind = ServiceAway if isinstance(error, requests.ConnectTimeout) else AnswerLost
-        raise kind(f"{place}: no answer within {timeout_s:g} s") from error
+        raise kind(f"{place()}: no answer within {timeout_s:g} s") from error
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         causes = list(_causes(error))
         wrong = next(filter(None, map(_wrong, causes)), "")
         if wrong:
-            raise WrongServer(f"{place}: {wrong}") from error
+            raise WrongServer(f"{place()}: {wrong}") from error
         away = next(filter(None, map(_away, causes)), f"the connection broke ({type(error).__name__})")
         kind = ServiceAway if any(isinstance(cause, _UNSENT) for cause in causes) else AnswerLost
-        raise kind(f"{place}: {away}") from error
+        raise kind(f"{place()}: {away}") from error
 
 
 def _wrong(cause: BaseException) -> str:
     match cause:
+        case requests.TooManyRedirects():
+            return "redirects without end"
         case ssl.SSLCertVerificationError():
             return f"its certificate is not trusted: {cause.verify_message}"
         case CertificateError():
@@ -91,7 +93,7 @@ def _away(cause: BaseException) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and all that it was made of, outermost first: the words are deep inside."""
+    """Yield the error and all that it was made of, outermost first: the words are deep inside."""
     waiting, seen = [error], set[int]()
     while waiting:
         cause = waiting.pop(0)

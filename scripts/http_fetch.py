@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from threading import Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -28,7 +28,7 @@ _MOST_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server answered; `url` is the last one after redirects."""
+    """A server's answer; `url` is the last one after redirects."""
 
     url: str
     status: int
@@ -47,10 +47,43 @@ class Answer:
 
 
 class _Session(requests.Session):
-    """Leaves redirects to us: requests would not let us say which server gets the credentials."""
+    """Follows redirects, and gives credentials by our rule alone; `place` is where it asks, for people."""
 
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        return None
+    def __init__(self, url: str, authorize: Callable[[requests.PreparedRequest], requests.PreparedRequest]) -> None:
+        super().__init__()
+        self.max_redirects = _MOST_REDIRECTS
+        # Without a function here requests takes a password of ~/.netrc, even in place of ours.
+        self.auth = authorize
+        self.place = _place(url)
+        self._first = _origin(url)
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Refuse a redirect to what is no http address, and one from https to http."""
+        if not resp.is_redirect:
+            return None
+        try:
+            location = super().get_redirect_target(resp) or ""
+            target = _origin(urljoin(resp.url, location))
+        except ValueError:
+            target = ""
+        if not target.startswith(("http://", "https://")):
+            target = "something that is no http address"
+        elif resp.url.startswith("https://") and target.startswith("http://"):
+            target = f"{target}, which anyone could answer, away from https"
+        else:
+            return location
+        resp.close()
+        raise WrongServer(f"{_origin(resp.url)}: redirects to {target}")
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Give credentials to the server that a redirect leads to, where they are meant for that one, too."""
+        self.place = f"{self._first}, which redirects to {_place(str(prepared_request.url))}"
+        prepared_request.headers.pop("Authorization", None)
+        prepared_request.prepare_auth(self.auth)
+
+    def rebuild_proxies(self, prepared_request: requests.PreparedRequest, proxies: Any) -> dict[str, str]:
+        """Return the proxies for the server that a redirect leads to."""
+        return _proxies(str(prepared_request.url))
 
 
 class Fetcher:
@@ -68,80 +101,68 @@ class Fetcher:
         return bool(self._authorization)
 
     def sends_credentials(self, url: str) -> bool:
-        """Whether there are credentials and this URL's server gets them."""
+        """Tell whether there are credentials and this URL's server gets them."""
         return self.has_credentials and _origin(url) in self._trusted
 
     def get(self, url: str) -> Answer:
-        """The answer to a GET for JSON, whatever its status.
+        """Return the answer to a GET for JSON, whatever its status.
 
         Raises:
             ServiceAway: no answer (AnswerLost when there was a connection), or none within the time.
             WrongServer: a certificate that is not trusted, or redirects that are not followed.
         """
-        with http_failures(_place(url), self._timeout_s):
-            return _within(self._timeout_s, lambda: self._follow(url))
+        return self._ask("GET", url, b"", follow=True)
 
     def send(self, method: str, url: str, content: bytes = b"") -> Answer:
-        """The answer to a request that changes something, with JSON as its content; a redirect is not followed.
+        """Send a change, with JSON as its content, and return the answer; a redirect is not followed.
 
         Raises:
             ServiceAway: no connection, so nothing was changed.
             AnswerLost: no answer, or none within the time; whether something was changed is not known.
             WrongServer: a certificate that is not trusted, or a redirect.
         """
-        with http_failures(_place(url), self._timeout_s):
-            answer, location = _within(self._timeout_s, lambda: self._exchange(url, method, content))
-        if location:
-            raise WrongServer(f"{_origin(url)}: redirects to {_origin(_redirected(url, location))}: give that address")
-        return answer
+        return self._ask(method, url, content, follow=False)
 
-    def _follow(self, url: str) -> Answer:
-        asked = _origin(url)
-        place = _place(url)
-        for _ in range(_MOST_REDIRECTS):
-            with http_failures(place, self._timeout_s):
-                answer, location = self._exchange(url)
-            if not location:
-                return answer
-            url = _redirected(url, location)
-            place = f"{asked}, which redirects to {_place(url)}"
-        raise WrongServer(f"{_origin(url)}: redirects without end")
+    def _ask(self, method: str, url: str, content: bytes, follow: bool) -> Answer:
+        session = _Session(url, self._authorize)
+        with http_failures(lambda: session.place, self._timeout_s):
+            return _within(self._timeout_s, lambda: self._exchange(session, method, url, content, follow))
 
-    def _exchange(self, url: str, method: str = "GET", content: bytes = b"") -> tuple[Answer, str]:
+    def _exchange(self, session: _Session, method: str, url: str, content: bytes, follow: bool) -> Answer:
         headers = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if content else {})
         with (
-            _Session() as session,
+            session,
             session.request(
                 method,
                 url,
                 data=content or None,
                 headers=headers,
-                auth=self._authorize(url),
                 timeout=self._timeout_s,
+                allow_redirects=follow,
                 verify=self._ca_file or True,
-                proxies=_NO_PROXIES if is_loopback(urlsplit(url).hostname or "") else None,
+                proxies=_proxies(url),
                 stream=True,
             ) as response,
         ):
-            location = response.headers.get("Location", "") if response.is_redirect else ""
+            if response.next:
+                target = _origin(str(response.next.url))
+                raise WrongServer(f"{_origin(url)}: redirects to {target}: give that address")
             content_type = response.headers.get("Content-Type", "")
-            return Answer(url, response.status_code, content_type, _body(response)), location
+            return Answer(response.url, response.status_code, content_type, _body(response))
 
-    def _authorize(self, url: str) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
-        """Without a function here requests takes a password of ~/.netrc, even in place of ours."""
+    def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self.sends_credentials(str(request.url)):
+            request.headers["Authorization"] = self._authorization
+        return request
 
-        def add(request: requests.PreparedRequest) -> requests.PreparedRequest:
-            if self.sends_credentials(url):
-                request.headers["Authorization"] = self._authorization
-            return request
 
-        return add
+def _proxies(url: str) -> dict[str, str]:
+    return _NO_PROXIES if is_loopback(urlsplit(url).hostname or "") else get_environ_proxies(url)
 
 
 def _place(url: str) -> str:
-    """What a person is told of where a URL leads."""
-    host = urlsplit(url).hostname or ""
-    proxy = "" if is_loopback(host) else select_proxy(url, get_environ_proxies(url))
+    """Return where a URL leads, for people: the server, and the proxy on the way there."""
+    host, proxy = urlsplit(url).hostname, select_proxy(url, _proxies(url))
     if not proxy:
         return _origin(url)
     passed = _origin(proxy if "://" in proxy else f"http://{proxy}")
@@ -149,23 +170,10 @@ def _place(url: str) -> str:
 
 
 def _origin(url: str) -> str:
-    """Scheme, host and port: what credentials are bound to."""
+    """Return scheme, host and port, which credentials are bound to."""
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return f"{parts.scheme}://{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
-
-
-def _redirected(url: str, location: str) -> str:
-    try:
-        target = urljoin(url, location)
-        place = _origin(target)
-    except ValueError:
-        place = ""
-    if not place.startswith(("http://", "https://")):
-        raise WrongServer(f"{_origin(url)}: redirects to something that is no http address")
-    if url.startswith("https://") and place.startswith("http://"):
-        raise WrongServer(f"{_origin(url)}: redirects from https to {place}, which anyone could answer")
-    return target
 
 
 def _body(response: requests.Response) -> bytes:
@@ -179,7 +187,7 @@ def _body(response: requests.Response) -> bytes:
 
 
 def _within(timeout_s: float, ask: Callable[[], T]) -> T:
-    """The answer within a time for everything: the library's limits hold for each read, and not for finding a name."""
+    """Limit the time of all together: the library's limits hold for each read, and not for finding a name."""
     future: Future[T] = Future()
 
     def run() -> None:

@@ -44,7 +44,7 @@ class _Stdout(io.FileIO):
             if isinstance(error, BrokenPipeError):
                 raise SystemExit(128 + signal.SIGPIPE) from None
             reason = "it is closed" if error.errno == errno.EBADF else str(error.strerror).lower()
-            print(f"error: STDOUT cannot be written to: {reason}", file=sys.stderr)
+            sys.stderr.write(f"error: STDOUT cannot be written to: {reason}\n")
             raise SystemExit(1) from error
 
 

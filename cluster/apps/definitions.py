@@ -31,11 +31,6 @@ _UNQUOTED_SHELL = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
-# Marathon's grammar of ids.
-_LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
-_APP_ID = re.compile(rf"(?:/{_LABEL}(?:\.{_LABEL})*)+")
-_RESERVED = ("restart", "tasks", "versions")  # the last part of Marathon's own addresses
-
 
 def load(path: Path) -> dict[str, Any]:
     """Read an app definition.
@@ -274,21 +269,6 @@ def _left(node: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str, Any]]:
             yield from _left(item, (*path, index))
     else:
         yield dotted(path), node
-
-
-def checked_id(text: str) -> str:
-    """An app id with its leading slash.
-
-    Raises:
-        ClusterError: Marathon would refuse the id.
-    """
-    wanted = "/" + text.removeprefix("/")
-    if not _APP_ID.fullmatch(wanted) or wanted.rpartition("/")[2] in _RESERVED:
-        raise ClusterError(
-            f"{text!r} is not an app id: use a-z, 0-9 and - in parts joined by /, the last part "
-            f"none of {', '.join(_RESERVED)}; for example /amqp"
-        )
-    return wanted
 
 
 def worker_id(queue: str) -> str:

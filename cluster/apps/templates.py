@@ -12,6 +12,7 @@ from cluster.apps.app import AppSpec
 from cluster.apps.definitions import Value
 from cluster.apps.flags import AppOverrides
 from cluster.components import Component
+from scripts.app_id import canonical_app_id
 from scripts.errors import ClusterError
 
 # What is added to a definition has to find its place there; all else its engine checks.
@@ -53,7 +54,7 @@ def app_id_of(overrides: AppOverrides, usual: str) -> str:
         usual = definitions.load(overrides.source).get("id", "")
         if not isinstance(usual, str) or not usual:
             raise ClusterError(f"{overrides.source}: id is missing: an app needs one, such as /amqp")
-    return definitions.checked_id(overrides.app_id or usual)
+    return canonical_app_id(overrides.app_id or usual)
 
 
 def app_from(

@@ -11,16 +11,13 @@ from functools import partial
 from pathlib import Path
 
 import docker
-import requests
 from docker.context import Context, ContextAPI
 from docker.context.config import get_context_id, get_current_context_name
-from docker.errors import DockerException
 from docker.utils.config import find_config_file
-from urllib3.exceptions import HTTPError
 
 from cluster.engine import errors as engine_errors
 from cluster.engine import install as engine_install
-from cluster.engine.errors import Lookups
+from cluster.engine.errors import ENGINE_ERRORS, Lookups
 from cluster.engine.ports import is_of_this_machine, who_listens
 from scripts.errors import ClusterError, ServiceAway
 
@@ -28,9 +25,8 @@ PROBE_TIMEOUT_S = 10
 TIMEOUT_S = 600  # a step of a build may be silent for minutes
 SOCKET = "/var/run/docker.sock"
 
-_SDK_ERRORS = (DockerException, requests.RequestException, HTTPError)
 # A DOCKER_HOST that is not an address, an ssh that ends early, a socket that is none: the SDK lets these through.
-_CONNECT_ERRORS = (*_SDK_ERRORS, OSError, ValueError, EOFError)
+_CONNECT_ERRORS = (*ENGINE_ERRORS, OSError, ValueError, EOFError)
 
 
 class NoEngine(ServiceAway):
@@ -98,7 +94,7 @@ def docker_errors(doing: str) -> Iterator[None]:
     """Turn what the SDK raises into one-line errors that begin with `doing`, such as "start amqp"."""
     try:
         yield
-    except _SDK_ERRORS as error:
+    except ENGINE_ERRORS as error:
         raise engine_errors.explained(doing, error, Lookups(port_holder, _data_folder)) from error
 
 
@@ -107,7 +103,7 @@ def port_holder(port: int) -> str:
     try:
         with closing(connect()) as client:
             return who_listens(port, client.containers.list(ignore_removed=True))
-    except (ClusterError, *_SDK_ERRORS):
+    except (ClusterError, *ENGINE_ERRORS):
         return who_listens(port)
 
 
@@ -115,7 +111,7 @@ def _data_folder() -> str:
     try:
         with closing(connect()) as client:
             return str(client.info()["DockerRootDir"])
-    except (ClusterError, KeyError, *_SDK_ERRORS):
+    except (ClusterError, KeyError, *ENGINE_ERRORS):
         return ""
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import requests
-from docker.errors import APIError, ImageNotFound
+from docker.errors import APIError, DockerException, ImageNotFound
+from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as HTTPTimeout
 
 from scripts.errors import ClusterError, ServiceAway
+
+# What the SDK lets through.
+ENGINE_ERRORS = (DockerException, requests.RequestException, HTTPError)
 
 # The engine's words are all there is: it answers 500 to each of these.
 _PORT_TAKEN = ("port is already allocated", "address already in use")
@@ -78,6 +83,12 @@ def reason(error: BaseException) -> str:
         if isinstance(cause, OSError) and isinstance(cause.strerror, str):
             return f"{cause.strerror}: {cause.filename}" if isinstance(cause.filename, str) else cause.strerror
     return _words(error)
+
+
+def problem_of(event: Mapping[str, Any]) -> str:
+    """Return the error in an event of a build, push or pull, "" for none: the SDK raises none of them."""
+    detail = event.get("errorDetail") or {}
+    return " ".join(str(detail.get("message") or event.get("error") or event.get("message") or "").split())
 
 
 def is_silence(error: BaseException) -> bool:

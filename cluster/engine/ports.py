@@ -43,7 +43,7 @@ def who_listens(port: int, containers: Iterable[Any] = ()) -> str:
     """
     by_id = {container.id: container for container in containers}
     for container in by_id.values():
-        if port in _published(container):
+        if port in published(container):
             return f"the container {container.name}"
     listeners = [c for c in _connections() if c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port]
     if not listeners:
@@ -55,7 +55,8 @@ def who_listens(port: int, containers: Iterable[Any] = ()) -> str:
     return _program(pid) if pid else "a program of another user"
 
 
-def _published(container: Any) -> set[int]:
+def published(container: Any) -> set[int]:
+    """Return the ports of its machine that a container, the SDK's, publishes."""
     bindings = container.ports.values()
     return {int(binding["HostPort"]) for bound in bindings for binding in bound or ()}
 

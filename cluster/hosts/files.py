@@ -13,8 +13,8 @@ from cluster.hosts.together import Say, Show, together, values
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 
-# Docker's logins of private registries, which Mesos unpacks for a task whose image is in one.
-ARCHIVE = "/etc/cluster/docker.tar.gz"
+# The registry's login for Mesos, which unpacks it beside each task.
+LOGIN_ARCHIVE = "/etc/cluster/docker.tar.gz"
 
 _MODE = 0o400  # for the plain user of the image that mounts them
 _HOST_S = 60.0

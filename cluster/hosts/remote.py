@@ -16,6 +16,7 @@ COMMAND_TIMEOUT_S = 60.0
 
 _ABSENT, _CUT_SHORT = 44, 45
 _FULL = "No space left on device"
+_ASK_DOCKER = "export LC_ALL=C; {docker} version --format '{{{{.Server.APIVersion}}}}'"
 
 # A link stays one, and what it points to is written. The new content is put beside the old one and takes its place
 # at once; a connection that breaks in the middle ends STDIN early, so the length is looked at.
@@ -96,9 +97,21 @@ class Remote:
     def engine(self) -> Any:
         """The host's Docker Engine (docker.DockerClient) through this connection; closed with it."""
         if self._engine is None:
-            access = remote_engine.access(self)
-            self._engine = remote_engine.client(self._transport, access, self._timeout_s)
+            self._engine = remote_engine.client(self._transport, *self._docker(), self._timeout_s)
         return self._engine
+
+    def _docker(self) -> tuple[str, str]:
+        """Return the docker command that the user may run there, with sudo where it must be, and its API version."""
+        user = "root" if self.is_root else self.user  # and it is known then that the login shell is quiet
+        for command in ("docker", "sudo -n docker"):
+            ran = self.run(_ASK_DOCKER.format(docker=command))
+            version = ran.out.decode(errors="replace").strip()
+            if not ran.code and version:
+                return command, version
+            words = (ran.err + ran.out).decode(errors="replace").lower()
+            if "permission denied" not in words or self.sudo_refusal:
+                break
+        raise ClusterError(f"{self.name}: {_why_no_engine(user, ran, words)}")
 
     @cached_property
     def is_root(self) -> bool:
@@ -159,6 +172,16 @@ class Remote:
         if ran.code == _CUT_SHORT:
             return f"write {path}: it did not arrive whole; the old file stays: run this again"
         return f"write {path}: {ran.reason}"
+
+
+def _why_no_engine(user: str, ran: Ran, words: str) -> str:
+    if ran.code == 127 or "not found" in words:
+        return "there is no docker command: install Docker there (Debian: apt-get install docker.io docker-cli)"
+    if "permission denied" in words:
+        return f"{user} may not use the Docker Engine: usermod -aG docker {user} there, or let {user} use sudo"
+    if "connect" in words:
+        return "the Docker Engine does not run: systemctl start docker there"
+    return f"the Docker Engine does not answer: {ran.reason}"
 
 
 def _script(script: str, *args: str) -> str:

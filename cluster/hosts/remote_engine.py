@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import docker
 import urllib3
@@ -14,61 +14,19 @@ from urllib3.connectionpool import HTTPConnectionPool
 
 from cluster.engine import TIMEOUT_S
 from cluster.hosts.channel_socket import ChannelSocket
-from scripts.errors import ClusterError
-
-if TYPE_CHECKING:
-    from cluster.hosts.remote import Remote
 
 # sshd allows 10 sessions a connection (MaxSessions), which commands and files need, too.
 _KEPT_OPEN = 4
 _URL = "http+docker://ssh"
 
-_ASK = "export LC_ALL=C; {docker} version --format '{{{{.Server.APIVersion}}}}'"
 
-
-class Access:
-    """How the engine there is spoken to: the docker command, with sudo where it must be, and its API version."""
-
-    def __init__(self, command: str, api_version: str) -> None:
-        self.command, self.api_version = command, api_version
-
-
-def access(remote: Remote) -> Access:
-    """Find out how the user may use the engine.
-
-    Raises:
-        ClusterError: there is none, it does not run, or the user may not.
-    """
-    user = "root" if remote.is_root else remote.user  # and it is known then that the login shell is quiet
-    for command in ("docker", "sudo -n docker"):
-        ran = remote.run(_ASK.format(docker=command))
-        version = ran.out.decode(errors="replace").strip()
-        if not ran.code and version:
-            return Access(command, version)
-        words = (ran.err + ran.out).decode(errors="replace")
-        if "permission denied" not in words.lower() or remote.sudo_refusal:
-            break
-    raise ClusterError(f"{remote.name}: {_why_not(user, ran.code, words, ran.reason)}")
-
-
-def client(transport: Any, access: Access, open_timeout_s: float) -> docker.DockerClient:
-    """The SDK's client, which speaks through channels of this connection and leaves the connection open."""
-    made = docker.DockerClient(base_url="tcp://localhost:1", version=access.api_version, timeout=TIMEOUT_S)
-    made.api.mount(_URL, _Adapter(transport, f"{access.command} system dial-stdio", open_timeout_s))
+def client(transport: Any, docker_command: str, api_version: str, open_timeout_s: float) -> docker.DockerClient:
+    """Return the SDK's client, which speaks through channels of this SSH connection and leaves it open."""
+    made = docker.DockerClient(base_url="tcp://localhost:1", version=api_version, timeout=TIMEOUT_S)
+    made.api.mount(_URL, _Adapter(transport, f"{docker_command} system dial-stdio", open_timeout_s))
     made.api.base_url = _URL
     made.api.trust_env = False  # a proxy of this machine has no meaning there
     return made
-
-
-def _why_not(user: str, code: int, words: str, reason: str) -> str:
-    lower = words.lower()
-    if code == 127 or "not found" in lower:
-        return "there is no docker command: install Docker there (Debian: apt-get install docker.io docker-cli)"
-    if "permission denied" in lower:
-        return f"{user} may not use the Docker Engine: usermod -aG docker {user} there, or let {user} use sudo"
-    if "connect" in lower:
-        return "the Docker Engine does not run: systemctl start docker there"
-    return f"the Docker Engine does not answer: {reason}"
 
 
 class _Adapter(BaseHTTPAdapter):  # type: ignore[misc]

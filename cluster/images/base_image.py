@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-import requests
-from urllib3.exceptions import HTTPError
-
 from cluster.engine import apt, docker_errors
-from cluster.engine.errors import is_silence, reason
+from cluster.engine.errors import ENGINE_ERRORS, is_silence, problem_of, reason
+from cluster.engine.pulls import NotPulled, events, pull
 from scripts.errors import ClusterError
 
 NAME = "debian:trixie-slim"
@@ -63,23 +60,14 @@ def _is_there(client: Any, name: str) -> bool:
 
 
 def _pull_problem(client: Any, name: str) -> str:
-    """Pull: "" when the image is there now. (The SDK's own pull has no time limit.)"""
-    repository, tag = name.rsplit(":", 1)
-    url = f"{client.api.base_url}/v{client.api.api_version}/images/create"
-    parameters = {"fromImage": repository, "tag": tag}
+    """Pull the base image; return why that failed, "" when the image is there now."""
     try:
-        with client.api.post(url, params=parameters, stream=True, timeout=PULL_SILENCE_S) as answer:
-            problem = _stream_error(answer.iter_lines())
-    except (requests.RequestException, HTTPError) as error:
-        problem = f"no answer within {PULL_SILENCE_S} s" if is_silence(error) else reason(error)
-    return problem or ("" if _is_there(client, name) else "it did not arrive")
-
-
-def _stream_error(lines: Iterable[bytes | str]) -> str:
-    """The error in the engine's answer; it says 200 and fails later, or sends `message` at once."""
-    events = [json.loads(line) for line in lines if line.strip()]
-    errors = [event.get("error") or event.get("message") for event in events]
-    return " ".join(next(filter(None, errors), "").split())
+        pull(client, name, silence_s=PULL_SILENCE_S)
+    except NotPulled as error:
+        return str(error)
+    except ENGINE_ERRORS as error:
+        return f"no answer within {PULL_SILENCE_S} s" if is_silence(error) else reason(error)
+    return "" if _is_there(client, name) else "it did not arrive"
 
 
 def _make(client: Any, say: Callable[[str], None], name: str) -> None:
@@ -167,6 +155,6 @@ def _import(client: Any, archive: Path, name: str) -> None:
     repository, tag = name.rsplit(":", 1)
     with docker_errors(f"import {name}"):
         answer = client.api.import_image(str(archive), repository=repository, tag=tag, changes=_CHANGES)
-    problem = _stream_error(answer.splitlines())
-    if problem:
-        raise ClusterError(f"import {name}: {problem}")
+    for event in events(answer.splitlines()):
+        if problem := problem_of(event):
+            raise ClusterError(f"import {name}: {problem}")

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import docker
 from docker.errors import APIError, ImageNotFound
 
+from cluster import programs
 from cluster.components import Component
 from cluster.engine import docker_errors, logins
+from cluster.engine.errors import problem_of
 from cluster.image_ref import ImageRef, is_local
 from cluster.images import architecture, base_image, build_events, registry_api, registry_login, registry_trust
-from cluster.images.build_events import problem_of
-from cluster.images.push_errors import push_failure, registry_failure
-from cluster.images.revision import revision_of
+from cluster.images.registry_errors import Trouble, failure, trouble_in
 from cluster.terminal.live_line import live_line
 from scripts.errors import ClusterError, ServiceAway
 
 _SAYS_NOTHING = "500 Internal Server Error"  # all that the engine tells of a registry's reasons
+_GIT_S = 30
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 
 
 def build(client: docker.DockerClient, component: Component, ref: ImageRef, say: Callable[[str], None]) -> str:
-    """Build a component's image under a name; its id. What is not cached is said, a line a step.
+    """Build a component's image under a name and return its id; `say` gets a line for each step that is not cached.
 
     Raises:
         ClusterError: a step failed (with its last lines), or the disk is full.
@@ -50,13 +53,32 @@ def build(client: docker.DockerClient, component: Component, ref: ImageRef, say:
 
 
 def labels(component: Component, ref: ImageRef) -> dict[str, str]:
-    """What is known only when an image is built; the other labels stand in the Dockerfile."""
+    """Return the labels that are known only when an image is built; the others stand in the Dockerfile."""
     known = {"version": ref.tag, "revision": revision_of(component.sources, component.root)}
     return {f"org.opencontainers.image.{name}": value for name, value in known.items() if value}
 
 
+def revision_of(folders: Sequence[Path], repo: Path) -> str:
+    """Return the last commit that changed anything in the folders, with -dirty where files differ from it.
+
+    Commits elsewhere do not change it, so that an image is the same again as long as its files are. Empty without a
+    commit: a copy of the files, or no git.
+    """
+    commit = _git(repo, "log", "-1", "--format=%H", "--", *folders)
+    changed = _git(repo, "status", "--porcelain", "--", *folders)
+    return f"{commit}-dirty" if commit and changed else commit
+
+
+def _git(repo: Path, *arguments: str | Path) -> str:
+    try:
+        done = programs.run(["git", "-C", str(repo), *map(str, arguments)], limit_s=_GIT_S)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return "" if done.returncode else done.stdout.decode(errors="replace").strip()
+
+
 def proxies(environ: Mapping[str, str]) -> dict[str, str]:
-    """The proxy of this machine, as `docker build` hands it on; it does not stay in the image."""
+    """Return this machine's proxy, as `docker build` hands it on; it does not stay in the image."""
     return {name: value for name, value in environ.items() if name.lower() in _PROXIES and value}
 
 
@@ -74,13 +96,13 @@ def refuse_useless_registry(client: docker.DockerClient, ref: ImageRef) -> None:
         try:
             client.images.get_registry_data(str(ref), auth_config=login)
         except APIError as error:
-            known = _registry_failure(client, f"push {ref}", ref, error)
+            known = _registry_failure(client, f"push {ref}", ref, _words(error))
             if known and (login or isinstance(known, ServiceAway)):
                 raise known from error
 
 
 def push(client: docker.DockerClient, ref: ImageRef, say: Callable[[str], None]) -> str:
-    """Push an image to the registry of its name, with the login kept for it; its digest there (`sha256:...`).
+    """Push an image to the registry of its name, with the login kept for it; return its digest (`sha256:...`).
 
     Raises:
         ClusterError: the registry refuses it; the SDK itself would say nothing.
@@ -94,8 +116,7 @@ def push(client: docker.DockerClient, ref: ImageRef, say: Callable[[str], None])
             digest = (event.get("aux") or {}).get("Digest", digest)
             show(_now(event))
     if problem:
-        why = registry_api.write_problem(ref.registry, ref.name) if _SAYS_NOTHING in problem else ""
-        raise push_failure(ref, why or problem, registry_trust.certificates(client))
+        raise _push_failure(client, doing, ref, problem)
     if not digest:
         raise ClusterError(f"{doing}: the registry {ref.registry} named no digest: push it again")
     say(f"pushed {ref}, {digest[:19]}")
@@ -103,14 +124,14 @@ def push(client: docker.DockerClient, ref: ImageRef, say: Callable[[str], None])
 
 
 def _now(event: Mapping[str, Any]) -> str:
-    """What a push does now, such as `Pushing 12 of 120 MB`."""
+    """Return what a push is at, such as `Pushing 12 of 120 MB`."""
     detail = event.get("progressDetail") or {}
     done = f" {detail.get('current', 0) / 1e6:.0f} of {detail['total'] / 1e6:.0f} MB" if detail.get("total") else ""
     return str(event.get("status", "")) + done
 
 
 def local_image(client: docker.DockerClient, ref: ImageRef) -> Any:
-    """The SDK's image of this name on this machine, None where there is none."""
+    """Return the SDK's image of this name on this machine, None where there is none."""
     with docker_errors(f"look for {ref}"):
         try:
             return client.images.get(str(ref))
@@ -119,7 +140,7 @@ def local_image(client: docker.DockerClient, ref: ImageRef) -> Any:
 
 
 def deployable(client: docker.DockerClient, ref: ImageRef) -> str:
-    """What an app definition calls the image: by its content where its registry holds it, else by its tag.
+    """Return an app definition's name for the image: by its content where its registry holds it, else by its tag.
 
     Raises:
         ClusterError: it is neither on this machine nor in its registry, or that does not let us look; or it is built
@@ -146,10 +167,9 @@ def _refuse_foreign(client: docker.DockerClient, ref: ImageRef, architectures: l
 
 def _in_registry(client: docker.DockerClient, ref: ImageRef) -> Any:
     try:
-        login = registry_login.auth_config(ref.registry)
-        return client.images.get_registry_data(str(ref), auth_config=login)
+        return client.images.get_registry_data(str(ref), auth_config=registry_login.auth_config(ref.registry))
     except APIError as error:
-        known = _registry_failure(client, f"look for {ref}", ref, error)
+        known = _registry_failure(client, f"look for {ref}", ref, _words(error))
         if known and not is_local(ref.registry):
             raise known from error
         raise ClusterError(
@@ -158,6 +178,28 @@ def _in_registry(client: docker.DockerClient, ref: ImageRef) -> Any:
         ) from error
 
 
-def _registry_failure(client: docker.DockerClient, doing: str, ref: ImageRef, error: APIError) -> ClusterError | None:
-    words = str(error.explanation or error)
-    return registry_failure(doing, ref.registry, words, registry_trust.certificates(client))
+def _push_failure(client: docker.DockerClient, doing: str, ref: ImageRef, problem: str) -> ClusterError:
+    if "does not exist locally" in problem.lower():
+        return ClusterError(f"{doing}: there is no image of this name on this machine: build it first")
+    if _SAYS_NOTHING in problem:
+        problem = registry_api.write_problem(ref.registry, ref.name) or problem
+    logs = "; see `./inv registry.logs`" if is_local(ref.registry) else ""
+    return _registry_failure(client, doing, ref, problem) or ClusterError(
+        f"{doing}: {ref.registry} refused it: {' '.join(problem.split())}{logs}"
+    )
+
+
+def _registry_failure(client: docker.DockerClient, doing: str, ref: ImageRef, words: str) -> ClusterError | None:
+    """Return the error for an engine's words where they tell of trouble with the registry itself."""
+    trouble = trouble_in(words)
+    if trouble in (None, Trouble.ABSENT):
+        return None
+    if trouble is Trouble.LOGIN and registry_api.lets_us_in(ref.registry):
+        trouble = Trouble.NO_RIGHT
+    engine_ca = registry_trust.ca_file(client, ref.registry)
+    known = failure(ref.registry, trouble, " ".join(words.split()), engine_ca=engine_ca)
+    return type(known)(f"{doing}: {known}")
+
+
+def _words(error: APIError) -> str:
+    return str(error.explanation or error)

@@ -1,4 +1,4 @@
-"""What the Docker Engine tells while it builds an image: steps, their output, and how one failed."""
+"""The events of a build that the Docker Engine sends: steps, their output, and why one failed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any
 
 from docker.errors import DockerException
 
+from cluster.engine.errors import problem_of
 from scripts.errors import ClusterError
 
 Event = Mapping[str, Any]
 
-# What a failed step printed last, shown with the error.
-LAST_LINES = 12
-# More than so many lines of any length that a person would read.
+LAST_LINES = 12  # of a failed step's output, shown with the error
 _KEPT_CHARACTERS = 8000
 _SHOWN_CHARACTERS = 100
 
@@ -35,13 +34,8 @@ class Step:
     printed: str = ""
 
     @property
-    def runs(self) -> bool:
-        """Whether a command is run, which may take long; other steps take a moment."""
-        return self.instruction.startswith("RUN ")
-
-    @property
-    def short(self) -> str:
-        """The instruction, in one line that a person would read."""
+    def summary(self) -> str:
+        """The instruction in one line, cut to what a person would read."""
         words = " ".join(self.instruction.split())
         return words if len(words) <= _SHOWN_CHARACTERS else words[: _SHOWN_CHARACTERS - 3] + "..."
 
@@ -53,7 +47,7 @@ class Step:
 
 
 def follow(doing: str, events: Iterable[Event], say: Callable[[str], None], show: Callable[[str], None]) -> None:
-    """Go along with a build: `say` each command that it runs (not what is cached), `show` what is being printed.
+    """Follow a build to its end: `say` each command that it runs (not what is cached), `show` what is being printed.
 
     Raises:
         ClusterError: a step failed; the first line says which, the last lines that it printed follow.
@@ -66,30 +60,20 @@ def follow(doing: str, events: Iterable[Event], say: Callable[[str], None], show
         if begun := _STEP.match(text):
             step = Step(begun[1], begun[2])
         elif text.startswith(" ---> Running in"):
-            if step.runs:
-                say(f"{doing}: {step.place} {step.short}")
+            if step.instruction.startswith("RUN "):  # other steps take a moment
+                say(f"{doing}: {step.place} {step.summary}")
         elif not text.startswith((" ---> ", "Removing intermediate container")):
             step = replace(step, printed=(step.printed + text)[-_KEPT_CHARACTERS:])
             show(step.last_lines[-1] if step.last_lines else "")
     if problem:
-        raise failure(doing, step, problem)
+        raise _failure(doing, step, problem)
 
 
-def problem_of(event: Event) -> str:
-    """The error in one event of a build's, push's or pull's stream, else nothing: the SDK raises none of them."""
-    return str((event.get("errorDetail") or {}).get("message") or event.get("error") or "").strip()
-
-
-def failure(doing: str, step: Step, problem: str) -> ClusterError:
-    """The error for a step that failed with this `problem`, the engine's words.
-
-    Raises:
-        DockerException: the disk is full, which is not the step's failure.
-    """
+def _failure(doing: str, step: Step, problem: str) -> ClusterError:
     if any(_FULL in text.lower() for text in (problem, step.printed)):
-        raise DockerException(_FULL)
+        raise DockerException(_FULL)  # which is not the step's failure
     exit_code = _EXIT_CODE.search(problem)
     how = f"with exit code {exit_code[1]}" if exit_code else f"({' '.join(problem.split())})"
     hint = "; what is built reaches no Debian mirror" if any(word in step.printed for word in _NO_NETWORK) else ""
     last = "".join(f"\n    {line}" for line in step.last_lines)
-    return ClusterError(f"{doing}: step {step.place} failed {how}{hint}: {step.short}{last}")
+    return ClusterError(f"{doing}: step {step.place} failed {how}{hint}: {step.summary}{last}")

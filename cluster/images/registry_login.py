@@ -15,25 +15,20 @@ from scripts.errors import ClusterError
 
 @dataclass(frozen=True)
 class Access:
-    """Who we are at a registry, and the file of the CA that its certificate is of (None: one the system trusts)."""
+    """A login of a registry, and the file of the CA that signed its certificate (None: one that the system trusts)."""
 
     user: str
     password: str = field(repr=False)
     ca: Path | None = None
 
-    @property
-    def auth_config(self) -> dict[str, str]:
-        """The login as the Docker SDK takes it for one push or pull."""
-        return {"username": self.user, "password": self.password}
-
 
 def place(registry: str) -> Path:
-    """Where the login of a registry (`host:port`) is kept."""
+    """Return where the login of a registry (`host:port`) is kept."""
     return credentials.SECRETS / f"registry-{registry}.json"
 
 
 def for_registry(registry: str) -> Access | None:
-    """The login of a registry; None where none is kept for it.
+    """Return the login that is kept for a registry in .secrets/, None where there is none.
 
     Raises:
         ClusterError: its file is none of ours, or the CA that it names is not there.
@@ -50,15 +45,15 @@ def for_registry(registry: str) -> Access | None:
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ClusterError(
             f'{path} holds no login: write {{"user": ..., "password": ..., "ca": ...}}, or delete it and run '
-            "`./inv registry.up --host` again"
+            "`./inv registry.up --host HOST` again"
         ) from None
-    if access.ca and not access.ca.is_file():
-        raise ClusterError(f"{access.ca} is missing, the CA of {registry}: `./inv registry.up --host` makes a new one")
+    if ca and not ca.is_file():
+        raise ClusterError(f"{ca} is missing, the CA of {registry}: `./inv registry.up --host HOST` makes a new one")
     return access
 
 
 def every() -> list[Access]:
-    """All logins that are kept and can be read; a registry may have moved to another address since."""
+    """Return all logins that are kept and can be read; a registry may have moved to another address since."""
     found = []
     for path in sorted(credentials.SECRETS.glob("registry-*.json")):
         with suppress(ClusterError):
@@ -66,31 +61,18 @@ def every() -> list[Access]:
     return [access for access in found if access]
 
 
-def access(registry: str) -> Access | None:
-    """The login of a registry: the one kept here, else docker's own; None where there is none, or a token alone."""
-    found = logins.of(registry) if for_registry(registry) is None else {}
-    return Access(found["username"], found["password"]) if found.get("username") else for_registry(registry)
-
-
 def auth_config(registry: str) -> dict[str, str]:
-    """The login for one push or pull by the Docker SDK: the one kept here, else docker's own; empty for none."""
-    access = for_registry(registry)
-    return access.auth_config if access else logins.of(registry)
+    """Return the login for one push or pull by the Docker SDK: the one kept here, else docker's own; empty for none."""
+    kept = for_registry(registry)
+    return {"username": kept.user, "password": kept.password} if kept else logins.of(registry)
 
 
-def refused(registry: str) -> str:
-    """The line for a registry that does not let us in."""
-    if for_registry(registry):
-        return (
-            f"the registry {registry} does not take the login in {place(registry)}: `./inv registry.up --host` sets "
-            "that of a registry of ours right"
-        )
-    if logins.of(registry):
-        return f"the registry {registry} does not take the login that docker has for it: docker login {registry}"
-    return (
-        f"the registry {registry} asks for a login, and there is none for it: take the .secrets/ that it was set up "
-        f'with, or write {{"user": ..., "password": ...}} into {place(registry)}'
-    )
+def access(registry: str) -> Access | None:
+    """Return the login as `auth_config` finds it; None where there is none, or docker has a token alone."""
+    if kept := for_registry(registry):
+        return kept
+    found = logins.of(registry)
+    return Access(found["username"], found["password"]) if found.get("username") else None
 
 
 def keep(registry: str, access: Access) -> None:

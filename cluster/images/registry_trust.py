@@ -1,9 +1,8 @@
-"""Which registries this machine's own Docker Engine trusts: it reads the CA's file for each push and pull."""
+"""The registries that this machine's own Docker Engine trusts: it reads a CA's file for each push and pull."""
 
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,36 +10,34 @@ import docker
 
 from cluster import engine
 from cluster.atomic_file import write_atomically
-from cluster.images.push_errors import CERTIFICATES
+from cluster.images.registry_errors import command_to_trust
+
+CERTIFICATES = Path("/etc/docker/certs.d")  # a folder a registry
 
 _OF_THIS_MACHINE = "http+docker://localhost"  # how the SDK calls an engine at a UNIX socket
 
 
-def certificates(client: docker.DockerClient) -> Path:
-    """Where this engine looks for the CAs of registries: a folder a registry."""
-    if not engine.is_rootless(client):
-        return CERTIFICATES
-    config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(config) / "docker" / "certs.d"
+def ca_file(client: docker.DockerClient, registry: str) -> Path:
+    """Return where this engine looks for the CA of a registry."""
+    folder = CERTIFICATES
+    if engine.is_rootless(client):
+        config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+        folder = Path(config) / "docker" / "certs.d"
+    return folder / registry / "ca.crt"
 
 
 def trust(client: docker.DockerClient, registry: str, ca: Path, say: Callable[[str], None]) -> None:
     """Let the engine trust what this CA says of the registry; where we may not, say the command that does it."""
-    path = certificates(client) / registry / "ca.crt"
-    command = f"sudo install -D -m 644 {shlex.quote(str(ca))} {shlex.quote(str(path))}"
+    path = ca_file(client, registry)
     if client.api.base_url != _OF_THIS_MACHINE:
         say(f"the Docker Engine of DOCKER_HOST is on another machine, which has to trust {registry}, too: {path} there")
         return
     try:
-        if _same(path, ca):
+        if path.is_file() and path.read_bytes() == ca.read_bytes():
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, ca.read_bytes(), mode=0o644)
     except OSError:  # we are not root, or the system's files are read-only
-        say(f"let this machine's Docker Engine trust {registry}: {command}")
+        say(f"let this machine's Docker Engine trust {registry}: {command_to_trust(ca, path)}")
     else:
         say(f"this machine's Docker Engine trusts {registry} from now on: {path}")
-
-
-def _same(path: Path, ca: Path) -> bool:
-    return path.is_file() and path.read_bytes() == ca.read_bytes()

@@ -14,6 +14,7 @@ from cluster.interrupts import Interrupted
 from cluster.operations.changes import describe_change
 from cluster.schedulers import DeployOptions, Say, Scheduler, selection
 from cluster.settings import Settings
+from scripts.app_id import canonical_app_id
 from scripts.errors import ClusterError
 
 _SHOWN = 10  # versions, as many as a screen shows
@@ -33,7 +34,7 @@ def target(
     settings: Settings, app_id: str, at: str, marathon: str, say: Say, options: DeployOptions = DeployOptions()
 ) -> Target:  # fmt: skip
     """Return the app that flags mean, on the engine that they mean, else on that of this machine which runs it."""
-    app_id = definitions.checked_id(app_id)
+    app_id = canonical_app_id(app_id)
     engines = selection.candidates(settings, at, marathon, say)
     return Target(app_id, selection.running(engines, app_id), options)
 

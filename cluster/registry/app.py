@@ -7,7 +7,7 @@ from typing import Any
 from cluster.apps import definitions
 from cluster.apps.one_machine import with_ports
 from cluster.components import REGISTRY
-from cluster.images.registry_tls import address as listening
+from cluster.image_ref import registry_address
 from cluster.schedulers import App
 
 # On the host, and in the container, which sees the first one only to read.
@@ -33,7 +33,7 @@ def registry_app(image: str, tag: str, address: str, certificate: str) -> App:
     read its certificate when it started.
     """
     filled = definitions.fill(definitions.load(REGISTRY.definition), {"IMAGE": image, "TAG": tag})
-    filled = with_ports(filled, {"registry": listening(address).port})
+    filled = with_ports(filled, {"registry": registry_address(address).port})
     container: dict[str, Any] = filled["container"]
     folder = {"containerPath": FOLDER, "hostPath": FOLDER, "mode": "RO"}
     definition = filled | {

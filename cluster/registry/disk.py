@@ -5,27 +5,24 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from cluster.hosts.disk import Disk, disk_of
 from cluster.hosts.remote import Remote
 from scripts.errors import ClusterError
 
 
 @dataclass(frozen=True)
 class Room:
-    """The file system of a folder, in bytes; `taken` is what the folder itself takes."""
+    """The disk of a folder, and how many bytes of it the folder itself takes."""
 
+    disk: Disk
     taken: int
-    free: int
-    total: int
 
 
 def room(remote: Remote, folder: str) -> Room | None:
-    """The room of a folder on a host; None where there is no such folder."""
-    ran = remote.run(f"{_df(folder)}; du -sxB1 -- {shlex.quote(folder)}", sudo=True)
-    lines = ran.out.decode(errors="replace").splitlines()
-    if ran.code or len(lines) != 2:
-        return None
-    _, total, _, free, *_ = lines[0].split()
-    return Room(int(lines[1].split()[0]), int(free), int(total))
+    """Ask for the room of a folder on a host; None where there is no such folder."""
+    disk = disk_of(remote, folder, sudo=True)
+    ran = remote.run(f"LC_ALL=C du -sxB1 -- {shlex.quote(folder)}", sudo=True)
+    return None if ran.code or not disk else Room(disk, int(ran.out.split()[0]))
 
 
 def refuse_too_small(remote: Remote, folder: str, needed: int) -> None:
@@ -34,14 +31,9 @@ def refuse_too_small(remote: Remote, folder: str, needed: int) -> None:
     Raises:
         ClusterError: they do not.
     """
-    found = remote.run(_df(folder), sudo=True).out.decode(errors="replace").split()
-    free = int(found[3]) if len(found) > 3 else needed
-    if free < needed:
+    disk = disk_of(remote, folder, sudo=True)
+    if disk and disk.free < needed:
         raise ClusterError(
-            f"{remote.name}: the disk is full where the Docker Engine keeps its data, {folder}: {free / 1e6:,.0f} MB "
-            f"are free, and the image needs {needed / 1e6:,.0f} MB: docker system df there shows what takes the room"
+            f"{remote.name}: the disk is full where the Docker Engine keeps its data, {folder}: {disk.free / 1e6:,.0f} "
+            f"MB are free, and the image needs {needed / 1e6:,.0f} MB: docker system df there shows what takes the room"
         )
-
-
-def _df(folder: str) -> str:
-    return f"export LC_ALL=C; df -PB1 -- {shlex.quote(folder)} | tail -n 1"

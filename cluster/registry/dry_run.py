@@ -8,14 +8,15 @@ from typing import Any
 
 from cluster import engine
 from cluster.hosts import ssh
+from cluster.hosts.engine_errors import engine_errors
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.images import build as image_build
-from cluster.images import sending
+from cluster.images import transfer
 from cluster.registry import authority, plan
 from cluster.registry.host import Say, look, refuse_anothers
 from cluster.registry.local import IMAGE
-from cluster.schedulers.docker.remote import HostEngine, host_errors
+from cluster.schedulers.docker.remote import HostEngine
 from cluster.settings import Settings
 
 
@@ -44,5 +45,5 @@ def _would_send(remote: Remote) -> bool:
     here = engine.connect()
     if image_build.local_image(here, IMAGE) is None:
         return True
-    with host_errors(remote, f"look for {IMAGE}"):
-        return not sending.is_there(here, remote.engine(), IMAGE)
+    with engine_errors(remote, f"look for {IMAGE}"):
+        return not transfer.is_there(here, remote.engine(), IMAGE)

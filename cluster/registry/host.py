@@ -10,17 +10,18 @@ from cluster import engine
 from cluster.components import REGISTRY
 from cluster.engine import docker_errors
 from cluster.hosts import ssh
+from cluster.hosts.engine_errors import engine_errors
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.images import build as image_build
-from cluster.images import registry_api, registry_login, registry_tls, registry_trust, sending
+from cluster.images import registry_api, registry_errors, registry_login, registry_trust, transfer
 from cluster.registry import authority, disk, plan
 from cluster.registry.app import CERTIFICATE, DATA, HTPASSWD, KEY, OWNER
 from cluster.registry.authority import fingerprint
 from cluster.registry.local import IMAGE, START_TIMEOUT_S
 from cluster.registry.lock import alone
 from cluster.registry.plan import Found, Plan
-from cluster.schedulers.docker.remote import HostEngine, host_errors
+from cluster.schedulers.docker.remote import HostEngine
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
 
@@ -58,7 +59,7 @@ def look(remote: Remote) -> Found:
     Raises:
         ClusterError: it has no Docker Engine that can run a registry.
     """
-    with host_errors(remote, "ask the Docker Engine what it is"):
+    with engine_errors(remote, "ask the Docker Engine what it is"):
         options = remote.engine().info().get("SecurityOptions") or []
     if any("rootless" in option for option in options):
         raise ClusterError(f"{remote.name}: the Docker Engine there is rootless: the registry needs one that root runs")
@@ -79,14 +80,14 @@ def _bring_about(settings: Settings, remote: Remote, made: Plan, say: Say) -> bo
 def _send_image(remote: Remote, say: Say) -> bool:
     here, there = engine.connect(), remote.engine()
     image_build.build(here, REGISTRY, IMAGE, say)
-    with host_errors(remote, f"take the image {IMAGE}"):
-        if sending.is_there(here, there, IMAGE):
+    with engine_errors(remote, f"take the image {IMAGE}"):
+        if transfer.is_there(here, there, IMAGE):
             return False
-        sending.refuse_other_machine(here, there, remote.name)
+        transfer.refuse_other_machine(here, there, remote.name)
         with docker_errors(f"look at {IMAGE}"):
             size = int(here.images.get(str(IMAGE)).attrs["Size"])
         disk.refuse_too_small(remote, str(there.info()["DockerRootDir"]), size)
-        sending.send(here, there, IMAGE, remote.name, say)
+        transfer.send(here, there, IMAGE, remote.name, say)
     return True
 
 
@@ -117,11 +118,11 @@ def refuse_anothers(made: Plan) -> None:
         ClusterError: it is.
     """
     try:
-        shown = registry_tls.shown(made.address, registry_api.TIMEOUT_S)
+        shown = registry_api.certificate(made.address)
     except ServiceAway:
         return  # nobody is there yet
     if not authority.is_of(shown, made.ca):
-        raise ClusterError(registry_tls.anothers(made.address, made.ca.file))
+        raise ClusterError(registry_errors.of_another_ca(made.address, made.ca.file))
 
 
 def check_from_here(host: str, made: Plan) -> None:
@@ -132,7 +133,7 @@ def check_from_here(host: str, made: Plan) -> None:
         ServiceAway: nobody is.
     """
     try:
-        shown = registry_tls.shown(made.address, registry_api.TIMEOUT_S)
+        shown = registry_api.certificate(made.address)
     except ServiceAway as error:
         raise ServiceAway(
             f"the registry runs on {host}, but this machine does not reach it at {made.address}: let its "

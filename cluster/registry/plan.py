@@ -8,10 +8,9 @@ from datetime import datetime
 
 from cryptography import x509
 
-from cluster.image_ref import checked_registry, is_local
+from cluster.image_ref import checked_registry, is_local, registry_address
 from cluster.images import registry_login
 from cluster.images.registry_login import Access
-from cluster.images.registry_tls import address as listening
 from cluster.registry import authority
 from cluster.registry import htpasswd as login
 from cluster.registry.app import CERTIFICATE, HTPASSWD, KEY, registry_app
@@ -74,7 +73,7 @@ def address(settings: Settings, host_address: str, given: str) -> str:
     """
     configured = settings.registry if settings.registry and not is_local(settings.registry) else ""
     chosen = given or configured or str(HostPort(host_address, PORT))
-    if is_local(checked_registry(chosen)) or listening(chosen).host in ("0.0.0.0", "::"):
+    if is_local(checked_registry(chosen)) or registry_address(chosen).host in ("0.0.0.0", "::"):
         raise ClusterError(
             f"{chosen} stands for another machine on each machine that asks: give the address at which all of them "
             "reach the registry's host, --address HOST:PORT"
@@ -85,7 +84,7 @@ def address(settings: Settings, host_address: str, given: str) -> str:
 def for_host(where: str, found: Found, ca: Authority, now: datetime) -> Plan:
     """The plan for a host with these files: what is right stays, all else is made anew."""
     access = _login(found, registry_login.for_registry(where), registry_login.every(), ca)
-    host, news = listening(where).host, dict[str, str]()
+    host, news = registry_address(where).host, dict[str, str]()
     pair, lack = found.pair, authority.lacks(found.pair, host, ca, now)
     if pair is None or lack:
         pair = ca.issue(host, now)

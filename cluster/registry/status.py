@@ -13,7 +13,7 @@ from cluster.components import REGISTRY
 from cluster.hosts import ssh
 from cluster.hosts.host import Host
 from cluster.image_ref import is_local
-from cluster.images import registry_api, registry_login, registry_tls
+from cluster.images import registry_api, registry_login
 from cluster.registry import disk, plan
 from cluster.registry.app import DATA
 from cluster.registry.authority import fingerprint
@@ -53,7 +53,9 @@ def of(settings: Settings, host: str = "") -> Status:
         app = where.deployed(REGISTRY.app_id)
         seen = from_here(_address(app) or plan.address(settings, remote.address, ""))
         room = disk.room(remote, DATA)
-        full = "answers, but the disk is full where it keeps its images" if room and room.free < _FULL_BYTES else ""
+        full = (
+            "answers, but the disk is full where it keeps its images" if room and room.disk.free < _FULL_BYTES else ""
+        )
         return replace(
             seen, host=remote.name, container=_state(where.status()), room=room, problem=seen.problem or full
         )
@@ -81,7 +83,7 @@ def told(status: Status, *, as_json: bool) -> str:
         rows += [("CA", status.ca), ("", f"SHA-256 {status.ca_sha256}")]
     if status.room:
         room = status.room
-        rows.append(("disk", f"{_gb(room.taken)} of images, {_gb(room.free)} of {_gb(room.total)} are free"))
+        rows.append(("disk", f"{_gb(room.taken)} of images, {_gb(room.disk.free)} of {_gb(room.disk.total)} are free"))
     return "\n".join(f"{name:<12} {text}" for name, text in rows)
 
 
@@ -125,7 +127,7 @@ def _ends(registry: str) -> datetime | None:
     if is_local(registry):
         return None
     try:
-        return registry_tls.shown(registry, registry_api.TIMEOUT_S).not_valid_after_utc
+        return registry_api.certificate(registry).not_valid_after_utc
     except ClusterError:
         return None
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scripts.marathon.app_ports import amount, mapping, mappings
+from scripts.json_values import amount, mapping, mappings
 from scripts.marathon.app_tasks import App, fresh_failure, runs
 from scripts.one_line import one_line
 

@@ -1,7 +1,6 @@
-"""What Marathon's answers say of an app's tasks: which run, are healthy and current, and what failed last.
+"""The tasks of an app in Marathon's answers: which run, are healthy and current, and what failed last.
 
-Its fields mean what its own sources make of them (TaskForStatistics.scala, TaskConversion.scala); those of 0.8 to 1.10
-are understood.
+Its fields mean what its own sources make of them (TaskForStatistics.scala, TaskConversion.scala).
 """
 
 from __future__ import annotations
@@ -10,19 +9,19 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from scripts.marathon.app_ports import mapping, mappings
+from scripts.json_values import mapping, mappings
 
 Task = Mapping[str, Any]
 App = Mapping[str, Any]
 
 
 def runs(task: Task) -> bool:
-    """Whether a task runs. Answers of old Marathons have no state; only a task that has started has a start."""
-    return task.get("state") in ("TASK_RUNNING", None) and bool(task.get("startedAt"))
+    """Tell whether a task runs; only one that has started has a start."""
+    return task.get("state") == "TASK_RUNNING" and bool(task.get("startedAt"))
 
 
 def is_healthy(app: App, task: Task) -> bool:
-    """Whether all checks of a task say so.
+    """Tell whether all checks of a task say that it is healthy.
 
     Without checks, running is all there is to know, and Marathon itself counts no task as healthy.
     """
@@ -31,12 +30,12 @@ def is_healthy(app: App, task: Task) -> bool:
 
 
 def is_outdated(app: App, task: Task) -> bool:
-    """Whether a task was started before the app's last change; scaling is none."""
+    """Tell whether a task was started before the app's last change; scaling is none."""
     return moment(task.get("version")) < moment(mapping(app.get("versionInfo")).get("lastConfigChangeAt"))
 
 
 def fresh_failure(app: App) -> Mapping[str, Any]:
-    """The last failure of a task since the app's last change, else empty: Marathon keeps older ones for ever."""
+    """Return the last failure of a task since the app's last change, else an empty one: Marathon keeps old ones."""
     failure = mapping(app.get("lastTaskFailure"))
     changed = mapping(app.get("versionInfo")).get("lastConfigChangeAt") or app.get("version")
     of_this_version = failure.get("version") == app.get("version")
@@ -44,7 +43,7 @@ def fresh_failure(app: App) -> Mapping[str, Any]:
 
 
 def moment(text: Any) -> float:
-    """A time of Marathon's, such as 2015-09-25T15:13:48.343Z, as seconds since 1970; 0 for what is none."""
+    """Read a time of Marathon's, such as 2015-09-25T15:13:48.343Z, as seconds since 1970; 0 for what is none."""
     try:
         return datetime.fromisoformat(text).timestamp()
     except (TypeError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""Where an app runs, as Marathon tells it: which instance to use, and why there is none.
+"""The address of an app under Marathon: the instance to use, or the reason why there is none.
 
 `pick` decides from Marathon's answers alone; `discover` asks.
 """
@@ -9,13 +9,13 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from scripts.app_id import canonical_app_id
 from scripts.errors import ClusterError, ServiceAway
 from scripts.hostport import HostPort
-from scripts.marathon.app_id import app_id
-from scripts.marathon.app_ports import address, amount, mapping, mappings, wanted_port
+from scripts.json_values import amount, mapping, mappings
+from scripts.marathon.app_ports import address, wanted_port
 from scripts.marathon.app_reasons import last_check, last_failure, waiting_for
 from scripts.marathon.app_tasks import App, Task, is_healthy, is_outdated, moment, runs
 from scripts.one_line import one_line
@@ -30,15 +30,6 @@ class NoInstance(ClusterError):
     """The app has no instance that can be used now; there may be one soon."""
 
 
-@dataclass(frozen=True)
-class Wish:
-    """Which port of which app: the named one, else the one at the index, from 0, in the app's definition."""
-
-    app_id: str
-    port_name: str = ""
-    port_index: int = 0
-
-
 def discover(
     hosts: str,
     app: str,
@@ -51,7 +42,7 @@ def discover(
     waiting: Callable[[str], None] = lambda reason: None,
     environ: Mapping[str, str] = os.environ,
 ) -> HostPort:
-    """The address of a running instance of an app, asked of Marathon.
+    """Ask Marathon for the address of a running instance of an app.
 
     Args:
         hosts: Marathon's addresses, `a:8080,b:8080` or URLs.
@@ -61,7 +52,7 @@ def discover(
         timeout_s: limit for one answer of one address.
         wait_s: how long to go on asking while there is no instance or no answer.
         waiting: told once why it waits.
-        environ: has the credentials (see marathon_access).
+        environ: has the credentials (see `access`).
 
     Raises:
         ServiceAway: Marathon cannot be reached.
@@ -69,32 +60,32 @@ def discover(
     """
     from scripts.marathon.api import Marathon, NotFound  # costs memory that a worker with a fixed broker shall not pay
 
-    wish = Wish(app_id(app), port_name, port_index)
+    app_id = canonical_app_id(app)
     marathon = Marathon(hosts, ca, timeout_s, environ)
     deadline = time.monotonic() + wait_s
-    told = False
+    has_told = False
     while True:
         try:
-            return pick(marathon.app(wish.app_id), wish)
+            return pick(marathon.app(app_id), port_name, port_index)
         except (NoInstance, NotFound, ServiceAway) as failure:
             if time.monotonic() >= deadline:
-                raise _explained(failure, marathon, wish.app_id) from failure
-            if not told:
+                raise _explained(failure, marathon, app_id) from failure
+            if not has_told:
                 waiting(str(failure))
-                told = True
+                has_told = True
         time.sleep(min(_POLL_S, max(0.0, deadline - time.monotonic())))
 
 
-def pick(app: App, wish: Wish) -> HostPort:
-    """The address of an instance that runs, is healthy where the app has health checks, and is not being killed.
+def pick(app: App, port_name: str = "", port_index: int = 0) -> HostPort:
+    """Return the address of an instance that runs, is healthy where the app has health checks, and is not being killed.
 
-    One of the current version is taken if there is one: while an app is replaced, the old ones are about to go.
+    One of the current version is preferred: while an app is replaced, the old ones are about to go.
 
     Raises:
         NoInstance: there is none.
         ClusterError: the app has no such port.
     """
-    port = wanted_port(app, wish.port_name, wish.port_index)
+    port = wanted_port(app, port_name, port_index)
     running = [task for task in mappings(app.get("tasks")) if runs(task)]
     healthy = [task for task in running if is_healthy(app, task)]
     for task in sorted(healthy, key=lambda task: _rank(app, task)):
@@ -105,7 +96,7 @@ def pick(app: App, wish: Wish) -> HostPort:
 
 
 def _explained(failure: ClusterError, marathon: Marathon, wanted_id: str) -> ClusterError:
-    """The failure with what else Marathon knows of it; what it does not tell is left out."""
+    """Add to a failure what else Marathon tells of it."""
     if isinstance(failure, ServiceAway):
         return failure
     try:
@@ -121,7 +112,7 @@ def _explained(failure: ClusterError, marathon: Marathon, wanted_id: str) -> Clu
 
 
 def _rank(app: App, task: Task) -> tuple[bool, float, float, str]:
-    """Current ones first, of the outdated the newest; then the one that has run longest: everyone gets the same."""
+    """Order current ones first, of the outdated the newest; then who has run longest: everyone gets the same."""
     version, changed = moment(task.get("version")), moment(mapping(app.get("versionInfo")).get("lastConfigChangeAt"))
     outdated = is_outdated(app, task)
     newest = -version if outdated or not changed else 0.0

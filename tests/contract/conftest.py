@@ -82,7 +82,7 @@ def standin(docker_client: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any
 @pytest.fixture
 def ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """An app without a health check counts as up only after a while: a busy engine tells late of what ended at once."""
-    for module in ("containers", "process", "marathon.history"):
+    for module in ("docker.containers", "process.scheduler", "marathon.history"):
         monkeypatch.setattr(f"cluster.schedulers.{module}.SETTLED_S", 30)
 
 

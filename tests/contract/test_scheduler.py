@@ -144,7 +144,7 @@ def test_a_deploy_that_was_killed_halfway_is_picked_up_by_the_next(make_schedule
     deploy = (
         "import docker, pathlib, sys\n"
         "from cluster.schedulers import App\n"
-        f"from cluster.schedulers.{scheduler.name} import {type(scheduler).__name__} as Kind\n"
+        f"from {type(scheduler).__module__} import {type(scheduler).__name__} as Kind\n"
         f"where = docker.from_env() if {scheduler.name == 'local'} else None\n"
         f"project = {project!r}\n"
         f"kind = Kind(where, project) if where else Kind(project, pathlib.Path({str(tmp_path / 'run')!r}))\n"

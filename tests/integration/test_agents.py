@@ -16,13 +16,13 @@ import pytest
 
 from cluster import credentials
 from cluster.hosts import files as host_files
-from cluster.hosts.files import ARCHIVE
+from cluster.hosts.files import LOGIN_ARCHIVE
 from cluster.hosts.host import Host
 from cluster.images import architecture, registry_login
-from cluster.images.push_errors import CERTIFICATES
+from cluster.images.registry_trust import CERTIFICATES
 from cluster.operations import registry as registries
-from cluster.operations.agents import check, findings, pull, trust
-from cluster.operations.agents.cells import Cell
+from cluster.operations.agents import check, pull, report, trust
+from cluster.operations.agents.findings import Finding
 from cluster.queue import login as queue_login
 from cluster.settings import Settings
 from scripts.errors import ClusterError
@@ -85,8 +85,8 @@ class Place:
         return [*said, str(ref)]
 
     def check(self, *names: Host, url: str = "", marathon: str = "", settings: Settings | None = None) -> Any:
-        wished = check.wish(settings or self.settings, url, marathon)
-        return check.check(settings or self.settings, names or AGENTS, wished, 60, lambda line: None)
+        asked = check.request(settings or self.settings, url, marathon)
+        return check.check(settings or self.settings, names or AGENTS, asked, 60, lambda line: None)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def image_config(auth: str, registry: str) -> dict[str, Any]:
 
 
 def in_archive(host: TestHost) -> dict[str, Any]:
-    packed = base64.b64decode(host.run(f"base64 {ARCHIVE}"))
+    packed = base64.b64decode(host.run(f"base64 {LOGIN_ARCHIVE}"))
     with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as tar:
         assert tar.getnames() == [".docker/config.json"]
         member = tar.extractfile(".docker/config.json")
@@ -154,12 +154,12 @@ def in_archive(host: TestHost) -> dict[str, Any]:
 def test_every_host_learns_to_pull_and_to_run_as_root_and_as_the_user(all_fresh: Place) -> None:
     said = all_fresh.trust()
     ca = f"/etc/docker/certs.d/{all_fresh.address}/ca.crt"
-    assert f"agent1: wrote {ca}, /root/.docker/config.json, {ARCHIVE}" in said
-    assert f"ops@agent2: wrote {ca}, /root/.docker/config.json, /home/ops/.docker/config.json, {ARCHIVE}" in said
+    assert f"agent1: wrote {ca}, /root/.docker/config.json, {LOGIN_ARCHIVE}" in said
+    assert f"ops@agent2: wrote {ca}, /root/.docker/config.json, /home/ops/.docker/config.json, {LOGIN_ARCHIVE}" in said
     for agent in all_fresh.agents:
         agent.run(f"docker pull -q {all_fresh.address}/small:v1")
         assert in_archive(agent) == image_config(all_fresh.login, all_fresh.address)
-        assert agent.run(f"stat -c '%a %U' {ca} /root/.docker/config.json {ARCHIVE}").split("\n")[:3] == [
+        assert agent.run(f"stat -c '%a %U' {ca} /root/.docker/config.json {LOGIN_ARCHIVE}").split("\n")[:3] == [
             "644 root", "600 root", "600 root"
         ]  # fmt: skip
     assert all_fresh.agents[1].run("stat -c '%a %U' /home/ops/.docker/config.json") == "600 ops\n"
@@ -222,7 +222,7 @@ def test_a_broken_configuration_is_named_and_the_rest_is_told(all_fresh: Place) 
 def test_a_dry_run_writes_nothing_and_names_all(fresh: Place) -> None:
     said = fresh.trust(AGENTS[0], dry_run=True)
     assert said == [
-        f"agent1: would write /etc/docker/certs.d/{fresh.address}/ca.crt, /root/.docker/config.json, {ARCHIVE}"
+        f"agent1: would write /etc/docker/certs.d/{fresh.address}/ca.crt, /root/.docker/config.json, {LOGIN_ARCHIVE}"
     ]
     assert fresh.agents[0].run(FILES) == ""
 
@@ -294,7 +294,7 @@ def test_a_wrong_login_is_told(fresh: Place) -> None:
     path.write_text(right.replace(access.password, "wrong"))
     try:
         assert "does not take the login in" in fresh.pull(AGENTS[0])[-1]
-        assert "! no" in findings.as_table(fresh.check(AGENTS[0]), in_color=False)
+        assert "! no" in report.as_table(fresh.check(AGENTS[0]), in_color=False)
     finally:
         path.write_text(right)
 
@@ -380,7 +380,7 @@ def test_a_host_without_the_workers_password_is_red(fresh: Place) -> None:
         secrets = queue_login.for_workers(fresh.settings, login, {})
         host_files.put(fresh.settings, AGENTS[1:2], secrets.files, "put it", lambda line: None)
         rows = fresh.check(*AGENTS[:2])
-        assert rows["ops@agent2"]["password"] == Cell("yes")
+        assert rows["ops@agent2"]["password"] == Finding("yes")
         red = rows["agent1"]["password"]
         assert (red.text, red.remedy.partition(",")[0]) == ("no", secrets.files[0].path)
         assert red.remedy.endswith("is not there: ./inv worker.deploy puts it on all of agents.hosts")

@@ -47,7 +47,7 @@ def test_a_process_that_merely_has_the_pid_is_not_ours(where, tmp_path):
 
 def test_it_runs_on_and_its_exit_code_is_known_after_its_starter_has_gone(where, tmp_path):
     starter = (
-        "import pathlib; from cluster.schedulers import App; from cluster.schedulers.process import Process\n"
+        "import pathlib; from cluster.schedulers import App; from cluster.schedulers.process.scheduler import Process\n"
         f"Process('test', pathlib.Path({str(tmp_path)!r})).deploy(App('/app', {app('sleep 2; exit 5').definition!r}))\n"
     )
     subprocess.run([sys.executable, "-c", starter], cwd=ROOT, check=True, timeout=20)

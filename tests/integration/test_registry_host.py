@@ -19,8 +19,8 @@ from cluster import credentials
 from cluster.image_ref import ImageRef
 from cluster.images import build as image_build
 from cluster.images import registry_api, registry_login
-from cluster.images.push_errors import CERTIFICATES
 from cluster.images.registry_login import Access
+from cluster.images.registry_trust import CERTIFICATES
 from cluster.operations import registry as registries
 from cluster.operations import status as listing
 from cluster.registry import authority, plan, status
@@ -194,7 +194,7 @@ def test_status_tells_what_a_person_needs(place: Place) -> None:
     assert (seen.address, seen.problem, seen.host) == (place.address, "", place.host.name)
     assert seen.container == f"{place.container} is running"
     assert seen.room
-    assert 0 < seen.room.taken < seen.room.total
+    assert 0 < seen.room.taken < seen.room.disk.total
     assert seen.certificate_ends
     assert 363 < (seen.certificate_ends - datetime.now(UTC)).days + 1 < 367
     text = status.told(seen, as_json=False)

@@ -16,7 +16,7 @@ from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.hosts.together import Outcome, together, values
 from cluster.interrupts import Interrupted
-from cluster.operations.agents import everywhere
+from cluster.operations.agents import command as running
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
 from tests.conftest import own_settings
@@ -49,9 +49,9 @@ def act_on(settings: Settings, act: Any, said: list[str], timeout_s: float = 60,
 def run(settings: Settings, line: str, *, hosts: Any = AGENTS, sudo: bool = False, timeout_s: float = 60,
         as_json: bool = False, dry_run: bool = False) -> Said:  # fmt: skip
     said = Said()
-    command = everywhere.Command(line, sudo, timeout_s)
+    command = running.Command(line, sudo, timeout_s)
     try:
-        everywhere.run(
+        running.run(
             settings, hosts, command, as_json=as_json, dry_run=dry_run, say=said.lines.append,
             result=said.results.append,
         )  # fmt: skip

@@ -1,7 +1,7 @@
 import pytest
 
+from scripts.app_id import canonical_app_id
 from scripts.errors import ClusterError
-from scripts.marathon.app_id import app_id
 
 
 @pytest.mark.parametrize(
@@ -14,10 +14,11 @@ from scripts.marathon.app_id import app_id
         ("group/amqp", "/group/amqp"),
         ("/a//b-2/c.d", "/a/b-2/c.d"),
         ("tasks/amqp", "/tasks/amqp"),
+        ("/0", "/0"),
     ],
 )
 def test_slashes_do_not_count(text: str, wanted: str) -> None:
-    assert app_id(text) == wanted
+    assert canonical_app_id(text) == wanted
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,6 @@ def test_slashes_do_not_count(text: str, wanted: str) -> None:
 )  # fmt: skip
 def test_what_is_no_id_is_named_in_one_line(text: str) -> None:
     with pytest.raises(ClusterError) as caught:
-        app_id(text)
+        canonical_app_id(text)
     assert repr(text) in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from scripts.errors import ClusterError
 from scripts.marathon.app_reasons import last_failure, reasons, waiting_for
-from scripts.marathon.discovery import Wish, pick
+from scripts.marathon.discovery import pick
 
 VERSION = "2026-01-02T00:00:00.000Z"
 APP = {"id": "/x", "mem": 64, "cpus": 0.5, "version": VERSION, "versionInfo": {"lastConfigChangeAt": VERSION}}
@@ -174,4 +174,4 @@ def test_whatever_marathon_answers_is_read_as_what_it_may_be(app: dict[str, Any]
     """A worker that runs asks this, and must not die of it."""
     assert all(isinstance(reason, str) for reason in reasons(app, queue, last_failure(app)))
     with suppress(ClusterError):
-        pick(app, Wish("/x"))
+        pick(app)

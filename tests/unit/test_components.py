@@ -17,6 +17,7 @@ from cluster.schedulers.docker import translate
 from cluster.schedulers.docker.parts import Task
 from cluster.schedulers.instances import health_command, ports_of
 from scripts.amqp.queues import CONSUMER_TIMEOUT_MS
+from scripts.app_id import canonical_app_id
 from tests.standin.rolling import Seen, begin_roll, roll_on
 
 VALUES: dict[str, str | list[str]] = {
@@ -46,7 +47,7 @@ def steps(component: Component) -> list[str]:
 def test_a_definition_is_filled_and_runs_on_one_machine(component: Component) -> None:
     definition = filled(component)
     assert "{{" not in json.dumps(definition)
-    assert definitions.checked_id(definition["id"]) == component.app_id
+    assert canonical_app_id(definition["id"]) == component.app_id
     ports = tuple(range(31000, 31000 + len(ports_of(definition))))
     body = translate.container_body(Task(App(definition["id"], definition), "test", 1, ports))
     assert body["HostConfig"]["Init"] is True

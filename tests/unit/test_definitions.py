@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.apps.definitions import PLACEHOLDERS, checked_id, digest, fill, load, refuse_other_queue, worker_id
+from cluster.apps.definitions import PLACEHOLDERS, digest, fill, load, refuse_other_queue, worker_id
+from scripts.app_id import canonical_app_id
 from scripts.errors import ClusterError
 
 # What an argument of a program can be: any text without NUL (and without lone surrogates, which are no UTF-8).
@@ -158,21 +159,6 @@ def test_digest_knows_the_content_and_neither_order_nor_instances():
     assert digest({"a": 1}) != digest({"a": 2})
 
 
-@pytest.mark.parametrize("text", ["/amqp", "/group/amqp", "/a.b-c", "/0"])
-def test_an_app_id_is_taken(text):
-    assert checked_id(text) == text
-
-
-def test_the_slash_of_an_app_id_is_added():
-    assert checked_id("amqp") == "/amqp"
-
-
-@pytest.mark.parametrize("text", ["", "/", "//a", "/a/", "/A", "/a_b", "/-a", "/a-", "/a b", "/..", "/x/tasks", "/a\n"])
-def test_what_marathon_would_refuse_is_refused(text):
-    with pytest.raises(ClusterError, match="is not an app id"):
-        checked_id(text)
-
-
 @pytest.mark.parametrize(
     ("queue", "slug"),
     [
@@ -193,7 +179,7 @@ def test_every_slug_is_an_id_for_us_and_for_marathon(queue):
     except ClusterError:
         assert not re.search("[a-z0-9]", queue.lower())
     else:
-        assert checked_id(slug) == slug
+        assert canonical_app_id(slug) == slug
         assert MARATHON.match(slug)
 
 

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from scripts.errors import ClusterError
-from scripts.marathon.discovery import NoInstance, Wish, pick
+from scripts.marathon.discovery import NoInstance, pick
 
-AMQP = Wish("/amqp")
 OLD, NEW, LATER = "2020-01-01T00:00:00.000Z", "2020-01-02T00:00:00.000Z", "2020-01-03T00:00:00.000Z"
 
 
@@ -48,12 +47,12 @@ def on_its_own_network(*mappings: dict[str, Any]) -> dict[str, Any]:
 
 
 def picked(answer: dict[str, Any], **wish: Any) -> str:
-    return str(pick(answer, Wish("/amqp", **wish)))
+    return str(pick(answer, **wish))
 
 
-def reason(answer: dict[str, Any], wish: Wish = AMQP) -> str:
+def reason(answer: dict[str, Any]) -> str:
     with pytest.raises(NoInstance) as caught:
-        pick(answer, wish)
+        pick(answer)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -88,13 +87,6 @@ def test_only_what_runs_is_taken(state: str) -> None:
 def test_a_task_that_has_no_start_does_not_run_yet(started: dict[str, Any]) -> None:
     waiting = {key: value for key, value in task().items() if key != "startedAt"} | started
     assert "no running instance" in reason(app(waiting))
-
-
-@pytest.mark.parametrize("state", [{"state": None}, {}], ids=["null", "missing"])
-def test_very_old_answers_have_no_state_and_the_start_tells(state: dict[str, Any]) -> None:
-    old = {key: value for key, value in task().items() if key != "state"} | state
-    assert picked(app(old)) == "agent1:31000"
-    assert "1 staging" in reason(app(old | {"startedAt": None}))
 
 
 class TestHealth:
@@ -163,21 +155,11 @@ class TestNetworks:
     def test_the_hosts_network(self) -> None:
         assert picked(app(task()), port_index=1) == "agent1:31001"
 
-    def test_the_hosts_network_before_1_5(self) -> None:
-        old = app(task(), networks=None, portDefinitions=None, ports=[10000, 10001], ipAddress=None)
-        old["container"] = {"docker": {"network": "HOST", "portMappings": None}}
-        assert picked(old, port_index=1) == "agent1:31001"
-
     def test_a_bridge_has_the_hosts_ports_and_its_own_address_means_nothing(self) -> None:
         ports = on_bridge({"containerPort": 5672, "hostPort": 0}, {"containerPort": 15672, "hostPort": 0})
         one = task(ipAddresses=[{"ipAddress": "172.17.0.2", "protocol": "IPv4"}])
         assert picked(app(one, **ports), port_index=1) == "agent1:31001"
         assert "at which address" in reason(app(one | {"ports": []}, **ports))
-
-    def test_a_bridge_before_1_5_has_its_mappings_with_docker(self) -> None:
-        docker = {"network": "BRIDGE", "portMappings": [{"containerPort": 5672, "hostPort": None, "name": "amqp"}]}
-        old = app(task(), networks=None, portDefinitions=None, container={"docker": docker, "portMappings": None})
-        assert picked(old, port_name="amqp") == "agent1:31000"
 
     def test_an_ip_per_task_has_the_containers_port(self) -> None:
         one = task(ports=[], ipAddresses=[{"ipAddress": "9.0.1.7", "protocol": "IPv4"}])
@@ -202,20 +184,10 @@ class TestNetworks:
         with pytest.raises(
             ClusterError, match=r"in the networks a and b.*9\.0\.1\.7 or 9\.0\.2\.7: .*hostPort"
         ) as caught:
-            pick(app(one, **ports), AMQP)
+            pick(app(one, **ports))
         assert not isinstance(caught.value, NoInstance)
         assert picked(app(one, **ports), port_index=1) == "agent1:31005"
         assert picked(app(task(ports=[], ipAddresses=[{"ipAddress": "9.0.2.7"}]), **ports)) == "9.0.2.7:5672"
-
-    def test_an_ip_per_task_before_1_5_through_docker(self) -> None:
-        docker = {"network": "USER", "portMappings": [{"containerPort": 5672}]}
-        old = app(task(ports=[], ipAddresses=[{"ipAddress": "9.0.1.7"}]), networks=None, container={"docker": docker})
-        assert picked(old | {"ipAddress": {"networkName": "dcos", "discovery": {"ports": []}}}) == "9.0.1.7:5672"
-
-    def test_an_ip_per_task_before_1_5_without_docker(self) -> None:
-        one = task(ports=None, ipAddresses=[{"ipAddress": "9.0.1.7"}])
-        discovery = {"ports": [{"number": 5672, "name": "amqp", "protocol": "tcp"}]}
-        assert picked(app(one, networks=None, ipAddress={"discovery": discovery}), port_name="amqp") == "9.0.1.7:5672"
 
     @pytest.mark.parametrize("addresses", [None, [], [None], [{"ipAddress": None}]], ids=str)
     def test_an_ip_per_task_without_the_ip_is_passed_over(self, addresses: Any) -> None:
@@ -231,7 +203,7 @@ class TestNetworks:
     def test_what_is_no_host_is_never_printed(self, host: str) -> None:
         """The answer goes into a command line."""
         with pytest.raises(ClusterError, match=r"is not an address"):
-            pick(app(task(host=host)), AMQP)
+            pick(app(task(host=host)))
 
 
 class TestPorts:
@@ -253,12 +225,12 @@ class TestPorts:
     )
     def test_a_port_that_the_app_has_not_is_no_matter_of_waiting(self, wish: dict[str, Any], words: str) -> None:
         with pytest.raises(ClusterError, match=words) as caught:
-            pick(app(task()), Wish("/amqp", **wish))
+            pick(app(task()), **wish)
         assert not isinstance(caught.value, NoInstance)
 
     def test_an_app_without_ports(self) -> None:
         with pytest.raises(ClusterError, match="its ports: none"):
-            pick(app(task(), portDefinitions=None), AMQP)
+            pick(app(task(), portDefinitions=None))
 
     def test_a_protocol_of_two_and_fields_that_nobody_knows_yet_do_no_harm(self) -> None:
         ports = on_bridge(

@@ -5,19 +5,19 @@ import json
 import pytest
 
 from cluster.operations.agents import facts
-from cluster.operations.agents.cells import Cell, clock_cell, disk_cell, memory_cell, password_cell
-from cluster.operations.agents.check import refuse_red, wish
-from cluster.operations.agents.facts import Disk, Machine
-from cluster.operations.agents.findings import as_json, as_table
+from cluster.operations.agents.check import refuse_red, request
+from cluster.operations.agents.facts import Machine
+from cluster.operations.agents.findings import Finding, of_clock, of_disk, of_memory, of_password
+from cluster.operations.agents.report import as_json, as_table
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 from tests.conftest import SETTINGS
 
 SAID = "clock 1000.5\ncores 8\nmemory_kib 2048\n"
 ROWS = {
-    "agent1": {"ssh": Cell("yes"), "disk": Cell("0.1 GiB free", "make room"), "cores": Cell("8")},
-    "root@a2": {"ssh": Cell("no", "is it up?")},
-    "a3": {"ssh": Cell("yes"), "disk": Cell("9.0 GiB free"), "cores": Cell("64")},
+    "agent1": {"ssh": Finding("yes"), "disk": Finding("0.1 GiB free", "make room"), "cores": Finding("8")},
+    "root@a2": {"ssh": Finding("no", "is it up?")},
+    "a3": {"ssh": Finding("yes"), "disk": Finding("9.0 GiB free"), "cores": Finding("64")},
 }
 
 
@@ -46,40 +46,40 @@ def test_a_host_that_is_no_linux_is_named(said: str) -> None:
     ],
 )
 def test_a_clock_that_is_wrong_for_sure_is_red(ahead_s: float, doubt_s: float, text: str, is_red: bool) -> None:
-    cell = clock_cell(Machine(ahead_s, doubt_s, 1, 1))
-    assert (cell.text, bool(cell.remedy)) == (text, is_red)
+    finding = of_clock(Machine(ahead_s, doubt_s, 1, 1))
+    assert (finding.text, bool(finding.remedy)) == (text, is_red)
 
 
 def test_room_for_an_image_and_a_worker_is_needed() -> None:
-    assert disk_cell(Disk("/d", 2048)) == Cell("2.0 GiB free")
-    assert "docker system prune" in disk_cell(Disk("/d", 2047)).remedy
-    assert memory_cell(Machine(0, 0, 1, 1024), 1024) == Cell("1.0 GiB free")
-    assert "worker.mem_mib is 1024" in memory_cell(Machine(0, 0, 1, 1023), 1024).remedy
+    assert of_disk("/d", 2048 << 20) == Finding("2.0 GiB free")
+    assert "docker system prune" in of_disk("/d", (2048 << 20) - 1).remedy
+    assert of_memory(Machine(0, 0, 1, 1024), 1024) == Finding("1.0 GiB free")
+    assert "worker.mem_mib is 1024" in of_memory(Machine(0, 0, 1, 1023), 1024).remedy
 
 
 def test_the_password_is_red_where_workers_could_not_log_in() -> None:
     wanted = {"/s/amqp": b"secret\n", "/s/marathon": b"other\n"}
-    assert password_cell(wanted, wanted) == Cell("yes")
-    assert password_cell(wanted, wanted | {"/s/marathon": None}) == Cell(
+    assert of_password(wanted, wanted) == Finding("yes")
+    assert of_password(wanted, wanted | {"/s/marathon": None}) == Finding(
         "no", "/s/marathon, with which workers log in, is not there: ./inv worker.deploy puts it on all of agents.hosts"
     )
-    red = password_cell(wanted, {"/s/amqp": b"before\n", "/s/marathon": None})
+    red = of_password(wanted, {"/s/amqp": b"before\n", "/s/marathon": None})
     assert red.text == "another"
     assert red.remedy.startswith("/s/amqp, with which workers log in, has another than .secrets/ here: ")
     assert "before" not in red.remedy
 
 
 def test_what_is_asked_for_comes_from_settings_and_flags() -> None:
-    asked = wish(SETTINGS, "amqps://user:secret@[::1]", "http://m1:8080/x,m2:80")
+    asked = request(SETTINGS, "amqps://user:secret@[::1]", "http://m1:8080/x,m2:80")
     assert (asked.queue, asked.marathon) == (HostPort("::1", 5671), (HostPort("m1", 8080), HostPort("m2", 80)))
     assert str(asked.image) == "localhost:5000/worker:v1"
-    assert (wish(SETTINGS, "", "").queue, wish(SETTINGS, "", "").marathon) == (None, ())
+    assert (request(SETTINGS, "", "").queue, request(SETTINGS, "", "").marathon) == (None, ())
 
 
 @pytest.mark.parametrize("url", ["rabbit:5672", "http://a:1", "amqp://", "amqp://a:b", "amqp://u:secret@a:99999"])
 def test_a_url_that_is_none_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(ClusterError, match="is not a broker's URL") as caught:
-        wish(SETTINGS, url, "")
+        request(SETTINGS, url, "")
     assert "secret" not in str(caught.value)
 
 

@@ -4,14 +4,19 @@ import gzip
 import io
 import json
 import tarfile
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import requests
+from urllib3.exceptions import IncompleteRead, ProtocolError
 
+from cluster.engine.pulls import Progress
+from cluster.hosts.engine_errors import engine_errors
 from cluster.images.registry_login import Access
-from cluster.images.remote_errors import remedy, says_absent
 from cluster.operations.agents.docker_logins import archive, parsed, store_of, with_login
-from cluster.operations.agents.pull import explained, note, progress
+from cluster.operations.agents.pull import explained
+from scripts.errors import ServiceAway
 
 REGISTRY = "registry.example:5000"
 ACCESS = Access("cluster", "secret")
@@ -76,55 +81,42 @@ def test_a_broken_archive_is_made_anew(broken: bytes) -> None:
 
 
 def test_progress_counts_what_came_of_all_layers() -> None:
-    sizes: dict[str, tuple[int, int]] = {}
-    assert progress(sizes.values()) == "asks the registry"
+    progress = Progress()
+    assert str(progress) == "asks the registry"
     for event in (
         {"status": "Pulling from worker", "id": "v1"},
         {"status": "Downloading", "id": "a", "progressDetail": {"current": 1_000_000, "total": 4_000_000}},
         {"status": "Downloading", "id": "b", "progressDetail": {"current": 2_000_000, "total": 6_000_000}},
         {"status": "Downloading", "id": "a", "progressDetail": {"current": 3_000_000, "total": 4_000_000}},
     ):
-        note(sizes, event)
-    assert progress(sizes.values()) == "5 of 10 MB"
+        progress.note(event)
+    assert str(progress) == "5 of 10 MB"
     for event in (
         {"status": "Download complete", "id": "a", "progressDetail": {}},
         {"status": "Extracting", "id": "a", "progressDetail": {"current": 1, "total": 4_000_000}},
         {"status": "Already exists", "id": "c", "progressDetail": {}},
         {"status": "Download complete", "id": "b"},
     ):
-        note(sizes, event)
-    assert progress(sizes.values()) == "10 MB came, unpacks"
+        progress.note(event)
+    assert str(progress) == "10 MB came, unpacks"
 
 
-@pytest.mark.parametrize(
-    ("words", "step"),
-    [
-        ("Get https://r/v2/: x509: certificate signed by unknown authority", "./inv agents.trust"),
-        ("tls: failed to verify certificate: x509: certificate has expired or is not yet valid", "has ended"),
-        ("http: server gave HTTP response to HTTPS client", "speaks no TLS"),
-        (
-            "Get https://r/v2/: dial tcp 10.0.0.1:5000: connect: connection refused",
-            "does not reach r: is the registry up",
-        ),
-        ("dial tcp: lookup r on 10.0.0.2:53: no such host", "does not reach r"),
-        ("dial tcp 10.0.0.1:5000: i/o timeout", "does not reach r"),
-        ("Head https://r/v2/worker/manifests/v1: no basic auth credentials", "does not take the login that it got"),
-        ("unauthorized: authentication required", "does not take the login that it got"),
-        ("write /var/lib/docker/tmp/x: no space left on device", "the disk is full where Docker keeps its data"),
-    ],
-)
-def test_what_an_engine_says_of_a_registry_has_a_next_step(words: str, step: str) -> None:
-    assert step in remedy("r", words)
-    assert explained("r", words).endswith(f" ({words})")
-
-
-def test_other_words_stand_for_themselves() -> None:
-    assert remedy("r", "something new") == ""
+def test_what_an_engine_says_of_a_registry_has_a_next_step() -> None:
+    words = "tls: failed to verify certificate: x509: certificate signed by unknown authority"
+    assert explained("r", words) == f"that host does not trust the registry's certificate: ./inv agents.trust ({words})"
     assert explained("r", "something\n new") == "something new"
 
 
-def test_an_image_that_is_not_there_is_told_from_a_refusal() -> None:
-    assert says_absent("manifest unknown: manifest unknown")
-    assert says_absent("repository name not known to registry: name unknown")
-    assert not says_absent("denied: requested access to the resource is denied: not found")
-    assert not says_absent("connection refused")
+@pytest.mark.parametrize(
+    "error",
+    [
+        requests.exceptions.ChunkedEncodingError(ProtocolError("Connection broken", IncompleteRead(0, 1))),
+        ProtocolError("Connection broken", IncompleteRead(0, 1)),
+        requests.ConnectionError("the SSH connection to the host broke"),
+    ],
+    ids=["in a stream", "in a body", "before"],
+)
+def test_a_connection_that_broke_is_said_in_plain_words(error: Exception) -> None:
+    remote: Any = SimpleNamespace(name="agent1")
+    with pytest.raises(ServiceAway, match=r"^agent1: pull it: "), engine_errors(remote, "pull it"):
+        raise error

@@ -1,19 +1,41 @@
-"""The rules of the house: who may import whom, and what stands where."""
+"""The rules of the house: who may import whom, what stands where, and in which words."""
+
+from __future__ import annotations
 
 import ast
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 from cluster.settings import ROOT
 
-LAYERS = ("scripts", "cluster", "commands", "tasks")
-# Within scripts/: what knows nothing of one another, nor of the worker, which knows them all.
-APART = ("action", "amqp", "marathon")
-# Each of these libraries is the job of a few modules: a layer, or a package of it.
+# From the ground to the roof. A module imports from its own room and from lower floors; rooms of one floor stand apart.
+FLOORS = (
+    ("scripts",),
+    ("scripts/action", "scripts/amqp", "scripts/marathon"),
+    ("scripts/worker",),
+    ("programs of scripts",),
+    ("cluster",),
+    ("cluster/terminal", "cluster/engine"),
+    ("cluster/hosts",),
+    ("cluster/images", "cluster/apps"),
+    ("cluster/queue",),
+    ("cluster/schedulers",),
+    ("cluster/registry",),
+    ("cluster/operations",),
+    ("commands",),
+    ("tasks",),
+)
+TOPS = ("scripts", "cluster", "commands")
+HEIGHT = {room: height for height, floor in enumerate(FLOORS) for room in floor}
+PROGRAMS = {"scripts.__main__", "scripts.cluster_worker", "scripts.marathon_app_hostport"}
+ENGINES = ("docker", "process", "marathon")
+# Each of these libraries is the job of a few rooms.
 OWNERS = {
     "docker": {"cluster"},
     "fabric": {"cluster/hosts"},
@@ -24,90 +46,223 @@ OWNERS = {
     "requests": {"scripts/http_fetch", "scripts/http_failures", "cluster"},
     "invoke": {"commands", "tasks"},
 }
+# A docstring that begins with one of these is no sentence by which a reader knows the function.
+NO_BEGINNING = {
+    "What", "Whether", "Who", "Whose", "How", "Where", "Which", "When", "Why", "It", "Its", "One", "None", "All",
+    "That",
+}  # fmt: skip
+# Names that told nobody anything, or several things; docs/design.md has those in their place.
+NO_NAME = {
+    "bounced", "bury", "corked", "door", "manner", "outflow", "patience", "rested", "solo", "told", "unclaimed",
+    "whereabouts", "wish", "woken",
+}  # fmt: skip
+# What is being brought into order. These lists only become shorter.
+NOT_YET_DOWNWARDS: set[tuple[str, str]] = {
+    ("cluster.apps.cluster_apps", "cluster.operations.agents.trust"),
+    ("cluster.apps.cluster_apps", "cluster.schedulers"),
+    ("cluster.apps.one_machine", "cluster.schedulers"),
+    ("cluster.apps.one_machine", "cluster.schedulers.instances"),
+    ("cluster.queue.address", "cluster.schedulers.selection"),
+    ("cluster.hosts.remote", "cluster.hosts.remote_engine"),
+    ("cluster.schedulers.marathon.agents", "cluster.schedulers.docker.containers"),
+    ("cluster.schedulers.marathon.agents", "cluster.schedulers.docker.logs"),
+    ("cluster.schedulers.marathon.versions", "cluster.schedulers.docker.parts"),
+    ("cluster.schedulers.process.scheduler", "cluster.schedulers.docker.parts"),
+}
+NOT_YET_NEUTRAL = {
+    "cluster", "cluster/apps", "cluster/operations", "cluster/operations/agents", "cluster/queue", "cluster/registry",
+}  # fmt: skip
+NOT_YET_PLAIN = {
+    "cluster", "cluster/apps", "cluster/engine", "cluster/hosts", "cluster/images", "cluster/operations",
+    "cluster/operations/agents", "cluster/queue", "cluster/queue/publishing", "cluster/registry", "cluster/schedulers",
+    "cluster/schedulers/docker", "cluster/schedulers/marathon", "cluster/schedulers/process", "cluster/terminal",
+    "commands", "scripts", "scripts/action", "scripts/amqp", "scripts/marathon", "scripts/worker",
+}  # fmt: skip
+NOT_YET_SILENT = {"cluster/operations", "cluster/registry", "cluster/schedulers"}
 
 
-def modules() -> Iterator[Path]:
-    yield ROOT / "tasks.py"
-    for layer in LAYERS[:-1]:
-        yield from (ROOT / layer).rglob("*.py")
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+PATHS = {module_name(path): path for top in TOPS for path in (ROOT / top).rglob("*.py")} | {"tasks": ROOT / "tasks.py"}
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def folder(path: Path) -> str:
+    return str(path.parent.relative_to(ROOT))
+
+
+def room(module: str) -> str:
+    """Return the room of a module, which is a folder of the first or the second level."""
+    if module in PROGRAMS:
+        return "programs of scripts"
+    return module if module == "tasks" else "/".join(PATHS[module].relative_to(ROOT).parts[:-1][:2])
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
-    """Every imported top-level name, and whether it is imported at module level."""
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
+    """Yield each imported module, wherever the import stands, and whether it is at the module's level."""
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names = [node.module]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: a relative import"
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in PATHS else str(node.module) for name in inner]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "." in node.value:
+            names = [node.value] if node.value in PATHS else []  # for importlib
         else:
             continue
         for name in names:
-            yield name.partition(".")[0], node in tree.body
+            yield name, node in tree(path).body
 
 
-MODULES = sorted(modules())
-IDS = [str(path.relative_to(ROOT)) for path in MODULES]
+GRAPH = {module: {name for name, _ in imports(path) if name in PATHS} - {module} for module, path in PATHS.items()}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=IDS)
-def test_imports_go_one_way(path: Path) -> None:
-    layer = path.relative_to(ROOT).parts[0].removesuffix(".py")
-    above = set(LAYERS[LAYERS.index(layer) + 1 :])
-    assert above.isdisjoint(name for name, _ in imports(path))
+def test_imports_go_downwards() -> None:
+    arrows = [(module, name) for module in GRAPH for name in GRAPH[module] if room(module) != room(name)]
+    upwards = {(above, below) for above, below in arrows if HEIGHT[room(below)] >= HEIGHT[room(above)]}
+    assert upwards <= NOT_YET_DOWNWARDS
 
 
-@pytest.mark.parametrize("path", MODULES, ids=IDS)
-def test_each_library_is_imported_only_where_it_is_the_job(path: Path) -> None:
-    parents = {str(parent) for parent in (path.relative_to(ROOT).with_suffix("") / "_").parents}
-    foreign = {name for name, _ in imports(path) if name in OWNERS and parents.isdisjoint(OWNERS[name])}
-    assert foreign == set()
-
-
-@pytest.mark.parametrize("folder", APART)
-def test_folders_of_the_worker_stand_apart(folder: str) -> None:
-    shared = {path.stem for path in (ROOT / "scripts").glob("*.py")}
-    paths = (ROOT / "scripts" / folder).glob("*.py")
-    named = {
-        node.module.split(".")[1]
-        for path in paths
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("scripts.")
+def test_imports_go_in_no_circle() -> None:
+    graph = {
+        module: {name for name in names if (module, name) not in NOT_YET_DOWNWARDS} for module, names in GRAPH.items()
     }
-    assert folder in named
-    assert named <= shared | {folder}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle: {' < '.join(error.args[1])}")
+
+
+def is_engines(module: str) -> bool:
+    return f"{module}.".startswith("cluster.schedulers.")
+
+
+def engine_of(module: str) -> str:
+    return next((name for name in ENGINES if f"{module}.".startswith(f"cluster.schedulers.{name}.")), "")
+
+
+def test_engines_stand_apart_and_are_known_to_their_room_alone() -> None:
+    arrows = [(module, name) for module in GRAPH for name in GRAPH[module] if engine_of(name)]
+    outside = [arrow for arrow in arrows if not is_engines(arrow[0])]
+    assert [arrow for arrow in outside if folder(PATHS[arrow[0]]) not in NOT_YET_NEUTRAL] == []
+    across = {arrow for arrow in arrows if engine_of(arrow[0]) not in ("", engine_of(arrow[1]))}
+    assert across <= NOT_YET_DOWNWARDS
+
+
+def strings(path: Path) -> Iterator[ast.Constant]:
+    """Yield the strings that are no docstrings, and not those of the table SCHEDULERS."""
+    left_out: set[ast.AST] = set()
+    for node in ast.walk(tree(path)):
+        match node:
+            case ast.Expr(ast.Constant()):
+                left_out.add(node.value)
+            case ast.Assign([ast.Name("SCHEDULERS")]) | ast.AnnAssign(ast.Name("SCHEDULERS")):
+                left_out.update(ast.walk(node))
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in left_out:
+            yield node
+
+
+def test_engines_are_named_in_their_room_alone() -> None:
+    outside = [path for module, path in PATHS.items() if room(module).startswith("cluster") and not is_engines(module)]
+    neutral = [path for path in outside if folder(path) not in NOT_YET_NEUTRAL]
+    engine = re.compile(r"local|process|.*\b[Mm]arathon\b.*", re.DOTALL)
+    found = [(folder(path), node.value) for path in neutral for node in strings(path)]
+    assert [each for each in found if engine.fullmatch(each[1])] == []
+
+
+def test_each_library_is_imported_only_where_it_is_the_job() -> None:
+    def is_at_home(path: Path, library: str) -> bool:
+        parents = {str(parent) for parent in (path.relative_to(ROOT).with_suffix("") / "_").parents}
+        return library not in OWNERS or not parents.isdisjoint(OWNERS[library])
+
+    used = [(path, name.partition(".")[0]) for path in PATHS.values() for name, _ in imports(path)]
+    assert [use for use in used if not is_at_home(*use)] == []
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "commands").glob("*.py")), ids=lambda path: path.name)
 def test_commands_import_the_library_in_their_bodies(path: Path) -> None:
     standard = {"__future__", "typing", "collections", "functools", "inspect", "os", "signal", "sys"}
     standard |= {"atexit", "contextlib", "threading", "time", "types"}  # Invoke has loaded them anyway
-    allowed = standard | {"invoke", "commands", "scripts"}
-    checked = ast.parse(path.read_text())
-    type_only = {
-        name
-        for node in checked.body
-        if isinstance(node, ast.If)
-        for inner in ast.walk(node)
-        if isinstance(inner, ast.ImportFrom) and inner.module
-        for name in [inner.module.partition(".")[0]]
+    top = {name.partition(".")[0] for name, is_at_top in imports(path) if is_at_top}
+    assert top <= standard | {"invoke", "commands", "scripts"}
+
+
+def test_only_commands_and_programs_print() -> None:
+    speaking = {"commands", "programs of scripts"}
+    paths = [path for module, path in PATHS.items() if room(module) not in speaking]
+    printing = {
+        path for path in paths for node in ast.walk(tree(path)) if isinstance(node, ast.Name) and node.id == "print"
     }
-    top = {name for name, at_top in imports(path) if at_top}
-    assert top - type_only <= allowed
+    assert [path for path in printing if folder(path) not in NOT_YET_SILENT] == []
 
 
-def patterns(path: Path) -> Iterator[str]:
-    """The regular expressions that are given to `re` as they stand."""
-    for node in ast.walk(ast.parse(path.read_text())):
+def test_no_module_only_forwards() -> None:
+    def forwards(node: ast.stmt) -> bool:
         match node:
-            case ast.Call(ast.Attribute(ast.Name("re")), [ast.Constant(str(pattern)), *_]):
-                yield pattern
+            case ast.Import() | ast.ImportFrom():
+                return True
+            case ast.Assign(value=ast.Name() | ast.Attribute() | ast.List()):
+                return True
+        return False
+
+    bodies = {path: tree(path).body[1:] for path in PATHS.values() if ast.get_docstring(tree(path))}
+    assert [path for path, body in bodies.items() if body and all(map(forwards, body))] == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=IDS)
-def test_no_pattern_has_a_possessive_repeat_or_an_atomic_group(path: Path) -> None:
+def documented(node: ast.Module | ast.ClassDef) -> Iterator[ast.Module | ast.ClassDef | ast.FunctionDef]:
+    """Yield what is public: the module, its functions, its classes and their methods."""
+    yield node
+    for inner in node.body:
+        if isinstance(inner, ast.ClassDef) and not inner.name.startswith("_"):
+            yield from documented(inner)
+        elif isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_"):
+            yield inner
+
+
+def names(path: Path) -> Iterator[str]:
+    """Yield the names that a module gives: its own, and those of what it defines and assigns."""
+    yield path.stem
+    for node in ast.walk(tree(path)):
+        match node:
+            case ast.ClassDef(name) | ast.FunctionDef(name) | ast.arg(name) | ast.Name(name, ast.Store()):
+                yield name
+            case ast.Attribute(attr=name, ctx=ast.Store()):
+                yield name
+
+
+PLAIN = [path for path in PATHS.values() if folder(path) not in NOT_YET_PLAIN]
+
+
+def test_public_docstrings_begin_with_what_is_done_or_with_a_noun() -> None:
+    found = [text for path in PLAIN for node in documented(tree(path)) if (text := ast.get_docstring(node))]
+    assert [text.splitlines()[0] for text in found if text.split()[0] in NO_BEGINNING] == []
+
+
+def test_names_are_plain_words() -> None:
+    given = {(name, folder(path)) for path in PLAIN for name in names(path)}
+    words = {(name, place): {word.lower() for word in re.findall(r"[A-Za-z][a-z]*", name)} for name, place in given}
+    assert [name for name, found in words.items() if found & NO_NAME] == []
+
+
+def test_no_pattern_has_a_possessive_repeat_or_an_atomic_group() -> None:
     """The Python of Debian 12, 3.11.2, goes wrong with them; newer ones do not."""
-    assert [pattern for pattern in patterns(path) if re.search(r"[*+?}]\+|\(\?>", pattern)] == []
+    calls = [node for path in PATHS.values() for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
+    patterns = []
+    for call in calls:
+        match call:
+            case ast.Call(ast.Attribute(ast.Name("re")), [ast.Constant(str(pattern)), *_]):
+                patterns.append(pattern)
+    assert patterns
+    assert [pattern for pattern in patterns if re.search(r"[*+?}]\+|\(\?>", pattern)] == []
 
 
 def test_no_module_of_the_worker_has_a_name_of_the_standard_library() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from cluster.image_ref import ImageRef, checked_prefix, checked_registry
+from cluster.image_ref import ImageRef, checked_registry, is_local, registry_address
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 from tests.conftest import defaults
@@ -70,11 +70,29 @@ def test_the_same_image_by_its_content() -> None:
 
 @pytest.mark.parametrize("text", ["harbor.example/a/b", "localhost:5000", "registry.example/a/"])
 def test_a_registry_may_have_groups_of_images(text: str) -> None:
-    assert checked_prefix(text) == text.rstrip("/")
+    assert checked_registry(text) == text.rstrip("/")
 
 
 @pytest.mark.parametrize("text", ["https://harbor.example/a", "harbor/a", "harbor.example//a", "harbor.example/A", "/"])
 def test_what_is_no_place_for_images_is_named(text: str) -> None:
     with pytest.raises(ClusterError) as caught:
-        checked_prefix(text)
+        checked_registry(text)
     assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize("registry", ["localhost:5000", "localhost", "127.0.0.1:5000", "127.1.2.3", "[::1]:5000"])
+def test_a_loopback_address_is_local(registry: str) -> None:
+    assert is_local(registry)
+
+
+@pytest.mark.parametrize("registry", ["10.0.0.10:5000", "registry.example", "localhost.example:5000", "[fe80::1]:5000"])
+def test_any_other_address_is_not(registry: str) -> None:
+    assert not is_local(registry)
+
+
+def test_a_registry_without_a_port_is_at_that_of_https() -> None:
+    assert str(registry_address("registry.example")) == "registry.example:443"
+    assert str(registry_address("[fe80::1]:5000")) == "[fe80::1]:5000"
+    assert str(registry_address("[fe80::1]")) == "[fe80::1]:443"
+    with pytest.raises(ClusterError, match=":70000"):
+        registry_address("registry.example:70000")

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from cluster.hosts.board import _table
 from cluster.hosts.host import Host
-from cluster.operations.agents.cells import Cell
-from cluster.operations.agents.findings import as_table
+from cluster.operations.agents.findings import Finding
+from cluster.operations.agents.report import as_table
 from cluster.operations.status import table
 from cluster.terminal.live_line import live_line
 from commands.output import result, results, say
@@ -83,6 +83,6 @@ def test_what_hosts_answer_is_shown_in_tables_and_live_lines() -> None:
     assert SHOWN in shown.getvalue()
     for sign in ("\x1b[2J", "\x9b", "\u202e"):
         assert sign not in shown.getvalue()
-    found = as_table({"agent1": {"ssh": Cell(HOSTILE, remedy=HOSTILE)}}, in_color=False)
+    found = as_table({"agent1": {"ssh": Finding(HOSTILE, remedy=HOSTILE)}}, in_color=False)
     assert found.count(SHOWN) == 2
     assert "\x1b" not in found

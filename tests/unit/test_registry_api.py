@@ -1,4 +1,4 @@
-"""Which registries are on this machine, and what is said of servers that are none or refuse."""
+"""Servers that are no registry, or refuse."""
 
 import threading
 from collections.abc import Iterator
@@ -6,19 +6,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from cluster.image_ref import is_local
 from cluster.images import registry_api
 from scripts.errors import ClusterError, ServiceAway
-
-
-@pytest.mark.parametrize("registry", ["localhost:5000", "localhost", "127.0.0.1:5000", "127.1.2.3", "[::1]:5000"])
-def test_a_loopback_address_is_local(registry: str) -> None:
-    assert is_local(registry)
-
-
-@pytest.mark.parametrize("registry", ["10.0.0.10:5000", "registry.example", "localhost.example:5000", "[fe80::1]:5000"])
-def test_any_other_address_is_not(registry: str) -> None:
-    assert not is_local(registry)
 
 
 class Other(BaseHTTPRequestHandler):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.images.revision import revision_of
+from cluster.images.build import revision_of
 
 
 @pytest.fixture

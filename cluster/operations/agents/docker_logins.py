@@ -15,7 +15,7 @@ _IN_ARCHIVE = ".docker/config.json"
 
 
 def parsed(content: bytes | None) -> dict[str, Any]:
-    """A docker configuration; an absent or empty one is empty. Raises ValueError for anything else."""
+    """Read a docker configuration, which may be absent or empty. Raises ValueError for what docker did not write."""
     found = json.loads(content) if content and content.strip() else {}
     if not isinstance(found, dict) or not isinstance(found.get("auths") or {}, dict):
         raise ValueError("no JSON object")
@@ -23,20 +23,20 @@ def parsed(content: bytes | None) -> dict[str, Any]:
 
 
 def store_of(config: dict[str, Any], registry: str) -> str:
-    """The credential store that docker uses for a registry, "" for none."""
+    """Name the credential store that docker uses for a registry, "" for none."""
     return (config.get("credHelpers") or {}).get(registry) or config.get("credsStore") or ""
 
 
 def with_login(config: dict[str, Any], registry: str, access: Access) -> dict[str, Any]:
-    """The configuration with this login in it; all else is kept."""
+    """Return the configuration with this login added; all else is kept."""
     secret = base64.b64encode(f"{access.user}:{access.password}".encode()).decode()
     return config | {"auths": (config.get("auths") or {}) | {registry: {"auth": secret}}}
 
 
 def archive(before: bytes | None, registry: str, access: Access) -> bytes:
-    """What Mesos unpacks: plain `auths`, as no task has a credential store; logins of other registries are kept.
+    """Pack the login for Mesos, as plain `auths`, since no task has a credential store.
 
-    The same logins make the same bytes.
+    Logins of other registries in the archive from `before` are kept. The same logins make the same bytes.
     """
     config = with_login({"auths": _logins_in(before)}, registry, access)
     content = json.dumps(config, indent=2, sort_keys=True).encode() + b"\n"
@@ -49,7 +49,7 @@ def archive(before: bytes | None, registry: str, access: Access) -> bytes:
 
 
 def _logins_in(content: bytes | None) -> dict[str, Any]:
-    """The logins of an archive of ours; one that is broken is made anew."""
+    """Return the logins of an archive of ours, none of a broken one."""
     try:
         with tarfile.open(fileobj=io.BytesIO(content or b""), mode="r:gz") as tar:
             found = tar.extractfile(_IN_ARCHIVE)

@@ -1,59 +1,53 @@
-"""What a check found, as a table for people or JSON for programs."""
+"""Findings of a host's check: green, or red with what to do about it."""
 
 from __future__ import annotations
 
-import io
-import json
-import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from cluster.operations.agents.facts import Machine
 
-from cluster.operations.agents.cells import Cell
-from cluster.operations.agents.check import COLUMNS, Row
-from scripts.one_line import visible
-
-_WIDE = 10_000  # a table is never wrapped: it may be piped
+# A worker's image with R takes 480 MB: room for a new one beside that which runs, while it is unpacked, and for logs.
+LEAST_DISK_MIB = 2048
+# From here on etcd warns of its peers' clocks (rafthttp: "clock difference against peer is too high [... > 1s]").
+MOST_CLOCK_S = 1.0
 
 
-def as_json(rows: dict[str, Row]) -> str:
-    """A list of hosts, each with its answers."""
-    found = [
-        {"host": host, "ok": not _red(row)}
-        | {name: {"text": cell.text, "ok": not cell.remedy, "remedy": cell.remedy} for name, cell in row.items()}
-        for host, row in rows.items()
-    ]
-    return json.dumps(found, indent=2)
+@dataclass(frozen=True)
+class Finding:
+    """The answer to one question; red when it has a remedy."""
+
+    text: str
+    remedy: str = ""
 
 
-def as_table(rows: dict[str, Row], *, in_color: bool | None = None) -> str:
-    """A line a host, red cells marked with !, and below what to do about each of them."""
-    in_color = sys.stdout.isatty() if in_color is None else in_color
-    asked = [name for name in COLUMNS if any(name in row for row in rows.values())]
-    table = Table(box=None, pad_edge=False)
-    for name in ("host", *asked):
-        table.add_column(name.upper(), no_wrap=True)
-    for host, row in rows.items():
-        table.add_row(visible(host), *(_shown(row.get(name)) for name in asked))
-    steps = [
-        visible(f"{host}: {name}: {cell.remedy}") for host, row in rows.items() for name, cell in _red(row).items()
-    ]
-    return "\n".join([_rendered(table, in_color), *([""] if steps else []), *steps])
+def of_disk(folder: str, free_bytes: int) -> Finding:
+    """Judge the room for images."""
+    free_mib = free_bytes // 2**20
+    remedy = f"{folder} has room for no more images: docker system prune there, or give it more room"
+    return Finding(f"{free_mib / 1024:,.1f} GiB free", remedy if free_mib < LEAST_DISK_MIB else "")
 
 
-def _red(row: Row) -> dict[str, Cell]:
-    return {name: cell for name, cell in row.items() if cell.remedy}
+def of_memory(machine: Machine, mem_mib: int) -> Finding:
+    """Judge the room for one worker."""
+    remedy = f"not one worker fits (worker.mem_mib is {mem_mib}): see what takes the memory there (top)"
+    return Finding(
+        f"{machine.free_memory_mib / 1024:,.1f} GiB free", remedy if machine.free_memory_mib < mem_mib else ""
+    )
 
 
-def _shown(cell: Cell | None) -> Text:
-    if cell is None:
-        return Text("-")
-    text = visible(cell.text)
-    return Text(f"! {text}", "red") if cell.remedy else Text(text)
+def of_clock(machine: Machine) -> Finding:
+    """Judge the clock: red when it is wrong even if the doubt of the measurement is taken off."""
+    is_wrong = abs(machine.clock_ahead_s) - machine.clock_doubt_s > MOST_CLOCK_S
+    remedy = "certificates and logs go by the time: let NTP set the clock there and here (timedatectl set-ntp true)"
+    return Finding(f"{machine.clock_ahead_s:+,.1f} s", remedy if is_wrong else "")
 
 
-def _rendered(table: Table, in_color: bool) -> str:
-    out = io.StringIO()
-    Console(file=out, width=_WIDE, force_terminal=in_color, no_color=not in_color).print(table)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+def of_password(wanted: Mapping[str, bytes], found: Mapping[str, bytes | None]) -> Finding:
+    """Judge the files by which workers log in: their contents as wanted and as found, by path."""
+    wrong = next((path for path, content in wanted.items() if found[path] != content), "")
+    if not wrong:
+        return Finding("yes")
+    text, why = ("no", "is not there") if found[wrong] is None else ("another", "has another than .secrets/ here")
+    remedy = f"{wrong}, with which workers log in, {why}: ./inv worker.deploy puts it on all of agents.hosts"
+    return Finding(text, remedy)

@@ -1,4 +1,4 @@
-"""What lets a host pull from the registry: its CA and login, put where Docker and Mesos look for them.
+"""Trust of the hosts in the registry: its CA and login, put where Docker and Mesos look for them.
 
 /etc/docker/certs.d/REGISTRY/ca.crt    the CA, for the Docker Engine, which reads it for each pull
 ~/.docker/config.json                  the login, for root and for the SSH user; what else is there stays
@@ -13,12 +13,12 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from cluster.hosts.files import ARCHIVE
+from cluster.hosts.files import LOGIN_ARCHIVE
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.hosts.together import Say, Show, together, values
-from cluster.image_ref import is_local
 from cluster.images import registry_login
+from cluster.images.registry_api import refuse_local
 from cluster.images.registry_login import Access
 from cluster.operations.agents.docker_logins import archive, parsed, store_of, with_login
 from cluster.settings import Settings
@@ -31,7 +31,7 @@ _HELPER_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class FileChange:
-    """A file that is not there, or not so; written as root or as the SSH user."""
+    """A file to write, as root or as the SSH user."""
 
     path: str
     content: bytes = field(repr=False)
@@ -39,7 +39,7 @@ class FileChange:
     sudo: bool
 
     def make(self, remote: Remote) -> None:
-        """Write it."""
+        """Write the file."""
         remote.write(self.path, self.content, mode=self.mode, sudo=self.sudo)
 
     def __str__(self) -> str:
@@ -48,7 +48,7 @@ class FileChange:
 
 @dataclass(frozen=True)
 class LoginChange:
-    """A login for the credential store that a docker configuration names, which only docker can write to."""
+    """A login for the credential store that a docker configuration names; only docker can write to it."""
 
     folder: str
     store: str
@@ -71,28 +71,25 @@ Change = FileChange | LoginChange
 
 
 def trust(settings: Settings, hosts: Sequence[Host], *, timeout_s: float, dry_run: bool, say: Say) -> None:
-    """Make every host trust the registry and log in to it; what is right is left as it is.
+    """Make every host trust the registry and log in to it; leave what is right as it is.
 
     Raises:
         ClusterError: no login is kept for the registry, or hosts failed.
     """
-    access = login_of(settings.registry)
-    doing = f"trust {settings.registry}"
+    registry = settings.registry
+    access = login_of(registry)
+    doing = f"trust {registry}"
 
-    def act(remote: Remote, show: Show) -> list[str]:
-        return _made(remote, changes(remote, settings.registry, access), dry_run, show)
+    def act(remote: Remote, show: Show) -> str:
+        made = ", ".join(_make(remote, changes(remote, registry, access), dry_run, show))
+        return f"{'would write' if dry_run else 'wrote'} {made}" if made else f"trusts {registry} already"
 
-    def told(made: list[str]) -> str:
-        if not made:
-            return f"trusts {settings.registry} already"
-        return f"{'would write' if dry_run else 'wrote'} {', '.join(made)}"
-
-    outcomes = together(settings, hosts, act, doing=doing, timeout_s=timeout_s, say=say, told=told)
+    outcomes = together(settings, hosts, act, doing=doing, timeout_s=timeout_s, say=say, told=str)
     values(outcomes, doing, say)
 
 
-def _made(remote: Remote, wanted: Iterator[Change], dry_run: bool, show: Show) -> list[str]:
-    """Make the changes, or only name them; a failure tells what was written before."""
+def _make(remote: Remote, wanted: Iterator[Change], dry_run: bool, show: Show) -> list[str]:
+    """Make the changes, or only name them; a failure says what was written before."""
     made: list[str] = []
     try:
         for change in wanted:
@@ -106,16 +103,12 @@ def _made(remote: Remote, wanted: Iterator[Change], dry_run: bool, show: Show) -
 
 
 def login_of(registry: str) -> Access:
-    """The login to hand to the hosts.
+    """Return the login to hand to the hosts.
 
     Raises:
         ClusterError: there is none, or no other machine can reach this registry.
     """
-    if is_local(registry):
-        raise ClusterError(
-            f"{registry} is this machine alone, so no host can pull from it: ./inv registry.up --host HOST sets up "
-            "one, then name it as registry: in invoke.yaml"
-        )
+    refuse_local(registry)
     access = registry_login.for_registry(registry)
     if access is None:
         raise ClusterError(
@@ -126,12 +119,12 @@ def login_of(registry: str) -> Access:
 
 
 def changes(remote: Remote, registry: str, access: Access) -> Iterator[Change]:
-    """What is missing on a host, in the order in which it is best written."""
+    """Find what is missing on a host, in the order in which it is best written."""
     if access.ca:
         yield from _file(remote, f"{CERTIFICATES}/{registry}/ca.crt", access.ca.read_bytes(), 0o644)
     for folder, sudo in _docker_folders(remote):
         yield from _login(remote, folder, registry, access, sudo)
-    yield from _file(remote, ARCHIVE, archive(remote.read(ARCHIVE), registry, access), 0o600)
+    yield from _file(remote, LOGIN_ARCHIVE, archive(remote.read(LOGIN_ARCHIVE), registry, access), 0o600)
 
 
 def _file(remote: Remote, path: str, content: bytes, mode: int) -> Iterator[FileChange]:
@@ -140,7 +133,7 @@ def _file(remote: Remote, path: str, content: bytes, mode: int) -> Iterator[File
 
 
 def _docker_folders(remote: Remote) -> Iterator[tuple[str, bool]]:
-    """Root's and the user's .docker, and whether it takes root to write there."""
+    """Yield root's .docker and the user's, and whether it takes root to write there."""
     home = 'printf %s "$HOME"'
     yield remote.step("ask for root's home", home, sudo=True).decode() + "/.docker", True
     if not remote.is_root:
@@ -165,7 +158,7 @@ def _login(remote: Remote, folder: str, registry: str, access: Access, sudo: boo
 
 
 def _stored(remote: Remote, store: str, registry: str, access: Access, sudo: bool) -> bool:
-    """Whether the credential store there has this login already."""
+    """Tell whether the credential store there has this login already."""
     helper = shlex.quote(f"docker-credential-{store}")
     ran = remote.run(f"{helper} get", input=registry.encode(), sudo=sudo, timeout_s=_HELPER_TIMEOUT_S)
     try:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence, Set
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence, Set
+from contextlib import AbstractContextManager
 
-import requests
-from docker.errors import DockerException
-from urllib3.exceptions import HTTPError
-
-from cluster.engine import errors as engine_errors
-from cluster.engine.errors import Lookups
-from cluster.hosts.listeners import listener
+from cluster.hosts.engine_errors import engine_errors, listener
 from cluster.hosts.remote import Remote
 from cluster.schedulers import App
 from cluster.schedulers.docker.parts import Task
 from cluster.schedulers.docker.scheduler import Local
 from cluster.schedulers.instances import Port
-from scripts.errors import ClusterError, ServiceAway
+from scripts.errors import ClusterError
 
 
 class HostEngine(Local):
@@ -35,7 +29,7 @@ class HostEngine(Local):
             return next((self._app(one) for one in self._found(app_id)), None)
 
     def _errors(self, doing: str) -> AbstractContextManager[None]:
-        return host_errors(self._remote, doing)
+        return engine_errors(self._remote, doing)
 
     def _task(self, app: App, number: int, host_ports: tuple[int, ...]) -> Task:
         return Task(app, self._project, number, host_ports, on_host=True)
@@ -48,28 +42,3 @@ class HostEngine(Local):
                     f"{self._remote.name}: port {port.host} is in use by {by}: stop it there, or choose another port, "
                     f"such as --address {self._remote.address}:{port.host + 1}"
                 )
-
-
-@contextmanager
-def host_errors(remote: Remote, doing: str) -> Iterator[None]:
-    """Turn what the SDK raises for the engine of a host into one-line errors."""
-
-    def port_holder(port: int) -> str:
-        return listener(remote, port, ())
-
-    def data_folder() -> str:
-        try:
-            return str(remote.engine().info()["DockerRootDir"])
-        except (KeyError, DockerException, requests.RequestException, HTTPError):
-            return ""
-
-    try:
-        yield
-    except (DockerException, requests.RequestException, HTTPError) as error:
-        if isinstance(error, requests.ConnectionError) and not engine_errors.is_silence(error):
-            raise ServiceAway(
-                f"{remote.name}: {doing}: the connection to its Docker Engine broke in the middle: is the host up? "
-                "run this again, it goes on from what is there"
-            ) from error
-        lookups = Lookups(port_holder, data_folder, machine=remote.name)
-        raise engine_errors.explained(f"{remote.name}: {doing}", error, lookups) from error

@@ -10,6 +10,7 @@ from docker.errors import APIError, ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.utils import parse_repository_tag
 
+from cluster.engine.pulls import NotPulled, pull
 from cluster.images import registry_login
 from cluster.schedulers import App, waiting
 from cluster.schedulers.docker import containers
@@ -37,26 +38,14 @@ def pull_missing(client: docker.DockerClient, app: App, say: Callable[[str], Non
     if image_id(client, app):
         return
     say(f"pulling {image_of(app)}")
-    problem = _pull_problem(client, image_of(app))
-    if problem:
-        raise ClusterError(
-            f"deploy {app.id}: image {image_of(app)} is not here and cannot be pulled ({problem}): "
-            "build it first (./inv queue.build or ./inv worker.build)"
-        )
-
-
-def _pull_problem(client: docker.DockerClient, image: str) -> str:
-    """Pull an image, with the login kept for its registry; why it cannot be done, and empty when it is done.
-
-    A pull can fail in the midst of its answer.
-    """
-    repository, tag = parse_repository_tag(image)
+    registry, _ = resolve_repository_name(parse_repository_tag(image_of(app))[0])
     try:
-        login = registry_login.auth_config(resolve_repository_name(repository)[0])
-        answer = client.api.pull(repository, tag=tag or "latest", stream=True, decode=True, auth_config=login)
-        return next((str(line["error"]) for line in answer if "error" in line), "")
-    except APIError as error:
-        return str(error.explanation or error)
+        pull(client, image_of(app), registry_login.auth_config(registry))
+    except NotPulled as error:
+        raise ClusterError(
+            f"deploy {app.id}: image {image_of(app)} is not here and cannot be pulled ({error}): "
+            "build it first (./inv queue.build or ./inv worker.build)"
+        ) from error
 
 
 def start(client: docker.DockerClient, app_id: str, name: str, body: Body) -> Container:

@@ -10,8 +10,8 @@ from http import HTTPStatus
 from typing import Any
 
 from scripts.errors import ClusterError
+from scripts.json_values import mapping, mappings
 from scripts.marathon.api import Marathon, NotFound, Refused
-from scripts.marathon.app_ports import mapping, mappings
 from scripts.one_line import one_line
 
 # The form of our definitions, with `networks` and `container.portMappings`, is 1.5's.

@@ -7,7 +7,8 @@ from typing import Any
 
 from cluster.apps.app import AppStatus, Instance, State
 from scripts.hostport import HostPort
-from scripts.marathon.app_ports import address, app_ports, mapping, mappings
+from scripts.json_values import mapping, mappings
+from scripts.marathon.app_ports import address, app_ports
 from scripts.marathon.app_reasons import last_failure, reasons
 from scripts.marathon.app_tasks import App, Task, is_healthy, is_outdated, runs
 

@@ -10,7 +10,7 @@ from cluster.schedulers import Say
 from cluster.schedulers.marathon.api import Accepted, Api, App, Locked
 from scripts.errors import ServiceAway
 from scripts.http_failures import AnswerLost
-from scripts.marathon.app_ports import mappings
+from scripts.json_values import mappings
 
 _TRIES = 3
 _PAUSE_S = 1

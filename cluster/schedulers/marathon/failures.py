@@ -13,7 +13,7 @@ from cluster.schedulers.marathon.comparison import is_same
 from cluster.schedulers.marathon.following import NotDeployed
 from cluster.schedulers.marathon.judgement import Goal, Tally
 from scripts.errors import ClusterError
-from scripts.marathon.app_ports import mapping
+from scripts.json_values import mapping
 
 
 def failure_message(api: Api, goal: Goal, failure: NotDeployed) -> ClusterError:

@@ -11,7 +11,7 @@ from cluster.schedulers.marathon import standstill
 from cluster.schedulers.marathon.api import Accepted, Api, App
 from cluster.schedulers.marathon.judgement import Goal, Judgement, judge
 from scripts.errors import ClusterError, ServiceAway
-from scripts.marathon.app_ports import mapping, mappings
+from scripts.json_values import mapping, mappings
 from scripts.marathon.app_reasons import last_failure, reasons
 from scripts.marathon.app_tasks import Task, fresh_failure, is_healthy, is_outdated, moment, runs
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cluster.schedulers.marathon.comparison import is_same
-from scripts.marathon.app_ports import mapping, mappings
+from scripts.json_values import mapping, mappings
 from scripts.marathon.app_tasks import App, is_healthy, is_outdated, runs
 
 

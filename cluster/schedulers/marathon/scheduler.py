@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from cluster.apps.app import AppSpec, AppStatus, Change, Kind
-from cluster.apps.definitions import checked_id, refuse_other_queue
+from cluster.apps.definitions import refuse_other_queue
 from cluster.hosts import ssh
-from cluster.hosts.files import ARCHIVE
+from cluster.hosts.files import LOGIN_ARCHIVE
 from cluster.hosts.host import agents as agent_hosts
 from cluster.image_ref import ImageRef, is_registry
 from cluster.images import registry_login
@@ -31,11 +31,12 @@ from cluster.schedulers.marathon.following import Following, NotDeployed, Watch
 from cluster.schedulers.marathon.judgement import Goal
 from cluster.settings import Settings
 from cluster.terminal.live_line import live_line
+from scripts.app_id import canonical_app_id
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
+from scripts.json_values import mapping, mappings
 from scripts.marathon.api import Marathon as Client
-from scripts.marathon.app_ports import mapping, mappings
-from scripts.marathon.discovery import Wish, pick
+from scripts.marathon.discovery import pick
 
 PROJECT = "cluster.project"  # the label of an app, by which it is known as a project's
 
@@ -158,7 +159,7 @@ class Marathon:
     def address_of(self, app_id: str, port_name: str = "") -> HostPort:
         """Return the address of a port of a running instance: by its name or number, else the first."""
         index = int(port_name) if port_name.isdecimal() else 0
-        return pick(self._existing(app_id), Wish(app_id, "" if port_name.isdecimal() else port_name, index))
+        return pick(self._existing(app_id), "" if port_name.isdecimal() else port_name, index)
 
     def delete_data(self, app_id: str) -> list[str]:
         """Refuse, except for all apps, where nothing is deleted: the data is on agents, in folders of theirs."""
@@ -185,7 +186,7 @@ class Marathon:
 
     def _replaceable(self, app: AppSpec, options: DeployOptions) -> Answer | None:
         """Return what runs under an app's id, if it may be replaced by it."""
-        checked_id(app.id)
+        canonical_app_id(app.id)
         if app.instances < 1:
             raise ClusterError(f"{app.id}: instances is {app.instances}: give 1 or more; stopping an app is a command")
         self._api.check()
@@ -214,7 +215,7 @@ class Marathon:
         """Return the definition that is sent; one that ran as ours before has all that it needs of its host."""
         project = self._settings.project
         wanted = definition_of(secret_files.with_paths(app, project).with_labels({PROJECT: project}))
-        fetched = {"uri": f"file://{ARCHIVE}"}
+        fetched = {"uri": f"file://{LOGIN_ARCHIVE}"}
         present = wanted.get("fetch") or []
         if not _project_of(app.native) and _needs_login(app.image) and fetched not in present:
             wanted["fetch"] = [*present, fetched]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from math import floor
 from typing import Any
 
-from scripts.marathon.app_ports import mapping, mappings
+from scripts.json_values import mapping, mappings
 from scripts.marathon.app_tasks import App, Task, is_healthy, is_outdated, runs
 
 

@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cluster.hosts.execution import BY_A_SIGNAL, Ran, Show
+from cluster.hosts.execution import BY_A_SIGNAL, Ran
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
-from cluster.hosts.together import Outcome, Say, refuse, together
+from cluster.hosts.together import Outcome, Say, Show, refuse, together
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 
@@ -27,18 +27,11 @@ _OVER = 124
 
 @dataclass(frozen=True)
 class Command:
-    """What is run on each host, under /bin/sh, and for how long at most."""
+    """A line for /bin/sh on each host, and for how long it may run."""
 
     line: str
     sudo: bool
     timeout_s: float
-
-    def on(self, remote: Remote, show: Show | None) -> Ran:
-        """Run it; lines are shown as they come."""
-        words = {"kill": _KILL_AFTER_S, "limit": f"{self.timeout_s:f}", "command": shlex.quote(self.line)}
-        return remote.run(
-            _LIMITED.format(**words), sudo=self.sudo, timeout_s=self.timeout_s + _LATER_S, show=show
-        )  # fmt: skip
 
 
 def run(
@@ -56,42 +49,34 @@ def run(
         for host in hosts:
             say(f"{host}: would run{' as root' * command.sudo}: {command.line}")
         return
+    one_at_a_time = threading.Lock()
+
+    def act(remote: Remote, show: Show) -> Ran:
+        def print_line(line: bytes, is_error: bool) -> None:
+            with one_at_a_time:
+                (say if is_error else result)(f"{remote.name}: {line.decode(errors='replace')}")
+
+        limited = _LIMITED.format(
+            kill=_KILL_AFTER_S, limit=f"{command.timeout_s:f}", command=shlex.quote(command.line)
+        )  # fmt: skip
+        shown = None if as_json else print_line
+        return remote.run(limited, sudo=command.sudo, timeout_s=command.timeout_s + _LATER_S, show=shown)
+
     outcomes = together(
-        settings, hosts, _act(command, None if as_json else _Printer(say, result)), doing=f"run {command.line}",
-        timeout_s=command.timeout_s + _LATER_S + _CONNECTS * settings.agents.timeout_s, say=say, table=as_json,
+        settings, hosts, act, doing=f"run {command.line}", say=say, table=as_json,
+        timeout_s=command.timeout_s + _LATER_S + _CONNECTS * settings.agents.timeout_s,
         told=lambda ran: f"exit code {ran.code}",
     )  # fmt: skip
     if as_json:
         result(json.dumps([_as_dict(outcome) for outcome in outcomes], indent=2))
-    failures = {outcome.host: _failure(outcome, command) for outcome in outcomes}
-    for failure in filter(None, failures.values()):
+    failures = {outcome.host: failure for outcome in outcomes if (failure := _failure(outcome, command))}
+    for failure in failures.values():
         say(failure)
-    refuse("run the command", [host for host, failure in failures.items() if failure], len(outcomes))
-
-
-class _Printer:
-    """Prints lines of many hosts, one at a time."""
-
-    def __init__(self, say: Say, result: Callable[[str], None]) -> None:
-        self._say, self._result = say, result
-        self._one_at_a_time = threading.Lock()
-
-    def of(self, name: str) -> Show:
-        """What prints the lines of this host."""
-
-        def line(text: bytes, is_error: bool) -> None:
-            with self._one_at_a_time:
-                (self._say if is_error else self._result)(f"{name}: {text.decode(errors='replace')}")
-
-        return line
-
-
-def _act(command: Command, printer: _Printer | None) -> Callable[[Remote, Callable[[str], None]], Ran]:
-    return lambda remote, show: command.on(remote, printer.of(remote.name) if printer else None)
+    refuse("run the command", list(failures), len(outcomes))
 
 
 def _failure(outcome: Outcome[Ran], command: Command) -> str:
-    """Why a host counts as failed, "" when it does not."""
+    """Return why a host counts as failed, "" if it does not."""
     ran = outcome.value
     if outcome.error or ran is None:
         return str(outcome.error)

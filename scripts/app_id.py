@@ -1,4 +1,4 @@
-"""The id of an app, `/amqp` or `/group/amqp`: Marathon's grammar, checked before anything is asked."""
+"""The id of an app, `/amqp` or `/group/amqp`, in Marathon's grammar."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from scripts.errors import ClusterError
 _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _APP_ID = re.compile(rf"(?:/{_LABEL}(?:\.{_LABEL})*)+")
 
-# GET /v2/apps/x/tasks and the like answer something else than the app `/x/tasks`.
+# The last part of addresses of Marathon's API: GET /v2/apps/x/tasks is not the app `/x/tasks`.
 _RESERVED = ("restart", "tasks", "versions")
 
 
-def app_id(text: str) -> str:
-    """The id with one leading slash and no other slash too many, as Marathon itself reads it.
+def canonical_app_id(text: str) -> str:
+    """Return the id with one leading slash and no other slash too many, as Marathon itself reads it.
 
     Raises:
         ClusterError: Marathon has no such ids; it would answer something else, such as a whole group for `group/*`.
@@ -23,6 +23,7 @@ def app_id(text: str) -> str:
     wanted = "/" + "/".join(part for part in text.split("/") if part)
     if not _APP_ID.fullmatch(wanted) or wanted.rpartition("/")[2] in _RESERVED:
         raise ClusterError(
-            f"{text!r} is not an app id: use a-z, 0-9, - and . in parts joined by /, such as amqp or /group/amqp"
+            f"{text!r} is not an app id: use a-z, 0-9, - and . in parts joined by /, such as amqp or /group/amqp; "
+            f"the last part is none of {', '.join(_RESERVED)}"
         )
     return wanted

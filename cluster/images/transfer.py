@@ -8,8 +8,8 @@ from typing import Any
 import docker
 from docker.errors import DockerException, ImageNotFound
 
+from cluster.engine.errors import problem_of
 from cluster.image_ref import ImageRef
-from cluster.images.build_events import problem_of
 from cluster.terminal.live_line import live_line
 from scripts.errors import ClusterError
 
