@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from commands import apps
 from commands.output import result, say, settings_of
 from commands.task import task
 
@@ -16,12 +17,12 @@ def demo(c: Any, process: bool = False) -> None:
     result(showing.run(settings_of(c.config), process=process, say=say))
 
 
-@task(help={"json": "print JSON", "marathon": "show what runs on a cluster: Marathon's HOST:PORT[,HOST:PORT]"})
-def status(c: Any, marathon: str = "", json: bool = False) -> None:
+@task(help={"json": "print JSON"} | {flag: apps.FLAGS[flag][1] for flag in apps.WHERE})
+def status(c: Any, at: str = "", marathon: str = "", json: bool = False) -> None:
     """Show what runs, on this machine or on a cluster, and how many messages are where."""
     from cluster.operations import status as listing
 
-    result(listing.status(settings_of(c.config), as_json=json, marathon=marathon))
+    result(listing.status(settings_of(c.config), as_json=json, at=at, marathon=marathon, say=say))
 
 
 @task(
@@ -32,9 +33,9 @@ def status(c: Any, marathon: str = "", json: bool = False) -> None:
 )
 def down(c: Any, data: bool = False, now: bool = False) -> None:
     """Stop what was started here; the messages, and the images in the registry, stay unless --data."""
-    from cluster.operations import run as running
+    from cluster.operations.down import down as stop_all
 
-    running.down(settings_of(c.config), data=data, now=now, say=say)
+    stop_all(settings_of(c.config), data=data, now=now, say=say)
 
 
 @task(

@@ -19,6 +19,7 @@ HELP = {
     "create": "make the queue if it is not there (the default queue always is)",
     "resume": "go on where publishing the same --file or --files was interrupted",
     "retry_for": "how many seconds to go on when the broker goes away or the queue is full",
+    "at": "where the queue is: ENGINE[:ADDRESS], such as local or marathon:10.0.0.10:8080",
     "marathon": "publish to the queue of a cluster: Marathon's HOST:PORT[,HOST:PORT]",
     "url": "the broker, amqp://[USER[:PASSWORD]@]HOST[:PORT] (default: the queue on this machine)",
     "json": "print what was published as JSON",
@@ -30,7 +31,7 @@ HELP = {
 def publish(
     c: Any, body: str | None = None, file: str = "", files: str = "", null: bool = False, lines_per_message: int = 1,
     skip_empty: bool = False, header: Any = None, queue: str = "", create: bool = False, resume: bool = False,
-    retry_for: float = 60.0, marathon: str = "", url: str = "", json: bool = False, dry_run: bool = False,
+    retry_for: float = 60.0, at: str = "", marathon: str = "", url: str = "", json: bool = False, dry_run: bool = False,
 ) -> None:  # fmt: skip
     """Publish messages; returns when the broker has confirmed them all."""
     from cluster.operations import publish as request
@@ -38,7 +39,7 @@ def publish(
     wanted = request.Request(
         body=body, file=file, files=files, null=null, lines_per_message=lines_per_message, skip_empty=skip_empty,
         header=header or (), queue=queue, create=create, resume=resume, retry_for_s=retry_for, url=url,
-        marathon=marathon, dry_run=dry_run,
+        at=at, marathon=marathon, dry_run=dry_run,
     )  # fmt: skip
     done = request.run(settings_of(c.config), wanted, say)
     if json:

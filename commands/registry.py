@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from commands.apps import FLAGS
 from commands.output import result, results, say, settings_of
-from commands.queue import HELP as COMMON
 from commands.task import task
 
-HELP = COMMON | {
+HELP = {key: FLAGS[key][1] for key in ("registry", "tail", "follow")} | {
     "host": "the registry's host, as you would say it to ssh (default: this machine)",
     "address": "HOST:PORT at which all reach it on that host (default: registry in invoke.yaml, else its port 5000)",
     "dry_run": "print what would be done, do nothing",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,6 +22,11 @@ def describe_change(change: Change, engine: Scheduler) -> list[str]:
     if change.kind == "restart":
         return [f"{app_id} on {engine.place} is started anew"]
     return [f"{app_id} on {engine.place} changes:", *(f"  {line}" for line in change.differences)]
+
+
+def as_json(change: Change) -> str:
+    """Return what a change would send, for --dry-run."""
+    return json.dumps(change.sent, indent=2)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +18,7 @@ from cluster.hosts import files as host_files
 from cluster.hosts.host import agents
 from cluster.image_ref import is_local
 from cluster.operations import replacing
-from cluster.operations.changes import describe_change, undone_on_failure
+from cluster.operations.changes import as_json, describe_change, undone_on_failure
 from cluster.operations.replacing import Waiting
 from cluster.queue import address as queue_address
 from cluster.queue import delivery_limits
@@ -152,7 +151,7 @@ def deploy_queue(
         app = queue_login.for_queue(login).added_to(app)
     change = rollout.plan(app)
     if rollout.is_dry_run:
-        return [_as_json(change)]
+        return [as_json(change)]
     _refuse_foreign(settings, engine, image, [host], say)
     status = rollout.make(change, present)
     if queue_login.id_in(present) not in ("", queue_login.id_in(app)):
@@ -189,7 +188,7 @@ def deploy_workers(
         say(f"the workers look for the broker at {redacted(url)}, which for each of them is its own machine")
     change = rollout.plan(app)
     if rollout.is_dry_run:
-        return [_as_json(change)]
+        return [as_json(change)]
     _refuse_foreign(settings, engine, image, [], say)
     check = None if overrides.definition else partial(replacing.check_action, engine, app, work, say)
     status = rollout.make(change, present, check, Waiting(url, work.queue) if rollout.is_watched else None)
@@ -221,10 +220,6 @@ def _with_options(settings: Settings, engine: Scheduler, overrides: AppOverrides
             there = f"those are {', '.join(known)}" if known else "it has none"
             raise ClusterError(f"{given} {name}: {engine.name} has no such option; {there}")
     return replace(overrides, engine_options=options)
-
-
-def _as_json(change: Change) -> str:
-    return json.dumps(change.sent, indent=2)
 
 
 def _login(settings: Settings, rollout: Rollout) -> QueueLogin:

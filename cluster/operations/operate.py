@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
 
 from cluster.apps import definitions
 from cluster.apps.app import AppSpec, AppStatus
 from cluster.components import QUEUE
 from cluster.interrupts import Interrupted
-from cluster.operations.changes import describe_change
+from cluster.operations.changes import as_json, describe_change
 from cluster.schedulers import DeployOptions, Say, Scheduler, selection
 from cluster.settings import Settings
 from scripts.app_id import canonical_app_id
@@ -76,14 +75,14 @@ def rollback(of: Target, to: str, say: Say) -> AppStatus:
     return status
 
 
-def rollback_sent(of: Target, to: str, say: Say) -> Any:
+def rollback_dry_run(of: Target, to: str, say: Say) -> str:
     """Say which versions there are, newest first, and what a rollback would change; return what it would send."""
     change = of.engine.plan(_earlier(of, to), of.options)
     for version, app in islice(of.engine.history(of.app_id), _SHOWN):
         say(f"{version}  {app.labels.get('tag', '')}  {app.instances} instances  {app.image}")
     for line in describe_change(change, of.engine):
         say(line)
-    return change.sent
+    return as_json(change)
 
 
 def stop(of: Target, now: bool, say: Say) -> None:
