@@ -130,7 +130,7 @@ _NUMBER = (int, float)
 def read(definition: Mapping[str, Any]) -> AppSpec:
     """Read a filled definition, Marathon's JSON of 1.5 and later; nothing in it is an error, see `AppSpec.unheld`."""
     rest: dict[str, Any] = json.loads(json.dumps({key: definition[key] for key in definition if key not in RUNTIME}))
-    networks = _taken(rest, "networks", list, lambda found: found in (_BRIDGE, _HOST_NETWORK)) or _HOST_NETWORK
+    networks = _taken(rest, "networks", list, lambda found: found in (_BRIDGE, _HOST_NETWORK))
     pins = _each_taken(rest, "constraints", read_pin)
     mapped = _each_taken(rest, "container.portMappings", read_mapped_port)
     checks = _each_taken(rest, "healthChecks", read_health_check)
@@ -141,7 +141,7 @@ def read(definition: Mapping[str, Any]) -> AppSpec:
         image=_taken(rest, "container.docker.image", str) or "",
         env=_texts_taken(rest, "env"),
         ports=(*mapped, *_each_taken(rest, "portDefinitions", read_port)),
-        on_host_network=networks == _HOST_NETWORK,
+        on_host_network=networks != _BRIDGE and not rest.get("networks"),
         volumes=_each_taken(rest, "container.volumes", read_volume),
         health=checks[0] if checks else None,
         cpus=_or(_taken(rest, "cpus", _NUMBER), 1),

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Event, Thread
 from typing import Any
 
-from cluster.schedulers import App, AppStatus
+from cluster.apps import definitions
+from cluster.apps.app import AppSpec, AppStatus
+from cluster.operations import operate
+from cluster.operations.changes import undone_on_failure
+from cluster.operations.operate import Target
+from cluster.schedulers import DeployOptions
 from cluster.schedulers.marathon.api import Api
-from cluster.schedulers.marathon.scheduler import Manner, Marathon
+from cluster.schedulers.marathon.scheduler import Marathon
 from scripts.errors import ClusterError
 from scripts.marathon.api import Marathon as Asked
+from tests.conftest import SETTINGS
 from tests.standin import api
 from tests.standin.answers import Request, Response
 from tests.standin.server import Standin
@@ -28,14 +35,35 @@ class Rig:
         self.standin, self.world = standin, standin.world
         self.said: list[str] = []
 
-    def marathon(self, *, project: str = PROJECT, addresses: str = "", **manner: bool) -> Marathon:
+    def marathon(self, *, project: str = PROJECT, addresses: str = "") -> Marathon:
         address = addresses or self.standin.address
-        return Marathon(Api(Asked(address, "", 20, {}), address), project, self.said.append, Manner(**manner))
+        return Marathon(Api(Asked(address, "", 20, {}), address), replace(SETTINGS, project=project), self.said.append)
+
+    def deploy(self, spec: AppSpec, timeout_s: float = 10, at: Marathon | None = None, **options: bool) -> AppStatus:
+        """Deploy as a command does, with `undo` back to what ran before when it fails."""
+        marathon, how = at or self.marathon(), DeployOptions(timeout_s=timeout_s, **options)
+        change = marathon.plan(spec, how)
+        if not how.undo:
+            return marathon.apply(change, how)
+        with undone_on_failure(marathon, spec.id, marathon.present(spec.id), self.said.append):
+            return marathon.apply(change, how)
+
+    def scale(self, instances: int, timeout_s: float = 10, **options: bool) -> AppStatus:
+        return operate.scale(self._target(timeout_s, **options), instances, _nobody)
+
+    def restart(self, timeout_s: float = 10) -> AppStatus:
+        return operate.restart(self._target(timeout_s), _nobody)
+
+    def rollback(self, to: str = "") -> AppStatus:
+        return operate.rollback(self._target(10), to, _nobody)
+
+    def _target(self, timeout_s: float, **options: bool) -> Target:
+        return Target("/x", self.marathon(), DeployOptions(timeout_s=timeout_s, **options))
 
     def put(self, **changes: Any) -> None:
         """The app is there, as another deploy left it."""
         with instances_come(self.world):
-            self.marathon().deploy(app(**changes), 10)
+            self.deploy(app(**changes))
 
     def sent(self, method: str) -> list[str]:
         """What Marathon was told, without what it was asked."""
@@ -69,9 +97,14 @@ class Begun:
         assert not self.thread.is_alive()
 
 
-def app(app_id: str = "/x", **changes: Any) -> App:
+def app(app_id: str = "/x", **changes: Any) -> AppSpec:
     """An app with a health check, so that nobody waits whether its instances stay."""
-    return App(app_id, {"id": app_id, "cmd": "sleep 1", "cpus": 0.1, "mem": 64, "healthChecks": CHECKS} | changes)
+    usual = {"id": app_id, "cmd": "sleep 1", "cpus": 0.1, "mem": 64, "healthChecks": CHECKS}
+    return definitions.read(usual | changes)
+
+
+def _nobody(line: str) -> None:
+    """Takes what a command says of its own."""
 
 
 def anything(definition: dict[str, Any]) -> bool:

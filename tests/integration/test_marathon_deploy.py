@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from cluster.operations import deploy as deploying
-from cluster.operations.deploy import Order
-from cluster.schedulers import waiting
+from cluster.apps.app import SecretFile
+from cluster.schedulers import DeployOptions, waiting
 from cluster.schedulers.marathon import changes, following
-from cluster.schedulers.marathon.scheduler import Manner
 from scripts.errors import ClusterError, ServiceAway
 from tests.integration.marathon_rig import Rig, app, instances_come, losing_answers
 from tests.standin import filters
-from tests.standin.answers import Request, Response
+from tests.standin.answers import Request, Response, as_json
 from tests.standin.asking import Asking
-from tests.standin.dialects import V1_4
 from tests.standin.server import Standin
 from tests.standin.world import World
 
@@ -58,7 +56,7 @@ class TestChanging:
         worker = {"labels": {"drain": "600"}, "taskKillGracePeriodSeconds": 80, "instances": 2}
         rig.put(**worker)
         rig.said.clear()
-        rig.marathon().scale("/x", 1)
+        rig.scale(1)
         (line,) = rig.said
         assert "agents.hosts" in line
         assert "80 s" in line
@@ -75,26 +73,25 @@ class TestChanging:
     def test_instances_are_what_is_running_of_this_version(self, rig: Rig, world: World) -> None:
         rig.put(instances=3)
         with instances_come(world):
-            status = rig.marathon().deploy(app(instances=2, mem=65), 10)
+            status = rig.deploy(app(instances=2, mem=65), 10)
         assert (status.running, len(status.instances)) == (2, 2)
 
     def test_without_waiting_it_returns_when_marathon_has_taken_it_on(self, rig: Rig, world: World) -> None:
-        status = rig.marathon(wait=False).deploy(app(), 10)
+        status = rig.deploy(app(), 10, wait=False)
         assert (status.running, len(world.plans)) == (0, 1)
 
-    def test_a_version_before_1_5_is_refused_by_name(self) -> None:
-        with (
-            Standin(dialect=V1_4) as old,
-            pytest.raises(ClusterError, match=r"^Marathon 1\.4\.9 at .* is too old: 1\.5"),
-        ):
-            Rig(old).marathon().deploy(app(), 10)
+    def test_a_version_before_1_5_is_refused_by_name(self, rig: Rig) -> None:
+        old = as_json({"version": "1.4.9"})
+        rig.standin.filters.append(lambda request: old if request.path == "/v2/info" else None)
+        with pytest.raises(ClusterError, match=r"1\.4\.9 .* too old: 1\.5"):
+            rig.deploy(app())
 
     def test_what_someone_else_deployed_is_left_alone(self, rig: Rig, world: World) -> None:
         world.put_app({"id": "/x", "cmd": "theirs"})
-        for change in ("deploy", "stop", "restart"):
+        for change in (lambda: rig.deploy(app()), lambda: rig.marathon().stop("/x"), rig.restart):
             with pytest.raises(ClusterError, match=r"/x: the app of this name .* was not deployed with these tasks"):
-                getattr(rig.marathon(), change)(app() if change == "deploy" else "/x")
-        rig.marathon(project="theirs", force=True, wait=False).deploy(app())
+                change()
+        rig.deploy(app(), at=rig.marathon(project="theirs"), force=True, wait=False)
         with pytest.raises(ClusterError, match="belongs to the project 'theirs'"):
             rig.marathon().plan(app())
         assert rig.marathon().status() == []
@@ -104,7 +101,7 @@ class TestRefusal:
     def test_tells_of_each_field(self, rig: Rig, world: World) -> None:
         wrong = app(env={"A": 1}, constraints=[["hostname", "NEAR"]])
         with pytest.raises(ClusterError) as refused:
-            rig.marathon().deploy(wrong, 10)
+            rig.deploy(wrong, 10)
         words = str(refused.value)
         assert words.startswith("/x is refused: ")
         assert "422" in words
@@ -113,40 +110,41 @@ class TestRefusal:
         assert world.apps == {}
 
     def test_of_a_locked_app_names_the_deployment_and_since_when(self, rig: Rig, world: World) -> None:
-        rig.marathon(wait=False).deploy(app())
+        rig.deploy(app(), wait=False)
         plan = world.plans[0]
         with pytest.raises(ClusterError) as locked:
-            rig.marathon().deploy(app(mem=65), 10)
+            rig.deploy(app(mem=65), 10)
         assert str(locked.value).startswith(f"/x is locked by the deployment {plan.id}, since {plan.version}, at step ")
         assert "--force" in str(locked.value)
         assert world.plans == [plan]
 
     def test_of_a_locked_app_is_overcome_by_force(self, rig: Rig, world: World) -> None:
         rig.put()
-        rig.marathon(wait=False).deploy(app(mem=65))
+        rig.deploy(app(mem=65), wait=False)
         with instances_come(world):
-            assert rig.marathon(force=True).deploy(app(mem=66), 10).running == 1
+            assert rig.deploy(app(mem=66), 10, force=True).running == 1
         assert world.apps["/x"].definition["mem"] == 66
 
     def test_of_a_locked_app_comes_before_anything_is_put_on_the_hosts(self, rig: Rig, world: World) -> None:
-        rig.marathon(wait=False).deploy(app())
-        put: list[str] = []
-        order = Order("", dry_run=False, wait_timeout_s=10, manner=Manner())
+        rig.deploy(app(), wait=False)
+        secret = SecretFile("worker", "password", b"x", 1000)  # there is no host to put it on
         with pytest.raises(ClusterError, match=r"^/x is locked by the deployment .*nothing was changed"):
-            deploying.run(rig.marathon(), app(mem=65), order, rig.said.append, lambda: put.append("secrets"))
-        assert put == []
+            rig.deploy(replace(app(mem=65), secret_files=(secret,)))
+        with pytest.raises(ClusterError, match=r"agents\.hosts"):
+            rig.deploy(replace(app(mem=65), secret_files=(secret,)), force=True)
+        assert rig.marathon().plan(app(), DeployOptions()).kind == "nothing"
 
     def test_by_a_web_page_is_one_line(self, rig: Rig) -> None:
         rig.standin.filters.append(filters.html(503, "Too many concurrent requests! Allowed: 1."))
         with pytest.raises(ServiceAway, match=r"^Marathon cannot be reached: .*: 503 Service Unavailable; check"):
-            rig.marathon().deploy(app(), 10)
+            rig.deploy(app(), 10)
 
     def test_of_further_deployments_is_not_taken_for_wrong_credentials(self, rig: Rig) -> None:
         limit = "Max number (100) of running deployments is achieved. Wait for existing deployments to complete"
         full = filters.message(403, limit)
         rig.standin.filters.append(lambda request: full if request.method == "PUT" else None)
         with pytest.raises(ClusterError, match=r"^/x is refused: .*403 Forbidden: Max number \(100\)"):
-            rig.marathon().deploy(app(), 10)
+            rig.deploy(app(), 10)
 
 
 class TestLostAnswer:
@@ -164,7 +162,7 @@ class TestLostAnswer:
     def test_again_and_again_is_an_error_that_says_so(self, rig: Rig, world: World) -> None:
         rig.standin.filters.append(losing_answers(rig, "PUT", times=9, obeys=False))
         with pytest.raises(ServiceAway, match="504 Gateway Timeout"):
-            rig.marathon().deploy(app(), 10)
+            rig.deploy(app(), 10)
         assert (len(rig.sent("PUT")), world.apps) == (3, {})
 
     def test_of_a_restart_starts_nothing_twice(self, rig: Rig, world: World) -> None:
@@ -172,7 +170,7 @@ class TestLostAnswer:
         first = world.apps["/x"].tasks[0].id
         rig.standin.filters.append(losing_answers(rig, "POST", times=1, obeys=True))
         with instances_come(world):
-            (instance,) = rig.marathon().restart("/x", 10).instances
+            (instance,) = rig.restart().instances
         assert (len(rig.sent("POST")), instance.name == first) == (1, False)
 
     def test_of_a_stop_is_no_error(self, rig: Rig, world: World) -> None:
@@ -192,7 +190,7 @@ class TestLostAnswer:
 
         rig.standin.filters.append(lose_and_leave)
         with pytest.raises(ServiceAway, match=r"^Marathon cannot be reached: .*; it may have changed /x before: ./inv"):
-            rig.marathon().deploy(app(), 10)
+            rig.deploy(app(), 10)
         assert "/x" in world.apps
 
 
@@ -200,17 +198,17 @@ class TestAddresses:
     def test_that_do_not_answer_are_passed_over(self, rig: Rig, world: World) -> None:
         with instances_come(world):
             addresses = f"127.0.0.1:1,{rig.standin.address}"
-            assert rig.marathon(addresses=addresses).deploy(app(), 10).running == 1
+            assert rig.deploy(app(), at=rig.marathon(addresses=addresses)).running == 1
         assert len(rig.sent("PUT")) == 1
 
     def test_a_redirect_of_a_change_is_not_followed(self, rig: Rig, world: World) -> None:
         elsewhere = filters.redirect("http://127.0.0.1:1")
         rig.standin.filters.append(lambda request: elsewhere(request) if request.method == "PUT" else None)
         with pytest.raises(ClusterError, match=r"redirects to http://127\.0\.0\.1:1: give that address"):
-            rig.marathon().deploy(app(), 10)
+            rig.deploy(app(), 10)
 
     def test_marathon_may_be_away_for_a_while(self, rig: Rig, world: World) -> None:
-        begun = rig.begun(lambda: rig.marathon().deploy(app(), 10))
+        begun = rig.begun(lambda: rig.deploy(app(), 10))
         rig.standin.filters.append(filters.no_leader)
         asked = len(rig.standin.requests)
         while len(rig.standin.requests) < asked + 5:
@@ -224,7 +222,7 @@ class TestAddresses:
 class TestFollowing:
     def test_a_deployment_that_never_ends_ends_here_with_the_reason(self, rig: Rig) -> None:
         with pytest.raises(ClusterError) as failure:
-            rig.marathon().deploy(app(instances=2), 0.3)
+            rig.deploy(app(instances=2), 0.3)
         words = str(failure.value)
         assert words.startswith("deploy /x: not done after 0.3 s: step ")
         assert "0 of 2 instances up" in words
@@ -234,7 +232,7 @@ class TestFollowing:
     def test_what_is_waited_for_is_said_after_a_while(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(waiting, "SILENCE_S", 0.1)
         with pytest.raises(ClusterError):
-            rig.marathon().deploy(app(), 0.4)
+            rig.deploy(app(), 0.4)
         (line,) = rig.said
         assert line.startswith("waiting for /x, 0.4 s at most: step ")
         assert "0 of 1 instances up" in line
@@ -242,7 +240,7 @@ class TestFollowing:
     def test_a_failure_of_before_is_not_told(self, rig: Rig, world: World) -> None:
         rig.put()
         world.fail("/x", "Container exited with status 99")
-        begun = rig.begun(lambda: rig.marathon().deploy(app(mem=65), 0.3))
+        begun = rig.begun(lambda: rig.deploy(app(mem=65), 0.3))
         begun.end()
         assert "status 99" not in begun.error + "".join(rig.said)
 
@@ -251,14 +249,14 @@ class TestFollowing:
         rig.put()
         world.fail("/x", "Container exited with status 99")
         with pytest.raises(ClusterError) as failure:
-            rig.marathon().scale("/x", 2, 0.3)
+            rig.scale(2, 0.3)
         assert "status 99" not in str(failure.value) + "".join(rig.said)
         assert str(failure.value).endswith(
             f"./inv worker.scale -m {rig.standin.address} --app /x --instances 1 --force"
         )
 
     def test_instances_that_fail_one_after_the_other_end_it_early(self, rig: Rig, world: World) -> None:
-        begun = rig.begun(lambda: rig.marathon().deploy(app(), 60))
+        begun = rig.begun(lambda: rig.deploy(app(), 60))
         for status in (1, 2, 3):
             world.fail("/x", f"Container exited with status {status}")
             while begun.thread.is_alive() and not any(f"status {status}" in line for line in rig.said):
@@ -269,7 +267,7 @@ class TestFollowing:
         assert f"; what they printed: ./inv worker.logs -m {rig.standin.address} --app /x; now " in begun.error
 
     def test_one_that_was_cancelled_is_a_failure(self, rig: Rig, world: World) -> None:
-        begun = rig.begun(lambda: rig.marathon().deploy(app(), 60))
+        begun = rig.begun(lambda: rig.deploy(app(), 60))
         ended = Asking(rig.standin).ask("DELETE", f"/v2/deployments/{world.plans[0].id}", force=True)
         begun.end()
         assert (ended.status_code, ended.content) == (202, b"")
@@ -277,27 +275,27 @@ class TestFollowing:
 
     def test_one_that_was_reverted_is_a_failure(self, rig: Rig, world: World) -> None:
         rig.put()
-        begun = rig.begun(lambda: rig.marathon().deploy(app(mem=65), 60))
+        begun = rig.begun(lambda: rig.deploy(app(mem=65), 60))
         Asking(rig.standin).ask("DELETE", f"/v2/deployments/{world.plans[0].id}")
         begun.end()
         assert "the deployment was reverted meanwhile" in begun.error
 
     def test_one_whose_creation_was_reverted_is_a_failure(self, rig: Rig, world: World) -> None:
-        begun = rig.begun(lambda: rig.marathon().deploy(app(), 60))
+        begun = rig.begun(lambda: rig.deploy(app(), 60))
         Asking(rig.standin).ask("DELETE", f"/v2/deployments/{world.plans[0].id}")
         begun.end()
         assert "the app is gone" in begun.error
         assert "nothing of it runs now" in begun.error
 
     def test_one_that_was_replaced_is_a_failure_that_names_the_other(self, rig: Rig, world: World) -> None:
-        begun = rig.begun(lambda: rig.marathon().deploy(app(), 60))
-        rig.marathon(force=True, wait=False).deploy(app(mem=66))
+        begun = rig.begun(lambda: rig.deploy(app(), 60))
+        rig.deploy(app(mem=66), force=True, wait=False)
         begun.end()
         assert f"replaced meanwhile by the deployment {world.plans[0].id}" in begun.error
 
     def test_an_app_that_was_scaled_meanwhile_is_followed(self, rig: Rig, world: World) -> None:
-        begun = rig.begun(lambda: rig.marathon().deploy(app(), 60))
-        rig.marathon(force=True, wait=False).scale("/x", 2)
+        begun = rig.begun(lambda: rig.deploy(app(), 60))
+        rig.scale(2, force=True, wait=False)
         with instances_come(world):
             begun.end()
         assert begun.status is not None
@@ -309,8 +307,8 @@ class TestGoingBack:
         rig.put(mem=65)
         rig.put(mem=66, env={"A": "1"})
         with instances_come(world):
-            rig.marathon().scale("/x", 3, 10)
-            status = rig.marathon().rollback("/x", timeout_s=10)
+            rig.scale(3, 10)
+            status = rig.rollback()
         assert status.running == 3
         assert (world.apps["/x"].definition["mem"], "env" in world.apps["/x"].definition) == (65, False)
 
@@ -319,15 +317,15 @@ class TestGoingBack:
             rig.put(mem=mem)
         oldest = min(world.apps["/x"].history)
         with instances_come(world):
-            rig.marathon().rollback("/x", oldest, 10)
+            rig.rollback(oldest)
         assert world.apps["/x"].definition["mem"] == 65
         with pytest.raises(ClusterError, match=r"^/x has no version '2001-01-01T00:00:00.000Z'; the newest are 20"):
-            rig.marathon().rollback("/x", "2001-01-01T00:00:00.000Z")
+            rig.rollback("2001-01-01T00:00:00.000Z")
 
     def test_from_the_first_version_is_refused(self, rig: Rig) -> None:
         rig.put()
         with pytest.raises(ClusterError, match="/x has no earlier version that differs"):
-            rig.marathon().rollback("/x")
+            rig.rollback()
 
     def test_data_stays_on_its_agent(self, rig: Rig, world: World) -> None:
         volumes = [{"containerPath": "/d", "hostPath": "/var/lib/cluster/d", "mode": "RW"}]
@@ -335,14 +333,14 @@ class TestGoingBack:
         for mem, host in ((65, "agent1"), (66, "agent2")):
             rig.put(container=container, constraints=[["hostname", "CLUSTER", host]], mem=mem)
         with instances_come(world):
-            rig.marathon().rollback("/x", timeout_s=10)
+            rig.rollback()
         found = world.apps["/x"].definition
         assert (found["mem"], found["constraints"]) == (65, [["hostname", "CLUSTER", "agent2"]])
 
     def test_comes_by_itself_after_a_failure_when_wanted(self, rig: Rig, world: World) -> None:
         rig.put(instances=2)
         with instances_come(world, wanted=2), pytest.raises(ClusterError) as failure:
-            rig.marathon(undo=True).deploy(app(instances=3, mem=65), 0.5)
+            rig.deploy(app(instances=3, mem=65), 0.5, undo=True)
         assert "rolled back: 2 of 2 instances of what ran before run" in str(failure.value)
         assert (world.apps["/x"].definition["mem"], world.plans) == (64, [])
 
@@ -356,11 +354,11 @@ class TestGoingBack:
 
         rig.standin.filters.append(refuse_the_second)
         with pytest.raises(ClusterError, match=r"^deploy /x: not done .*could not be rolled back: /x is refused"):
-            rig.marathon(undo=True).deploy(app(mem=65), 0.2)
+            rig.deploy(app(mem=65), 0.2, undo=True)
 
     def test_of_a_first_deploy_is_to_stop_it(self, rig: Rig, world: World) -> None:
         with pytest.raises(ClusterError, match="rolled back: nothing ran before, so it was stopped"):
-            rig.marathon(undo=True).deploy(app(), 0.2)
+            rig.deploy(app(), 0.2, undo=True)
         assert (world.apps, world.plans) == ({}, [])
 
 
@@ -369,7 +367,7 @@ def test_two_deploys_at_once_leave_one_of_them(rig: Rig, world: World) -> None:
 
     def deploy(mem: int) -> None:
         try:
-            ends.append(rig.marathon().deploy(app(mem=mem), 10))
+            ends.append(rig.deploy(app(mem=mem), 10))
         except ClusterError as error:
             ends.append(str(error))
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from cluster.apps.definitions import RUNTIME
 from cluster.schedulers.marathon import following
 from cluster.schedulers.marathon.api import Accepted, Api, Locked
-from cluster.schedulers.marathon.comparison import RUNTIME
 from cluster.schedulers.marathon.following import Following, Watch
 from cluster.schedulers.marathon.judgement import Goal
 from scripts.errors import ClusterError
@@ -52,7 +52,7 @@ class TestRefusals:
         """409 also means that there is an app of this id, which no --force changes."""
         rig.standin.filters.append(to_changes(filters.message(409, "An app with id [/x] already exists.")))
         with pytest.raises(ClusterError) as refused:
-            rig.marathon().deploy(app(), 10)
+            rig.deploy(app(), 10)
         assert not isinstance(refused.value, Locked)
         assert str(refused.value).endswith(": 409 Conflict: An app with id [/x] already exists.")
 
@@ -74,7 +74,7 @@ class TestRefusals:
     ) -> None:
         rig.standin.filters.append(to_changes(as_json({"message": "Object is not valid"} | details, status)))
         with pytest.raises(ClusterError, match=rf"^/x is refused: .*: {status} .*: Object is not valid") as refused:
-            rig.marathon().deploy(app(), 10)
+            rig.deploy(app(), 10)
         assert f"Object is not valid{words}" in str(refused.value)
         assert "\n" not in str(refused.value)
 
@@ -82,7 +82,7 @@ class TestRefusals:
         page = filters.html(401, "Error 401 Unauthorized")
         rig.standin.filters.append(lambda request: page(request) if request.method == "PUT" else None)
         with pytest.raises(ClusterError, match=r": 401 Unauthorized: it wants credentials: set MARATHON_USER"):
-            rig.marathon().deploy(app(), 10)
+            rig.deploy(app(), 10)
 
 
 class TestAnswers:
@@ -93,8 +93,8 @@ class TestAnswers:
         def there() -> Accepted:
             return Accepted(world.plans[-1].id, world.apps["/x"].version)
 
-        assert told.put("/x", app().definition, force=False) == there()
-        assert told.put("/x", app(mem=65).definition, force=True) == there()
+        assert told.put("/x", app().native, force=False) == there()
+        assert told.put("/x", app(mem=65).native, force=True) == there()
         assert told.put("/x", {"instances": 2}, force=True, partial=True) == there()
         last = told.restart("/x", force=True)
         assert last == there()
@@ -115,8 +115,8 @@ class TestAnswers:
         rig.put()
         rig.put(mem=65)
         with instances_come(world):
-            assert rig.marathon().scale("/x", 2, 10).running == 2
-            assert rig.marathon().rollback("/x", timeout_s=10).running == 2
+            assert rig.scale(2, 10).running == 2
+            assert rig.rollback().running == 2
         assert world.apps["/x"].definition["mem"] == 64
         assert rig.marathon().status()[0].running == 2
         world.apps["/x"].tasks[0].ports = [31000]
@@ -134,7 +134,7 @@ class TestAnswers:
 
     def test_another_than_the_leader_passes_changes_on(self, rig: Rig, world: World) -> None:
         with Standin(world) as follower, instances_come(world):
-            assert rig.marathon(addresses=follower.address).deploy(app(), 10).running == 1
+            assert rig.deploy(app(), at=rig.marathon(addresses=follower.address)).running == 1
         assert rig.standin.requests == []
 
 
@@ -144,8 +144,8 @@ class TestDefinitions:
         rig.put()
         rig.put(mem=65)
         with instances_come(world):
-            rig.marathon().rollback("/x", timeout_s=10)
-            rig.marathon(undo=True).deploy(app(mem=66), 10)
+            rig.rollback()
+            rig.deploy(app(mem=66), 10, undo=True)
         changes = [request for request in rig.standin.requests if request.method == "PUT"]
         assert len(changes) == 4
         assert all(RUNTIME.isdisjoint(json.loads(request.body)) for request in changes)
@@ -179,7 +179,7 @@ class TestDefinitions:
 
     def test_a_number_in_env_is_refused_with_its_name(self, rig: Rig, world: World) -> None:
         with pytest.raises(ClusterError, match=r"422 .*: Invalid JSON: /env/A: error\.expected\.jsstring$"):
-            rig.marathon().deploy(app(env={"A": 1}), 10)
+            rig.deploy(app(env={"A": 1}), 10)
         assert world.apps == {}
 
 
@@ -188,7 +188,7 @@ REFUSED = {"rejectSummaryLastOffers": [{"reason": "UnfulfilledConstraint", "decl
 
 def test_a_stop_takes_the_lock_of_a_deployment(rig: Rig, world: World) -> None:
     """A DELETE is forced unless it says otherwise: that is said, and needs no --force."""
-    rig.marathon(wait=False).deploy(app())
+    rig.deploy(app(), wait=False)
     assert rig.marathon().stop("/x") is True
     (deletion,) = (request for request in rig.standin.requests if request.method == "DELETE")
     assert deletion.query["force"] == ["true"]
@@ -232,7 +232,7 @@ class TestStandstill:
         rig.put(**self.ALONE)
         old = self.sick(world)
         with instances_come(world):
-            (new,) = rig.marathon().deploy(app(mem=65, **self.ALONE), 10).instances
+            (new,) = rig.deploy(app(mem=65, **self.ALONE), 10).instances
         assert (self.ended(rig), new.name == old) == ([old], False)
         assert rig.said == ["the old instance of /x on 127.0.0.1 was not healthy, and is ended for the new one"]
 
@@ -240,21 +240,19 @@ class TestStandstill:
         rig.put(**self.ALONE)
         old = self.sick(world)
         with instances_come(world):
-            (new,) = rig.marathon().restart("/x", 10).instances
+            (new,) = rig.restart().instances
         assert (self.ended(rig), new.name == old) == ([old], False)
 
     def test_also_when_it_recovers_meanwhile(self, rig: Rig, world: World) -> None:
         """Marathon has counted when the deployment began."""
         rig.put(**self.ALONE)
         old = self.sick(world)
-        asked = rig.marathon(wait=False)
-        present = asked.present("/x")
-        asked.deploy(app(mem=65, **self.ALONE))
-        assert present is not None
+        present = Asking(rig.standin).app("/x")
+        rig.deploy(app(mem=65, **self.ALONE), wait=False)
         (task,) = world.apps["/x"].tasks
         task.results = [world.health_result(task, alive=True)]
         accepted = Accepted(world.plans[0].id, world.plans[0].version)
-        goal = Goal(app(mem=65, **self.ALONE).definition, accepted.deployment, accepted.version, present)
+        goal = Goal(app(mem=65, **self.ALONE).native, accepted.deployment, accepted.version, present)
         with instances_come(world):
             Following(Api(Asked(rig.standin.address, "", 2, {}), ""), goal, Watch(rig.said.append, len)).follow(10)
         assert self.ended(rig) == [old]
@@ -272,18 +270,18 @@ class TestStandstill:
 
     def test_one_that_never_found_an_agent_keeps_the_place_until_a_stop(self, rig: Rig, world: World) -> None:
         rig.put(**self.ALONE)
-        rig.marathon(wait=False).deploy(app(mem=10**6, **self.ALONE))
+        rig.deploy(app(mem=10**6, **self.ALONE), wait=False)
         until(lambda: Asking(rig.standin).get("/v2/queue")["queue"], "an instance waits for an agent")
         with instances_come(world, fits=lambda definition: definition["mem"] < 1000):
             with pytest.raises(ClusterError) as failure:
-                rig.marathon(force=True).deploy(app(mem=65, labels={"tag": "x:v2"}, **self.ALONE), 0.3)
+                rig.deploy(app(mem=65, labels={"tag": "x:v2"}, **self.ALONE), 0.3, force=True)
             stop = f"./inv worker.stop -m {rig.standin.address} --app /x"
             assert "0 of 1 instances up" in str(failure.value)
             assert str(failure.value).endswith(
                 f"keeps the place of any other: {stop}, then deploy what ran before again"
             )
             rig.marathon().stop("/x")
-            assert rig.marathon().deploy(app(mem=65, **self.ALONE), 10).running == 1
+            assert rig.deploy(app(mem=65, **self.ALONE), 10).running == 1
 
     def test_a_rollback_by_itself_stops_such_a_one(self, rig: Rig, world: World) -> None:
         rig.put(**self.ALONE)
@@ -291,13 +289,13 @@ class TestStandstill:
             instances_come(world, fits=lambda definition: definition["mem"] < 1000),
             pytest.raises(ClusterError, match="rolled back: 1 of 1 instances of what ran before run"),
         ):
-            rig.marathon(undo=True).deploy(app(mem=10**6, **self.ALONE), 0.3)
+            rig.deploy(app(mem=10**6, **self.ALONE), 0.3, undo=True)
         assert world.apps["/x"].definition["mem"] == 64
 
     def test_what_is_left_at_work_without_room_says_how_to_end_it(self, rig: Rig, world: World) -> None:
         rig.put()
         self.sick(world)
         with pytest.raises(ClusterError) as failure:
-            rig.marathon().deploy(app(mem=65), 0.3)
+            rig.deploy(app(mem=65), 0.3)
         stop = f"./inv worker.stop -m {rig.standin.address} --app /x"
         assert str(failure.value).endswith(f"when new ones are up: to end them now {stop}, then deploy again")

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from cluster.apps import definitions
+from cluster.apps.app import AppSpec
 from cluster.images import base_image
-from cluster.schedulers import App
-from cluster.schedulers.marathon import following, history
+from cluster.schedulers import waiting
+from cluster.schedulers.marathon import following
 from scripts.errors import ClusterError
 from tests.integration.marathon_rig import Rig
 from tests.standin.agents import Agent
@@ -41,17 +43,17 @@ def rig(standin: Standin, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     rig.marathon().stop("/x")
 
 
-def definition(image: str = IMAGE, **changes: Any) -> dict[str, Any]:
+def app(image: str = IMAGE, **changes: Any) -> AppSpec:
     """An app that needs next to nothing."""
     docker = {"image": image, "parameters": [{"key": "init", "value": "true"}]}
     small = {"id": "/x", "cmd": "sleep 1000", "cpus": 0.1, "mem": 64, "taskKillGracePeriodSeconds": 1}
-    return small | {"container": {"type": "DOCKER", "docker": docker}} | changes
+    return definitions.read(small | {"container": {"type": "DOCKER", "docker": docker}} | changes)
 
 
 def why(rig: Rig, timeout_s: float = 60, **changes: Any) -> str:
     """Why this app does not come up."""
     with pytest.raises(ClusterError) as failure:
-        rig.marathon().deploy(App("/x", definition(**changes)), timeout_s)
+        rig.deploy(app(**changes), timeout_s)
     assert "\n" not in str(failure.value)
     return str(failure.value)
 
@@ -63,7 +65,7 @@ def test_an_image_that_cannot_be_pulled(rig: Rig) -> None:
 
 
 def test_a_program_that_ends(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "SETTLED_S", 30)  # a busy engine tells late that it has ended
+    monkeypatch.setattr(waiting, "SETTLED_S", 30)  # a busy engine tells late that it has ended
     assert "the last one failed on 127.0.0.1: Container exited with status 3" in why(rig, cmd="exit 3")
 
 
@@ -93,7 +95,7 @@ def test_no_agent_that_fits(rig: Rig, changes: dict[str, Any], words: str) -> No
 def test_a_fixed_port_that_the_old_instance_has(rig: Rig) -> None:
     """Marathon starts the new one first, unless the definition says otherwise."""
     fixed = {"portDefinitions": [{"port": 31998}], "requirePorts": True}
-    rig.marathon().deploy(App("/x", definition(**fixed)), 60)
+    rig.deploy(app(**fixed), 60)
     words = why(rig, timeout_s=2, mem=65, **fixed)
     assert "0 of 1 instances up, 1 to end; no agent fits: not enough free ports, or a fixed hostPort is taken" in words
 
@@ -112,10 +114,10 @@ def test_one_that_is_not_healthy_is_replaced_where_only_one_may_be(rig: Rig, doc
         "healthChecks": [check | {"maxConsecutiveFailures": 1000}],
         "upgradeStrategy": {"minimumHealthCapacity": 0, "maximumOverCapacity": 0},
     }
-    rig.marathon().deploy(App("/x", definition(**alone)), 30)
+    rig.deploy(app(**alone), 30)
     (task,) = Asking(rig.standin).app("/x")["tasks"]
     assert container_of(docker_client, task).exec_run(["rm", "/tmp/well"]).exit_code == 0
     until(lambda: Asking(rig.standin).app("/x")["tasksUnhealthy"] == 1, "the check fails")
-    (new,) = rig.marathon().deploy(App("/x", definition(mem=65, **alone)), 30).instances
+    (new,) = rig.deploy(app(mem=65, **alone), 30).instances
     assert (new.state, new.name == task["id"]) == ("running", False)
     assert rig.said == ["the old instance of /x on 127.0.0.1 was not healthy, and is ended for the new one"]

@@ -19,11 +19,7 @@ from cluster.schedulers.marathon.api import details
             {"details": [{"path": "/mem", "errors": ["is too small", "is odd"]}, {"path": "/cpus", "errors": ["x"]}]},
             ": /cpus: x; /mem: is too small, is odd",
         ),
-        (
-            {"errors": [{"attribute": "upgradeStrategy", "error": "is greater than 1"}]},
-            ": upgradeStrategy: is greater than 1",
-        ),
-        ({"details": None, "errors": None}, ""),
+        ({"details": None}, ""),
         ({"details": [None, {"path": "/a", "errors": None}]}, ": /a:"),
     ],
     ids=str,

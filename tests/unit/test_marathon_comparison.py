@@ -9,7 +9,7 @@ import pytest
 
 from cluster.apps import definitions
 from cluster.components import QUEUE, REGISTRY, WORKER
-from cluster.schedulers.marathon.comparison import definition_of, differences, is_same
+from cluster.schedulers.marathon.comparison import app_of, differences, is_same
 
 # What Marathon 1.10 answers for `{"id": "/worker", "cmd": ..., "cpus": 0.5, "mem": 64, ...}` (AppConversion.scala).
 ANSWER: dict[str, Any] = {
@@ -120,6 +120,6 @@ def test_another_number_of_instances_is_the_same_configuration() -> None:
 
 
 def test_an_answer_can_be_sent_again() -> None:
-    again = definition_of(ANSWER | {"user": None})
+    again = app_of(ANSWER | {"user": None}).native
     assert {"version", "tasks", "versionInfo", "deployments", "user"}.isdisjoint(again)
     assert differences(ANSWER, again) == []
