@@ -80,7 +80,7 @@ def changed(**fields: Any) -> list[str]:
         ({"env": {"A": "2", "B": "3"}}, ["env.A: ", "env.B: nothing", 'env.QUEUE_NAME: "q" -> nothing']),
         ({"labels": {"a": "1", "b": "", "c": "3"}}, ['labels.c: nothing -> "3"']),
         ({"container_options": (("init", "false"),)}, ["container.docker.parameters[0].value: "]),
-        ({"ports": (Port("web", 80, 8080),)}, ["container.portMappings[0].hostPort: nothing -> 8080"]),
+        ({"ports": (Port("web", 80, 8080),)}, ["container.portMappings[0].hostPort: 0 -> 8080"]),
         ({"volumes": (Volume("/d", "/tmp"),)}, ["container.volumes[1].hostPath: ", "container.volumes[1].mode: "]),
         ({"health": HealthCheck("false")}, ['healthChecks[1].command.value: "true" -> "false"']),
         ({"instances": 3}, []),

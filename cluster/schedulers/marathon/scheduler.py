@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from cluster.apps.app import AppSpec, AppStatus, Change, Kind
 from cluster.apps.definitions import refuse_other_queue
 from cluster.hosts import ssh
 from cluster.hosts.files import LOGIN_ARCHIVE
 from cluster.hosts.host import agents as agent_hosts
-from cluster.image_ref import ImageRef, is_registry
+from cluster.image_ref import ImageRef, is_local, is_registry
 from cluster.images import registry_login
 from cluster.images.registry_api import in_registry
 from cluster.interrupts import Interrupted
@@ -35,6 +36,7 @@ from scripts.app_id import canonical_app_id
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 from scripts.json_values import mapping, mappings
+from scripts.marathon.access import addresses
 from scripts.marathon.api import Marathon as Client
 from scripts.marathon.discovery import pick
 
@@ -182,6 +184,8 @@ class Marathon:
 
     def broker_for(self, queue_app: str) -> BrokerLocation:
         """Return how workers find the queue: they ask Marathon, with what opens it for this machine."""
+        if any(is_local(urlsplit(url).netloc) for url in addresses(self.address)):
+            self._say(f"the workers look for {self.place}, which for each of them is its own machine")
         return secret_files.broker_location(self.address, queue_app)
 
     def _replaceable(self, app: AppSpec, options: DeployOptions) -> Answer | None:
