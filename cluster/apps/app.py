@@ -54,7 +54,8 @@ class SecretFile:
     """A file whose content only the app may read; its engine chooses a place for it.
 
     Files of one `group` share a folder, which the app sees at `folder` (empty: where the engine likes); `owner` is the
-    number of the user who may read it, and the variable `env` of the app's environment says where it is.
+    number of the user who may read it, and the variable `env` of the app's environment says where it is. Without
+    content it is in its place already.
     """
 
     group: str
@@ -111,8 +112,12 @@ class AppSpec:
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
     def as_json(self) -> dict[str, Any]:
-        """Return what `from_json` reads, for a label or a file; secrets are left out."""
-        return asdict(replace(self, native={}, unheld={}, secret_files=()))
+        """Return what `from_json` reads, for a label or a file; the content of secret files is left out."""
+        kept = asdict(replace(self, native={}, unheld={}))
+        del kept["native"], kept["unheld"]
+        for file in kept["secret_files"]:
+            del file["content"]
+        return kept
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> AppSpec:
@@ -123,7 +128,7 @@ class AppSpec:
             "ports": tuple(Port(**port) for port in found.get("ports", ())),
             "volumes": tuple(Volume(**volume) for volume in found.get("volumes", ())),
             "health": HealthCheck(**health) if health else None,
-            "secret_files": (),
+            "secret_files": tuple(SecretFile(content=b"", **file) for file in found.get("secret_files", ())),
             **{key: tuple(map(tuple, found.get(key, ()))) for key in ("container_options", "engine_options")},
         })  # fmt: skip
 

@@ -133,7 +133,7 @@ def read(definition: Mapping[str, Any]) -> AppSpec:
     networks = _taken(rest, "networks", list, lambda found: found in (_BRIDGE, _HOST_NETWORK))
     pins = _each_taken(rest, "constraints", read_pin)
     mapped = _each_taken(rest, "container.portMappings", read_mapped_port)
-    checks = _each_taken(rest, "healthChecks", read_health_check)
+    checks = _each_taken(rest, "healthChecks", read_health_check, most=1)
     _taken(rest, "container.type", str, lambda found: found == "DOCKER")
     return AppSpec(
         id=_taken(rest, "id", str) or "",
@@ -183,12 +183,14 @@ def _texts_taken(rest: dict[str, Any], path: str) -> dict[str, str]:
     return {key: value for key, value in found.items() if key not in left}
 
 
-def _each_taken(rest: dict[str, Any], path: str, read_one: Callable[[Any], Any]) -> tuple[Any, ...]:
-    """Take the items that can be read out of a list at a path; the others stay, at their place."""
+def _each_taken(
+    rest: dict[str, Any], path: str, read_one: Callable[[Any], Any], most: int | None = None
+) -> tuple[Any, ...]:
+    """Take the items that can be read out of a list at a path, the first `most`; the others stay, at their place."""
     items = _taken(rest, path, list)
     if items is None:
         return ()
-    found = [read_one(item) for item in items]
+    found = [read_one(item) if most is None or place < most else None for place, item in enumerate(items)]
     left = [None if one is not None else item for one, item in zip(found, items, strict=True)]
     if any(item is not None for item in left):
         _put(rest, path, left)
@@ -233,6 +235,8 @@ def read_volume(item: Any) -> Volume | None:
     """Read a volume of the host; None for one of another kind."""
     if not _has(item, containerPath=str, hostPath=str, mode=str) or not item.get("hostPath"):
         return None
+    if item.get("mode") not in (None, "RO", "RW"):
+        return None
     return Volume(item["hostPath"], item.get("containerPath") or "", item.get("mode") == "RO")
 
 
@@ -254,7 +258,8 @@ def read_health_check(item: Any) -> HealthCheck | None:
         return None
     keys = {"grace_s": "gracePeriodSeconds", "interval_s": "intervalSeconds", "timeout_s": "timeoutSeconds",
             "failures": "maxConsecutiveFailures"}  # fmt: skip
-    return HealthCheck(command, **{name: item[key] for name, key in keys.items() if item.get(key) is not None})
+    times = {name: item[key] for name, key in keys.items() if item.get(key) is not None}
+    return HealthCheck(command, **times) if all(isinstance(time, _NUMBER) for time in times.values()) else None
 
 
 def _left(node: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str, Any]]:
@@ -265,8 +270,7 @@ def _left(node: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str, Any]]:
         for key, value in node.items():
             yield from _left(value, (*path, key))
     elif isinstance(node, list):
-        for index, item in enumerate(node):
-            yield from _left(item, (*path, index))
+        yield from ((dotted((*path, index)), item) for index, item in enumerate(node) if item is not None)
     else:
         yield dotted(path), node
 

@@ -60,7 +60,6 @@ class Scheduler(Protocol):
     10.0.0.10:8080"). `is_here` says that apps run on this machine alone, `has_hosts` that `--on` can name a host,
     `has_images` that apps run in containers, `caveat` (or nothing) what a person who starts an app should know.
     `makes_data_folders` says that the data of an app is a folder of its host that the engine makes, as root.
-    `user` is the user, in Docker's words, whom files that actions leave should belong to (empty: the image's).
     """
 
     name: str
@@ -71,7 +70,10 @@ class Scheduler(Protocol):
     has_images: bool
     makes_data_folders: bool
     caveat: str
-    user: str
+
+    @property
+    def user(self) -> str:
+        """The user, in Docker's words, whom files that actions leave should belong to; empty: the image's."""
 
     def image(self, tag: str) -> Image:
         """Return the image of this tag as apps name it here; it can be run, or the error says why not."""

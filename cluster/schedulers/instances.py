@@ -1,41 +1,29 @@
-"""What the schedulers of one machine share: the names, ports and environment of an app's instances, and what a
-deploy has to do."""
+"""Instances of apps on one machine: their names, ports and environment, and what a deploy does to them."""
 
 from __future__ import annotations
 
+import json
 import random
+import re
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
-from cluster.schedulers import App, AppStatus, Kind
+from cluster.apps import definitions
+from cluster.apps.app import AppSpec, AppStatus, Kind, Port
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 
 LOCALHOST = "127.0.0.1"  # the only address that anything is published on
 
-# The label that says how many seconds our own stop waits. What an engine or a cluster ends by itself has less: nothing
-# may wait a week for an action, and its message comes back.
-DRAIN = "drain"
-
 _CHOSEN_FROM = (20_000, 31_000)
-
-
-@dataclass(frozen=True)
-class Port:
-    """A port of a definition; `host` 0 means any free one, `container` 0 the same as on the host."""
-
-    name: str
-    container: int
-    host: int
-    protocol: str = "tcp"
+_DATA = re.compile(r"/var/lib/cluster/([A-Za-z0-9][A-Za-z0-9_.-]*)")
 
 
 @dataclass(frozen=True)
 class Found:
-    """An instance that is there, and whether it is as the definition says and alive."""
+    """An instance that is there; `as_wanted` says that it is alive and made from the app that is wanted."""
 
     number: int
     as_wanted: bool
@@ -51,7 +39,7 @@ class Steps:
 
     @property
     def kind(self) -> Kind:
-        """What to call it, for people."""
+        """The name of it for people."""
         if not self.stop and not self.create:
             return "nothing"
         if not self.stop and not self.keep:
@@ -60,7 +48,7 @@ class Steps:
 
 
 def decide(instances: int, found: Iterable[Found]) -> Steps:
-    """What makes instances 1 to `instances` out of what is there: keep what is as wanted, make the others anew."""
+    """Keep the instances 1 to `instances` that are as wanted, and make the others anew."""
     there = {one.number: one.as_wanted for one in found}
     keep = tuple(number for number in range(1, instances + 1) if there.get(number))
     return Steps(
@@ -70,7 +58,13 @@ def decide(instances: int, found: Iterable[Found]) -> Steps:
     )
 
 
-def check_instances(app: App) -> None:
+def kept_app(text: str) -> AppSpec:
+    """Read the app that an instance was made from, as JSON; earlier versions of this project kept Marathon's."""
+    found = json.loads(text)
+    return AppSpec.from_json(found) if "mem_mib" in found else definitions.read(found)
+
+
+def check_instances(app: AppSpec) -> None:
     """Refuse a number of instances that cannot be.
 
     Raises:
@@ -78,7 +72,7 @@ def check_instances(app: App) -> None:
     """
     if app.instances < 1:
         raise ClusterError(f"{app.id}: instances is {app.instances}: give 1 or more; stopping an app is a command")
-    fixed = [port.host for port in ports_of(app.definition) if port.host]
+    fixed = [port.host for port in app.ports if port.host]
     if app.instances > 1 and fixed:
         raise ClusterError(
             f"{app.id}: {app.instances} instances cannot share port {fixed[0]} of this machine; "
@@ -87,32 +81,24 @@ def check_instances(app: App) -> None:
 
 
 def instance_name(project: str, app_id: str, number: int) -> str:
-    """`cluster-group-amqp-1` for instance 1 of /group/amqp: the name of a container."""
+    """Return `cluster-group-amqp-1` for instance 1 of /group/amqp: the name of a container."""
     return f"{project}{app_id.replace('/', '-')}-{number}"
 
 
-def ports_of(definition: Mapping[str, Any]) -> tuple[Port, ...]:
-    """The ports of a definition, in order: those of its container, or those it takes on the host's own network."""
-    mappings = (definition.get("container") or {}).get("portMappings") or []
-    declared = definition.get("portDefinitions") or []
-    return (
-        *(_port(port, port.get("containerPort"), port.get("hostPort")) for port in mappings),
-        *(_port(port, None, port.get("port")) for port in declared),
-    )
-
-
-def _port(port: Mapping[str, Any], container: int | None, host: int | None) -> Port:
-    return Port(port.get("name") or "", container or 0, host or 0, port.get("protocol") or "tcp")
+def data_name(host_path: str) -> str:
+    """Return `amqp` for `/var/lib/cluster/amqp`, the data of an app; empty for any other folder."""
+    match = _DATA.fullmatch(host_path)
+    return match[1] if match else ""
 
 
 def choose_ports(ports: Sequence[Port], instances: int = 1) -> list[tuple[int, ...]]:
-    """Host ports for each instance: the fixed ones, else such that are free on 127.0.0.1 now, all different."""
+    """Return host ports for each instance: the fixed ones, else such as are free on 127.0.0.1 now, all different."""
     with ExitStack() as until_all_are_chosen:
         return [tuple(port.host or _free_port(until_all_are_chosen) for port in ports) for _ in range(instances)]
 
 
 def _free_port(stack: ExitStack) -> int:
-    """A port that no connection of this machine's takes until the app listens: the system gives those from 32768 on."""
+    """Return a port that no connection of this machine takes until the app listens: those are from 32768 on."""
     while True:
         port = random.randrange(*_CHOSEN_FROM)
         try:
@@ -123,7 +109,7 @@ def _free_port(stack: ExitStack) -> int:
 
 
 def port_is_free(port: int) -> bool:
-    """Whether a server could listen on this TCP port of 127.0.0.1 now."""
+    """Return True when a server could listen on this TCP port of 127.0.0.1 now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a closed connection's TIME_WAIT is no server
         try:
@@ -148,52 +134,37 @@ def refuse_used_ports(app_id: str, ports: Sequence[Port], ours: Set[int], holder
             )
 
 
-def named_ports(ports: Sequence[Port], host_ports: Sequence[int]) -> dict[str, int]:
-    """The host ports by name; one without a name is called by its place: `0`, `1`."""
-    return {port.name or str(index): chosen for index, (port, chosen) in enumerate(zip(ports, host_ports, strict=True))}
+def addresses(ports: Sequence[Port], host_ports: Sequence[int]) -> dict[str, HostPort]:
+    """Return the addresses by the ports' names; a port without a name is called by its place: `0`, `1`."""
+    return {
+        port.name or str(index): HostPort(LOCALHOST, chosen)
+        for index, (port, chosen) in enumerate(zip(ports, host_ports, strict=True))
+    }
 
 
-def environment(app: App, name: str, host_ports: Sequence[int]) -> dict[str, str]:
-    """The environment of an instance, as Marathon makes it; what the definition says wins.
+def environment(
+    app: AppSpec, name: str, host_ports: Sequence[int], secret_places: Mapping[str, str]
+) -> dict[str, str]:  # fmt: skip
+    """Return the environment of an instance, as Marathon makes it; what the app says wins over that.
 
     Of Marathon's variables these: where the app can be reached (HOST, PORT*), which app and image it is, and the
     name of the instance as MESOS_TASK_ID, since on the host's own network a hostname does not tell instances apart.
     The others are about Mesos' sandbox, offers and roles, which one machine has not.
     """
     env = {"HOST": LOCALHOST, "MARATHON_APP_ID": app.id, "MESOS_TASK_ID": name}
-    docker = (app.definition.get("container") or {}).get("docker") or {}
-    if "image" in docker:
-        env["MARATHON_APP_DOCKER_IMAGE"] = docker["image"]
-    ports = ports_of(app.definition)
-    for index, (port, chosen) in enumerate(zip(ports, host_ports, strict=True)):
+    if app.image:
+        env["MARATHON_APP_DOCKER_IMAGE"] = app.image
+    for index, (port, chosen) in enumerate(zip(app.ports, host_ports, strict=True)):
         env[f"PORT{index}"] = env[f"PORT_{port.container or port.host or chosen}"] = str(chosen)
         if port.name:
             env[f"PORT_{port.name.upper()}"] = str(chosen)
-    if ports:
+    if app.ports:
         env |= {"PORT": env["PORT0"], "PORTS": ",".join(map(str, host_ports))}
-    return env | (app.definition.get("env") or {})
-
-
-def health_command(definition: Mapping[str, Any]) -> str:
-    """The shell command that tells whether an instance works; empty where there is none."""
-    checks = definition.get("healthChecks") or []
-    return str(checks[0]["command"]["value"]) if checks else ""
-
-
-def kill_grace_s(definition: Mapping[str, Any]) -> int:
-    """How long what ends an instance waits for it, in seconds; Docker's own 10 where the definition does not say."""
-    wanted = definition.get("taskKillGracePeriodSeconds")
-    return 10 if wanted is None else int(wanted)
-
-
-def grace_s(definition: Mapping[str, Any]) -> int:
-    """How long our own stop waits for an instance, in seconds: the label `drain`, else as long as everyone."""
-    drain = str((definition.get("labels") or {}).get(DRAIN, ""))
-    return int(drain) if drain.isdecimal() else kill_grace_s(definition)
+    return {**env, **app.env, **secret_places}
 
 
 def address(app: AppStatus, port_name: str = "") -> HostPort:
-    """The address of a port of a running instance: the named one, else the first.
+    """Return the address of a port of a running instance: the named one, else the first.
 
     Raises:
         ClusterError: nothing runs, or there is no such port.

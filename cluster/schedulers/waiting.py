@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from cluster.schedulers import App
+from cluster.apps.app import AppSpec
 from scripts.errors import ClusterError
 
 POLL_S = 0.2
@@ -25,12 +25,12 @@ class NotUp(ClusterError):
 
     @classmethod
     def late(cls, name: str, timeout_s: float, check: str, lines: Sequence[str]) -> NotUp:
-        """One that is still not up; `check` is what its health check said."""
+        """Return the error of one that is still not up; `check` is what its health check said."""
         says = f" (its health check says: {check})" if check else ""
         return cls(f"{name} does not work after {timeout_s:g} s{says} and is left running", lines)
 
-    def told(self, app: App, running: int) -> ClusterError:
-        """The error for people: what came of the deploy, what runs now, and the last lines."""
+    def told(self, app: AppSpec, running: int) -> ClusterError:
+        """Return the error for people: what came of the deploy, what runs now, and the last lines."""
         printed = "".join(f"\n  {line}" for line in self.lines) or " none"
         return ClusterError(
             f"deploy {app.id}: {self.summary}; {running} of {app.instances} instances run now. Its last lines:{printed}"
@@ -48,6 +48,11 @@ def wait(pending: Sequence[T], works: Callable[[T], bool], late: Callable[[T], N
         if time.monotonic() > deadline:
             raise late(pending[0])
         time.sleep(POLL_S)
+
+
+def grace_s(app: AppSpec, drain: bool) -> float:
+    """Return the seconds that an instance has to finish: with `drain` as long as our own stop gives."""
+    return app.stop_grace_s if drain else app.kill_grace_s
 
 
 def let_finish(

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
 from docker.errors import APIError
 from docker.models.containers import Container
 
-from cluster.schedulers import App, Instance, State
-from cluster.schedulers.docker.parts import APP, NUMBER, PORTS, SOURCE
-from cluster.schedulers.instances import LOCALHOST, grace_s, health_command, named_ports, ports_of
-from cluster.schedulers.waiting import SETTLED_S, let_finish
-from scripts.hostport import HostPort
+from cluster.apps.app import AppSpec, Instance, State
+from cluster.schedulers.docker.body import APP, NUMBER, PORTS, SOURCE
+from cluster.schedulers.instances import addresses, kept_app
+from cluster.schedulers.waiting import SETTLED_S, grace_s, let_finish
 
 KILLED = 128 + 9  # how a shell and Docker tell of the signal KILL
 GONE, CONFLICT, INTERNAL = 404, 409, 500  # HTTP: no such container; not in a state for this; the engine's own error
@@ -24,31 +23,30 @@ NEVER = {"Name": "no"}  # a restart policy
 _ENDING_S = 10  # how long the engine may take to notice an end
 
 
-def app_of(container: Container) -> App:
-    """The app that a container was made for, as it was deployed."""
-    return App(container.labels[APP], json.loads(container.labels[SOURCE]))
+def app_of(container: Container) -> AppSpec:
+    """Return the app that a container was made for, as it was deployed."""
+    return replace(kept_app(container.labels[SOURCE]), id=container.labels[APP])
 
 
 def number_of(container: Container) -> int:
-    """Which instance of its app it is."""
+    """Return the number of an instance of its app."""
     return int(container.labels[NUMBER])
 
 
 def host_ports_of(container: Container) -> tuple[int, ...]:
-    """The host ports that were chosen for it."""
+    """Return the host ports that were chosen for it."""
     return tuple(int(port) for port in container.labels[PORTS].split(",") if port)
 
 
 def instance(container: Container) -> Instance:
-    """A container as people know it."""
+    """Return a container as people know it."""
     state, detail = state_of(container)
-    ports = named_ports(ports_of(app_of(container).definition), host_ports_of(container))
-    addresses = {name: HostPort(LOCALHOST, port) for name, port in ports.items()}
-    return Instance(container.name, state, container.attrs["Config"]["Image"], addresses, detail)
+    found = addresses(app_of(container).ports, host_ports_of(container))
+    return Instance(container.name, state, container.attrs["Config"]["Image"], found, detail)
 
 
 def state_of(container: Container) -> tuple[State, str]:
-    """The state, and words about it."""
+    """Return the state, and words about it."""
     state = container.attrs["State"]
     if state["Status"] == "restarting":
         return "unhealthy", f"{ended(container)}, starting again"
@@ -61,14 +59,14 @@ def state_of(container: Container) -> tuple[State, str]:
 
 
 def _works_now(container: Container, health: State) -> bool:
-    """Docker's last word may be old: its checks are far apart, and one that was paused is unhealthy until the next."""
-    if health_command(app_of(container).definition):
+    """Look anew: Docker's checks are far apart, and what was paused is unhealthy until the next."""
+    if app_of(container).health:
         return check_succeeds(container)
     return health != "unhealthy"  # by a check of the image's own
 
 
 def ended(container: Container) -> str:
-    """How its program ended, such as `ended with exit code 3`."""
+    """Return how its program ended, such as `ended with exit code 3`."""
     state, memory_mib = container.attrs["State"], container.attrs["HostConfig"]["Memory"] >> 20
     if state["OOMKilled"]:
         return f"was killed, since it used more than its {memory_mib} MiB of memory"
@@ -78,15 +76,15 @@ def ended(container: Container) -> str:
 
 
 def is_ended(container: Container) -> bool:
-    """Whether its program has come to an end, be it that Docker starts it again."""
+    """Return True when its program has come to an end, be it that Docker starts it again."""
     return container.attrs["State"]["Status"] in ("exited", "dead", "restarting")
 
 
 def works(container: Container) -> bool:
-    """Whether it runs and its health check succeeds; without a check, whether it has run for a second."""
+    """Return True when it runs and its health check succeeds; without a check, when it has run for a second."""
     if container.attrs["State"]["Status"] != "running":
         return False
-    if health_command(app_of(container).definition):
+    if app_of(container).health:
         return check_succeeds(container)
     started = datetime.fromisoformat(container.attrs["State"]["StartedAt"])
     return (datetime.now(UTC) - started).total_seconds() >= SETTLED_S
@@ -94,8 +92,8 @@ def works(container: Container) -> bool:
 
 def check_succeeds(container: Container, timeout_s: float = 10) -> bool:
     """Run the health check now; Docker's own checks are far apart, so that they cost little."""
-    command = health_command(app_of(container).definition)
-    return not command or succeeds_in(container, command, timeout_s)
+    check = app_of(container).health
+    return not check or succeeds_in(container, check.command, timeout_s)
 
 
 def succeeds_in(container: Container, command: str, timeout_s: float = 10) -> bool:
@@ -115,27 +113,27 @@ def succeeds_in(container: Container, command: str, timeout_s: float = 10) -> bo
 
 
 def check_output(container: Container) -> str:
-    """What the last health check that Docker ran has printed; its first line."""
+    """Return the first line of what the last health check that Docker ran has printed."""
     checks = container.attrs["State"].get("Health", {}).get("Log") or [{}]
     lines = str(checks[-1].get("Output", "")).strip().splitlines()
     return lines[0] if lines else ""
 
 
 def last_lines(container: Container, count: int = 10) -> list[str]:
-    """The last lines that it printed."""
+    """Return the last lines that it printed."""
     with ignored(GONE, CONFLICT):
         return str(container.logs(tail=count).decode(errors="replace")).splitlines()
     return []
 
 
-def end(containers: Sequence[Container], now: bool, say: Callable[[str], None]) -> None:
-    """Let all finish within their grace, side by side, and remove them; `now` grants none."""
+def end(containers: Sequence[Container], say: Callable[[str], None], now: bool, drain: bool) -> None:
+    """Let all finish within their grace, side by side, and remove them; `now` grants none, `drain` the longer one."""
     running = [] if now else [container for container in containers if container.status == "running"]
     for container in running:
         ask_to_stop(container)
     let_finish(
         {container.name: partial(_still_runs, container) for container in running},
-        {container.name: grace_s(app_of(container).definition) for container in running},
+        {container.name: grace_s(app_of(container), drain) for container in running},
         say,
     )
     for container in containers:

@@ -19,14 +19,14 @@ _OVERLAP_S = 0.001
 
 
 def last(containers: Sequence[Container], tail: int) -> Iterator[str]:
-    """The last `tail` lines of each container, one after the other."""
+    """Yield the last `tail` lines of each container, one after the other."""
     for container in containers:
         for line in lines(container.logs(stream=True, follow=False, tail=tail)):
             yield f"{container.name}: {line}"
 
 
 def follow(containers: Sequence[Container], tail: int) -> Iterator[str]:
-    """The last `tail` lines of each container and those to come, as they come, until the last container has ended."""
+    """Yield the last `tail` lines of each container and those to come, until the last container has ended."""
     followers = [_Follower(container, tail) for container in containers]
     arriving: SimpleQueue[str | None] = SimpleQueue()
     for follower in followers:
@@ -40,7 +40,7 @@ def follow(containers: Sequence[Container], tail: int) -> Iterator[str]:
 
 
 def lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    """Chunks of output, cut anywhere, as lines; what is no UTF-8 is replaced."""
+    """Yield chunks of output, cut anywhere, as lines; what is no UTF-8 is replaced."""
     rest = b""
     for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")
@@ -75,7 +75,7 @@ class _Follower:
             arriving.put(f"{self.container.name}: {line}")
 
     def _new_chunks(self) -> Iterator[bytes]:
-        """What was not read before; each chunk comes as its time, a space and a line or a part of a long one."""
+        """Yield what was not read before; each chunk comes as its time, a space and a line or a part of a long one."""
         before = self.last
         for chunk in self.stream:
             self.last, _, text = chunk.partition(b" ")
@@ -94,5 +94,5 @@ class _Follower:
 
 
 def seconds(at: bytes) -> float:
-    """A time of Docker's (RFC 3339 in UTC with nine digits of a second, which sorts as text) as seconds since 1970."""
+    """Read a time of Docker's (RFC 3339 in UTC with nine digits of a second, which sorts as text) as seconds."""
     return datetime.fromisoformat(at.decode()).timestamp()

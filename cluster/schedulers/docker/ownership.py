@@ -5,7 +5,8 @@ from __future__ import annotations
 import docker
 from docker.errors import NotFound
 
-from cluster.schedulers.docker.parts import APP, PROJECT, Body
+from cluster.schedulers.docker.body import APP, PROJECT
+from cluster.schedulers.docker.options import Body
 from scripts.errors import ClusterError
 
 

@@ -1,4 +1,4 @@
-"""From an image and a body to containers that work."""
+"""The start of containers: their image pulled, made, and waited for until they work."""
 
 from __future__ import annotations
 
@@ -10,55 +10,57 @@ from docker.errors import APIError, ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.utils import parse_repository_tag
 
+from cluster.apps.app import AppSpec
 from cluster.engine.pulls import NotPulled, pull
 from cluster.images import registry_login
-from cluster.schedulers import App, waiting
+from cluster.schedulers import waiting
 from cluster.schedulers.docker import containers
 from cluster.schedulers.docker.containers import CONFLICT
-from cluster.schedulers.docker.parts import RESTARTS, Body, merged
-from cluster.schedulers.docker.translate import image_of
+from cluster.schedulers.docker.body import RESTARTS
+from cluster.schedulers.docker.options import Body, merged
 from cluster.schedulers.waiting import NotUp
 from scripts.errors import ClusterError
 
 
-def image_id(client: docker.DockerClient, app: App) -> str:
-    """The image that the app's name for it stands for now; empty where it is not here."""
+def image_id(client: docker.DockerClient, name: str) -> str:
+    """Return the image that a name stands for now; empty where it is not here."""
     try:
-        return str(client.images.get(image_of(app)).id)
+        return str(client.images.get(name).id)
     except ImageNotFound:
         return ""
 
 
-def pull_missing(client: docker.DockerClient, app: App, say: Callable[[str], None]) -> None:
+def pull_missing(client: docker.DockerClient, app: AppSpec, say: Callable[[str], None]) -> None:
     """Get the app's image from its registry if it is not here.
 
     Raises:
         ClusterError: the registry does not give it, with its words.
     """
-    if image_id(client, app):
+    if image_id(client, app.image):
         return
-    say(f"pulling {image_of(app)}")
-    registry, _ = resolve_repository_name(parse_repository_tag(image_of(app))[0])
+    say(f"pulling {app.image}")
+    registry, _ = resolve_repository_name(parse_repository_tag(app.image)[0])
     try:
-        pull(client, image_of(app), registry_login.auth_config(registry))
+        pull(client, app.image, registry_login.auth_config(registry))
     except NotPulled as error:
         raise ClusterError(
-            f"deploy {app.id}: image {image_of(app)} is not here and cannot be pulled ({error}): "
+            f"deploy {app.id}: image {app.image} is not here and cannot be pulled ({error}): "
             "build it first (./inv queue.build or ./inv worker.build)"
         ) from error
 
 
-def start(client: docker.DockerClient, app_id: str, name: str, body: Body) -> Container:
+def start(client: docker.DockerClient, app_id: str, name: str, body: Body, is_followed: bool) -> Container:
     """Make and start a container; one that cannot be started is removed again.
 
-    Until `wait` has seen it work, Docker does not start its program again: so its first end is the one that is told.
+    Until `wait`, if it follows, has seen it work, Docker does not start its program again: so its first end is told.
 
     Raises:
         ClusterError: someone else made a container of this name a moment ago.
     """
-    once = merged(body, {"HostConfig": {"RestartPolicy": {"Name": "no"}}})
+    if is_followed:
+        body = merged(body, {"HostConfig": {"RestartPolicy": containers.NEVER}})
     try:
-        container = client.containers.get(client.api.create_container_from_config(once, name)["Id"])
+        container = client.containers.get(client.api.create_container_from_config(body, name)["Id"])
     except APIError as error:
         if error.status_code != CONFLICT:
             raise
@@ -98,7 +100,7 @@ def wait(made: Sequence[Container], timeout_s: float) -> None:
 
 
 def _supervise(container: Container) -> None:
-    """From now on Docker starts its program again when it ends; what has ended a moment before is not up."""
+    """Let Docker start its program again when it ends from now on; what has ended a moment before is not up."""
     if container.attrs["HostConfig"]["RestartPolicy"]["Name"] != RESTARTS["Name"]:
         containers.start_again(container, RESTARTS)
         _reload(container)

@@ -1,4 +1,4 @@
-"""One instance of an app as a plain process: started, watched and ended through the files of its folder."""
+"""Instances of apps as plain processes: started, watched and ended through the files of their folders."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from typing import Any
 
 import psutil
 
+from cluster.apps.app import AppSpec
 from cluster.atomic_file import write_atomically
-from cluster.schedulers import App
-from cluster.schedulers.instances import grace_s, instance_name, ports_of
-from cluster.schedulers.waiting import POLL_S, let_finish
+from cluster.schedulers.instances import instance_name, kept_app
+from cluster.schedulers.waiting import POLL_S, grace_s, let_finish
 from scripts.errors import ClusterError
 
 # In the environment of an instance and of all that it starts: by this its processes are found when it ends, also those
@@ -43,7 +43,7 @@ class ProcessInstance:
 
     folder: Path
     project: str
-    app: App
+    app: AppSpec
     pid: int
     started: float
     ports: tuple[int, ...]
@@ -51,33 +51,34 @@ class ProcessInstance:
 
     @classmethod
     def read(cls, folder: Path, project: str) -> ProcessInstance | None:
-        """The instance of a folder; None where it has gone meanwhile."""
+        """Return the instance of a folder; None where it has gone meanwhile."""
         try:
-            definition = json.loads((folder / "definition.json").read_text())
+            app = kept_app((folder / "definition.json").read_text())
         except FileNotFoundError:
             return None
-        app = App(definition["id"], definition)
         try:
             state = json.loads((folder / "state.json").read_text())
         except FileNotFoundError:
-            return cls(folder, project, app, 0, 0, (0,) * len(ports_of(definition)), {})
+            return cls(folder, project, app, 0, 0, (0,) * len(app.ports), {})
         return cls(folder, project, app, state["pid"], state["started"], tuple(state["ports"]), state["env"])
 
     @classmethod
-    def start(cls, folder: Path, project: str, app: App, env: dict[str, str], ports: Sequence[int]) -> ProcessInstance:
+    def start(
+        cls, folder: Path, project: str, app: AppSpec, env: dict[str, str], ports: Sequence[int]
+    ) -> ProcessInstance:
         """Run the app's command in a session of its own, its output going to the log."""
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, mode=0o700)
-        _write(folder / "definition.json", app.definition | {"id": app.id})
+        _write(folder / "definition.json", app.as_json())
         env = {**env, MARK: str(folder)}
-        pid = _spawn(app.definition["cmd"], folder, env)
+        pid = _spawn(app.command, folder, env)
         instance = cls(folder, project, app, pid, psutil.Process(pid).create_time(), tuple(ports), env)
         _write(folder / "state.json", {"pid": pid, "started": instance.started, "ports": ports, "env": env})
         return instance
 
     @property
     def number(self) -> int:
-        """Which instance of its app it is."""
+        """The number of an instance of its app."""
         return int(self.folder.name)
 
     @property
@@ -87,11 +88,11 @@ class ProcessInstance:
 
     @property
     def log(self) -> Path:
-        """What it printed."""
+        """The file with what it printed."""
         return self.folder / "log"
 
     def shell(self) -> psutil.Process | None:
-        """The shell that runs the command; None when it has ended. A process that merely has its pid is not it."""
+        """Return the shell that runs the command; None when it has ended, though another process may have its pid."""
         if not self.pid:
             return None
         with suppress(ChildProcessError):
@@ -104,22 +105,22 @@ class ProcessInstance:
         return None
 
     def is_alive(self) -> bool:
-        """Whether its command runs."""
+        """Return True while its command runs."""
         return self.shell() is not None
 
     def ended(self) -> str:
-        """How its command ended, such as `ended with exit code 3`."""
+        """Return how its command ended, such as `ended with exit code 3`."""
         try:
             return f"ended with exit code {(self.folder / 'exit').read_text().strip()}"
         except FileNotFoundError:
             return "was killed"
 
-    def run_check(self, command: str, timeout_s: float = 10) -> tuple[bool, str]:
-        """Run a health check in its environment: whether it succeeds, and the first line it prints."""
-        if not command:
+    def run_check(self, timeout_s: float = 10) -> tuple[bool, str]:
+        """Run its health check in its environment; return True when it succeeds, and the first line that it prints."""
+        if not self.app.health:
             return True, ""
         try:
-            code, output = run_to_end(command, self.folder, self.env, timeout_s)
+            code, output = run_to_end(self.app.health.command, self.folder, self.env, timeout_s)
         except subprocess.TimeoutExpired:
             return False, f"no end after {timeout_s:g} s"
         except FileNotFoundError:  # its folder: it was stopped meanwhile
@@ -164,7 +165,7 @@ class ProcessInstance:
 
 
 def run_to_end(command: str, folder: Path, env: Mapping[str, str], timeout_s: float) -> tuple[int, str]:
-    """Run a shell command and wait: its exit code and what it printed.
+    """Run a shell command and wait; return its exit code and what it printed.
 
     Raises:
         subprocess.TimeoutExpired: it takes longer; it is killed.
@@ -195,14 +196,17 @@ def _write(path: Path, content: Any) -> None:
     write_atomically(path, json.dumps(content, indent=2).encode())
 
 
-def end(instances: Sequence[ProcessInstance], now: bool, say: Callable[[str], None]) -> None:
-    """Let all finish within their grace, side by side, then kill what is left and forget them; `now` grants none."""
+def end(instances: Sequence[ProcessInstance], say: Callable[[str], None], now: bool, drain: bool) -> None:
+    """Let all finish within their grace, side by side, then kill what is left and forget them.
+
+    `now` grants none, `drain` the longer one.
+    """
     running = [] if now else [instance for instance in instances if instance.is_alive()]
     for instance in running:
         instance.ask_to_stop()
     let_finish(
         {instance.name: instance.is_alive for instance in running},
-        {instance.name: grace_s(instance.app.definition) for instance in running},
+        {instance.name: grace_s(instance.app, drain) for instance in running},
         say,
     )
     for instance in instances:

@@ -12,7 +12,7 @@ from cluster.schedulers.waiting import POLL_S
 
 
 def last(log: Path, count: int) -> list[str]:
-    """The last `count` lines of a file; none where there is no file."""
+    """Return the last `count` lines of a file; none where there is no file."""
     try:
         with log.open("rb") as file:
             return [_text(line) for line in deque(file, maxlen=count)]
@@ -21,7 +21,7 @@ def last(log: Path, count: int) -> list[str]:
 
 
 def follow(logs: dict[str, Path], tail: int, is_over: Callable[[], bool]) -> Iterator[str]:
-    """The last `tail` lines of each file and those to come, as they come, until it is over."""
+    """Yield the last `tail` lines of each file and those to come, as they come, until it is over."""
     files = {name: log.open("rb") for name, log in logs.items()}
     try:
         for name, file in files.items():
@@ -38,7 +38,7 @@ def follow(logs: dict[str, Path], tail: int, is_over: Callable[[], bool]) -> Ite
 
 
 def _new_lines(file: BinaryIO, over: bool) -> Iterator[str]:
-    """Whole lines; a begun one is left to be read again, unless nothing will come."""
+    """Yield whole lines; a begun one is left to be read again, unless nothing will come."""
     for line in iter(file.readline, b""):
         if not line.endswith(b"\n") and not over:
             file.seek(-len(line), 1)

@@ -14,10 +14,10 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
+from cluster.apps.app import AppSpec, Port
 from cluster.engine import apt
-from cluster.schedulers.instances import LOCALHOST, Port, choose_ports
+from cluster.schedulers.instances import LOCALHOST, choose_ports
 from cluster.settings import ROOT
 from scripts.errors import ServiceAway
 
@@ -33,13 +33,13 @@ exit 101
 """
 
 
-def is_run_by(definition: Mapping[str, Any]) -> bool:
-    """Whether the app is RabbitMQ."""
-    return bool(re.search(r"\brabbitmq-server\b", definition.get("cmd") or ""))
+def is_run_by(app: AppSpec) -> bool:
+    """Return True when the app is RabbitMQ."""
+    return bool(re.search(r"\brabbitmq-server\b", app.command))
 
 
 def is_possible() -> bool:
-    """Whether RabbitMQ is on this machine, or can be put there."""
+    """Return True when RabbitMQ is on this machine, or can be put there."""
     return SERVER.exists() or apt.is_allowed()
 
 
@@ -82,20 +82,20 @@ def _no_service_starts() -> Iterator[None]:
 
 
 def _run(*command: str) -> None:
-    """A tool of Debian's; what it cannot do here (there may be no init system at all) need not be done."""
+    """Run a tool of Debian's; what it cannot do here (there may be no init system at all) need not be done."""
     with suppress(OSError):
         subprocess.run(command, env=apt.environment(), stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
 
 def environment(
-    env: Mapping[str, str], project: str, definition: Mapping[str, Any], ports: Mapping[int, int], data: Path
+    env: Mapping[str, str], project: str, app: AppSpec, ports: Mapping[int, int], data: Path
 ) -> dict[str, str]:
-    """The environment that RabbitMQ runs in, and the files it reads.
+    """Return the environment that RabbitMQ runs in, and make the files that it reads.
 
     Args:
         env: the environment of the app, to which this is added.
         project: is part of the node's name, by which the data is found again.
-        definition: the app.
+        app: the app.
         ports: the host ports by the ports of the container.
         data: the folder for all that is to stay.
     """
@@ -103,10 +103,10 @@ def environment(
     _write_cookie(data)
     config = data / "rabbitmq.conf"
     config.write_text((FILES / "rabbitmq.conf").read_text() + _listeners(management, prometheus))
-    return _without_others(env, definition) | {
+    return _without_others(env, app) | {
         "HOME": str(data),  # where Erlang looks for its cookie
         "PATH": f"{SERVER.parent}:{env['PATH']}",
-        "CLUSTER_MEM_MIB": f"{definition.get('mem', 128):.0f}",
+        "CLUSTER_MEM_MIB": f"{app.mem_mib:.0f}",
         "RABBITMQ_CONF_ENV_FILE": str(FILES / "rabbitmq-env.conf"),
         "RABBITMQ_CONFIG_FILE": str(config),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(FILES / "enabled_plugins"),
@@ -122,15 +122,14 @@ def environment(
     }
 
 
-def _without_others(env: Mapping[str, str], definition: Mapping[str, Any]) -> dict[str, str]:
-    """Without the settings of another RabbitMQ that this user runs or reaches."""
-    own = definition.get("env") or {}
-    return {name: value for name, value in env.items() if name in own or not name.startswith(("RABBITMQ_", "ERL_"))}
+def _without_others(env: Mapping[str, str], app: AppSpec) -> dict[str, str]:
+    """Leave out the settings of another RabbitMQ that this user runs or reaches."""
+    return {key: value for key, value in env.items() if key in app.env or not key.startswith(("RABBITMQ_", "ERL_"))}
 
 
 def _all_ports(ports: Mapping[int, int]) -> tuple[int, ...]:
-    wanted = [Port("", port, ports.get(port, 0)) for port in (AMQP, MANAGEMENT, PROMETHEUS)]
-    return choose_ports([*wanted, Port("distribution", 0, 0), Port("epmd", 0, 0)])[0]
+    wanted = [Port(container=port, host=ports.get(port, 0)) for port in (AMQP, MANAGEMENT, PROMETHEUS)]
+    return choose_ports([*wanted, Port("distribution"), Port("epmd")])[0]
 
 
 def _listeners(management: int, prometheus: int) -> str:

@@ -1,4 +1,4 @@
-"""Plain processes of this machine as a scheduler, for where no engine can run."""
+"""Plain processes of this machine as an engine of apps, for where no Docker Engine can run."""
 
 from __future__ import annotations
 
@@ -8,40 +8,44 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cluster.apps.definitions import digest
+from cluster.apps.app import AppSpec, Instance
 from cluster.engine.ports import who_listens
-from cluster.schedulers import App, Instance
-from cluster.schedulers.docker.parts import data_name
+from cluster.image_ref import ImageRef
+from cluster.schedulers import Image, Say, secret_files
 from cluster.schedulers.instances import (
-    LOCALHOST,
+    addresses,
     choose_ports,
+    data_name,
     environment,
-    health_command,
     instance_name,
-    named_ports,
-    ports_of,
     refuse_used_ports,
 )
-from cluster.schedulers.one_machine import OneMachine, to_stderr
+from cluster.schedulers.one_machine import OneMachine
 from cluster.schedulers.process import instance as process_instance
 from cluster.schedulers.process import logs as process_logs
 from cluster.schedulers.process import rabbitmq
 from cluster.schedulers.process.instance import ProcessInstance
 from cluster.schedulers.waiting import SETTLED_S, NotUp, wait
-from cluster.settings import ROOT
+from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError
-from scripts.hostport import HostPort
 
 SCRIPTS = (ROOT / "scripts", ROOT / "components" / "worker" / "scripts")  # in /usr/local/bin of the worker's image
+RUN = ROOT / ".run"
+
+
+def make(settings: Settings, address: str, say: Say) -> Process:
+    """Return the processes of this machine."""
+    return Process(settings, RUN, say)
 
 
 class Process(OneMachine[ProcessInstance]):
-    """Runs the `cmd` of apps, without their images.
+    """Runs the commands of apps, without their images.
 
     There are no limits to memory, CPU and logs. What has ended is not started again, nor is anything after a restart of
     the machine: its state is `stopped`, with the exit code. All is kept under `<folder>/<project>`: `<app>/<n>/` for an
@@ -50,10 +54,16 @@ class Process(OneMachine[ProcessInstance]):
     """
 
     name = "process"
+    has_images = False
+    caveat = "plain processes do not come back when this machine starts anew: run this again then"
 
-    def __init__(self, project: str, folder: Path = ROOT / ".run", say: Callable[[str], None] = to_stderr) -> None:
-        super().__init__(project, say)
-        self._folder = folder.resolve() / project
+    def __init__(self, settings: Settings, folder: Path, say: Say) -> None:
+        super().__init__(settings, say)
+        self._folder = folder.resolve() / settings.project
+
+    def image(self, tag: str) -> Image:
+        """Return the image by its name, which is for people: it need not be there."""
+        return Image(str(ImageRef.parse(tag, self._settings.images)), tag)
 
     @contextmanager
     def _alone(self, app_id: str) -> Iterator[None]:
@@ -72,7 +82,7 @@ class Process(OneMachine[ProcessInstance]):
         of_app = [one for one in found if one and app_id in ("", one.app.id)]
         return sorted(of_app, key=lambda one: (one.app.id, one.number))
 
-    def _app(self, one: ProcessInstance) -> App:
+    def _app(self, one: ProcessInstance) -> AppSpec:
         return one.app
 
     def _number(self, one: ProcessInstance) -> int:
@@ -81,73 +91,78 @@ class Process(OneMachine[ProcessInstance]):
     def _runs(self, one: ProcessInstance) -> bool:
         return one.is_alive()
 
-    def _is_made_from(self, one: ProcessInstance, app: App) -> bool:
-        return digest(one.app.definition) == digest(app.definition)
+    def _is_made_from(self, one: ProcessInstance, app: AppSpec) -> bool:
+        return replace(one.app, image="").digest == replace(app, image="").digest
 
     def _instance(self, one: ProcessInstance) -> Instance:
-        ports = named_ports(ports_of(one.app.definition), one.ports)
-        addresses = {name: HostPort(LOCALHOST, port) for name, port in ports.items()}
+        found = addresses(one.app.ports, one.ports)
         if not one.is_alive():
-            return Instance(one.name, "stopped", "", addresses, one.ended())
-        works, said = one.run_check(health_command(one.app.definition))
-        return Instance(one.name, "running" if works else "unhealthy", "", addresses, "" if works else said)
+            return Instance(one.name, "stopped", "", found, one.ended())
+        works, said = one.run_check()
+        return Instance(one.name, "running" if works else "unhealthy", "", found, "" if works else said)
 
-    def _prepare(self, app: App, numbers: Sequence[int], found: Sequence[ProcessInstance]) -> dict[str, dict[str, Any]]:
-        if not app.definition.get("cmd"):
-            raise ClusterError(f"{app.id}: cmd is missing: it is what the scheduler {self.name} runs")
-        ports = ports_of(app.definition)
+    def _check(self, app: AppSpec) -> None:
+        super()._check(app)
+        if not app.command:
+            raise ClusterError(f"{app.id}: the command (cmd) is missing: it is what the engine {self.name} runs")
+        for name, value in app.engine_options:
+            raise ClusterError(f"{app.id}: --engine-option {name}={value}: {self.name} has no options: leave it out")
+
+    def _prepare(
+        self, app: AppSpec, numbers: Sequence[int], found: Sequence[ProcessInstance]
+    ) -> dict[str, dict[str, Any]]:
         if numbers:
             self._refuse_other_app(app.id)
             ours = {port for one in found if one.is_alive() for port in one.ports}
-            refuse_used_ports(app.id, ports, ours, who_listens)
+            refuse_used_ports(app.id, app.ports, ours, who_listens)
         return {
             instance_name(self._project, app.id, number): {
-                "number": number, "cmd": app.definition["cmd"], "ports": list(chosen)
+                "number": number, "cmd": app.command, "ports": list(chosen)
             }
-            for number, chosen in zip(numbers, choose_ports(ports, len(numbers)), strict=True)
+            for number, chosen in zip(numbers, choose_ports(app.ports, len(numbers)), strict=True)
         }  # fmt: skip
 
     def _refuse_other_app(self, app_id: str) -> None:
-        """`/a/b` and `/a-b` would share a folder."""
+        """Refuse an app whose folder is another's: `/a/b` and `/a-b` would share one."""
         for other in self._found():
             if other.app.id != app_id and _slug(other.app.id) == _slug(app_id):
                 raise ClusterError(f"deploy {app_id}: {other.app.id} runs here and uses its folder: give it another id")
         if app_id == "/data":
             raise ClusterError(f"deploy {app_id}: the folder of this name is for data: give the app another id")
 
-    def _get_ready(self, app: App) -> None:
-        if rabbitmq.is_run_by(app.definition):
+    def _get_ready(self, app: AppSpec) -> None:
+        if rabbitmq.is_run_by(app):
             rabbitmq.ensure_installed(self._say)
 
-    def _start(self, app: App, name: str, what: dict[str, Any]) -> ProcessInstance:
+    def _start(self, app: AppSpec, name: str, what: dict[str, Any], is_followed: bool) -> ProcessInstance:
         folder = self._folder / _slug(app.id) / str(what["number"])
         env = self._environment(app, name, what["ports"], folder)
         return ProcessInstance.start(folder, self._project, app, env, what["ports"])
 
-    def _run_to_end(self, app: App, name: str, what: dict[str, Any], timeout_s: float) -> tuple[int, list[str]]:
+    def _run_to_end(self, app: AppSpec, name: str, what: dict[str, Any], timeout_s: float) -> tuple[int, list[str]]:
         env = self._environment(app, name, what["ports"], self._folder)
         try:
-            code, output = process_instance.run_to_end(what["cmd"], self._folder, env, timeout_s)
+            code, output = process_instance.run_to_end(app.command, self._folder, env, timeout_s)
         except subprocess.TimeoutExpired as error:
             raise ClusterError(f"{name} had not ended after {timeout_s:g} s") from error
         return code, output.splitlines()
 
-    def _environment(self, app: App, name: str, ports: Sequence[int], folder: Path) -> dict[str, str]:
-        env = dict(os.environ) | environment(app, name, ports)
+    def _environment(self, app: AppSpec, name: str, ports: Sequence[int], folder: Path) -> dict[str, str]:
+        places = {file.env: str(secret_files.place(self._project, file)) for file in app.secret_files if file.env}
+        env = dict(os.environ) | environment(app, name, ports, places)
         env["PATH"] = ":".join([*map(str, SCRIPTS), env.get("PATH", os.defpath)])
         env["CLUSTER_WORKER_ALIVE_FILE"] = str(folder / "alive")
         data = self._data_folders(app)
         env |= {f"CLUSTER_DATA_{_variable(name)}": str(place) for name, place in data.items()}
-        if rabbitmq.is_run_by(app.definition):
-            by_port = {port.container: chosen for port, chosen in zip(ports_of(app.definition), ports, strict=True)}
+        if rabbitmq.is_run_by(app):
+            by_port = {port.container: chosen for port, chosen in zip(app.ports, ports, strict=True)}
             stays = next(iter(data.values()), folder)
-            return rabbitmq.environment(env, self._project, app.definition, by_port, stays)
+            return rabbitmq.environment(env, self._project, app, by_port, stays)
         return env
 
-    def _data_folders(self, app: App) -> dict[str, Path]:
-        """The folders of the app's data, made where they are missing; a file beside each says whose it is."""
-        volumes = (app.definition.get("container") or {}).get("volumes") or []
-        names = [name for volume in volumes if (name := data_name(volume["hostPath"]))]
+    def _data_folders(self, app: AppSpec) -> dict[str, Path]:
+        """Return the folders of the app's data, made where they are missing; a file beside each says whose it is."""
+        names = [name for volume in app.volumes if (name := data_name(volume.host_path))]
         for name in names:
             (self._data / name).mkdir(parents=True, exist_ok=True, mode=0o700)
             (self._data / f"{name}.app").write_text(app.id)
@@ -163,17 +178,16 @@ class Process(OneMachine[ProcessInstance]):
         def works(instance: ProcessInstance) -> bool:
             if not instance.is_alive():
                 raise NotUp(f"{instance.name} {instance.ended()}", process_logs.last(instance.log, 10))
-            check = health_command(instance.app.definition)
-            return instance.run_check(check)[0] if check else time.monotonic() - begun >= SETTLED_S
+            return instance.run_check()[0] if instance.app.health else time.monotonic() - begun >= SETTLED_S
 
         def late(instance: ProcessInstance) -> NotUp:
-            said = instance.run_check(health_command(instance.app.definition))[1]
+            said = instance.run_check()[1]
             return NotUp.late(instance.name, timeout_s, said, process_logs.last(instance.log, 10))
 
         wait(started, works, late, timeout_s)
 
-    def _end(self, found: Sequence[ProcessInstance], now: bool) -> None:
-        process_instance.end(found, now, self._say)
+    def _end(self, found: Sequence[ProcessInstance], now: bool = False, drain: bool = True) -> None:
+        process_instance.end(found, self._say, now, drain)
 
     def _lines(self, found: Sequence[ProcessInstance], tail: int, follow: bool) -> Iterator[str]:
         if follow:

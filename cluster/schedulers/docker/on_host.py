@@ -1,37 +1,34 @@
-"""The Docker Engine of a host as a scheduler."""
+"""The Docker Engine of a host of the cluster, for what runs there without a cluster's scheduler."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Sequence, Set
 from contextlib import AbstractContextManager
 
+from cluster.apps.app import AppSpec, Port
 from cluster.hosts.engine_errors import engine_errors, listener
 from cluster.hosts.remote import Remote
-from cluster.schedulers import App
-from cluster.schedulers.docker.parts import Task
+from cluster.schedulers import Say
+from cluster.schedulers.docker.body import Task
 from cluster.schedulers.docker.scheduler import Local
-from cluster.schedulers.instances import Port
+from cluster.settings import Settings
 from scripts.errors import ClusterError
 
 
 class HostEngine(Local):
-    """Runs apps on a host of the cluster: open to the network, with their data in the host's own folders."""
+    """Runs apps on a host: open to the network, with their data in the host's own folders."""
 
     name = "host"
+    is_here = False
 
-    def __init__(self, remote: Remote, project: str, say: Callable[[str], None]) -> None:
-        super().__init__(remote.engine(), project, say)
-        self._remote = remote
-
-    def deployed(self, app_id: str) -> App | None:
-        """The app as it was deployed there, running or not."""
-        with self._errors(f"look for {app_id}"):
-            return next((self._app(one) for one in self._found(app_id)), None)
+    def __init__(self, settings: Settings, remote: Remote, say: Say) -> None:
+        super().__init__(settings, remote.engine(), say)
+        self._remote, self.place = remote, remote.name
 
     def _errors(self, doing: str) -> AbstractContextManager[None]:
         return engine_errors(self._remote, doing)
 
-    def _task(self, app: App, number: int, host_ports: tuple[int, ...]) -> Task:
+    def _task(self, app: AppSpec, number: int, host_ports: tuple[int, ...]) -> Task:
         return Task(app, self._project, number, host_ports, on_host=True)
 
     def _refuse_used_ports(self, app_id: str, ports: Sequence[Port], ours: Set[int]) -> None:
