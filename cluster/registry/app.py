@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from cluster.apps import definitions
-from cluster.apps.one_machine import with_ports
+from cluster.apps.app import AppSpec, Volume
 from cluster.components import REGISTRY
 from cluster.image_ref import registry_address
-from cluster.schedulers import App
 
 # On the host, and in the container, which sees the first one only to read.
 FOLDER = "/etc/cluster/registry"
@@ -26,19 +25,13 @@ _ENV = {
 }
 
 
-def registry_app(image: str, tag: str, address: str, certificate: str) -> App:
-    """The registry that everybody reaches at this address of a host.
+def registry_app(image: str, tag: str, address: str, certificate: str) -> AppSpec:
+    """Return the registry that everybody reaches at this address of a host.
 
     `certificate` is a fingerprint: with another one the app is another, so that a deploy replaces what runs, which has
     read its certificate when it started.
     """
     filled = definitions.fill(definitions.load(REGISTRY.definition), {"IMAGE": image, "TAG": tag})
-    filled = with_ports(filled, {"registry": registry_address(address).port})
-    container: dict[str, Any] = filled["container"]
-    folder = {"containerPath": FOLDER, "hostPath": FOLDER, "mode": "RO"}
-    definition = filled | {
-        "env": filled.get("env", {}) | _ENV,
-        "labels": filled.get("labels", {}) | {"address": address, "certificate": certificate},
-        "container": container | {"volumes": [*container.get("volumes", []), folder]},
-    }
-    return App(REGISTRY.app_id, definition)
+    app = definitions.read(filled).with_host_ports({"registry": registry_address(address).port})
+    app = app.with_env(_ENV).with_labels({"address": address, "certificate": certificate})
+    return replace(app, volumes=(*app.volumes, Volume(FOLDER, FOLDER, read_only=True)))

@@ -16,7 +16,7 @@ from cluster.images import transfer
 from cluster.registry import authority, plan
 from cluster.registry.host import Say, look, refuse_anothers
 from cluster.registry.local import IMAGE
-from cluster.schedulers.docker.remote import HostEngine
+from cluster.schedulers import selection
 from cluster.settings import Settings
 
 
@@ -28,7 +28,7 @@ def dry_run(settings: Settings, host: str, given_address: str, say: Say) -> str:
         plan.refuse_other_authority(found, ca, remote.name)
         where = plan.address(settings, remote.address, given_address)
         made = plan.for_host(where, found, ca or authority.new(settings.project, now), now)
-        change = HostEngine(remote, settings.project, say).plan(made.app)
+        change = selection.on_host(settings, remote, say).plan(made.app)
         refuse_anothers(made)
         told: dict[str, Any] = {
             "host": remote.name,

@@ -21,7 +21,7 @@ from cluster.registry.authority import fingerprint
 from cluster.registry.local import IMAGE, START_TIMEOUT_S
 from cluster.registry.lock import alone
 from cluster.registry.plan import Found, Plan
-from cluster.schedulers.docker.remote import HostEngine
+from cluster.schedulers import DeployOptions, Scheduler, selection
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
 
@@ -68,7 +68,7 @@ def look(remote: Remote) -> Found:
 
 def _bring_about(settings: Settings, remote: Remote, made: Plan, say: Say) -> bool:
     """Make what is not as it should be; whether anything was not."""
-    where = HostEngine(remote, settings.project, say)
+    where = selection.on_host(settings, remote, say)
     where.plan(made.app)  # refuses a port that is taken before anything is built, sent or kept
     refuse_anothers(made)
     registry_login.keep(made.address, made.access)  # before it is used there: who is interrupted has it
@@ -102,13 +102,13 @@ def _write_files(remote: Remote, made: Plan, say: Say) -> bool:
     return news
 
 
-def _run(where: HostEngine, remote: Remote, made: Plan, say: Say) -> bool:
-    kind = where.plan(made.app).kind
-    if kind != "nothing":
-        say(f"{'restarting' if kind == 'replace' else 'starting'} the registry on {remote.name}")
+def _run(where: Scheduler, remote: Remote, made: Plan, say: Say) -> bool:
+    change = where.plan(made.app)
+    if change.kind != "nothing":
+        say(f"{'restarting' if change.kind == 'replace' else 'starting'} the registry on {remote.name}")
     with _named(remote):
-        where.deploy(made.app, START_TIMEOUT_S)
-    return kind != "nothing"
+        where.apply(change, DeployOptions(timeout_s=START_TIMEOUT_S))
+    return change.kind != "nothing"
 
 
 def refuse_anothers(made: Plan) -> None:

@@ -8,13 +8,13 @@ from collections.abc import Callable
 import docker
 
 from cluster.apps import definitions
-from cluster.apps.one_machine import with_ports
+from cluster.apps.app import AppSpec
 from cluster.components import REGISTRY
 from cluster.engine import port_holder
 from cluster.image_ref import ImageRef, is_local
 from cluster.images import build as image_build
 from cluster.images.registry_api import answers
-from cluster.schedulers import App, Scheduler
+from cluster.schedulers import DeployOptions, Scheduler
 from cluster.schedulers.instances import port_is_free
 from cluster.settings import Settings
 from scripts.errors import ClusterError
@@ -41,7 +41,7 @@ def ensure_up(
         refuse_taken_port(port)
     image_build.build(client, REGISTRY, IMAGE, say)
     say(f"starting the private registry at {settings.registry}")
-    scheduler.deploy(registry_app(port), START_TIMEOUT_S)
+    scheduler.apply(scheduler.plan(registry_app(port)), DeployOptions(timeout_s=START_TIMEOUT_S))
     if not answers(settings.registry):
         raise ClusterError(f"the registry runs but does not answer at {settings.registry}: see `./inv registry.logs`")
 
@@ -53,10 +53,10 @@ def dry_run(settings: Settings, scheduler: Scheduler) -> str:
     return json.dumps(scheduler.plan(registry_app(HostPort.parse(settings.registry).port)).sent, indent=2)
 
 
-def registry_app(port: int) -> App:
-    """The registry on this port of this machine."""
+def registry_app(port: int) -> AppSpec:
+    """Return the registry on this port of this machine."""
     filled = definitions.fill(definitions.load(REGISTRY.definition), {"IMAGE": str(IMAGE), "TAG": IMAGE.tag})
-    return App(REGISTRY.app_id, with_ports(filled, {"registry": port}))
+    return definitions.read(filled).with_host_ports({"registry": port})
 
 
 def refuse_taken_port(port: int) -> None:

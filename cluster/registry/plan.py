@@ -8,6 +8,7 @@ from datetime import datetime
 
 from cryptography import x509
 
+from cluster.apps.app import AppSpec
 from cluster.image_ref import checked_registry, is_local, registry_address
 from cluster.images import registry_login
 from cluster.images.registry_login import Access
@@ -16,7 +17,6 @@ from cluster.registry import htpasswd as login
 from cluster.registry.app import CERTIFICATE, HTPASSWD, KEY, registry_app
 from cluster.registry.authority import Authority, Pair
 from cluster.registry.local import IMAGE
-from cluster.schedulers import App
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
@@ -60,7 +60,7 @@ class Plan:
         return x509.load_pem_x509_certificate(self.pair.certificate)
 
     @property
-    def app(self) -> App:
+    def app(self) -> AppSpec:
         """The registry as the host's engine runs it."""
         return registry_app(str(IMAGE), IMAGE.tag, self.address, authority.fingerprint(self.certificate))
 

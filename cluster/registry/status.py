@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from cluster.apps.app import AppSpec, AppStatus
 from cluster.components import REGISTRY
 from cluster.hosts import ssh
 from cluster.hosts.host import Host
@@ -18,8 +19,7 @@ from cluster.registry import disk, plan
 from cluster.registry.app import DATA
 from cluster.registry.authority import fingerprint
 from cluster.registry.disk import Room
-from cluster.schedulers import App, AppStatus
-from cluster.schedulers.docker.remote import HostEngine
+from cluster.schedulers import selection
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
 
@@ -49,8 +49,8 @@ def of(settings: Settings, host: str = "") -> Status:
     if not host:
         return from_here(settings.registry)
     with ssh.connected(settings, Host.parse(host)) as remote:
-        where = HostEngine(remote, settings.project, print)
-        app = where.deployed(REGISTRY.app_id)
+        where = selection.on_host(settings, remote, lambda line: None)
+        app = where.present(REGISTRY.app_id)
         seen = from_here(_address(app) or plan.address(settings, remote.address, ""))
         room = disk.room(remote, DATA)
         full = (
@@ -114,8 +114,8 @@ def _problem(registry: str) -> str:
     return ""
 
 
-def _address(app: App | None) -> str:
-    return str(app.definition.get("labels", {}).get("address", "")) if app else ""
+def _address(app: AppSpec | None) -> str:
+    return app.labels.get("address", "") if app else ""
 
 
 def _state(apps: list[AppStatus]) -> str:

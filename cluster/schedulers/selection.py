@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cluster.schedulers import SCHEDULERS, Say, Scheduler
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
+
+if TYPE_CHECKING:
+    from cluster.hosts.remote import Remote
 
 LOCAL = "local"
 _SHORT = "marathon"  # -m HOST:PORT is short for --at marathon:HOST:PORT
@@ -121,6 +125,13 @@ def scheduler(settings: Settings, found: Where, say: Say) -> Scheduler:
 def local(settings: Settings, say: Say) -> Scheduler:
     """Return the engine of this machine that runs containers; raises as `scheduler`."""
     return scheduler(settings, Where(LOCAL), say)
+
+
+def on_host(settings: Settings, remote: Remote, say: Say) -> Scheduler:
+    """Return the engine that runs containers on a host, for what runs there without a cluster's scheduler."""
+    from cluster.schedulers.docker.on_host import HostEngine
+
+    return HostEngine(settings, remote, say)
 
 
 def candidates(settings: Settings, at: str, marathon: str, say: Say) -> Sequence[Scheduler]:

@@ -19,7 +19,7 @@ from cluster.images import registry_login
 from cluster.images.registry_api import in_registry
 from cluster.interrupts import Interrupted
 from cluster.schedulers import BrokerLocation, DeployOptions, Image, Say
-from cluster.schedulers.docker.remote import HostEngine
+from cluster.schedulers.docker.on_host import HostEngine
 from cluster.schedulers.marathon import agents, changes, failures, following, secret_files, standstill
 from cluster.schedulers.marathon.agents import Engines
 from cluster.schedulers.marathon.api import Accepted, Api
@@ -130,7 +130,7 @@ class Marathon:
         for host in agent_hosts(self._settings)[:_ASKED]:
             try:
                 with ssh.connected(self._settings, host) as remote:
-                    return HostEngine(remote, self._settings.project, self._say).run_once(trial, timeout_s)
+                    return HostEngine(self._settings, remote, self._say).run_once(trial, timeout_s)
             except ClusterError as error:
                 why = str(error)
         raise ClusterError(why)
