@@ -29,7 +29,10 @@ class EngineTraits(Protocol):
     is_here: bool
     has_images: bool
     makes_data_folders: bool
-    user: str
+
+    @property
+    def user(self) -> str:
+        """The user whom files of the app should belong to."""
 
 
 class NamedImage(Protocol):
