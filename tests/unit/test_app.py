@@ -1,19 +1,37 @@
-"""An app: its id and definition."""
+"""The neutral app: its digest, and what is kept of it."""
 
-from typing import Any
+import json
+from dataclasses import replace
 
 import pytest
 
-from cluster.schedulers import App
+from cluster.apps.app import AppSpec, HealthCheck, Port, SecretFile, Volume
 from scripts.errors import ClusterError
 
+APP = AppSpec(
+    "/x", command="true", env={"A": "b"}, ports=(Port("web"),), volumes=(Volume("/a", "/b"),),
+    health=HealthCheck("true"), container_options=(("init", "true"),),
+    secret_files=(SecretFile("x", "y", b"planted", 1, "FILE"),),
+)  # fmt: skip
 
-@pytest.mark.parametrize(("definition", "instances"), [({}, 1), ({"instances": None}, 1), ({"instances": 3}, 3)])
-def test_how_many_are_wanted(definition: dict[str, Any], instances: int) -> None:
-    assert App("/x", definition).instances == instances
+
+def test_the_digest_knows_all_but_the_number_of_instances():
+    assert replace(APP, instances=5).digest == APP.digest
+    assert APP.with_env({"A": "c"}).digest != APP.digest
+    assert replace(APP, secret_files=()).digest != APP.digest
 
 
-@pytest.mark.parametrize("wanted", ["two", "2", 2.5, True, [2]])
-def test_no_number_of_instances_is_an_error(wanted: object) -> None:
-    with pytest.raises(ClusterError, match=r"^/x: instances is .*: give a whole number$"):
-        _ = App("/x", {"instances": wanted}).instances
+def test_what_is_kept_is_the_app_without_its_secrets():
+    kept = json.dumps(APP.as_json())
+    assert "planted" not in kept
+    assert AppSpec.from_json(json.loads(kept)) == replace(APP, secret_files=(SecretFile("x", "y", b"", 1, "FILE"),))
+
+
+@pytest.mark.parametrize(("drain", "grace_s"), [("604800", 604_800), ("", 10), ("soon", 10)])
+def test_our_own_stop_waits_as_long_as_the_label_says(drain, grace_s):
+    assert APP.with_labels({"drain": drain}).stop_grace_s == grace_s
+
+
+def test_what_an_app_cannot_hold_is_refused_with_its_place_and_value():
+    with pytest.raises(ClusterError, match=r"^/x: residency\.x is 1, which local cannot run"):
+        replace(APP, unheld={"residency.x": 1}).refuse_unheld("local")

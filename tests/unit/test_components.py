@@ -12,10 +12,7 @@ import pytest
 from cluster.apps import definitions
 from cluster.components import ALL, QUEUE, WORKER, Component
 from cluster.images import base_image
-from cluster.schedulers import App
-from cluster.schedulers.docker import translate
-from cluster.schedulers.docker.parts import Task
-from cluster.schedulers.instances import health_command, ports_of
+from cluster.schedulers.docker.body import Task, container_body
 from scripts.amqp.queues import CONSUMER_TIMEOUT_MS
 from scripts.app_id import canonical_app_id
 from tests.standin.rolling import Seen, begin_roll, roll_on
@@ -43,13 +40,20 @@ def steps(component: Component) -> list[str]:
     return [step for step in "\n".join(lines).replace("\\\n", " ").splitlines() if step.strip()]
 
 
+def health_command(component: Component) -> str:
+    check = definitions.read(filled(component)).health
+    assert check
+    return check.command
+
+
 @components
 def test_a_definition_is_filled_and_runs_on_one_machine(component: Component) -> None:
     definition = filled(component)
     assert "{{" not in json.dumps(definition)
     assert canonical_app_id(definition["id"]) == component.app_id
-    ports = tuple(range(31000, 31000 + len(ports_of(definition))))
-    body = translate.container_body(Task(App(definition["id"], definition), "test", 1, ports))
+    app = definitions.read(definition)
+    app.refuse_unheld("local")
+    body = container_body(Task(app, "test", 1, tuple(range(31000, 31000 + len(app.ports)))))
     assert body["HostConfig"]["Init"] is True
     assert body["Cmd"][1].startswith("exec ")  # else the shell gets SIGTERM, and hands it to nobody
 
@@ -64,7 +68,7 @@ def test_the_words_of_a_worker_reach_it_as_they_are() -> None:
 @components
 def test_a_health_check_survives_older_mesos(component: Component) -> None:
     """Before Mesos 1.5 the agent's own shell reads the command once, in double quotes (its docker/executor.cpp)."""
-    command = health_command(filled(component))
+    command = health_command(component)
     assert '"' not in command
     assert "`" not in command
     # What that shell puts in place of a variable of the container must be what the image has.
@@ -76,7 +80,7 @@ def test_a_health_check_survives_older_mesos(component: Component) -> None:
 def test_the_definition_and_the_image_check_the_same(component: Component) -> None:
     (check,) = [step for step in steps(component) if step.startswith("HEALTHCHECK")]
     in_image = check.partition("CMD ")[2].replace("${CLUSTER_WORKER_ALIVE_FILE}", "/run/cluster/alive")
-    in_definition = health_command(filled(component)).removeprefix("IFS=; ")
+    in_definition = health_command(component).removeprefix("IFS=; ")
     assert in_definition.replace("${CLUSTER_WORKER_ALIVE_FILE:-/run/cluster/alive}", "/run/cluster/alive") == in_image
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.apps.definitions import PLACEHOLDERS, digest, fill, load, refuse_other_queue, worker_id
+from cluster.apps.app import AppSpec, HealthCheck, Port, Volume
+from cluster.apps.definitions import PLACEHOLDERS, fill, load, read, refuse_other_queue, worker_id
 from scripts.app_id import canonical_app_id
 from scripts.errors import ClusterError
 
@@ -154,11 +155,6 @@ def test_load_refuses(tmp_path, content, error):
         load(tmp_path / "app.json")
 
 
-def test_digest_knows_the_content_and_neither_order_nor_instances():
-    assert digest({"a": 1, "b": 2, "instances": 1}) == digest({"b": 2, "a": 1, "instances": 5})
-    assert digest({"a": 1}) != digest({"a": 2})
-
-
 @pytest.mark.parametrize(
     ("queue", "slug"),
     [
@@ -188,19 +184,23 @@ def test_a_name_without_letters_needs_an_id():
         worker_id("☃")
 
 
+def runs_for(app_id: str, queue: str) -> AppSpec:
+    return AppSpec(app_id, env={"QUEUE_NAME": queue} if queue else {})
+
+
 def test_two_queues_with_one_slug_are_refused():
     with pytest.raises(ClusterError, match=r"^/worker-a-b runs for queue 'a_b', not for queue 'a-b'.*--app"):
-        refuse_other_queue("/worker-a-b", {"env": {"QUEUE_NAME": "a_b"}}, {"env": {"QUEUE_NAME": "a-b"}})
+        refuse_other_queue(runs_for("/worker-a-b", "a_b"), runs_for("/worker-a-b", "a-b"))
 
 
 def test_workers_do_not_take_the_queue_s_place():
     with pytest.raises(ClusterError, match="/amqp runs for no queue, not for queue 'q'"):
-        refuse_other_queue("/amqp", {}, {"env": {"QUEUE_NAME": "q"}})
+        refuse_other_queue(runs_for("/amqp", ""), runs_for("/amqp", "q"))
 
 
 def test_the_same_queue_is_fine():
-    refuse_other_queue("/w", {"env": {"QUEUE_NAME": "q"}}, {"env": {"QUEUE_NAME": "q"}})
-    refuse_other_queue("/amqp", {}, {"env": {}})
+    refuse_other_queue(runs_for("/w", "q"), runs_for("/w", "q"))
+    refuse_other_queue(runs_for("/amqp", ""), runs_for("/amqp", ""))
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a": ' * 100_000, f'{{"mem": {"9" * 5000}}}'], ids=["[", "{", "9"])
@@ -208,3 +208,67 @@ def test_what_python_cannot_read_is_one_line(tmp_path, text):
     (tmp_path / "app.json").write_text(text)
     with pytest.raises(ClusterError, match=r"app\.json: not an app definition"):
         load(tmp_path / "app.json")
+
+
+def test_a_definition_is_read_into_the_neutral_app():
+    definition = {
+        "id": "/x", "cmd": "true", "env": {"A": "b"}, "labels": {"team": "y"}, "cpus": 0.5, "mem": 64, "instances": 2,
+        "taskKillGracePeriodSeconds": 60, "networks": [{"mode": "container/bridge"}],
+        "constraints": [["hostname", "CLUSTER", "here"], ["rack", "UNIQUE"]],
+        "container": {
+            "type": "DOCKER",
+            "docker": {"image": "x:1", "parameters": [{"key": "init", "value": "true"}], "forcePullImage": True},
+            "portMappings": [{"containerPort": 80, "hostPort": 8080, "name": "web", "servicePort": 1}],
+            "volumes": [{"containerPath": "/b", "hostPath": "/a", "mode": "RO"}],
+        },
+        "healthChecks": [{"protocol": "COMMAND", "command": {"value": "true"}, "intervalSeconds": 5}],
+        "backoffSeconds": 5, "gpus": 0, "secrets": {}, "tasksRunning": 1,
+    }  # fmt: skip
+    app = read(definition)
+    assert app == AppSpec(
+        "/x", command="true", image="x:1", env={"A": "b"}, ports=(Port("web", 80, 8080),), on_host_network=False,
+        volumes=(Volume("/a", "/b", read_only=True),), health=HealthCheck("true", interval_s=5), cpus=0.5, mem_mib=64,
+        instances=2, kill_grace_s=60, pinned_to="here", labels={"team": "y"}, container_options=(("init", "true"),),
+    )  # fmt: skip
+    assert app.unheld == {}
+
+
+def container(**keys):
+    return {"container": {"docker": {"image": "x"}, **keys}}
+
+
+CHECK = {"protocol": "COMMAND", "command": {"value": "true"}}
+
+
+@pytest.mark.parametrize(
+    ("definition", "place"),
+    [
+        ({"instancs": 2}, "instancs"),
+        ({"instances": 2.5}, "instances"),
+        ({"instances": "2"}, "instances"),
+        ({"cpus": "1"}, "cpus"),
+        ({"mem": True}, "mem"),
+        ({"args": ["x"]}, "args[0]"),
+        ({"residency": {"x": 1}}, "residency.x"),
+        ({"env": {"A": 0}}, "env.A"),
+        ({"env": {"A": {"secret": "x"}}}, "env.A.secret"),
+        ({"networks": [{"mode": "container", "name": "x"}]}, "networks[0]"),
+        ({"healthChecks": [{"protocol": "HTTP"}]}, "healthChecks[0]"),
+        ({"healthChecks": [CHECK | {"intervalSeconds": "5"}]}, "healthChecks[0]"),
+        ({"healthChecks": [CHECK, CHECK]}, "healthChecks[1]"),
+        (container(type="MESOS"), "container.type"),
+        (container(docker={"image": "x", "privileged": True}), "container.docker.privileged"),
+        (container(docker={"image": "x", "parameters": [{"key": "init"}]}), "container.docker.parameters[0]"),
+        (container(volumes=[{"containerPath": "/x"}]), "container.volumes[0]"),
+        (container(volumes=[{"containerPath": "/x", "hostPath": "/x", "mode": "ro"}]), "container.volumes[0]"),
+        (container(portMappings=[{"containerPort": 1, "networkNames": ["x"]}]), "container.portMappings[0]"),
+    ],
+)
+def test_what_an_app_cannot_hold_is_kept_by_its_place(definition, place):
+    assert list(read(definition).unheld) == [place]
+    assert read(definition).native == definition
+
+
+@pytest.mark.parametrize("empty", [None, "", [], {}, 0])
+def test_a_key_that_says_nothing_is_nothing(empty):
+    assert read({"residency": empty, "cmd": None, "cpus": None, "healthChecks": None}).unheld == {}

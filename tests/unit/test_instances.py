@@ -1,21 +1,23 @@
 """What a deploy has to do, and which names, ports and environment the instances get."""
 
+import json
 import socket
+from dataclasses import replace
 
 import pytest
 
-from cluster.schedulers import App
+from cluster.apps.app import AppSpec, HealthCheck, Port
 from cluster.schedulers.instances import (
     Found,
     Steps,
+    addresses,
     check_instances,
     choose_ports,
     decide,
     environment,
     instance_name,
-    named_ports,
+    kept_app,
     port_is_free,
-    ports_of,
 )
 from scripts.errors import ClusterError
 
@@ -41,30 +43,27 @@ def test_names_of_instances():
 
 
 def test_several_instances_cannot_share_a_port():
-    app = App("/amqp", {"instances": 2, "portDefinitions": [{"port": 0}, {"port": 5672}]})
+    app = AppSpec("/amqp", instances=2, ports=(Port(), Port(host=5672)))
     with pytest.raises(ClusterError, match=r"^/amqp: 2 instances cannot share port 5672"):
         check_instances(app)
-    check_instances(App("/amqp", app.definition | {"instances": 1}))
+    check_instances(replace(app, instances=1))
 
 
 def test_no_instance_is_no_deploy():
     with pytest.raises(ClusterError, match=r"^/amqp: instances is 0"):
-        check_instances(App("/amqp", {"instances": 0}))
+        check_instances(AppSpec("/amqp", instances=0))
 
 
-def test_ports_of_a_container_and_of_the_host():
-    mapping = {"containerPort": 5672, "hostPort": 1, "name": "amqp", "protocol": "udp"}
-    found = ports_of({"container": {"portMappings": [mapping, {}]}, "portDefinitions": [{"port": 2}]})
-    assert [(one.name, one.container, one.host, one.protocol) for one in found] == [
-        ("amqp", 5672, 1, "udp"),
-        ("", 0, 0, "tcp"),
-        ("", 0, 2, "tcp"),
-    ]
-    assert ports_of({"container": None}) == ()
+def test_an_app_is_read_as_it_was_kept_and_as_an_earlier_version_kept_it():
+    app = AppSpec("/x", command="true", ports=(Port("web", host=1),), health=HealthCheck("true"))
+    assert kept_app(json.dumps(app.as_json())) == app
+    earlier = {"id": "/x", "cmd": "true", "portDefinitions": [{"port": 1, "name": "web"}]}
+    check = {"protocol": "COMMAND", "command": {"value": "true"}}
+    assert kept_app(json.dumps(earlier | {"healthChecks": [check]})) == app
 
 
 def test_chosen_ports_are_the_fixed_and_free_ones():
-    ports = ports_of({"portDefinitions": [{"port": 5}, {"port": 0}, {"port": 0}]})
+    ports = (Port(host=5), Port(), Port())
     one, two = choose_ports(ports, 2)
     assert (one[0], two[0]) == (5, 5)
     assert len({*one[1:], *two[1:]}) == 4
@@ -77,13 +76,13 @@ def test_a_port_with_a_server_is_not_free():
 
 
 def test_ports_by_name_or_place():
-    ports = ports_of({"portDefinitions": [{"name": "amqp"}, {}]})
-    assert named_ports(ports, (5672, 31000)) == {"amqp": 5672, "1": 31000}
+    found = addresses((Port("amqp"), Port()), (5672, 31000))
+    assert {name: str(address) for name, address in found.items()} == {"amqp": "127.0.0.1:5672", "1": "127.0.0.1:31000"}
 
 
 def test_the_environment_of_the_definition_wins():
-    app = App("/x", {"env": {"HOST": "mine", "PORT": "1"}, "portDefinitions": [{"port": 0, "name": "http"}]})
-    assert environment(app, "cluster-x-1", (31000,)) == {
+    app = AppSpec("/x", env={"HOST": "mine", "PORT": "1"}, ports=(Port("http"),))
+    assert environment(app, "cluster-x-1", (31000,), {"FILE": "/x"}) == {
         "HOST": "mine",
         "MARATHON_APP_ID": "/x",
         "MESOS_TASK_ID": "cluster-x-1",
@@ -92,4 +91,5 @@ def test_the_environment_of_the_definition_wins():
         "PORT_HTTP": "31000",
         "PORT": "1",
         "PORTS": "31000",
+        "FILE": "/x",
     }

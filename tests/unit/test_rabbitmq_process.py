@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.apps.app import AppSpec
 from cluster.engine import apt
 from cluster.schedulers.process import rabbitmq
 from scripts.errors import ServiceAway
@@ -12,9 +13,9 @@ from scripts.errors import ServiceAway
 PORTS = {5672: 41001, 15672: 41002, 15692: 41003}
 
 
-def environment(data: Path, definition: dict | None = None, **inherited: str) -> dict[str, str]:
+def environment(data: Path, own: dict[str, str] | None = None, **inherited: str) -> dict[str, str]:
     env = {"PATH": "/usr/bin", "HOME": "/home/person", **inherited}
-    return rabbitmq.environment(env, "mine", {"mem": 512, **(definition or {})}, PORTS, data)
+    return rabbitmq.environment(env, "mine", AppSpec("/amqp", mem_mib=512, env=own or {}), PORTS, data)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,7 @@ def environment(data: Path, definition: dict | None = None, **inherited: str) ->
     ],
 )
 def test_rabbitmq_is_known_by_its_command(cmd, expected):
-    assert rabbitmq.is_run_by({"cmd": cmd}) is expected
+    assert rabbitmq.is_run_by(AppSpec("/x", command=cmd)) is expected
 
 
 def test_all_that_it_writes_and_is_called_is_its_own(tmp_path):
@@ -55,14 +56,14 @@ def test_the_config_is_the_image_s_and_the_listeners(tmp_path):
 
 
 def test_settings_of_another_rabbitmq_are_not_taken_over_but_the_definition_s_are(tmp_path):
-    definition = {"env": {"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-x"}}
+    own = {"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-x"}
     inherited = {
         "RABBITMQ_USE_LONGNAME": "true",
         "ERL_LIBS": "/x",
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-x",
         "LANG": "C",
     }
-    env = environment(tmp_path, definition, **inherited)
+    env = environment(tmp_path, own, **inherited)
     assert "RABBITMQ_USE_LONGNAME" not in env
     assert "ERL_LIBS" not in env
     assert (env["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"], env["LANG"]) == ("-x", "C")

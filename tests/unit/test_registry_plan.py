@@ -12,12 +12,11 @@ from cluster.hosts.engine_errors import ports_of
 from cluster.images import registry_login
 from cluster.registry import authority, plan
 from cluster.registry import htpasswd as login
-from cluster.registry.app import CERTIFICATE, HTPASSWD, KEY, registry_app
+from cluster.registry.app import CERTIFICATE, HTPASSWD, KEY, host_registry_app
 from cluster.registry.authority import Authority
 from cluster.registry.lock import alone
 from cluster.registry.plan import Found, Plan
-from cluster.schedulers.docker.parts import Task
-from cluster.schedulers.docker.translate import container_body
+from cluster.schedulers.docker.body import Task, container_body
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 from tests.conftest import own_settings
@@ -68,8 +67,8 @@ def test_a_certificate_at_its_end_is_renewed_and_nothing_else(first: Plan, ca: A
     again = plan.for_host(ADDRESS, found(first), ca, NOW + timedelta(days=336))
     assert again.news == {KEY: "new, with its certificate", CERTIFICATE: "new: it ends on 2031-05-17"}
     assert (again.htpasswd, again.access) == (first.htpasswd, first.access)
-    assert again.app.definition["labels"]["certificate"] != first.app.definition["labels"]["certificate"]
-    assert again.app.definition == first.app.definition | {"labels": again.app.definition["labels"]}
+    assert again.app.labels["certificate"] != first.app.labels["certificate"]
+    assert again.app == first.app.with_labels(again.app.labels)
 
 
 @pytest.mark.parametrize("lost", ["certificate", "key"])
@@ -90,7 +89,7 @@ def test_a_registry_that_gets_another_address_keeps_its_password(first: Plan, ca
     moved = plan.for_host("registry.example:443", found(first), ca, NOW)
     assert moved.access == first.access
     assert moved.news[CERTIFICATE] == "new: it is not for registry.example"
-    assert moved.app.definition["container"]["portMappings"][0]["hostPort"] == 443
+    assert moved.app.ports[0].host == 443
     other_host = plan.for_host("10.0.0.6:5000", Found(), ca, NOW)
     assert other_host.access.password != first.access.password
 
@@ -144,7 +143,7 @@ def settings(tmp: Path, registry: str) -> Settings:
 
 
 def test_it_is_open_to_the_network_with_its_data_in_the_hosts_folders() -> None:
-    app = registry_app("cluster-registry:v1", "v1", "10.0.0.5:5001", "AB:CD")
+    app = host_registry_app("10.0.0.5:5001", "AB:CD")
     body: dict[str, Any] = container_body(Task(app, "test", 1, (5001,), on_host=True))
     assert body["HostConfig"]["PortBindings"] == {"5000/tcp": [{"HostIp": "", "HostPort": "5001"}]}
     assert body["HostConfig"]["Mounts"] == [
