@@ -12,7 +12,7 @@ from cluster.hosts.engine_errors import ports_of
 from cluster.images import registry_login
 from cluster.registry import authority, plan
 from cluster.registry import htpasswd as login
-from cluster.registry.app import CERTIFICATE, HTPASSWD, KEY, host_registry_app
+from cluster.registry.app import CERTIFICATE, HTPASSWD, KEY, registry_app
 from cluster.registry.authority import Authority
 from cluster.registry.lock import alone
 from cluster.registry.plan import Found, Plan
@@ -143,7 +143,7 @@ def settings(tmp: Path, registry: str) -> Settings:
 
 
 def test_it_is_open_to_the_network_with_its_data_in_the_hosts_folders() -> None:
-    app = host_registry_app("10.0.0.5:5001", "AB:CD")
+    app = registry_app("cluster-registry:v1", "v1", "10.0.0.5:5001", "AB:CD")
     body: dict[str, Any] = container_body(Task(app, "test", 1, (5001,), on_host=True))
     assert body["HostConfig"]["PortBindings"] == {"5000/tcp": [{"HostIp": "", "HostPort": "5001"}]}
     assert body["HostConfig"]["Mounts"] == [

@@ -15,8 +15,8 @@ from cluster.engine.pulls import NotPulled, pull
 from cluster.images import registry_login
 from cluster.schedulers import waiting
 from cluster.schedulers.docker import containers
-from cluster.schedulers.docker.containers import CONFLICT
 from cluster.schedulers.docker.body import RESTARTS
+from cluster.schedulers.docker.containers import CONFLICT
 from cluster.schedulers.docker.options import Body, merged
 from cluster.schedulers.waiting import NotUp
 from scripts.errors import ClusterError
