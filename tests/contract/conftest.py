@@ -1,20 +1,24 @@
-"""Every scheduler, each under a project and in folders of its own; Marathon is a stand-in, its agent this machine."""
+"""Every engine, each under a project and in folders of its own; Marathon is a stand-in, its agent this machine."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cluster.schedulers import App, Scheduler
+from cluster import credentials
+from cluster.apps.app import AppSpec, HealthCheck, Volume
+from cluster.schedulers import Scheduler
 from cluster.schedulers.process.scheduler import Process
+from cluster.settings import Settings
+from tests.conftest import own_settings
 
 IMAGE = "debian:trixie-slim"
-
 
 KINDS = [
     pytest.param("local", marks=pytest.mark.engine),
@@ -23,19 +27,26 @@ KINDS = [
 ]
 
 
+@pytest.fixture
+def said() -> list[str]:
+    """What a person was told."""
+    return []
+
+
 @pytest.fixture(params=KINDS)
-def make_scheduler(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Scheduler]]:
-    """Makes schedulers of one kind, each of another project; what they run is removed at the end."""
+def make_scheduler(
+    request: pytest.FixtureRequest, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Scheduler]]:
+    """Makes engines of one kind, each of another project; what they run is removed at the end."""
     made: list[Scheduler] = []
+    monkeypatch.setattr(credentials, "SECRETS", tmp_path / "secrets")
     if request.param == "marathon":
         request.getfixturevalue("standin")  # before what is made, so that it ends after it
+    kinds = {"local": local, "process": process, "marathon": marathon}
 
     def make(project: str = "") -> Scheduler:
-        project = project or f"test-{secrets.token_hex(4)}"
-        if request.param == "process":
-            made.append(Process(project, tmp_path / "run"))
-        else:
-            made.append(local(request, project) if request.param == "local" else marathon(request, project))
+        settings = replace(own_settings(tmp_path), project=project or f"test-{secrets.token_hex(4)}")
+        made.append(kinds[request.param](request, settings, said.append))
         return made[-1]
 
     yield make
@@ -45,23 +56,26 @@ def make_scheduler(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[C
         scheduler.delete_data("")
 
 
-def local(request: pytest.FixtureRequest, project: str) -> Scheduler:
+def local(request: pytest.FixtureRequest, settings: Settings, say: Callable[[str], None]) -> Scheduler:
     client = request.getfixturevalue("docker_client")
     from cluster.images import base_image
     from cluster.schedulers.docker.scheduler import Local
 
     base_image.ensure_base(client, print)
-    return Local(client, project)
+    return Local(settings, client, say)
 
 
-def marathon(request: pytest.FixtureRequest, project: str) -> Scheduler:
+def process(request: pytest.FixtureRequest, settings: Settings, say: Callable[[str], None]) -> Scheduler:
+    return Process(settings, request.getfixturevalue("tmp_path") / "run", say)
+
+
+def marathon(request: pytest.FixtureRequest, settings: Settings, say: Callable[[str], None]) -> Scheduler:
     from cluster.schedulers.marathon.api import Api
     from cluster.schedulers.marathon.scheduler import Marathon
-    from cluster.schedulers.one_machine import to_stderr
     from scripts.marathon.api import Marathon as Asked
 
     client, address = request.getfixturevalue("docker_client"), request.getfixturevalue("standin").address
-    return Marathon(Api(Asked(address, "", 30, {}), address), project, to_stderr, engines=lambda: nullcontext([client]))
+    return Marathon(Api(Asked(address, "", 30, {}), address), settings, say, engines=lambda: nullcontext([client]))
 
 
 @pytest.fixture
@@ -82,12 +96,11 @@ def standin(docker_client: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any
 @pytest.fixture
 def ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """An app without a health check counts as up only after a while: a busy engine tells late of what ended at once."""
-    for module in ("docker.containers", "process.scheduler", "marathon.history"):
-        monkeypatch.setattr(f"cluster.schedulers.{module}.SETTLED_S", 30)
+    monkeypatch.setattr("cluster.schedulers.waiting.SETTLED_S", 30)
 
 
 @pytest.fixture
-def scheduler(make_scheduler: Callable[[], Scheduler]) -> Scheduler:
+def scheduler(make_scheduler: Callable[..., Scheduler]) -> Scheduler:
     return make_scheduler()
 
 
@@ -100,25 +113,16 @@ def shared(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def make_app(shared: Path) -> Callable[..., App]:
+def make_app(shared: Path) -> Callable[..., AppSpec]:
     """Makes apps that see the shared folder, under its own path, as $SHARED."""
 
-    def make(cmd: str, app_id: str = "/app", check: str = "", **keys: Any) -> App:
-        env = {"SHARED": str(shared), **keys.pop("env", {})}
-        volumes = [{"containerPath": str(shared), "hostPath": str(shared), "mode": "RW"}, *keys.pop("volumes", [])]
-        docker = {"image": IMAGE, "parameters": [{"key": "init", "value": "true"}]}
-        definition = {
-            "id": app_id,
-            "cmd": cmd,
-            "cpus": 0.1,
-            "mem": 64,
-            "env": env,
-            "taskKillGracePeriodSeconds": 30,
-            "container": {"type": "DOCKER", "docker": docker, "volumes": volumes},
-            **keys,
-        }
-        if check:
-            definition["healthChecks"] = [{"protocol": "COMMAND", "command": {"value": check}}]
-        return App(app_id, definition)
+    def make(command: str, app_id: str = "/app", check: str = "", **fields: Any) -> AppSpec:
+        env = {"SHARED": str(shared), **fields.pop("env", {})}
+        volumes = (Volume(str(shared), str(shared)), *fields.pop("volumes", ()))
+        app = AppSpec(
+            app_id, command=command, image=IMAGE, env=env, volumes=volumes, cpus=0.1, mem_mib=64, kill_grace_s=30,
+            container_options=(("init", "true"),), health=HealthCheck(check) if check else None,
+        )  # fmt: skip
+        return replace(app, **fields)
 
     return make

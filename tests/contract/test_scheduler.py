@@ -1,5 +1,6 @@
 """What every scheduler promises (the docstrings of `cluster.schedulers.Scheduler`), tried with real apps."""
 
+import json
 import re
 import secrets
 import socket
@@ -7,15 +8,18 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from cluster.schedulers import App, waiting
+from cluster.apps.app import HealthCheck, Port, Volume
+from cluster.schedulers import waiting
 from cluster.settings import ROOT
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
+from tests.deploying import deploy, restart, scale
 from tests.ports import free_port
 from tests.waiting import until
 
@@ -51,20 +55,21 @@ def greeting(address: HostPort) -> str:
 def test_plan_says_what_deploy_would_do_and_changes_nothing(scheduler, make_app, shared):
     app = make_app(WAITS, check=READY)
     change = scheduler.plan(app)
-    assert (change.app_id, change.kind, len(change.sent)) == ("/app", "create", 1)
+    assert (change.app, change.kind, len(change.sent), change.differences) == (app, "create", 1, ())
     assert scheduler.status() == []
     assert not (shared / "starts").exists()
 
-    scheduler.deploy(app)
+    deploy(scheduler, app)
     assert (scheduler.plan(app).kind, scheduler.plan(app).sent) == ("nothing", {})
-    assert scheduler.plan(App("/app", app.definition | {"instances": 3})).kind == "scale"
-    assert scheduler.plan(make_app(WAITS, check=READY, env={"A": "1"})).kind == "replace"
+    assert scheduler.plan(replace(app, instances=3)).kind == "scale"
+    other = scheduler.plan(make_app(WAITS, check=READY, env={"A": "1"}))
+    assert (other.kind, other.differences) == ("replace", ('env.A: nothing -> "1"',))
     assert len(starts(shared)) == 1
 
 
 def test_deploy_returns_when_all_works(scheduler, make_app, shared):
     slow = f"sleep 1.5; {WAITS}"
-    status = scheduler.deploy(make_app(slow, check=READY, instances=2))
+    status = deploy(scheduler, make_app(slow, check=READY, instances=2))
     assert (shared / "ready").exists()
     assert (status.id, status.running) == ("/app", 2)
     assert [instance.state for instance in status.instances] == ["running", "running"]
@@ -72,18 +77,18 @@ def test_deploy_returns_when_all_works(scheduler, make_app, shared):
 
 
 def test_deploy_without_a_health_check_returns_when_it_runs(scheduler, make_app):
-    assert scheduler.deploy(make_app("exec sleep 1000")).running == 1
+    assert deploy(scheduler, make_app("exec sleep 1000")).running == 1
 
 
 def test_deploying_what_runs_changes_nothing(scheduler, make_app, shared):
     app = make_app(WAITS, check=READY)
-    assert scheduler.deploy(app) == scheduler.deploy(app)
+    assert deploy(scheduler, app) == deploy(scheduler, app)
     assert len(starts(shared)) == 1
 
 
 def test_deploying_another_definition_replaces_what_runs(scheduler, make_app, shared):
-    scheduler.deploy(make_app(FINISHES, check=READY))
-    status = scheduler.deploy(make_app(WAITS, check=READY))
+    deploy(scheduler, make_app(FINISHES, check=READY))
+    status = deploy(scheduler, make_app(WAITS, check=READY))
     assert (shared / "finished").exists()
     assert (status.running, len(status.instances)) == (1, 1)
     until(lambda: len(starts(shared)) == 1)
@@ -94,7 +99,7 @@ def test_what_ends_right_away_is_an_error_with_its_exit_code_and_last_lines(sche
         pytest.skip("marathon: it starts another, whose failures are told (test_marathon_deploy.py)")
     began = time.monotonic()
     with pytest.raises(ClusterError) as failure:
-        scheduler.deploy(make_app("echo no luck; exit 3", check="false"), timeout_s=600)
+        deploy(scheduler, make_app("echo no luck; exit 3", check="false"), timeout_s=600)
     assert time.monotonic() - began < 60
     first, *lines = str(failure.value).splitlines()
     assert re.fullmatch(r"deploy /app: .*-app-1 ended with exit code 3.*; 0 of 1 instances run now\. .*", first)
@@ -109,15 +114,15 @@ def test_what_ends_right_away_is_an_error_with_its_exit_code_and_last_lines(sche
 def test_what_ends_right_away_without_an_error_is_an_error_too(scheduler, make_app):
     words = "none stayed up" if scheduler.name == "marathon" else "ended with exit code 0"
     with pytest.raises(ClusterError, match=words):
-        scheduler.deploy(make_app("echo and that is all"), timeout_s=60)
+        deploy(scheduler, make_app("echo and that is all"), timeout_s=60)
     assert {line.partition(": ")[2] for line in scheduler.logs("/app")} == {"and that is all"}
 
 
 @pytest.mark.usefixtures("ends_in_time")
 def test_after_a_failed_deploy_the_next_one_works(scheduler, make_app):
     with pytest.raises(ClusterError):
-        scheduler.deploy(make_app("exit 3"))
-    assert scheduler.deploy(make_app(WAITS, check=READY)).running == 1
+        deploy(scheduler, make_app("exit 3"))
+    assert deploy(scheduler, make_app(WAITS, check=READY)).running == 1
 
 
 def test_what_does_not_come_up_in_time_is_an_error_and_the_next_deploy_waits_for_it(scheduler, make_app, shared):
@@ -126,11 +131,26 @@ def test_what_does_not_come_up_in_time_is_an_error_and_the_next_deploy_waits_for
     if scheduler.name == "marathon":
         words = r"deploy /app: not done after 4 s: .*0 of 1 instances up, 1 not healthy yet"
     with pytest.raises(ClusterError, match=words):
-        scheduler.deploy(app, timeout_s=4)
+        deploy(scheduler, app, timeout_s=4)
     assert scheduler.status()[0].instances[0].state in ("starting", "unhealthy")
     (shared / "ready").touch()
-    assert scheduler.deploy(app).running == 1
+    assert deploy(scheduler, app).running == 1
     assert len(starts(shared)) == 1
+
+
+DEPLOYS = """
+import json, sys
+from dataclasses import replace
+from pathlib import Path
+from cluster.apps.app import AppSpec
+from cluster.schedulers import SCHEDULERS
+from cluster.schedulers.process import scheduler
+from tests.conftest import SETTINGS
+from tests.deploying import deploy
+name, project, run, app = sys.argv[1:]
+scheduler.RUN = Path(run)
+deploy(SCHEDULERS[name].make(replace(SETTINGS, project=project), "", print), AppSpec.from_json(json.loads(app)))
+"""
 
 
 def test_a_deploy_that_was_killed_halfway_is_picked_up_by_the_next(make_scheduler, make_app, shared, tmp_path):
@@ -139,23 +159,16 @@ def test_a_deploy_that_was_killed_halfway_is_picked_up_by_the_next(make_schedule
     if scheduler.name == "marathon":
         pytest.skip("marathon: a deployment goes on by itself, and locks the app (test_marathon_deploy.py)")
     old, new = make_app(WAITS, check=READY, instances=2), make_app(WAITS, check=READY, instances=2, env={"NEW": "1"})
-    scheduler.deploy(old)
+    deploy(scheduler, old)
     (shared / "ready").unlink()
-    deploy = (
-        "import docker, pathlib, sys\n"
-        "from cluster.schedulers import App\n"
-        f"from {type(scheduler).__module__} import {type(scheduler).__name__} as Kind\n"
-        f"where = docker.from_env() if {scheduler.name == 'local'} else None\n"
-        f"project = {project!r}\n"
-        f"kind = Kind(where, project) if where else Kind(project, pathlib.Path({str(tmp_path / 'run')!r}))\n"
-        f"kind.deploy(App('/app', {new.definition!r} | {{'cmd': 'sleep 3; exec sleep 1000'}}))\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", deploy], cwd=ROOT) as halfway:
+    slow = replace(new, command="sleep 3; exec sleep 1000")
+    words = [scheduler.name, project, str(tmp_path / "run"), json.dumps(slow.as_json())]
+    with subprocess.Popen([sys.executable, "-c", DEPLOYS, *words], cwd=ROOT) as halfway:
         try:
             until(lambda: scheduler.plan(old).kind != "nothing" and scheduler.status())
         finally:
             halfway.kill()
-    status = scheduler.deploy(new)
+    status = deploy(scheduler, new)
     assert (status.running, len(status.instances)) == (2, 2)
     assert scheduler.plan(new).kind == "nothing"
 
@@ -164,55 +177,52 @@ def test_of_two_deploys_at_once_none_breaks_anything(make_scheduler, make_app):
     scheduler = make_scheduler()
     app, errors = make_app(WAITS, check=READY), []
 
-    def deploy() -> None:
+    def deploy_too() -> None:
         try:
-            scheduler.deploy(app)
+            deploy(scheduler, app)
         except ClusterError as error:
             errors.append(str(error))
 
-    threads = [threading.Thread(target=deploy) for _ in range(2)]
+    threads = [threading.Thread(target=deploy_too) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(errors) <= 1
     assert all("another deploy" in error or "locked by the deployment" in error for error in errors)
-    assert scheduler.deploy(app).running == 1
+    assert deploy(scheduler, app).running == 1
 
 
 @pytest.mark.parametrize("instances", [0, -1])
 def test_no_instances_are_refused(scheduler, make_app, instances):
     with pytest.raises(ClusterError, match=f"/app: instances is {instances}"):
-        scheduler.deploy(make_app(WAITS, instances=instances))
+        deploy(scheduler, make_app(WAITS, instances=instances))
 
 
 def test_a_definition_that_cannot_be_run_is_refused_and_what_runs_stays(scheduler, make_app, shared):
-    scheduler.deploy(make_app(WAITS, check=READY))
-    wrong, words = {"residency": {"x": 1}}, "residency cannot be run here"
+    deploy(scheduler, make_app(WAITS, check=READY))
+    wrong, words = {"unheld": {"residency.x": 1}}, "residency"
     if scheduler.name == "marathon":
-        wrong, words = (
-            {"constraints": [["hostname", "NEAR"]]},
-            "^/app is refused: .* 422 .*: Object is not valid: /constraints",
-        )
+        wrong, words = {"native": {"constraints": [["hostname", "NEAR"]]}}, "^/app is refused: .* 422 .*: /constraints"
     with pytest.raises(ClusterError, match=words):
-        scheduler.deploy(make_app(WAITS, check=READY, **wrong))
+        deploy(scheduler, make_app(WAITS, check=READY, **wrong))
     assert (scheduler.status()[0].running, len(starts(shared))) == (1, 1)
 
 
 def test_the_workers_of_another_queue_are_not_replaced(scheduler, make_app, shared):
-    scheduler.deploy(make_app(WAITS, check=READY, env={"QUEUE_NAME": "a_b"}))
+    deploy(scheduler, make_app(WAITS, check=READY, env={"QUEUE_NAME": "a_b"}))
     with pytest.raises(ClusterError, match="runs for queue 'a_b', not for queue 'a-b'"):
-        scheduler.deploy(make_app(WAITS, check=READY, env={"QUEUE_NAME": "a-b"}))
+        deploy(scheduler, make_app(WAITS, check=READY, env={"QUEUE_NAME": "a-b"}))
     assert (scheduler.status()[0].running, len(starts(shared))) == (1, 1)
 
 
 def test_scale_up_and_down_leaves_the_others_in_peace(scheduler, make_app, shared):
-    scheduler.deploy(make_app(WAITS, check=READY))
-    up = scheduler.scale("/app", 3)
+    deploy(scheduler, make_app(WAITS, check=READY))
+    up = scale(scheduler, "/app", 3)
     names = [instance.name for instance in up.instances]
     assert (up.running, len(set(names))) == (3, 3)
     until(lambda: len(starts(shared)) == 3)  # READY is one for all instances
-    down = scheduler.scale("/app", 2)
+    down = scale(scheduler, "/app", 2)
     left = [instance.name for instance in down.instances]
     # Two that started together are equally young, and a cluster may stop either.
     assert left == names[:2] or (scheduler.name == "marathon" and left == [names[0], names[2]])
@@ -222,25 +232,25 @@ def test_scale_up_and_down_leaves_the_others_in_peace(scheduler, make_app, share
 
 def test_scale_to_nothing_and_of_nothing_is_refused(scheduler, make_app):
     with pytest.raises(ClusterError, match=r"^/app does not run"):
-        scheduler.scale("/app", 2)
-    scheduler.deploy(make_app(WAITS, check=READY))
-    with pytest.raises(ClusterError, match="instances is 0"):
-        scheduler.scale("/app", 0)
+        scale(scheduler, "/app", 2)
+    deploy(scheduler, make_app(WAITS, check=READY))
+    with pytest.raises(ClusterError):
+        scale(scheduler, "/app", 0)
     assert scheduler.status()[0].running == 1
 
 
 def test_restart_starts_every_instance_anew(scheduler, make_app, shared):
     app = make_app(WAITS, check=READY, instances=2)
-    scheduler.deploy(app)
-    assert scheduler.restart("/app").running == 2
+    deploy(scheduler, app)
+    assert restart(scheduler, "/app").running == 2
     until(lambda: len(starts(shared)) == 4)
     assert scheduler.plan(app).kind == "nothing"
     with pytest.raises(ClusterError, match=r"^/other does not run"):
-        scheduler.restart("/other")
+        restart(scheduler, "/other")
 
 
 def test_stop_lets_a_running_action_finish(scheduler, make_app, shared):
-    scheduler.deploy(make_app(FINISHES, check=READY))
+    deploy(scheduler, make_app(FINISHES, check=READY))
     assert scheduler.stop("/app") is True
     assert (shared / "finished").exists()
     assert scheduler.status() == []
@@ -248,7 +258,7 @@ def test_stop_lets_a_running_action_finish(scheduler, make_app, shared):
 
 
 def test_stop_now_does_not_wait(scheduler, make_app, shared):
-    scheduler.deploy(make_app(FINISHES, check=READY))
+    deploy(scheduler, make_app(FINISHES, check=READY))
     assert scheduler.stop("/app", now=True) is True
     time.sleep(1.5)  # as long as it would have needed, and more
     assert not (shared / "finished").exists()
@@ -266,37 +276,37 @@ NEEDS_LONGER = (
 @pytest.mark.parametrize("change", ["stop", "restart", "deploy", "scale"])
 def test_what_runs_may_take_longer_for_us_than_for_others(scheduler, make_app, shared, change):
     labels = {"drain": "120"}
-    one = make_app(NEEDS_LONGER, check=READY, taskKillGracePeriodSeconds=1, labels=labels, instances=2)
+    one = make_app(NEEDS_LONGER, check=READY, kill_grace_s=1, labels=labels, instances=2)
     changes = {
         "stop": lambda: scheduler.stop("/app"),
-        "restart": lambda: scheduler.restart("/app"),
-        "deploy": lambda: scheduler.deploy(App("/app", one.definition | {"env": {**one.definition["env"], "A": "1"}})),
-        "scale": lambda: scheduler.scale("/app", 1),
+        "restart": lambda: restart(scheduler, "/app"),
+        "deploy": lambda: deploy(scheduler, one.with_env({"A": "1"})),
+        "scale": lambda: scale(scheduler, "/app", 1),
     }
-    scheduler.deploy(one)
+    deploy(scheduler, one)
     changes[change]()
     assert (shared / "finished").read_text().split() == ["yes"] * (1 if change == "scale" else 2)
 
 
 def test_stop_does_not_wait_longer_than_the_grace(scheduler, make_app):
     stubborn = "trap '' TERM; touch \"$SHARED/ready\"; while :; do sleep 0.1; done"
-    scheduler.deploy(make_app(stubborn, check=READY, taskKillGracePeriodSeconds=1))
+    deploy(scheduler, make_app(stubborn, check=READY, kill_grace_s=1))
     began = time.monotonic()
     scheduler.stop("/app")
     assert 1 <= time.monotonic() - began < 30
 
 
-def test_a_wait_that_takes_its_time_is_told(scheduler, make_app, capsys, monkeypatch):
+def test_a_wait_that_takes_its_time_is_told(scheduler, make_app, said, monkeypatch):
     monkeypatch.setattr(waiting, "SILENCE_S", 0.3)
-    name = scheduler.deploy(make_app(FINISHES, check=READY)).instances[0].name
+    name = deploy(scheduler, make_app(FINISHES, check=READY)).instances[0].name
     scheduler.stop("/app")
-    assert f"waiting for {name} to finish, 30 s at most (--now does not wait)" in capsys.readouterr().err.splitlines()
+    assert f"waiting for {name} to finish, 30 s at most (--now does not wait)" in said
 
 
 def test_stop_takes_what_the_app_has_started_along(scheduler, make_app, shared):
     seconds = f"54321.{secrets.randbelow(10**9)}"  # no other process's
     forks = f"setsid sleep {seconds} & setsid sh -c 'sleep {seconds}' & {WAITS}"
-    scheduler.deploy(make_app(forks, check=READY))
+    deploy(scheduler, make_app(forks, check=READY))
 
     def sleepers() -> list[psutil.Process]:
         return [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == ["sleep", seconds]]
@@ -308,8 +318,8 @@ def test_stop_takes_what_the_app_has_started_along(scheduler, make_app, shared):
 
 def test_status_has_all_apps_with_their_instances(scheduler, make_app):
     assert scheduler.status() == []
-    one = scheduler.deploy(make_app("exec sleep 1000", "/one"))
-    two = scheduler.deploy(make_app("exec sleep 1000", "/group/two", instances=2))
+    one = deploy(scheduler, make_app("exec sleep 1000", "/one"))
+    two = deploy(scheduler, make_app("exec sleep 1000", "/group/two", instances=2))
     assert scheduler.status() == [two, one]
     assert len({instance.name for instance in two.instances}) == 2
     assert all("group" in instance.name and "two" in instance.name for instance in two.instances)
@@ -322,7 +332,7 @@ ENDS_LATER = 'touch "$SHARED/ready"; echo x >>"$SHARED/starts"; until rm "$SHARE
 def test_status_shows_what_ended_later(scheduler, make_app, shared):
     if scheduler.name != "process":
         pytest.skip(f"{scheduler.name}: it is started again")
-    scheduler.deploy(make_app(ENDS_LATER, check=READY))
+    deploy(scheduler, make_app(ENDS_LATER, check=READY))
     (shared / "go").touch()
     until(lambda: scheduler.status()[0].instances[0].state == "stopped")
     assert scheduler.status()[0].instances[0].detail == "ended with exit code 7"
@@ -332,16 +342,16 @@ def test_status_shows_what_ended_later(scheduler, make_app, shared):
 def test_what_ended_later_is_started_again(scheduler, make_app, shared):
     if scheduler.name == "process":
         pytest.skip("process: nobody is there to start it again")
-    scheduler.deploy(make_app(ENDS_LATER, check=READY))
+    deploy(scheduler, make_app(ENDS_LATER, check=READY))
     (shared / "go").touch()
     until(lambda: len(starts(shared)) == 2)
 
 
 def test_status_shows_an_app_that_has_become_unhealthy(scheduler, make_app, shared):
-    check = {"protocol": "COMMAND", "command": {"value": READY}, "intervalSeconds": 0.2, "maxConsecutiveFailures": 1}
+    check = HealthCheck(READY, grace_s=0, interval_s=0.2, failures=1)
     if scheduler.name == "marathon":
-        check |= {"intervalSeconds": 20, "maxConsecutiveFailures": 1000}  # else it starts another
-    scheduler.deploy(make_app(WAITS, healthChecks=[check | {"gracePeriodSeconds": 0}]))
+        check = replace(check, interval_s=20, failures=1000)  # else it starts another
+    deploy(scheduler, make_app(WAITS, health=check))
     (shared / "ready").unlink()
     until(lambda: scheduler.status()[0].instances[0].state == "unhealthy")
     assert scheduler.status()[0].running == 0
@@ -349,7 +359,7 @@ def test_status_shows_an_app_that_has_become_unhealthy(scheduler, make_app, shar
 
 def test_logs_are_the_last_lines_of_every_instance_with_its_name(scheduler, make_app):
     prints = "seq 1 5; printf 'caf\\303\\251 \\377\\n'; touch \"$SHARED/ready\"; exec sleep 1000"
-    status = scheduler.deploy(make_app(prints, check=READY, instances=2))
+    status = deploy(scheduler, make_app(prints, check=READY, instances=2))
     names = [instance.name for instance in status.instances]
     until(lambda: len(list(scheduler.logs("/app"))) == 12)
     assert list(scheduler.logs("/app", tail=2)) == [
@@ -361,7 +371,7 @@ def test_logs_are_the_last_lines_of_every_instance_with_its_name(scheduler, make
 
 def test_logs_are_followed_until_the_app_ends(scheduler, make_app, shared):
     talks = 'echo begin; until test -e "$SHARED/more"; do sleep 0.1; done; echo more; exec sleep 1000'
-    status = scheduler.deploy(make_app(talks, instances=2))
+    status = deploy(scheduler, make_app(talks, instances=2))
     names = {instance.name for instance in status.instances}
     lines = scheduler.logs("/app", tail=1, follow=True)
     assert {next(lines), next(lines)} == {f"{name}: begin" for name in names}
@@ -374,37 +384,37 @@ def test_logs_are_followed_until_the_app_ends(scheduler, make_app, shared):
 
 
 def test_logs_that_are_followed_can_be_left(scheduler, make_app):
-    scheduler.deploy(make_app("echo begin; exec sleep 1000"))
+    deploy(scheduler, make_app("echo begin; exec sleep 1000"))
     lines = scheduler.logs("/app", follow=True)
     assert next(lines).endswith(": begin")
     lines.close()
 
 
-def test_hostport_is_the_address_of_a_port(scheduler, make_app):
-    ports = [{"port": 0, "name": "web"}, {"port": 0}]
-    status = scheduler.deploy(make_app(SERVER, check=LISTENS, portDefinitions=ports))
-    address = scheduler.hostport("/app")
+def test_address_of_is_the_address_of_a_port(scheduler, make_app):
+    ports = (Port("web"), Port())
+    status = deploy(scheduler, make_app(SERVER, check=LISTENS, ports=ports))
+    address = scheduler.address_of("/app")
     assert address.host == "127.0.0.1"
     assert greeting(address) == f"hello {status.instances[0].name}"
-    assert scheduler.hostport("/app", "web") == address
-    assert status.instances[0].ports == {"web": address, "1": scheduler.hostport("/app", "1")}
+    assert scheduler.address_of("/app", "web") == address
+    assert status.instances[0].ports == {"web": address, "1": scheduler.address_of("/app", "1")}
     with pytest.raises(ClusterError, match=r"/app has no port .*'other'.* web,? .*1"):
-        scheduler.hostport("/app", "other")
+        scheduler.address_of("/app", "other")
 
 
 def test_every_instance_gets_ports_of_its_own(scheduler, make_app):
-    status = scheduler.deploy(make_app(SERVER, check=LISTENS, instances=2, portDefinitions=[{"port": 0}]))
+    status = deploy(scheduler, make_app(SERVER, check=LISTENS, instances=2, ports=(Port(),)))
     assert {greeting(instance.ports["0"]) for instance in status.instances} == {
         f"hello {instance.name}" for instance in status.instances
     }
 
 
-def test_hostport_of_what_has_none(scheduler, make_app):
+def test_address_of_what_has_none(scheduler, make_app):
     with pytest.raises(ClusterError, match=r"^/app does not run"):
-        scheduler.hostport("/app")
-    scheduler.deploy(make_app("exec sleep 1000", portDefinitions=[]))
+        scheduler.address_of("/app")
+    deploy(scheduler, make_app("exec sleep 1000", ports=()))
     with pytest.raises(ClusterError, match=r"/app has no port"):
-        scheduler.hostport("/app")
+        scheduler.address_of("/app")
 
 
 def test_a_fixed_port_stays_with_the_app_over_a_replacement(scheduler, make_app):
@@ -412,27 +422,27 @@ def test_a_fixed_port_stays_with_the_app_over_a_replacement(scheduler, make_app)
         pytest.skip("marathon: agents offer their ports")
     port = free_port()
     for env in ({"A": "1"}, {"A": "2"}):
-        status = scheduler.deploy(make_app(SERVER, check=LISTENS, env=env, portDefinitions=[{"port": port}]))
+        status = deploy(scheduler, make_app(SERVER, check=LISTENS, env=env, ports=(Port(host=port),)))
         assert greeting(HostPort("127.0.0.1", port)) == f"hello {status.instances[0].name}"
     with pytest.raises(ClusterError, match=f"2 instances cannot share port {port}"):
-        scheduler.scale("/app", 2)
+        scale(scheduler, "/app", 2)
 
 
 def test_a_port_in_use_is_found_before_anything_is_stopped(scheduler, make_app, shared):
     if scheduler.name == "marathon":
         pytest.skip("marathon: agents offer their ports")
-    scheduler.deploy(make_app(WAITS, check=READY))
+    deploy(scheduler, make_app(WAITS, check=READY))
     us = re.escape(psutil.Process().name())
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(ClusterError, match=rf"port {port} of this machine is in use by .*{us}.*: stop it"):
-            scheduler.deploy(make_app(WAITS, check=READY, portDefinitions=[{"port": port}]))
+            deploy(scheduler, make_app(WAITS, check=READY, ports=(Port(host=port),)))
     assert (scheduler.status()[0].running, len(starts(shared))) == (1, 1)
 
 
 # Data: in a container at the path of the definition, else where CLUSTER_DATA_<NAME> says.
 COUNTS = 'cd "${CLUSTER_DATA_TRY:-/data}"; echo x >>runs; wc -l <runs >"$SHARED/runs"; exec sleep 1000'
-DATA = [{"containerPath": "/data", "hostPath": "/var/lib/cluster/try", "mode": "RW"}]
+DATA = (Volume("/var/lib/cluster/try", "/data"),)
 
 
 def has_run(shared: Path, times: int) -> None:
@@ -444,28 +454,28 @@ def has_run(shared: Path, times: int) -> None:
 def test_data_stays_until_it_is_deleted(scheduler, make_app, shared):
     if scheduler.name == "marathon":
         pytest.skip("marathon: data is in folders of the agents, which stay")
-    scheduler.deploy(make_app(COUNTS, volumes=DATA))
+    deploy(scheduler, make_app(COUNTS, volumes=DATA))
     has_run(shared, 1)
-    scheduler.deploy(make_app(COUNTS, volumes=DATA, env={"A": "1"}))
+    deploy(scheduler, make_app(COUNTS, volumes=DATA, env={"A": "1"}))
     has_run(shared, 2)
     with pytest.raises(ClusterError, match="the data of /app is in use: stop /app first"):
         scheduler.delete_data("/app")
     scheduler.stop("/app")
-    scheduler.deploy(make_app(COUNTS, volumes=DATA))
+    deploy(scheduler, make_app(COUNTS, volumes=DATA))
     has_run(shared, 3)
 
     scheduler.stop("/app")
     assert scheduler.delete_data("/other") == []
     assert len(scheduler.delete_data("/app")) == 1
     assert scheduler.delete_data("/app") == []
-    scheduler.deploy(make_app(COUNTS, volumes=DATA))
+    deploy(scheduler, make_app(COUNTS, volumes=DATA))
     has_run(shared, 1)
 
 
 def test_the_data_of_all_apps(scheduler, make_app):
     if scheduler.name == "marathon":
         pytest.skip("marathon: data is in folders of the agents, which stay")
-    scheduler.deploy(make_app(COUNTS, volumes=DATA))
+    deploy(scheduler, make_app(COUNTS, volumes=DATA))
     with pytest.raises(ClusterError, match="the data of /app is in use"):
         scheduler.delete_data("")
     scheduler.stop("/app")
@@ -477,23 +487,75 @@ def test_two_projects_side_by_side(make_scheduler, make_app, shared):
     if ours.name == "marathon":
         pytest.skip("marathon: an id is everyone's; what is not ours is refused (test_marathon_deploy.py)")
     app = make_app(COUNTS, volumes=DATA)
-    name = ours.deploy(app).instances[0].name
+    name = deploy(ours, app).instances[0].name
     has_run(shared, 1)
     (shared / "runs").unlink()
-    assert others.deploy(app).instances[0].name != name
+    assert deploy(others, app).instances[0].name != name
     has_run(shared, 1)
     ours.stop("/app")
     ours.delete_data("")
     assert ours.status() == []
     assert others.status()[0].running == 1
-    others.deploy(make_app(COUNTS, volumes=DATA, env={"A": "1"}))
+    deploy(others, make_app(COUNTS, volumes=DATA, env={"A": "1"}))
     has_run(shared, 2)
 
 
 def test_the_environment_of_an_instance(scheduler, make_app, shared):
-    app = make_app(
-        f'env >"$SHARED/env"; {WAITS}', check=READY, env={"A": "b c", "HOST": "mine"}, portDefinitions=[{"port": 0}]
-    )
-    port = scheduler.deploy(app).instances[0].ports["0"].port
+    app = make_app(f'env >"$SHARED/env"; {WAITS}', check=READY, env={"A": "b c", "HOST": "mine"}, ports=(Port(),))
+    port = deploy(scheduler, app).instances[0].ports["0"].port
     env = dict(line.split("=", 1) for line in (shared / "env").read_text().splitlines() if "=" in line)
     assert (env["MARATHON_APP_ID"], env["A"], env["HOST"], env["PORT0"]) == ("/app", "b c", "mine", str(port))
+
+
+def test_a_secret_file_reaches_the_app_and_stays_with_it(scheduler, make_app, shared):
+    if scheduler.name == "marathon":
+        pytest.skip("marathon: hosts get secret files over SSH (test_agents.py)")
+    copies = f'cat "$SECRET" >"$SHARED/read"; {WAITS}'
+    secret = SecretFile("try", "word", b"planted\n", 0, env="SECRET")
+    app = make_app(copies, check=READY, secret_files=(secret,))
+    change = scheduler.plan(app)
+    assert "planted" not in json.dumps(change.sent)
+    scheduler.apply(change)
+    (shared / "read").unlink()
+    assert "planted" not in json.dumps(scheduler.present("/app").as_json())
+    restart(scheduler, "/app")
+    until((shared / "read").exists)
+    assert (shared / "read").read_text() == "planted\n"
+    assert scheduler.plan(app).kind == "nothing"
+
+
+def test_present_is_the_app_as_so_many_instances_run(scheduler, make_app):
+    assert scheduler.present("/app") is None
+    app = make_app(WAITS, check=READY, instances=2)
+    deploy(scheduler, app)
+    found = scheduler.present("/app")
+    assert (found.command, found.env, found.instances) == (app.command, app.env, 2)
+    assert scheduler.plan(found).kind == "nothing"
+
+
+def test_what_has_stopped_can_be_restarted(scheduler, make_app, shared):
+    if scheduler.name != "process":
+        pytest.skip(f"{scheduler.name}: it is started again")
+    deploy(scheduler, make_app(f'test -e "$SHARED/starts" || {{ {ENDS_LATER}; }}; {WAITS}', check=READY))
+    (shared / "go").touch()
+    until(lambda: scheduler.status()[0].instances[0].state == "stopped")
+    assert restart(scheduler, "/app").running == 1
+
+
+def test_without_waiting_a_deploy_returns_at_once(scheduler, make_app, shared):
+    app, options = make_app(WAITS, check='test -e "$SHARED/go"'), DeployOptions(wait=False)
+    scheduler.apply(scheduler.plan(app), options)
+    (shared / "go").touch()
+    assert deploy(scheduler, app).running == 1
+    assert len(starts(shared)) == 1
+
+
+def test_rollback_goes_to_an_earlier_version_where_the_engine_keeps_them(scheduler, make_app):
+    deploy(scheduler, make_app(WAITS, check=READY))
+    if scheduler.name != "marathon":
+        with pytest.raises(ClusterError, match=r"^/app has no versions"):
+            rollback(scheduler, "/app")
+        return
+    deploy(scheduler, make_app(WAITS, check=READY, env={"A": "1"}))
+    assert rollback(scheduler, "/app").running == 1
+    assert "A" not in scheduler.present("/app").env

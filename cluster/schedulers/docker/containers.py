@@ -13,9 +13,10 @@ from docker.errors import APIError
 from docker.models.containers import Container
 
 from cluster.apps.app import AppSpec, Instance, State
+from cluster.schedulers import waiting
 from cluster.schedulers.docker.body import APP, NUMBER, PORTS, SOURCE
 from cluster.schedulers.instances import addresses, kept_app
-from cluster.schedulers.waiting import SETTLED_S, grace_s, let_finish
+from cluster.schedulers.waiting import grace_s, let_finish
 
 KILLED = 128 + 9  # how a shell and Docker tell of the signal KILL
 GONE, CONFLICT, INTERNAL = 404, 409, 500  # HTTP: no such container; not in a state for this; the engine's own error
@@ -87,7 +88,7 @@ def works(container: Container) -> bool:
     if app_of(container).health:
         return check_succeeds(container)
     started = datetime.fromisoformat(container.attrs["State"]["StartedAt"])
-    return (datetime.now(UTC) - started).total_seconds() >= SETTLED_S
+    return (datetime.now(UTC) - started).total_seconds() >= waiting.SETTLED_S
 
 
 def check_succeeds(container: Container, timeout_s: float = 10) -> bool:

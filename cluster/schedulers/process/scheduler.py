@@ -17,7 +17,7 @@ from typing import Any
 from cluster.apps.app import AppSpec, Instance
 from cluster.engine.ports import who_listens
 from cluster.image_ref import ImageRef
-from cluster.schedulers import Image, Say, secret_files
+from cluster.schedulers import Image, Say, secret_files, waiting
 from cluster.schedulers.instances import (
     addresses,
     choose_ports,
@@ -31,7 +31,7 @@ from cluster.schedulers.process import instance as process_instance
 from cluster.schedulers.process import logs as process_logs
 from cluster.schedulers.process import rabbitmq
 from cluster.schedulers.process.instance import ProcessInstance
-from cluster.schedulers.waiting import SETTLED_S, NotUp, wait
+from cluster.schedulers.waiting import NotUp
 from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError
 
@@ -178,13 +178,13 @@ class Process(OneMachine[ProcessInstance]):
         def works(instance: ProcessInstance) -> bool:
             if not instance.is_alive():
                 raise NotUp(f"{instance.name} {instance.ended()}", process_logs.last(instance.log, 10))
-            return instance.run_check()[0] if instance.app.health else time.monotonic() - begun >= SETTLED_S
+            return instance.run_check()[0] if instance.app.health else time.monotonic() - begun >= waiting.SETTLED_S
 
         def late(instance: ProcessInstance) -> NotUp:
             said = instance.run_check()[1]
             return NotUp.late(instance.name, timeout_s, said, process_logs.last(instance.log, 10))
 
-        wait(started, works, late, timeout_s)
+        waiting.wait(started, works, late, timeout_s)
 
     def _end(self, found: Sequence[ProcessInstance], now: bool = False, drain: bool = True) -> None:
         process_instance.end(found, self._say, now, drain)
