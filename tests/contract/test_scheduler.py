@@ -14,12 +14,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cluster.apps.app import HealthCheck, Port, Volume
-from cluster.schedulers import waiting
+from cluster.apps.app import HealthCheck, Port, SecretFile, Volume
+from cluster.schedulers import DeployOptions, waiting
 from cluster.settings import ROOT
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
-from tests.deploying import deploy, restart, scale
+from tests.deploying import deploy, restart, rollback, scale
 from tests.ports import free_port
 from tests.waiting import until
 
