@@ -178,7 +178,7 @@ def _options(value: Any) -> Options:
     """Read options: a mapping in a file, `NAME=VALUE,NAME=VALUE` in the environment."""
     if isinstance(value, str):
         value = dict(_pair(text) for text in value.split(",") if text.strip())
-    if not isinstance(value, Mapping | None):
+    if value is not None and not hasattr(value, "items"):  # invoke's own mapping is no Mapping
         raise ValueError("options are needed: {NAME: VALUE}, or NAME=VALUE,NAME=VALUE in the environment")
     for name, one in (value or {}).items():
         if isinstance(one, bool) or not isinstance(one, str | int | float):
