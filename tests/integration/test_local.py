@@ -1,23 +1,28 @@
 """What the scheduler `local` alone does: containers, images, volumes and ports of a real engine."""
 
+import json
 import secrets
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cluster.apps.app import AppSpec, HealthCheck, Port, Volume
 from cluster.images import base_image
-from cluster.operations.replacing import undone_on_failure
-from cluster.schedulers import App
+from cluster.operations.changes import undone_on_failure
 from cluster.schedulers.docker import containers
 from cluster.schedulers.docker import logs as container_logs
-from cluster.schedulers.docker.parts import Task
+from cluster.schedulers.docker.body import SOURCE, Task, container_body
 from cluster.schedulers.docker.scheduler import Local
-from cluster.schedulers.docker.translate import container_body
+from cluster.settings import Settings
 from scripts.errors import ClusterError
+from tests.conftest import own_settings
+from tests.deploying import deploy, restart, scale
 from tests.ports import free_port
 from tests.waiting import until
 
@@ -33,28 +38,31 @@ def client(docker_client: Any) -> Any:
 
 
 @pytest.fixture
-def project() -> str:
-    return f"test-{secrets.token_hex(4)}"
+def settings(tmp_path: Path) -> Settings:
+    return own_settings(tmp_path)
 
 
 @pytest.fixture
-def where(client: Any, project: str) -> Iterator[Local]:
-    scheduler = Local(client, project)
+def project(settings: Settings) -> str:
+    return settings.project
+
+
+@pytest.fixture
+def where(client: Any, settings: Settings) -> Iterator[Local]:
+    scheduler = Local(settings, client, print)
     yield scheduler
     scheduler.stop("/app", now=True)
     scheduler.delete_data("")
 
 
-def app(cmd: str = "exec sleep 1000", image: str = IMAGE, **keys: Any) -> App:
-    docker = {"image": image, "parameters": [{"key": "init", "value": "true"}]}
-    container = {"docker": docker, **keys.pop("container", {})}
-    return App("/app", {"id": "/app", "cmd": cmd, "cpus": 0.1, "mem": 32, "container": container, **keys})
+def app(command: str = "exec sleep 1000", image: str = IMAGE, **fields: Any) -> AppSpec:
+    spec = AppSpec("/app", command=command, image=image, cpus=0.1, mem_mib=32, container_options=(("init", "true"),))
+    return replace(spec, **fields)
 
 
-def with_port(host_port: int) -> dict[str, Any]:
+def with_port(host_port: int, protocol: str = "tcp") -> dict[str, Any]:
     """A server on a port of the container, published."""
-    mapping = {"containerPort": 80, "hostPort": host_port, "name": "web"}
-    return {"networks": [{"mode": "container/bridge"}], "container": {"portMappings": [mapping]}}
+    return {"on_host_network": False, "ports": (Port("web", 80, host_port, protocol),)}
 
 
 SERVER = (
@@ -66,8 +74,8 @@ SERVER = (
 @pytest.mark.parametrize("fixed", [False, True])
 def test_a_published_port_is_reached_on_this_machine_only(where, client, fixed):
     port = free_port() if fixed else 0
-    status = where.deploy(app(SERVER, **with_port(port)))
-    address = where.hostport("/app", "web")
+    status = deploy(where, app(SERVER, **with_port(port)))
+    address = where.address_of("/app", "web")
     assert address.port == port or not fixed
     with socket.create_connection((address.host, address.port), timeout=5) as connection:
         assert connection.recv(2) == b"hi"
@@ -75,13 +83,13 @@ def test_a_published_port_is_reached_on_this_machine_only(where, client, fixed):
     assert bindings == [{"HostIp": "127.0.0.1", "HostPort": str(address.port)}]
 
 
-def test_a_port_that_another_container_publishes_is_named(where, client):
-    other = Local(client, f"test-{secrets.token_hex(4)}")
+def test_a_port_that_another_container_publishes_is_named(where, client, settings):
+    other = Local(replace(settings, project=f"{settings.project}-other"), client, print)
     try:
-        status = other.deploy(app(SERVER, **with_port(0)))
-        port = other.hostport("/app").port
+        status = deploy(other, app(SERVER, **with_port(0)))
+        port = other.address_of("/app").port
         with pytest.raises(ClusterError, match=rf"port {port} .* in use by the container {status.instances[0].name}"):
-            where.deploy(app(SERVER, **with_port(port)))
+            deploy(where, app(SERVER, **with_port(port)))
         assert where.status() == []
     finally:
         other.stop("/app", now=True)
@@ -92,7 +100,7 @@ def test_a_container_of_someone_else_is_named_and_left_alone(where, client, proj
     foreign = client.containers.create(IMAGE, "true", name=f"{project}-app-1", labels=labels)
     try:
         with pytest.raises(ClusterError, match=rf"there is a container {project}-app-1 already .*remove or rename it"):
-            where.deploy(app())
+            deploy(where, app())
         assert where.status() == []
         assert where.stop("/app", now=True) is False
         assert client.containers.get(f"{project}-app-1").id == foreign.id
@@ -101,11 +109,11 @@ def test_a_container_of_someone_else_is_named_and_left_alone(where, client, proj
 
 
 def test_a_volume_of_someone_else_is_named_and_left_alone(where, client, project):
-    volumes = [{"containerPath": "/data", "hostPath": "/var/lib/cluster/app"}]
+    volumes = (Volume("/var/lib/cluster/app", "/data"),)
     foreign = client.volumes.create(f"{project}-app")
     try:
         with pytest.raises(ClusterError, match=rf"there is a volume {project}-app already .*remove it"):
-            where.deploy(app(container={"volumes": volumes}))
+            deploy(where, app(volumes=volumes))
         assert where.delete_data("") == []
     finally:
         foreign.remove()
@@ -116,18 +124,18 @@ def test_a_name_that_means_another_image_or_none_counts_at_the_next_deploy(where
     name = f"{project}:v1"
     try:
         first.commit(project, "v1", changes="LABEL which=first")
-        where.deploy(app(image=name))
+        deploy(where, app(image=name))
         assert where.plan(app(image=name)).kind == "nothing"
         second.commit(project, "v1", changes="LABEL which=second")
         assert where.plan(app(image=name)).kind == "replace"
-        where.scale("/app", 2)
+        scale(where, "/app", 2)
         client.images.remove(name, force=True)
-        assert where.scale("/app", 3).running == 3
-        where.restart("/app")
+        assert scale(where, "/app", 3).running == 3
+        restart(where, "/app")
         running = [client.containers.get(one.name) for one in where.status()[0].instances]
         assert [one.image.labels["which"] for one in running] == ["first"] * 3
         second.commit(project, "v1", changes="LABEL which=second")
-        container = where.deploy(app(image=name)).instances[0].name
+        container = deploy(where, app(image=name)).instances[0].name
         assert client.containers.get(container).image.labels["which"] == "second"
     finally:
         where.stop("/app", now=True)
@@ -139,23 +147,22 @@ def test_a_name_that_means_another_image_or_none_counts_at_the_next_deploy(where
 
 def test_an_image_that_is_nowhere_is_an_error_that_says_what_to_do(where, project):
     with pytest.raises(ClusterError, match=r"image localhost:1/x:v1 is not here and cannot be pulled .*build it first"):
-        where.deploy(app(image="localhost:1/x:v1"))
+        deploy(where, app(image="localhost:1/x:v1"))
     assert where.status() == []
 
 
 def test_too_little_memory_is_named(where):
     hungry = "exec perl -e '@a = (1) x 1e9'"
     with pytest.raises(ClusterError, match=r"was killed.* more than its 32 MiB of memory"):
-        where.deploy(app(hungry))
+        deploy(where, app(hungry))
 
 
 def test_a_container_that_the_engine_cannot_start_is_removed_again(where):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", 0))
-        mapping = {"containerPort": 80, "hostPort": other.getsockname()[1], "protocol": "udp"}
-        keys = {"networks": [{"mode": "container/bridge"}], "container": {"portMappings": [mapping]}}
-        with pytest.raises(ClusterError, match=f"^deploy /app: .*port {mapping['hostPort']} .*in use"):
-            where.deploy(app(**keys))
+        port = other.getsockname()[1]
+        with pytest.raises(ClusterError, match=f"^deploy /app: .*port {port} .*in use"):
+            deploy(where, app(**with_port(port, "udp")))
     assert where.status() == []
 
 
@@ -164,7 +171,7 @@ END_IT = ["/bin/sh", "-c", "kill $(cat /tmp/pid)"]
 
 
 def test_logs_are_followed_over_a_new_start(where, client, project):
-    where.deploy(app(PRINTS_UP))
+    deploy(where, app(PRINTS_UP))
     lines = where.logs("/app", follow=True)
     assert next(lines).endswith(": up")
     client.containers.get(f"{project}-app-1").exec_run(END_IT)
@@ -196,7 +203,7 @@ class LateStream:
 
 
 def test_what_a_new_start_prints_at_once_is_followed_too(where, client, project):
-    where.deploy(app(PRINTS_UP))
+    deploy(where, app(PRINTS_UP))
     container = client.containers.get(f"{project}-app-1")
     lines = container_logs.follow([LateReader(container)], tail=100)
     assert next(lines) == f"{project}-app-1: up"
@@ -206,15 +213,14 @@ def test_what_a_new_start_prints_at_once_is_followed_too(where, client, project)
 
 
 def test_the_health_check_runs_in_the_container_by_docker_too(where, client, project):
-    check = {"protocol": "COMMAND", "command": {"value": "test $MARATHON_APP_ID = /app"}, "intervalSeconds": 0.5}
-    where.deploy(app(healthChecks=[check]))
+    deploy(where, app(health=HealthCheck("test $MARATHON_APP_ID = /app", interval_s=0.5)))
     container = client.containers.get(f"{project}-app-1")
     until(lambda: container.reload() or container.health == "healthy", "it is healthy")
     assert container.attrs["State"]["Health"]["Log"][-1]["ExitCode"] == 0
 
 
 def test_what_was_paused_works_again_at_once(where, client, project):
-    where.deploy(app(healthChecks=[{"protocol": "COMMAND", "command": {"value": "true"}}]))
+    deploy(where, app(health=HealthCheck("true")))
     container = client.containers.get(f"{project}-app-1")
     container.pause()
     assert [(one.state, one.detail) for one in where.status()[0].instances] == [("stopped", "paused")]
@@ -223,24 +229,19 @@ def test_what_was_paused_works_again_at_once(where, client, project):
 
 
 def test_docker_starts_it_again_after_it_has_worked_and_limits_its_logs(where, client, project):
-    where.deploy(app())
+    deploy(where, app())
     config = client.containers.get(f"{project}-app-1").attrs["HostConfig"]
     assert config["RestartPolicy"]["Name"] == "always"
     assert config["LogConfig"] == {"Type": "json-file", "Config": {"max-file": "3", "max-size": "10m"}}
     assert config["Memory"] == 32 * 1024**2
 
 
-def test_what_ran_when_the_engine_crashed_runs_again(hosts, project):
+def test_what_ran_when_the_engine_crashed_runs_again(hosts, settings):
     agent = hosts.agent
     agent.make_image("small")
     with agent.engine() as engine:
-        docker = {"image": "small"}
-        busy = "trap '' TERM; while :; do sleep 0.1; done"
-        busy_app = App(
-            "/app",
-            {"id": "/app", "cmd": busy, "mem": 32, "taskKillGracePeriodSeconds": 1, "container": {"docker": docker}},
-        )
-        name = Local(engine, project).deploy(busy_app).instances[0].name
+        busy = AppSpec("/app", "trap '' TERM; while :; do sleep 0.1; done", "small", mem_mib=32, kill_grace_s=1)
+        name = deploy(Local(settings, engine, print), busy).instances[0].name
         before = engine.containers.get(name).attrs["State"]["StartedAt"]
         agent.run(
             "kill -KILL $(cat /run/docker.pid); while kill -0 $(cat /run/docker.pid) 2>/dev/null; do sleep 0.1; done"
@@ -259,14 +260,15 @@ def test_a_failed_replacement_is_undone_with_the_very_image_of_before(where, cli
     tag = f"test-{secrets.token_hex(4)}:1"
     client.images.get(IMAGE).tag(tag)
     try:
-        where.deploy(app(image=tag, instances=2))
+        deploy(where, app(image=tag, instances=2))
         container = client.containers.get(where.status()[0].instances[0].name)
+        before = where.present("/app")
         container.commit(*tag.split(":"))  # the name means another image now
         with (
-            pytest.raises(ClusterError, match=r"(?s)exit code 3.*put back: 2 of 2 instances run$"),
-            undone_on_failure(where, "/app", print),
+            pytest.raises(ClusterError, match=r"(?s)exit code 3.*rolled back: 2 of 2 instances"),
+            undone_on_failure(where, "/app", before, print),
         ):
-            where.deploy(app("sleep 0.5; exit 3", image=tag))
+            deploy(where, app("sleep 0.5; exit 3", image=tag))
         images = [client.containers.get(one.name).attrs["Image"] for one in where.status()[0].instances]
         assert images == [client.images.get(IMAGE).id] * 2
         assert where.status()[0].running == 2
@@ -275,18 +277,8 @@ def test_a_failed_replacement_is_undone_with_the_very_image_of_before(where, cli
         client.images.remove(tag, force=True)
 
 
-def test_a_refused_replacement_leaves_what_runs(where):
-    before = where.deploy(app())
-    with (
-        pytest.raises(ClusterError, match="cannot be run here"),
-        undone_on_failure(where, "/app", print),
-    ):
-        where.deploy(app(residency={"x": 1}))
-    assert where.status() == [before]
-
-
 def test_a_trial_runs_beside_the_app_and_leaves_nothing(where, client, project):
-    where.deploy(app())
+    deploy(where, app())
     before = where.status()
     assert where.run_once(app('test -n "$MARATHON_APP_ID" || exit 9; exit 7'))[0] == 7
     assert where.run_once(app("exec true"))[0] == 0
@@ -295,7 +287,7 @@ def test_a_trial_runs_beside_the_app_and_leaves_nothing(where, client, project):
 
 
 def test_what_an_interrupted_trial_has_left_is_in_nobodys_way(where, client, project):
-    where.deploy(app())
+    deploy(where, app())
     left = Task(app(), project, 0)
     client.api.create_container_from_config(container_body(left), left.name)
     assert where.run_once(app("exit 7"))[0] == 7
@@ -303,10 +295,28 @@ def test_what_an_interrupted_trial_has_left_is_in_nobodys_way(where, client, pro
 
 
 def test_two_may_stop_it_in_the_moment_in_which_it_ends(where, client, project):
-    where.deploy(app())
+    deploy(where, app())
     container = client.containers.get(f"{project}-app-1")
     container.kill("TERM")
     with ThreadPoolExecutor(4) as several:
         list(several.map(partial(containers.start_again, policy=containers.NEVER), [container] * 80))
     container.reload()
     assert container.attrs["HostConfig"]["RestartPolicy"]["Name"] == "no"
+
+
+EARLIER = {
+    "id": "/app", "cmd": "exec sleep 1000", "cpus": 0.1, "mem": 32,
+    "container": {"docker": {"image": IMAGE, "parameters": [{"key": "init", "value": "true"}]}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "kind"), [("exec sleep 1000", "nothing"), ("exec sleep 2000", "replace")])
+def test_what_an_earlier_version_made_is_found_and_kept_or_replaced(where, client, project, command, kind):
+    body = container_body(Task(app(), project, 1))
+    body["Labels"] |= {SOURCE: json.dumps(EARLIER), "cluster.definition": "any"}
+    client.containers.get(client.api.create_container_from_config(body, f"{project}-app-1")["Id"]).start()
+    assert where.present("/app") == app()
+    assert where.plan(app(command)).kind == kind
+    assert deploy(where, app(command)).running == 1
+    assert where.stop("/app", now=True) is True
+    assert where.status() == []

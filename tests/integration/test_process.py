@@ -6,31 +6,47 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from cluster.schedulers import App
+from cluster.apps.app import AppSpec, Volume
 from cluster.schedulers.process.scheduler import Process
 from cluster.settings import ROOT
 from scripts.errors import ClusterError
+from tests.conftest import SETTINGS
+from tests.deploying import deploy
 
 
 @pytest.fixture
 def where(tmp_path: Path) -> Iterator[Process]:
-    scheduler = Process("test", tmp_path)
+    scheduler = Process(replace(SETTINGS, project="test"), tmp_path, print)
     yield scheduler
     for app in scheduler.status():
         scheduler.stop(app.id, now=True)
 
 
-def app(cmd: str = "exec sleep 1000", app_id: str = "/app") -> App:
-    return App(app_id, {"id": app_id, "cmd": cmd})
+def app(command: str = "exec sleep 1000", app_id: str = "/app") -> AppSpec:
+    return AppSpec(app_id, command=command)
+
+
+STARTS = """
+import json, sys
+from dataclasses import replace
+from pathlib import Path
+from cluster.apps.app import AppSpec
+from cluster.schedulers.process.scheduler import Process
+from tests.conftest import SETTINGS
+from tests.deploying import deploy
+where = Process(replace(SETTINGS, project="test"), Path(sys.argv[1]), print)
+deploy(where, AppSpec("/app", command="sleep 2; exit 5"))
+"""
 
 
 def test_a_process_that_merely_has_the_pid_is_not_ours(where, tmp_path):
-    where.deploy(app())
+    deploy(where, app())
     state = tmp_path / "test" / "app" / "1" / "state.json"
     ours = json.loads(state.read_text())
     stranger = subprocess.Popen(["sleep", "1000"])
@@ -46,11 +62,7 @@ def test_a_process_that_merely_has_the_pid_is_not_ours(where, tmp_path):
 
 
 def test_it_runs_on_and_its_exit_code_is_known_after_its_starter_has_gone(where, tmp_path):
-    starter = (
-        "import pathlib; from cluster.schedulers import App; from cluster.schedulers.process.scheduler import Process\n"
-        f"Process('test', pathlib.Path({str(tmp_path)!r})).deploy(App('/app', {app('sleep 2; exit 5').definition!r}))\n"
-    )
-    subprocess.run([sys.executable, "-c", starter], cwd=ROOT, check=True, timeout=20)
+    subprocess.run([sys.executable, "-c", STARTS, str(tmp_path)], cwd=ROOT, check=True, timeout=60)
     (instance,) = where.status()[0].instances
     assert instance.state == "running"
     pid = json.loads((tmp_path / "test/app/1/state.json").read_text())["pid"]
@@ -60,7 +72,7 @@ def test_it_runs_on_and_its_exit_code_is_known_after_its_starter_has_gone(where,
 
 
 def test_what_was_killed_is_told(where, tmp_path):
-    where.deploy(app())
+    deploy(where, app())
     shell = psutil.Process(json.loads((tmp_path / "test/app/1/state.json").read_text())["pid"])
     shell.kill()
     psutil.wait_procs([shell], timeout=10)
@@ -68,14 +80,14 @@ def test_what_was_killed_is_told(where, tmp_path):
 
 
 def test_actions_and_launchers_are_on_the_path(where, tmp_path):
-    where.deploy(app('echo "$PATH"; echo "$CLUSTER_WORKER_ALIVE_FILE"; exec sleep 1000'))
+    deploy(where, app('echo "$PATH"; echo "$CLUSTER_WORKER_ALIVE_FILE"; exec sleep 1000'))
     path, alive = [line.partition(": ")[2] for line in where.logs("/app")]
     assert path.split(":")[:2] == [str(ROOT / "scripts"), str(ROOT / "components" / "worker" / "scripts")]
     assert alive == str(tmp_path / "test" / "app" / "1" / "alive")
 
 
 def test_the_environment_that_is_written_down_is_for_its_user_alone(where, tmp_path):
-    where.deploy(app())
+    deploy(where, app())
     folder = tmp_path / "test" / "app" / "1"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE((folder / "state.json").stat().st_mode) == 0o600
@@ -84,32 +96,33 @@ def test_the_environment_that_is_written_down_is_for_its_user_alone(where, tmp_p
 @pytest.mark.parametrize(
     ("other", "error"),
     [
-        (App("/app", {"id": "/app", "args": ["x"]}), "/app: cmd is missing"),
+        (app(""), "/app: the command"),
+        (replace(app(), engine_options=(("shm-size", "1g"),)), "--engine-option shm-size=1g"),
+        (replace(app(), time_limit_s=60), "a time limit of 60 s"),
         (app(app_id="/data"), "the folder of this name is for data"),
         (app(app_id="/a-b"), "/a/b runs here and uses its folder"),
     ],
 )
 def test_what_it_cannot_run_is_refused(where, other, error):
-    where.deploy(app(app_id="/a/b"))
+    deploy(where, app(app_id="/a/b"))
     with pytest.raises(ClusterError, match=error):
-        where.deploy(other)
+        deploy(where, other)
 
 
 def test_what_an_app_writes_is_not_taken_for_an_instance(where):
-    volumes = [{"containerPath": "/data", "hostPath": "/var/lib/cluster/one"}]
-    writes = App("/app", app('cd "$CLUSTER_DATA_ONE"; echo "{" >definition.json; exec sleep 1000').definition)
-    where.deploy(App("/app", writes.definition | {"container": {"volumes": volumes}}))
+    writes = app('cd "$CLUSTER_DATA_ONE"; echo "{" >definition.json; exec sleep 1000')
+    deploy(where, replace(writes, volumes=(Volume("/var/lib/cluster/one", "/data"),)))
     assert [one.id for one in where.status()] == ["/app"]
 
 
 def test_a_log_keeps_only_what_its_instance_printed(where):
-    where.deploy(app("echo one; exec sleep 1000"))
-    where.deploy(app("echo two; exec sleep 1000"))
+    deploy(where, app("echo one; exec sleep 1000"))
+    deploy(where, app("echo two; exec sleep 1000"))
     assert list(where.logs("/app")) == ["test-app-1: two"]
 
 
 def test_a_trial_runs_beside_the_app_and_leaves_nothing(where):
-    where.deploy(app())
+    deploy(where, app())
     before = where.status()
     assert where.run_once(app("echo one; command -v cluster_worker; exit 7")) == (
         7, ["one", str(ROOT / "scripts" / "cluster_worker")],
@@ -117,3 +130,14 @@ def test_a_trial_runs_beside_the_app_and_leaves_nothing(where):
     assert where.status() == before
     with pytest.raises(ClusterError, match=r"had not ended after 0\.1 s"):
         where.run_once(app(), timeout_s=0.1)
+
+
+def test_what_an_earlier_version_started_is_found_replaced_and_stopped(where, tmp_path):
+    deploy(where, app())
+    earlier = {"id": "/app", "cmd": "exec sleep 1000", "mem": 512, "container": {"docker": {"image": "worker:v1"}}}
+    (tmp_path / "test" / "app" / "1" / "definition.json").write_text(json.dumps(earlier))
+    present = where.present("/app")
+    assert (present.command, present.mem_mib, present.image) == ("exec sleep 1000", 512, "worker:v1")
+    assert where.plan(app()).kind == "replace"
+    assert deploy(where, app()).running == 1
+    assert where.present("/app") == app()

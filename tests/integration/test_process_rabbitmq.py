@@ -1,10 +1,10 @@
 """RabbitMQ as a plain process, from the same definition as the container."""
 
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ import pytest
 import requests
 
 from cluster.apps import definitions
-from cluster.schedulers import App
+from cluster.apps.app import AppSpec
 from cluster.schedulers.process import rabbitmq
 from cluster.schedulers.process.instance import MARK
 from cluster.schedulers.process.scheduler import Process
 from cluster.settings import ROOT
+from tests.conftest import SETTINGS, own_settings
+from tests.deploying import deploy
 from tests.waiting import until
 
 pytestmark = pytest.mark.broker
@@ -32,11 +34,11 @@ def _installed() -> None:
 
 
 @pytest.fixture
-def app() -> App:
+def app() -> AppSpec:
     """The queue as the project defines it, on free ports."""
     path = ROOT / "components" / "queue" / "queue-app.json"
     filled = definitions.fill(definitions.load(path), {"IMAGE": "none", "TAG": "none", "QUEUE_HOST": "localhost"})
-    return App("/amqp", filled | {"mem": 512})
+    return replace(definitions.read(filled), mem_mib=512)
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ def run(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def where(run: Path, person: Path) -> Iterator[Process]:
-    scheduler = Process(f"test-{secrets.token_hex(4)}", run)
+    scheduler = Process(own_settings(run), run, print)
     yield scheduler
     scheduler.stop("/amqp", now=True)
 
@@ -84,25 +86,25 @@ def connections(process: psutil.Process) -> list[Any]:
 
 @contextmanager
 def channel_to(scheduler: Process) -> Iterator[pika.adapters.blocking_connection.BlockingChannel]:
-    address = scheduler.hostport("/amqp", "amqp")
+    address = scheduler.address_of("/amqp", "amqp")
     with closing(pika.BlockingConnection(pika.ConnectionParameters(address.host, address.port))) as connection:
         yield connection.channel()
 
 
 def test_it_answers_when_deploy_returns(where, app):
-    where.deploy(app)
+    deploy(where, app)
     with channel_to(where) as channel:
         assert channel.is_open
     overview = requests.get(
-        f"http://{where.hostport('/amqp', 'management')}/api/overview", auth=("guest",) * 2, timeout=10
+        f"http://{where.address_of('/amqp', 'management')}/api/overview", auth=("guest",) * 2, timeout=10
     )
     assert overview.json()["node"] == f"rabbit-{where._project}@localhost"
-    assert "rabbitmq" in requests.get(f"http://{where.hostport('/amqp', 'prometheus')}/metrics", timeout=10).text
+    assert "rabbitmq" in requests.get(f"http://{where.address_of('/amqp', 'prometheus')}/metrics", timeout=10).text
 
 
 def test_it_has_the_limits_of_the_definition_and_of_the_image(where, app):
-    where.deploy(app)
-    url = f"http://{where.hostport('/amqp', 'management')}/api/nodes"
+    deploy(where, app)
+    url = f"http://{where.address_of('/amqp', 'management')}/api/nodes"
 
     def figures() -> Any:
         node = requests.get(url, auth=("guest",) * 2, timeout=10).json()[0]
@@ -114,14 +116,14 @@ def test_it_has_the_limits_of_the_definition_and_of_the_image(where, app):
 
 
 def test_it_listens_to_this_machine_only(where, app, run):
-    where.deploy(app)
+    deploy(where, app)
     listening = [c for p in processes(run) for c in connections(p) if c.status == psutil.CONN_LISTEN]
     assert {connection.laddr.ip for connection in listening} <= {"127.0.0.1", "::1"}
     assert len({connection.laddr.port for connection in listening}) == 5  # three, Erlang's distribution and its epmd
 
 
 def test_a_confirmed_message_outlives_a_kill(where, app):
-    where.deploy(app)
+    deploy(where, app)
     with channel_to(where) as channel:
         channel.queue_declare("kept", durable=True, arguments={"x-queue-type": "quorum"})
         channel.confirm_delivery()
@@ -129,30 +131,30 @@ def test_a_confirmed_message_outlives_a_kill(where, app):
         channel.basic_publish("", "kept", b"work", persistent, mandatory=True)
     where.stop("/amqp", now=True)
 
-    where.deploy(app)
+    deploy(where, app)
     with channel_to(where) as channel:
         assert channel.basic_get("kept", auto_ack=True)[2] == b"work"
 
 
 def test_stop_leaves_no_process_behind(where, app, run):
-    where.deploy(app)
+    deploy(where, app)
     assert any(process.info["name"] == "epmd" for process in processes(run))
     where.stop("/amqp")
     assert processes(run) == []
 
 
 def test_the_cookie_is_with_the_data_and_the_person_s_home_stays_empty(where, app, run, person):
-    where.deploy(app)
+    deploy(where, app)
     cookie = run / where._project / "data" / "amqp" / ".erlang.cookie"
     assert stat.S_IMODE(cookie.stat().st_mode) == 0o400
     assert list(person.iterdir()) == []
 
 
 def test_two_projects_side_by_side(where, app, run):
-    other = Process(f"{where._project}-other", run)
+    other = Process(replace(SETTINGS, project=f"{where._project}-other"), run, print)
     try:
-        where.deploy(app)
-        other.deploy(app)
+        deploy(where, app)
+        deploy(other, app)
         with channel_to(where) as channel:
             channel.queue_declare("here", durable=True)
         with channel_to(other) as channel, pytest.raises(pika.exceptions.ChannelClosedByBroker):
@@ -164,7 +166,7 @@ def test_two_projects_side_by_side(where, app, run):
 
 
 def test_delete_data_deletes_the_messages(where, app, run):
-    where.deploy(app)
+    deploy(where, app)
     where.stop("/amqp")
     assert where.delete_data("/amqp") == [str(run / where._project / "data" / "amqp")]
     assert not (run / where._project / "data" / "amqp").exists()
