@@ -20,12 +20,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from cluster import engine  # noqa: E402
-from cluster.apps import one_machine as apps  # noqa: E402
+from cluster.apps.queue import queue_app  # noqa: E402
 from cluster.components import QUEUE  # noqa: E402
 from cluster.image_ref import ImageRef  # noqa: E402
 from cluster.images import base_image  # noqa: E402
 from cluster.images import build as image_build  # noqa: E402
-from cluster.schedulers import Scheduler, selection  # noqa: E402
+from cluster.schedulers import DeployOptions, Image, Scheduler, selection  # noqa: E402
+from cluster.schedulers.selection import Where  # noqa: E402
 from cluster.settings import Settings  # noqa: E402
 from scripts.amqp.broker import open_blocking, url_of  # noqa: E402
 from scripts.amqp.queues import failed_queue, work_declaration  # noqa: E402
@@ -46,10 +47,10 @@ def broker(url: str) -> Iterator[str]:
     free = replace(settings.queue, port=0, management_port=0, prometheus_port=0)
     settings = replace(settings, project=f"benchmark-{secrets.token_hex(4)}", queue=free)
     where, image = _scheduler(settings)
-    app = apps.queue_app(settings, image, "benchmark")
+    app = queue_app(settings, where, Image(image, "benchmark"))
     try:
-        where.deploy(app, timeout_s=120)
-        address = where.hostport(app.id, "amqp")
+        where.apply(where.plan(app), DeployOptions(timeout_s=120))
+        address = where.address_of(app.id, "amqp")
         yield url_of(address.host, address.port)
     finally:
         where.stop(app.id, now=True)
@@ -61,12 +62,12 @@ def _scheduler(settings: Settings) -> tuple[Scheduler, str]:
     try:
         client = engine.connect()
     except ServiceAway:
-        return selection.process(settings), "none"
+        return selection.scheduler(settings, Where("process"), _progress), "none"
     with closing(client):
         base_image.ensure_base(client, _progress)
         image = ImageRef("cluster-benchmark-queue", "latest")
         image_build.build(client, QUEUE, image, _progress)
-    return selection.local(settings), str(image)
+    return selection.local(settings, _progress), str(image)
 
 
 def _progress(text: str) -> None:

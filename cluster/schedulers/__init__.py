@@ -148,8 +148,13 @@ class Engine:
         return cast(Scheduler, module.make(settings, address, say))
 
 
+_CONTAINER_OPTIONS = (
+    "add-host", "cap-add", "cap-drop", "cpuset-cpus", "group-add", "hostname", "init", "pids-limit", "read-only",
+    "security-opt", "shm-size", "tmpfs", "ulimit", "user",
+)  # fmt: skip
+
 SCHEDULERS: Mapping[str, Engine] = {
-    "local": Engine("cluster.schedulers.docker.scheduler", is_here=True),
+    "local": Engine("cluster.schedulers.docker.scheduler", is_here=True, options=_CONTAINER_OPTIONS),
     "process": Engine("cluster.schedulers.process.scheduler", is_here=True),
     "marathon": Engine("cluster.schedulers.marathon.scheduler", setting="marathon"),
 }

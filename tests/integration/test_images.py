@@ -32,7 +32,7 @@ Build = Callable[..., ImageRef]
 def own_registry(docker_client: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A registry of these tests' own, by its address."""
     settings = own_settings(tmp_path_factory.mktemp("registry"))
-    scheduler = Local(docker_client, settings.project)
+    scheduler = Local(settings, docker_client, print)
     local_registry.ensure_up(settings, docker_client, scheduler, print)
     yield settings.registry
     scheduler.stop("/registry", now=True)

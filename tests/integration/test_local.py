@@ -262,8 +262,8 @@ def test_a_failed_replacement_is_undone_with_the_very_image_of_before(where, cli
     try:
         deploy(where, app(image=tag, instances=2))
         container = client.containers.get(where.status()[0].instances[0].name)
-        before = where.present("/app")
         container.commit(*tag.split(":"))  # the name means another image now
+        before = where.present("/app")
         with (
             pytest.raises(ClusterError, match=r"(?s)exit code 3.*rolled back: 2 of 2 instances"),
             undone_on_failure(where, "/app", before, print),

@@ -109,6 +109,12 @@ def test_what_it_cannot_run_is_refused(where, other, error):
         deploy(where, other)
 
 
+def test_a_person_s_own_login_is_not_handed_on(where, monkeypatch):
+    monkeypatch.setenv("AMQP_PASSWORD", "planted")
+    deploy(where, app('echo "${AMQP_PASSWORD-none}"; exec sleep 1000'))
+    assert list(where.logs("/app")) == ["test-app-1: none"]
+
+
 def test_what_an_app_writes_is_not_taken_for_an_instance(where):
     writes = app('cd "$CLUSTER_DATA_ONE"; echo "{" >definition.json; exec sleep 1000')
     deploy(where, replace(writes, volumes=(Volume("/var/lib/cluster/one", "/data"),)))

@@ -16,10 +16,7 @@ from pika.exceptions import AMQPConnectionError, ProbableAuthenticationError
 
 from cluster.apps import definitions
 from cluster.components import QUEUE
-from cluster.schedulers import App
-from cluster.schedulers.docker import parts
-from cluster.schedulers.docker.parts import Task
-from cluster.schedulers.instances import health_command
+from cluster.schedulers.docker.options import options_body
 from tests.ports import free_ports
 from tests.waiting import until
 
@@ -36,14 +33,14 @@ class Node:
     def __init__(self, client: Any, image: str, name: str) -> None:
         self.client, self.image, self.name = client, image, name
         self.port, self.management, self.prometheus = free_ports(3)
-        self.definition = definitions.load(QUEUE.definition)
+        self.app = definitions.read(definitions.load(QUEUE.definition))
         self.container: Any = None
 
     def run(self, hostname: str = "one", env: dict[str, str] = GUEST) -> "Node":
         """Run it as a scheduler does and return when its health check succeeds."""
         ports = {"5672/tcp": self.port, "15672/tcp": self.management, "15692/tcp": self.prometheus}
         self.container = self.client.containers.run(
-            self.image, ["-c", self.definition["cmd"]], entrypoint="/bin/sh", name=self.name, hostname=hostname,
+            self.image, ["-c", self.app.command], entrypoint="/bin/sh", name=self.name, hostname=hostname,
             environment=env, ports={inside: ("127.0.0.1", outside) for inside, outside in ports.items()},
             volumes={self.name: {"bind": "/var/lib/rabbitmq"}}, mem_limit=f"{MEM_MIB}m", detach=True,
             **self._limits(),
@@ -52,8 +49,7 @@ class Node:
 
     def _limits(self) -> dict[str, Any]:
         """What the definition's parameters say, in the SDK's words."""
-        app = App(self.definition["id"], self.definition)
-        host = parts.parameters(self.definition["container"]["docker"]["parameters"], Task(app, "", 1))
+        host = options_body(self.app.container_options, self.app.id)
         names = {
             "init": "Init", "cap_drop": "CapDrop", "security_opt": "SecurityOpt", "pids_limit": "PidsLimit",
             "read_only": "ReadonlyRootfs", "tmpfs": "Tmpfs",
@@ -63,7 +59,7 @@ class Node:
 
     def wait(self) -> "Node":
         """Return when the health check succeeds."""
-        until(lambda: not self.shell(health_command(self.definition)), "it is healthy", TIMEOUT_S)
+        until(lambda: not self.shell(self.app.health.command), "it is healthy", TIMEOUT_S)
         return self
 
     def shell(self, command: str) -> int:
@@ -194,7 +190,9 @@ def test_metrics_and_settings_are_there(running: Node) -> None:
 
 def test_the_check_tells_a_node_that_does_not_listen(docker_client: Any, queue_image: str) -> None:
     check = docker_client.images.get(queue_image).attrs["Config"]["Healthcheck"]["Test"][1]
-    assert check == health_command(definitions.load(QUEUE.definition))
+    in_definition = definitions.read(definitions.load(QUEUE.definition)).health
+    assert in_definition
+    assert check == in_definition.command
     with pytest.raises(ContainerError) as caught:
         docker_client.containers.run(queue_image, ["sh", "-c", check], remove=True)
     assert caught.value.exit_status == 1

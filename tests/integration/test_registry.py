@@ -46,7 +46,7 @@ class Place:
 @pytest.fixture
 def place(docker_client: Any, tmp_path: Path) -> Iterator[Place]:
     settings = own_settings(tmp_path)
-    made = Place(settings, Local(docker_client, settings.project), docker_client, [])
+    made = Place(settings, Local(settings, docker_client, print), docker_client, [])
     yield made
     made.scheduler.stop("/registry", now=True)
     made.scheduler.delete_data("/registry")

@@ -16,6 +16,7 @@ import requests
 from docker.errors import ImageNotFound
 
 from cluster import credentials
+from cluster.apps.app import AppSpec
 from cluster.image_ref import ImageRef
 from cluster.images import build as image_build
 from cluster.images import registry_api, registry_login
@@ -28,7 +29,6 @@ from cluster.registry.app import CERTIFICATE, HTPASSWD, KEY, OWNER
 from cluster.registry.host import check_from_here
 from cluster.registry.local import IMAGE
 from cluster.registry.plan import Found
-from cluster.schedulers import App
 from cluster.schedulers.docker import start as bring_up
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
@@ -182,7 +182,7 @@ def test_an_image_goes_there_with_our_login_and_is_listed(trusting: Place, docke
     assert image_build.deployable(docker_client, ref) == f"{ref.repository}@{digest}"
     docker_client.images.remove(str(ref))
     assert image_build.deployable(docker_client, ref) == f"{ref.repository}@{digest}"
-    app = App("/small", {"container": {"docker": {"image": f"{ref.repository}@{digest}"}}})
+    app = AppSpec("/small", image=f"{ref.repository}@{digest}")
     bring_up.pull_missing(docker_client, app, print)
     docker_client.images.get(f"{ref.repository}@{digest}").tag(ref.repository, ref.tag)
     with pytest.raises(ClusterError, match=r"no image .*small:v2, neither on this machine nor in its registry"):

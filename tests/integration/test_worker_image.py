@@ -12,15 +12,14 @@ import pytest
 
 from cluster import credentials
 from cluster.apps import definitions
-from cluster.apps import one_machine as apps
+from cluster.apps.worker import Work, worker_app
 from cluster.components import WORKER
 from cluster.image_ref import ImageRef
 from cluster.images import build as image_build
-from cluster.operations import run as running
 from cluster.operations import selftest
-from cluster.schedulers import App
+from cluster.queue import login as queue_login
+from cluster.schedulers import Image
 from cluster.schedulers.docker.scheduler import Local
-from cluster.schedulers.instances import health_command
 from tests.conftest import missing, own_settings
 
 pytestmark = pytest.mark.engine
@@ -111,7 +110,9 @@ def test_an_action_gains_no_powers_and_writes_to_its_own_folders_alone(run: Any)
 
 
 def test_the_check_wants_a_fresh_file(run: Any, docker_client: Any, worker_image: str) -> None:
-    in_definition = health_command(definitions.load(WORKER.definition))
+    by_definition = definitions.read(definitions.load(WORKER.definition)).health
+    assert by_definition
+    in_definition = by_definition.command
     in_image = docker_client.images.get(worker_image).attrs["Config"]["Healthcheck"]["Test"][1]
     for check in (in_definition, in_image):
         assert run("sh", "-c", check).returncode == 1
@@ -126,14 +127,14 @@ def test_its_user_reads_the_broker_s_password_also_from_a_checkout_below_its_tmp
 ) -> None:
     monkeypatch.setattr(credentials, "SECRETS", tmp_path / ".secrets")
     settings = own_settings(Path(tmp_path.anchor, tmp_path.parts[1]))
-    where = Local(docker_client, settings.project)
-    work = apps.worker_wish(
-        settings, queue="any", action="true", url="amqp://ann:secret@127.0.0.1:1", instances=1, jobs=1, timeout_s=0,
-        attempts=0, keep_alive=False, drain_s=-1, rest="",
-    )  # fmt: skip
-    app = apps.worker_app(settings, replace(work, user=running.container_user(where)), worker_image, "test")
+    where, url = Local(settings, docker_client, print), "amqp://ann:secret@127.0.0.1:1"
+    work = Work.of(settings, queue="any", action="true", url=url)
+    app = worker_app(settings, where, Image(worker_image, "test"), work, ["-u", "amqp://127.0.0.1:1"])
+    login = queue_login.given(url, {})
+    assert login
+    app = queue_login.for_workers_elsewhere(login, url).added_to(app)
     reads = 'test "$(cat "$AMQP_PASSWORD_FILE")" = secret'
-    assert where.run_once(App(app.id, app.definition | {"cmd": reads})) == (0, [])
+    assert where.run_once(replace(app, command=reads)) == (0, [])
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ from cluster.schedulers.process import rabbitmq
 from cluster.schedulers.process.instance import ProcessInstance
 from cluster.schedulers.waiting import NotUp
 from cluster.settings import ROOT, Settings
+from scripts.amqp.broker import SECRET_VARIABLES
 from scripts.errors import ClusterError
 
 SCRIPTS = (ROOT / "scripts", ROOT / "components" / "worker" / "scripts")  # in /usr/local/bin of the worker's image
@@ -149,7 +150,9 @@ class Process(OneMachine[ProcessInstance]):
 
     def _environment(self, app: AppSpec, name: str, ports: Sequence[int], folder: Path) -> dict[str, str]:
         places = {file.env: str(secret_files.place(self._project, file)) for file in app.secret_files if file.env}
-        env = dict(os.environ) | environment(app, name, ports, places)
+        # A person's login for brokers comes as the app's own, its password in a file.
+        inherited = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
+        env = inherited | environment(app, name, ports, places)
         env["PATH"] = ":".join([*map(str, SCRIPTS), env.get("PATH", os.defpath)])
         env["CLUSTER_WORKER_ALIVE_FILE"] = str(folder / "alive")
         data = self._data_folders(app)
