@@ -1,107 +1,168 @@
-"""The definitions as they go to a scheduler of this machine."""
+"""The queue and the workers as apps, for engines of this machine and of a cluster."""
 
-from dataclasses import replace
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cluster import credentials
-from cluster.apps import one_machine as apps
-from cluster.schedulers.instances import grace_s
-from cluster.settings import ROOT
+from cluster.apps.app import AppSpec, Volume
+from cluster.apps.flags import AppOverrides, refuse_taken
+from cluster.apps.queue import kept_host, queue_app
+from cluster.apps.worker import Work, worker_app
+from cluster.schedulers import Image
+from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError
-from tests.conftest import SETTINGS
+from tests.conftest import defaults
+
+SETTINGS = Settings.read(defaults())
+IMAGE = Image("reg:5000/worker@sha256:" + "a" * 64, "worker:v1")
+MARATHON = "10.0.0.10:8080,10.0.0.11:8080"
+BROKER = ("-u", "amqp://127.0.0.1:5672")
 
 
-def wish(**changes: Any) -> apps.Work:
-    flags: dict[str, Any] = {
-        "queue": "", "action": "", "url": "", "instances": 0, "jobs": -1, "timeout_s": 0.0, "attempts": 0,
-        "keep_alive": False, "drain_s": -1, "rest": "",
-    }  # fmt: skip
-    return apps.worker_wish(SETTINGS, **(flags | changes))
+@dataclass(frozen=True)
+class Traits:
+    """What makes a difference to apps, of an engine that is not there."""
+
+    address: str = ""
+    is_here: bool = True
+    has_images: bool = True
+    makes_data_folders: bool = False
+    user: str = ""
 
 
-def test_the_queue_is_on_the_ports_of_the_settings() -> None:
-    definition = apps.queue_app(SETTINGS, "amqp:v1", "v1").definition
-    ports = {mapping["name"]: mapping["hostPort"] for mapping in definition["container"]["portMappings"]}
-    assert ports == {"amqp": 5672, "management": 15672, "prometheus": 15692}
-    assert definition["mem"] == 2048
+HERE = Traits()
+CLUSTER = Traits(MARATHON, is_here=False, makes_data_folders=True)
 
 
-def test_guest_may_come_from_the_network_only_by_what_is_given_at_run_time() -> None:
-    folder = ROOT / "components" / "queue"
-    assert all("loopback_users" not in path.read_text() for path in folder.iterdir())
-    env = apps.queue_app(SETTINGS, "amqp:v1", "v1").definition["env"]
-    assert env["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"] == "-rabbit loopback_users []"
+def worker(overrides: AppOverrides = AppOverrides(), engine: Traits = HERE, **flags: Any) -> AppSpec:
+    settings = flags.pop("settings", SETTINGS)
+    present = flags.pop("present", None)
+    return worker_app(settings, engine, IMAGE, Work.of(settings, **flags), BROKER, overrides, present)
 
 
-def test_a_worker_without_wishes_is_as_invoke_yaml_says() -> None:
-    app = apps.worker_app(SETTINGS, wish(), "worker:v1", "v1")
-    assert app.id == "/worker-myqueue"
-    assert app.definition["cmd"] == ("exec cluster_worker -u amqp://127.0.0.1:5672 -q myqueue --tag -j 1 -- myaction.r")
-    assert (app.instances, app.definition["cpus"], app.definition["mem"]) == (1, 1.0, 1024)
+def queue(engine: Traits = HERE, host: str = "localhost") -> AppSpec:
+    return queue_app(SETTINGS, engine, Image("amqp:v1", "amqp:v1"), host)
 
 
-def test_wishes_become_flags_each_quoted() -> None:
-    wanted = wish(
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[[Any], AppOverrides]:
+    """A definition of a person's own, and flags beside it."""
+
+    def write(content: Any, **flags: Any) -> AppOverrides:
+        path = tmp_path / "mine.json"
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return AppOverrides.of(definition=str(path), **flags)
+
+    return write
+
+
+def test_a_worker_without_flags_is_as_invoke_yaml_says() -> None:
+    app = worker()
+    assert (app.id, app.image, app.labels["tag"]) == ("/worker-myqueue", IMAGE.name, "worker:v1")
+    assert app.command == "exec cluster_worker -u amqp://127.0.0.1:5672 -q myqueue --tag -j 1 -- myaction.r"
+    assert (app.instances, app.cpus, app.mem_mib) == (1, 1.0, 1024)
+
+
+def test_flags_of_the_work_become_options_each_quoted() -> None:
+    app = worker(
         queue="My Queue", action="sum.py '/tmp/a b'", jobs=4, timeout_s=1234567.5, attempts=5, keep_alive=True,
         drain_s=30, rest="--prefetch 8",
     )  # fmt: skip
-    definition = apps.worker_app(SETTINGS, wanted, "worker:v1", "v1").definition
-    assert definition["cmd"] == (
+    assert app.command == (
         "exec cluster_worker -u amqp://127.0.0.1:5672 -q 'My Queue' --tag -j 4 --timeout 1234567.5 --attempts 5 "
         "--drain 30 --keep-alive --prefetch 8 -- sum.py '/tmp/a b'"
     )
-    assert definition["env"]["QUEUE_NAME"] == "My Queue"
-    assert (definition["taskKillGracePeriodSeconds"], grace_s(definition)) == (30 + 30, 30 + 30)
+    assert (app.id, app.env["QUEUE_NAME"]) == ("/worker-my-queue", "My Queue")
+    assert (app.kill_grace_s, app.stop_grace_s) == (30 + 30, 30 + 30)
+
+
+def test_what_a_shell_would_run_reaches_the_action_as_it_is() -> None:
+    nasty = """a'b"c $(touch /tmp/no) `x` {{IMAGE}}"""
+    words = shlex.split(worker(action=shlex.join(["myaction.r", nasty]), queue=nasty).command)
+    assert words[-2:] == ["myaction.r", nasty]
+    assert words[words.index("-q") + 1] == nasty
 
 
 def test_actions_may_take_long_when_we_stop_a_worker_and_not_when_something_else_does() -> None:
-    definition = apps.worker_app(SETTINGS, wish(), "worker:v1", "v1").definition
-    assert (definition["taskKillGracePeriodSeconds"], grace_s(definition)) == (80, 7 * 24 * 3600)
+    assert (worker().kill_grace_s, worker().stop_grace_s) == (80, 7 * 24 * 3600)
 
 
-def test_the_machines_folder_is_the_workers_tmp() -> None:
+def test_the_machines_folder_is_the_workers_tmp_here_alone() -> None:
     settings = replace(SETTINGS, worker=replace(SETTINGS.worker, tmp="/scratch"))
-    volumes = apps.worker_app(settings, wish(), "worker:v1", "v1").definition["container"]["volumes"]
-    assert {"containerPath": "/tmp", "hostPath": "/scratch", "mode": "RW"} in volumes
+    assert worker(settings=settings).volumes == (Volume("/scratch", "/tmp"),)
+    assert worker(settings=settings, engine=CLUSTER).volumes == (Volume("/tmp", "/tmp"),)
 
 
 def test_a_container_runs_as_the_person() -> None:
-    work = replace(wish(), user="1000:1000")
-    docker = apps.worker_app(SETTINGS, work, "worker:v1", "v1").definition["container"]["docker"]
-    assert {"key": "user", "value": "1000:1000"} in docker["parameters"]
+    assert ("user", "1000:1000") in worker(engine=Traits(user="1000:1000")).container_options
 
 
-def test_a_password_is_in_a_file_and_nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "SECRETS", tmp_path / "secrets")
-    app = apps.worker_app(SETTINGS, wish(url="amqp://ann:planted-secret@10.0.0.1:5672"), "worker:v1", "v1")
-    assert "planted-secret" not in str(app)
-    (path,) = (tmp_path / "secrets").iterdir()
-    assert path.read_text() == "planted-secret\n"
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert path.parent.stat().st_mode & 0o777 == 0o700
-    inside = app.definition["env"]["AMQP_PASSWORD_FILE"]
-    assert app.definition["env"]["AMQP_USER"] == "ann"
-    mounted = {"containerPath": inside, "hostPath": str(path), "mode": "RO"}
-    assert mounted in app.definition["container"]["volumes"]
-    assert not Path(inside).is_relative_to("/tmp")  # a volume, whatever folder of the machine it is
-
-
-def test_a_process_reads_the_password_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "SECRETS", tmp_path / "secrets")
-    work = replace(wish(url="amqp://ann:planted-secret@10.0.0.1:5672"), in_container=False)
-    env = apps.worker_app(SETTINGS, work, "", "v1").definition["env"]
-    assert Path(env["AMQP_PASSWORD_FILE"]).read_text() == "planted-secret\n"
+def test_flags_change_the_app() -> None:
+    overrides = AppOverrides.of(
+        app="group/mine", instances=20, cpus=0.5, mem_mib=512, env=["A=1", "B=x=y"],
+        volumes=["/data:/in:ro", "/out:/out"], constraints=["hostname:UNIQUE", "rack:LIKE:a|b"],
+        engine_options=["partition=long"],
+    )  # fmt: skip
+    app = worker(overrides)
+    assert (app.id, app.instances, app.cpus, app.mem_mib) == ("/group/mine", 20, 0.5, 512)
+    assert app.env == {"QUEUE_NAME": "myqueue", "A": "1", "B": "x=y"}
+    assert app.volumes[1:] == (Volume("/data", "/in", read_only=True), Volume("/out", "/out"))
+    assert app.native["constraints"] == [["hostname", "UNIQUE"], ["rack", "LIKE", "a|b"]]
+    assert app.engine_options == (("partition", "long"),)
+    with pytest.raises(ClusterError, match=r"--constraint hostname:UNIQUE"):
+        app.refuse_unheld("local")
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"instances": -1}, "--instances -1"),
-        ({"jobs": -2}, "--jobs -2"),
-        ({"attempts": -1}, "--attempts -1"),
+        ({"env": ["A"]}, "--env 'A'"),
+        ({"env": ["1A=b"]}, "--env '1A=b'"),
+        ({"env": ["A=1", "AMQP_USER=x"]}, "--env AMQP_USER: "),
+        ({"env": ["AMQP_PASSWORD_FILE=/x"]}, "--env AMQP_PASSWORD_FILE: "),
+        ({"env": ["DCOS_ACS_TOKEN=x"]}, "--env DCOS_ACS_TOKEN: "),
+        ({"env": ["CLUSTER_ANYTHING="]}, "--env CLUSTER_ANYTHING: "),
+        ({"env": ["QUEUE_NAME=x"]}, "--env QUEUE_NAME: "),
+        ({"env": ["A=1", "A=1"]}, "--env A: it is given twice"),
+        ({"volumes": ["/data"]}, "--volume '/data'"),
+        ({"volumes": ["data:/in"]}, "--volume 'data:/in'"),
+        ({"volumes": ["/data:/in:rx"]}, "--volume '/data:/in:rx'"),
+        ({"volumes": ["/a:/b:ro:x"]}, "--volume '/a:/b:ro:x'"),
+        ({"volumes": ["/a:/in", "/b:/in:ro"]}, "--volume '/b:/in:ro': /in in the container is given twice"),
+        ({"constraints": ["hostname"]}, "--constraint 'hostname'"),
+        ({"constraints": ["hostname:"]}, "--constraint 'hostname:'"),
+        ({"engine_options": ["partition"]}, "--engine-option 'partition'"),
+    ],
+    ids=str,
+)
+def test_a_flag_that_makes_no_sense_is_named(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ClusterError, match=words):
+        AppOverrides.of(**changes)
+
+
+def test_a_reserved_name_is_told_without_its_value() -> None:
+    with pytest.raises(ClusterError) as caught:
+        AppOverrides.of(env=["AMQP_PASSWORD=s3cret"])
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_variable_that_the_deploy_passes_on_is_no_flag_s() -> None:
+    with pytest.raises(ClusterError, match=r"^--env MARATHON_USER: "):
+        refuse_taken({"A": "1", "MARATHON_USER": "x"}, {"MARATHON_USER": "y"})
+    refuse_taken({"A": "1"}, {"MARATHON_USER": "y"})
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
         ({"rest": "--prefetch '8"}, "--options"),
         ({"rest": "--nosuch 8"}, "--options: .*--nosuch"),
         ({"rest": "--backoff soon"}, "--options: .*'soon'"),
@@ -111,24 +172,144 @@ def test_a_process_reads_the_password_where_it_is(tmp_path: Path, monkeypatch: p
         ({"rest": "--attempts 5", "attempts": 4}, "--options: .*--attempts: it is given twice"),
         ({"rest": "-j 5", "jobs": 4}, "--options: .*-j: it is given twice"),
         ({"queue": "amq.x"}, "'amq.x'"),
+        ({"queue": "___"}, "queue '___': no app id can be made"),
+        ({"action": " "}, "--action"),
+        ({"action": "sum.py 'a"}, "--action"),
     ],
 )
-def test_a_wish_that_cannot_be_is_named(changes: dict[str, Any], words: str) -> None:
+def test_work_that_cannot_be_is_named(flags: dict[str, Any], words: str) -> None:
     with pytest.raises(ClusterError, match=words):
-        wish(**changes)
+        worker(**flags)
 
 
 @pytest.mark.parametrize("rest", ["-j 5", "-j5"])
 def test_jobs_among_the_options_are_taken(rest: str) -> None:
-    assert wish(rest=rest).options == ("--tag", *rest.split())
+    assert Work.of(SETTINGS, rest=rest).options == ("--tag", *rest.split())
 
 
-@pytest.mark.parametrize("action", [" ", "sum.py 'a"])
-def test_an_action_that_is_no_command_is_named(action: str) -> None:
-    with pytest.raises(ClusterError, match="--action"):
-        wish(action=action)
+def test_an_id_that_is_none_is_named() -> None:
+    with pytest.raises(ClusterError, match="'My_App' is not an app id"):
+        worker(AppOverrides(app_id="My_App"))
+
+
+def test_a_new_image_leaves_as_many_workers_as_there_are(written: Callable[..., AppOverrides]) -> None:
+    present = replace(worker(), instances=40)
+    own = written({"id": "/x", "container": {"docker": {"image": "i"}}})
+    assert worker(present=present).instances == 40
+    assert worker(AppOverrides(instances=2), present=present).instances == 2
+    assert worker(own, present=present).instances == 1
 
 
 def test_the_password_file_is_given_to_the_user_of_the_workers_image() -> None:
     dockerfile = (ROOT / "components" / "worker" / "Dockerfile").read_text()
     assert f"useradd --uid {credentials.WORKER_UID} " in dockerfile
+
+
+class TestOwnDefinition:
+    def test_is_filled_and_keeps_what_no_flag_changes(self, written: Callable[..., AppOverrides]) -> None:
+        own = {
+            "id": "/mine", "cmd": "cluster_worker -m {{HOST_PORT}} -a amqp -q {{QUEUE}} /usr/local/bin/myaction.r",
+            "cpus": 3, "container": {"docker": {"image": "{{IMAGE}}"}},
+        }  # fmt: skip
+        app = worker(written(own, instances=5), CLUSTER, queue="my queue")
+        assert app.command == f"cluster_worker -m {MARATHON} -a amqp -q 'my queue' /usr/local/bin/myaction.r"
+        assert (app.id, app.cpus, app.instances) == ("/mine", 3, 5)
+        assert "mem" not in app.native
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            ('{"id": "/x",\n "cmd": }', r"mine\.json, line 2, column 9: not JSON"),
+            ({"id": "/x", "cmd": "{{QUEU}}"}, r"mine\.json: cmd: \{\{QUEU\}\} is not a placeholder"),
+            ({"id": "/x", "cmd": "{{QUEUE_HOST}}"}, r"mine\.json: cmd: \{\{QUEUE_HOST\}\} has no value here"),
+            ({"id": "/x", "cmd": "{{HOST_PORT}}"}, r"mine\.json: cmd: \{\{HOST_PORT\}\} has no value here"),
+            ({"cmd": "sleep 1"}, r"mine\.json: id is missing"),
+            ({"id": "/X"}, "'/X' is not an app id"),
+            ([], r"mine\.json: an app definition is a JSON object"),
+            ({"id": "/x", "cmd": "sleep 1"}, r"mine\.json: container\.docker\.image is missing"),
+            ({"id": "/x", "container": []}, r"mine\.json: container is \[\]"),
+            ({"id": "/x", "container": {"docker": "x"}}, r"mine\.json: container\.docker is 'x'"),
+            ({"id": "/x", "env": ["A=1"]}, r"mine\.json: env is \['A=1'\]"),
+            ({"id": "/x", "constraints": {}}, r"mine\.json: constraints is \{\}"),
+        ],
+        ids=str,
+    )
+    def test_that_cannot_be_used_is_named_with_the_place(
+        self, written: Callable[..., AppOverrides], content: Any, words: str
+    ) -> None:
+        with pytest.raises(ClusterError, match=words):
+            worker(written(content))
+
+    def test_needs_no_image_where_there_are_none(self, written: Callable[..., AppOverrides]) -> None:
+        assert worker(written({"id": "/x", "cmd": "sleep 1"}), Traits(has_images=False)).image == ""
+
+    def test_without_a_place_for_the_broker_takes_no_other(self, written: Callable[..., AppOverrides]) -> None:
+        own = {"id": "/x", "cmd": "cluster_worker -m {{HOST_PORT}}", "container": {"docker": {"image": "{{IMAGE}}"}}}
+        with pytest.raises(ClusterError, match=r"^-u amqp://b:1: \S+mine\.json has no \{\{BROKER\}\} in it"):
+            worker(written(own), CLUSTER, url="amqp://me:s3cret@b:1")
+
+    def test_that_is_not_there_is_named(self) -> None:
+        with pytest.raises(ClusterError, match=r"^/nowhere/x\.json: No such file"):
+            worker(AppOverrides(definition="/nowhere/x.json"))
+
+
+class TestQueueHere:
+    def test_is_on_the_ports_of_the_settings(self) -> None:
+        assert {port.name: port.host for port in queue().ports} == {
+            "amqp": 5672, "management": 15672, "prometheus": 15692,
+        }  # fmt: skip
+        assert queue().mem_mib == 2048
+
+    def test_lets_guest_in_only_by_what_is_given_at_run_time(self) -> None:
+        folder = ROOT / "components" / "queue"
+        assert all("loopback_users" not in path.read_text() for path in folder.iterdir())
+        assert queue().env["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"] == "-rabbit loopback_users []"
+
+
+class TestQueueOfACluster:
+    def test_is_kept_to_its_host_and_ends_before_it_starts_again(self) -> None:
+        app = queue(CLUSTER, "agent1")
+        assert app.pinned_to == "agent1"
+        assert app.native["upgradeStrategy"] == {"minimumHealthCapacity": 0, "maximumOverCapacity": 0}
+        assert {port.host for port in app.ports} == {0}
+
+    def test_owns_the_folder_of_its_data_and_runs_as_a_plain_user(self) -> None:
+        app = queue(CLUSTER, "agent1")
+        assert ("user", "root") in app.container_options
+        assert "chown rabbitmq:rabbitmq /var/lib/rabbitmq && exec " in app.command
+        assert app.command.endswith(
+            "setpriv --reuid=rabbitmq --regid=rabbitmq --init-groups /usr/lib/rabbitmq/bin/rabbitmq-server"
+        )
+
+    def test_lets_nobody_in_from_the_network_by_itself(self) -> None:
+        assert "loopback_users" not in str(queue(CLUSTER, "agent1"))
+
+
+THERE = AppSpec("/amqp", pinned_to="agent1")
+
+
+class TestKeptHost:
+    @pytest.mark.parametrize(
+        ("on", "present", "hosts", "host"),
+        [
+            ("agent2", None, ["agent1", "agent2"], "agent2"),
+            ("", THERE, ["agent1", "agent2"], "agent1"),
+            ("agent1", THERE, [], "agent1"),
+            ("", None, ["agent7"], "agent7"),
+            ("", AppSpec("/amqp"), ["agent7"], "agent7"),
+        ],
+    )
+    def test_is_the_named_one_else_where_the_data_is_else_the_only_one(
+        self, on: str, present: AppSpec | None, hosts: list[str], host: str
+    ) -> None:
+        assert kept_host(on, present, hosts, False) == host
+
+    @pytest.mark.parametrize("hosts", [[], ["agent1", "agent2"]])
+    def test_has_to_be_named_where_there_are_several(self, hosts: list[str]) -> None:
+        with pytest.raises(ClusterError, match="--on is missing"):
+            kept_host("", None, hosts, False)
+
+    def test_away_from_the_data_is_refused_unless_that_is_said(self) -> None:
+        with pytest.raises(ClusterError, match=r"the queue is kept on agent1;.*/var/lib/cluster/amqp.*move-without"):
+            kept_host("agent2", THERE, [], False)
+        assert kept_host("agent2", THERE, [], True) == "agent2"

@@ -66,6 +66,10 @@ def test_every_flag_has_its_help(name: str, arguments: list[Argument]) -> None:
     assert [argument.names[0] for argument in arguments if not argument.help] == []
 
 
+def test_commands_of_one_name_in_two_groups_both_run() -> None:
+    assert tasks.namespace["queue.logs"] != tasks.namespace["worker.logs"]
+
+
 def test_a_number_that_is_none_is_one_line() -> None:
     done = inv("worker.run-local", "--jobs", "many")
     assert done.returncode == 1
@@ -203,7 +207,7 @@ def test_the_help_of_a_command_says_what_it_does_and_lists_its_flags(words: tupl
     done = ours(*words)
     assert done.returncode == 0
     assert done.stdout.startswith("Usage: ./inv queue.run-local [FLAGS]\n\n  Run the queue on this machine, on ")
-    assert "\nFlags:\n\n  --dry-run   " in done.stdout
+    assert "\nFlags:\n\n  --at=STRING   " in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Where apps are looked for on this machine."""
+"""The engine that is meant: of flags, of invoke.yaml, of this machine."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from docker.context.config import get_context_id
 
 from cluster import engine
 from cluster.engine.ports import is_of_this_machine
-from cluster.schedulers import selection
+from cluster.schedulers import Scheduler, selection
 from cluster.settings import Settings
-from scripts.errors import ServiceAway
+from scripts.errors import ClusterError, ServiceAway
 from tests.conftest import SETTINGS
 
 
@@ -30,34 +30,38 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
     return SETTINGS
 
 
-def test_without_an_engine_only_processes_are_looked_for(
-    settings: Settings, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert [one.name for one in selection.every_scheduler(settings)] == ["process"]
-    assert capsys.readouterr().err == ""
+def looked_for(settings: Settings) -> tuple[list[str], str]:
+    """The engines of this machine, and what is said of the others."""
+    said: list[str] = []
+    return [one.name for one in selection.of_this_machine(settings, said.append)], "".join(said)
 
 
-def test_an_engine_that_should_be_there_is_missed_aloud(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def local(settings: Settings) -> Scheduler:
+    return selection.local(settings, print)
+
+
+def test_without_an_engine_only_processes_are_looked_for(settings: Settings) -> None:
+    assert looked_for(settings) == (["process"], "")
+
+
+def test_an_engine_that_should_be_there_is_missed_aloud(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere.sock")
-    assert [one.name for one in selection.every_scheduler(settings)] == ["process"]
-    said = capsys.readouterr().err
+    found, said = looked_for(settings)
+    assert found == ["process"]
     assert said.startswith("not looked for in containers: no Docker Engine answers at unix:///nowhere.sock")
-
-    selection.every_scheduler(replace(settings, scheduler="process"))
-    assert capsys.readouterr().err == ""
+    assert looked_for(replace(settings, scheduler="process")) == (["process"], "")
 
 
 @pytest.mark.parametrize("address", ["ssh://ops@192.0.2.7", "tcp://192.0.2.7:2376", "192.0.2.7:2375"])
 def test_the_engine_of_another_machine_runs_nothing_of_this_one(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], address: str
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", address)
     with pytest.raises(engine.OtherMachine, match=r"DOCKER_HOST .*192\.0\.2\.7"):
-        selection.scheduler(settings)
-    assert [one.name for one in selection.every_scheduler(settings)] == ["process"]
-    assert "DOCKER_HOST" in capsys.readouterr().err
+        local(settings)
+    found, said = looked_for(settings)
+    assert found == ["process"]
+    assert "DOCKER_HOST" in said
 
 
 @pytest.mark.parametrize("named_by", ["config.json", "DOCKER_CONTEXT"])
@@ -73,7 +77,7 @@ def test_the_context_of_another_machine_does_not_either(
     else:
         monkeypatch.setenv("DOCKER_CONTEXT", "far")
     with pytest.raises(engine.OtherMachine, match=r"'far' .*192\.0\.2\.7"):
-        selection.scheduler(settings)
+        local(settings)
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "tcp://localhost:1", "garbage"])
@@ -82,10 +86,62 @@ def test_an_engine_of_this_machine_is_asked_wherever_it_listens(
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", address)
     with pytest.raises(ServiceAway, match="which DOCKER_HOST names"):
-        selection.scheduler(settings)
+        local(settings)
 
 
 def test_the_addresses_of_this_machine_s_network_are_its_own() -> None:
     own = [one.address for found in psutil.net_if_addrs().values() for one in found if one.family == socket.AF_INET]
     assert all(is_of_this_machine(f"tcp://{address}:2375") for address in own)
     assert is_of_this_machine("ssh://me@localhost")
+
+
+@pytest.mark.parametrize(
+    ("at", "marathon", "scheduler", "found"),
+    [
+        ("", "", "local", "local"),
+        ("", "", "process", "process"),
+        ("", "", "marathon", "marathon:10.0.0.9:8080"),
+        ("process", "", "marathon", "process"),
+        ("", "10.0.0.1:8080", "local", "marathon:10.0.0.1:8080"),
+        ("marathon", "10.0.0.1:8080", "local", "marathon:10.0.0.1:8080"),
+        ("marathon:10.0.0.1:8080", "10.0.0.1:8080", "local", "marathon:10.0.0.1:8080"),
+        ("marathon:10.0.0.1:8080", "", "local", "marathon:10.0.0.1:8080"),
+        ("marathon", "", "local", "marathon:10.0.0.9:8080"),
+    ],
+)
+def test_the_engine_is_that_of_the_flags_else_of_invoke_yaml(
+    settings: Settings, at: str, marathon: str, scheduler: str, found: str
+) -> None:
+    settings = replace(settings, scheduler=scheduler, marathon="10.0.0.9:8080")
+    assert str(selection.where(settings, at, marathon)) == found
+
+
+@pytest.mark.parametrize(
+    ("at", "marathon", "words"),
+    [
+        ("slurm", "", "--at slurm: .*'slurm'"),
+        ("local:x", "", "--at local:x"),
+        ("local", "10.0.0.1:8080", "--at local and -m 10.0.0.1:8080"),
+        ("marathon:10.0.0.2:8080", "10.0.0.1:8080", "--at marathon:10.0.0.2:8080 and -m 10.0.0.1:8080"),
+        ("marathon", "", "give -m HOST:PORT"),
+    ],
+)
+def test_flags_that_mean_no_engine_or_two_are_named(settings: Settings, at: str, marathon: str, words: str) -> None:
+    with pytest.raises(ClusterError, match=words):
+        selection.where(settings, at, marathon)
+
+
+@pytest.mark.parametrize(("scheduler", "found"), [("local", "local"), ("process", "process"), ("marathon", "local")])
+def test_run_local_is_this_machine_whatever_the_scheduler_is(settings: Settings, scheduler: str, found: str) -> None:
+    assert str(selection.here(replace(settings, scheduler=scheduler))) == found
+    assert str(selection.here(replace(settings, scheduler=scheduler), "process")) == "process"
+    with pytest.raises(ClusterError, match="--at marathon:10.0.0.1:8080"):
+        selection.here(settings, "marathon:10.0.0.1:8080")
+
+
+def test_a_deploy_goes_elsewhere_unless_this_machine_is_named(settings: Settings) -> None:
+    with pytest.raises(ClusterError, match="where to deploy is not said"):
+        selection.elsewhere(settings)
+    assert str(selection.elsewhere(settings, "local")) == "local"
+    assert str(selection.elsewhere(replace(settings, scheduler="process"))) == "process"
+    assert str(selection.elsewhere(replace(settings, marathon="10.0.0.9:8080"))) == "marathon:10.0.0.9:8080"

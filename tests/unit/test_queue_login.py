@@ -4,12 +4,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from cluster import credentials
+from cluster.apps.app import AppSpec
 from cluster.queue import login as queue_login
 from cluster.queue.login import QueueLogin
 from scripts.errors import ClusterError
@@ -54,21 +54,15 @@ def test_the_environment_s_password_is_taken_and_kept(tmp_path: Path) -> None:
 
 
 def test_a_login_that_is_elsewhere_is_replaced_by_no_new_one_unasked() -> None:
-    present = {"env": {"CLUSTER_LOGIN_ID": "0123abcd"}}
+    present = AppSpec("/amqp", env={"CLUSTER_LOGIN_ID": "0123abcd"})
     with pytest.raises(ClusterError, match=r"queue.json: the login of the queue \(0123abcd\) is not here.*--force"):
         queue_login.refuse_to_replace(SETTINGS, present, force=False, environ={})
     queue_login.refuse_to_replace(SETTINGS, present, force=True, environ={})
     queue_login.refuse_to_replace(SETTINGS, present, force=False, environ={"AMQP_PASSWORD": PLANTED})
-    for begins in (None, {}, {"env": {}}):
+    for begins in (None, AppSpec("/amqp")):
         queue_login.refuse_to_replace(SETTINGS, begins, force=False, environ={})
     ensure()
     queue_login.refuse_to_replace(SETTINGS, present, force=False, environ={})
-
-
-def test_after_another_login_the_workers_are_to_be_deployed_again() -> None:
-    one, other = ({"env": {"CLUSTER_LOGIN_ID": name}} for name in ("1", "2"))
-    assert queue_login.told_of_change(one, other)
-    assert [queue_login.told_of_change(before, one) for before in (None, {}, one)] == [[], [], []]
 
 
 def test_a_user_without_a_password_is_an_error() -> None:
@@ -89,50 +83,38 @@ def planted() -> QueueLogin:
     return ensure({"AMQP_PASSWORD": PLANTED})
 
 
-def test_nothing_that_people_see_has_the_password() -> None:
+def test_nothing_that_people_see_or_that_is_kept_has_the_password() -> None:
     login = planted()
-    secrets = [queue_login.for_queue(SETTINGS, login), queue_login.for_workers(SETTINGS, login, {})]
-    seen = [repr(login), *map(repr, secrets), *(json.dumps(each.env) for each in secrets)]
-    seen += [json.dumps(each.volumes) for each in secrets]
+    secrets = [queue_login.for_queue(login), queue_login.for_workers(login)]
+    apps = [each.added_to(AppSpec("/x")) for each in secrets]
+    seen = [repr(login), *map(repr, secrets), *map(repr, apps), *(json.dumps(app.as_json()) for app in apps)]
     assert not [text for text in seen if PLANTED in text or login.salt in text]
 
 
 def test_the_queue_s_files_have_the_hash_alone_and_stay_the_same() -> None:
     login = planted()
-    secrets = queue_login.for_queue(SETTINGS, login)
-    assert queue_login.for_queue(SETTINGS, login) == secrets
-    assert [file.owner for file in secrets.files] == [900, 900]
-    assert not [file for file in secrets.files if PLANTED.encode() in file.content]
-    ((mount,), conf) = secrets.volumes, secrets.files[0]
-    assert conf.path == f"{mount['hostPath']}/90-users.conf"
-    assert conf.content.decode().split()[-1] == f"{mount['containerPath']}/users.json"
-    assert mount["mode"] == "RO"
+    conf, users = queue_login.for_queue(login).files
+    assert queue_login.for_queue(login).files == (conf, users)
+    assert (conf.owner, users.owner) == (900, 900)
+    assert PLANTED.encode() not in conf.content + users.content
+    assert (conf.name, conf.content.decode().split()[-1]) == ("90-users.conf", f"{users.folder}/{users.name}")
 
 
-def test_workers_are_told_paths(tmp_path: Path) -> None:
-    token = tmp_path / "token"
-    token.write_text("to-ken")
-    environ = {"MARATHON_USER": "m", "MARATHON_PASSWORD": "n", "DCOS_ACS_TOKEN_FILE": str(token)}
-    secrets = queue_login.for_workers(SETTINGS, planted(), environ)
-    folder = f"/etc/cluster/secrets/{SETTINGS.project}/worker"
-    assert {file.path: file.content for file in secrets.files} == {
-        f"{folder}/amqp-password-file": PLANTED.encode() + b"\n",
-        f"{folder}/marathon-password-file": b"n\n",
-        f"{folder}/dcos-acs-token-file": b"to-ken\n",
-    }
-    assert secrets.env["AMQP_PASSWORD_FILE"] == f"{folder}/amqp-password-file"
-    assert (secrets.env["AMQP_USER"], secrets.env["MARATHON_USER"]) == ("cluster", "m")
-    assert {file.owner for file in secrets.files} == {1000}
-    assert "MARATHON_PASSWORD" not in secrets.env
+def test_workers_are_told_where_the_password_is() -> None:
+    secrets = queue_login.for_workers(planted())
+    (file,) = secrets.files
+    assert (file.group, file.name, file.env) == ("worker", "amqp-password-file", "AMQP_PASSWORD_FILE")
+    assert (file.content, file.owner) == (PLANTED.encode() + b"\n", 1000)
+    assert secrets.env["AMQP_USER"] == "cluster"
 
 
 def test_agents_need_files_only_where_the_queue_has_a_login() -> None:
     assert queue_login.workers_files(SETTINGS, {"AMQP_PASSWORD": "x"}) == ()
     login = ensure()
     (file,) = queue_login.workers_files(SETTINGS, {})
-    assert file == queue_login.for_workers(SETTINGS, login, {}).files[0]
+    assert file == queue_login.for_workers(login).files[0]
     (other,) = queue_login.workers_files(SETTINGS, {"AMQP_PASSWORD": "x"})
-    assert (other.path, other.content) == (file.path, b"x\n")
+    assert (other.group, other.name, other.content) == (file.group, file.name, b"x\n")
 
 
 BROKER = "amqp://broker.example:5672"
@@ -143,15 +125,11 @@ def test_workers_of_another_broker_have_files_of_their_own() -> None:
     login = queue_login.given(f"amqp://me:{quote(PLANTED, safe='')}@broker.example:5672", environ)
     assert login
     assert (login.user, login.password) == ("me", PLANTED)
-    secrets = queue_login.for_workers_elsewhere(SETTINGS, login, BROKER)
-    (file,) = secrets.files
-    usual = queue_login.for_workers(SETTINGS, login, {})
-    other = queue_login.for_workers_elsewhere(SETTINGS, replace(login, user="you"), BROKER)
-    assert len({file.path, usual.files[0].path, other.files[0].path}) == 3
-    assert (secrets.env["AMQP_USER"], secrets.env["AMQP_PASSWORD_FILE"]) == ("me", file.path)
-    assert file.content == PLANTED.encode() + b"\n"
-    assert file.path.startswith(f"{secrets.volumes[0]['containerPath']}/")
-    assert PLANTED not in repr(secrets)
+    secrets = queue_login.for_workers_elsewhere(login, BROKER)
+    other = queue_login.for_workers_elsewhere(replace(login, user="you"), BROKER)
+    groups = {each.files[0].group for each in (secrets, queue_login.for_workers(login), other)}
+    assert len(groups) == 3
+    assert (secrets.env["AMQP_USER"], secrets.files[0].content) == ("me", PLANTED.encode() + b"\n")
 
 
 def test_another_broker_s_login_is_of_the_url_or_the_environment_or_guest() -> None:
@@ -165,20 +143,12 @@ def test_another_broker_s_login_is_of_the_url_or_the_environment_or_guest() -> N
         queue_login.given("http://me:x@b", {})
 
 
-def test_a_definition_keeps_what_it_has() -> None:
-    definition: dict[str, Any] = {
-        "id": "/x",
-        "env": {"A": "1"},
-        "container": {"docker": {"image": "i"}, "volumes": [{"containerPath": "/tmp"}]},
-    }
-    before = json.dumps(definition)
-    added = queue_login.for_workers(SETTINGS, planted(), {}).added_to(definition)
-    assert json.dumps(definition) == before
-    assert added["env"]["A"] == "1"
-    assert added["env"]["AMQP_USER"] == "cluster"
-    paths = [volume["containerPath"] for volume in added["container"]["volumes"]]
-    assert paths == ["/tmp", f"/etc/cluster/secrets/{SETTINGS.project}/worker"]
-    assert added["container"]["docker"] == {"image": "i"}
+def test_an_app_keeps_what_it_has() -> None:
+    (file,) = queue_login.for_workers(planted()).files
+    app = AppSpec("/x", env={"A": "1"}, secret_files=(replace(file, name="other"),))
+    added = queue_login.for_workers(planted()).added_to(app)
+    assert (added.env["A"], added.env["AMQP_USER"]) == ("1", "cluster")
+    assert [each.name for each in added.secret_files] == ["other", file.name]
 
 
 def test_the_url_can_hold_any_password() -> None:
@@ -186,9 +156,3 @@ def test_the_url_can_hold_any_password() -> None:
         "amqp://cluster:pl%40nted%3Asecret%2Fword@10.0.0.1:31001"
     )
     assert queue_login.url(HostPort("::1", 5672), None) == "amqp://[::1]:5672"
-
-
-def test_a_marathon_file_that_is_missing_is_named() -> None:
-    missing = {"MARATHON_CA_FILE": "/nowhere/ca.pem"}
-    with pytest.raises(ClusterError, match=r"^MARATHON_CA_FILE: /nowhere/ca\.pem: No such file"):
-        queue_login.for_workers(SETTINGS, planted(), missing)

@@ -2,8 +2,8 @@
 
 import pytest
 
+from cluster.apps.app import Instance
 from cluster.operations.replacing import Verdicts, trouble
-from cluster.schedulers import Instance
 from scripts.worker.settling import FIRST_SUCCESS
 
 RUNS = (Instance("w-1", "running"),)
