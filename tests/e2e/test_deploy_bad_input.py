@@ -39,9 +39,21 @@ def changes(marathon: Standin) -> list[str]:
 
 
 def test_marathon_has_to_be_named(line: CommandLine) -> None:
-    words = refused(line, "worker.deploy")
-    assert "-m is missing" in words
-    assert "marathon: in invoke.yaml" in words
+    line.environ["INVOKE_SCHEDULER"] = "local"
+    assert "-m HOST:PORT" in refused(line, "worker.deploy")
+
+
+def test_flags_that_say_two_things_or_what_an_engine_has_not_are_named(line: CommandLine, marathon: Standin) -> None:
+    words = refused(line, "queue.deploy", "--at", "local", "-m", marathon.address)
+    assert f"--at local and -m {marathon.address}" in words
+    assert "--at marathon:" in refused(line, "worker.run-local", "--at", f"marathon:{marathon.address}")
+    assert "--on agent1: " in refused(line, "queue.deploy", "--at", "process", "--on", "agent1")
+    assert "--constraint hostname:UNIQUE" in refused(
+        line, "worker.deploy", "--at", "process", "--constraint", "hostname:UNIQUE"
+    )
+    assert "--engine-option partition: process" in refused(line, "queue.run-local", "--engine-option", "partition=x")
+    assert "--instances is missing" in refused(line, "worker.scale", "-m", marathon.address)
+    assert changes(marathon) == []
 
 
 @pytest.mark.parametrize(

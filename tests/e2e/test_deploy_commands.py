@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from cluster.schedulers import App
-from cluster.schedulers.process.scheduler import Process
+from cluster.apps.app import AppSpec
 from cluster.settings import ROOT
-from tests.conftest import own_settings
+from tests.conftest import engine_of, own_settings
 from tests.e2e.conftest import CommandLine
 from tests.integration.marathon_rig import CHECKS, instances_come
 from tests.standin.server import Standin
@@ -122,15 +121,18 @@ def test_a_signal_leaves_the_deployment_and_says_how_to_go_on(
 
 
 def test_on_one_machine_the_same_commands_work_and_there_are_no_versions(line: CommandLine) -> None:
-    here = Process(line.settings.project)
-    (before,) = here.deploy(App("/worker-mine", {"id": "/worker-mine", "cmd": "exec sleep 1000"})).instances
+    here = engine_of(line.settings)
+    app = AppSpec("/worker-mine", "exec sleep 1000")
+    (before,) = here.apply(here.plan(app)).instances
     try:
         done = line.try_("worker.restart", "-q", "mine")
         assert (done.returncode, done.stderr) == (0, "/worker-mine: started anew, 1 instance up\n")
         done = line.try_("worker.rollback", "-q", "mine")
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-        assert "/worker-mine has no versions here (process): run-local with the earlier tag (-t)" in done.stderr
+        assert "/worker-mine has no versions" in done.stderr
+        assert "run-local with the earlier tag (-t)" in done.stderr
         assert before.name in line("status")
+        assert before.name in line("status", "--at", "process")
         line("worker.stop", "-q", "mine", "--now")
         assert here.status() == []
     finally:

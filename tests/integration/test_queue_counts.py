@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cluster.operations import run as running
+from cluster.operations import down
 from cluster.operations import status as listing
 from cluster.queue import counts as queue_counts
 from scripts.amqp.broker import open_blocking
@@ -43,7 +43,7 @@ def test_messages_of_this_moment_are_counted(
         channel.basic_publish("", queue_name, b"x")
         (counted,) = found(queue_counts.now(management, broker.url), queue_name)
         assert (counted.ready, counted.consumers) == (number, 0)
-    assert f"{queue_name} 3" in running._messages_lost(broker.settings)
+    assert f"{queue_name} 3" in down._messages_lost(broker.settings)
     channel.queue_delete(queue_name)
     assert found(queue_counts.now(management, broker.url), queue_name) == []
 
@@ -119,7 +119,7 @@ def test_what_is_not_known_is_a_question_mark_and_null(
     counted = found(queue_counts.now(management, broker.url), queue_name)
     assert counted == [QueueCount(queue_name, None, None, None)]
     assert listing._queue_table(counted).splitlines()[1].split() == [queue_name, "?", "?", "0", "0", "?"]
-    assert re.search(rf"those in .*{queue_name}", running._messages_lost(broker.settings))
+    assert re.search(rf"those in .*{queue_name}", down._messages_lost(broker.settings))
     channel.queue_delete(queue_name)
 
 
@@ -129,6 +129,6 @@ def test_without_amqp_the_management_api_is_believed(broker: Broker, management:
 
 def test_a_queue_that_does_not_answer_stops_nothing(broker: Broker) -> None:
     away = replace(broker.settings, queue=replace(broker.settings.queue, management_port=1))
-    assert "is not known" in running._messages_lost(away)
+    assert "is not known" in down._messages_lost(away)
     assert json.loads(listing.status(away, as_json=True))["queues"] is None
     assert str(away.queue.management.url) in listing.status(away, as_json=False).splitlines()[-1]

@@ -1,27 +1,24 @@
 """A queue with a login of its own: who is let in from the network."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
 import requests
 
 from cluster import credentials
-from cluster.apps import one_machine as apps
-from cluster.credentials import HostFile
+from cluster.apps.queue import queue_app
 from cluster.queue import login as queue_login
 from cluster.queue import users as queue_users
-from cluster.schedulers import App, selection
+from cluster.schedulers import DeployOptions, Image
 from cluster.settings import Settings
 from scripts.amqp.broker import open_blocking
 from scripts.amqp.management import Management
 from scripts.errors import ClusterError, ServiceAway
 from scripts.hostport import HostPort
-from tests.conftest import own_settings
+from tests.conftest import engine_of, own_settings
 
 pytestmark = [pytest.mark.engine, pytest.mark.broker]
 
@@ -29,33 +26,20 @@ pytestmark = [pytest.mark.engine, pytest.mark.broker]
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queue_image: str) -> Iterator[Settings]:
     monkeypatch.setattr(credentials, "SECRETS", tmp_path / ".secrets")
-    monkeypatch.setattr(queue_login, "HOST_FOLDER", str(tmp_path / "host"))
     found = own_settings(tmp_path)
     yield found
-    where = selection.local(found)
-    where.stop("/amqp", now=True)
-    where.delete_data("/amqp")
-
-
-def put(file: HostFile) -> None:
-    """What SSH does on a host."""
-    path = Path(file.path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(file.content)
-    path.chmod(0o400 if os.getuid() == 0 else 0o444)
-    if os.getuid() == 0:
-        os.chown(path, file.owner, file.owner)
+    engine = engine_of(found)
+    engine.stop("/amqp", now=True)
+    engine.delete_data("/amqp")
 
 
 def deploy(settings: Settings, image: str, environ: dict[str, str]) -> queue_login.QueueLogin:
     """Like on a cluster: without what lets guest in."""
-    login = queue_login.ensure(settings, environ)
-    secrets = queue_login.for_queue(settings, login)
-    for file in secrets.files:
-        put(file)
-    definition: dict[str, Any] = apps.queue_app(settings, image, "test").definition
-    env = {name: value for name, value in definition["env"].items() if name != "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"}
-    selection.local(settings).deploy(App("/amqp", secrets.added_to(definition | {"env": env})), timeout_s=120)
+    login, engine = queue_login.ensure(settings, environ), engine_of(settings)
+    app = queue_app(settings, engine, Image(image, "test"))
+    env = {name: value for name, value in app.env.items() if name != "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"}
+    app = queue_login.for_queue(login).added_to(replace(app, env=env))
+    engine.apply(engine.plan(app), DeployOptions(timeout_s=120))
     return login
 
 

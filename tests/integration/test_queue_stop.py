@@ -11,7 +11,7 @@ def stopped(app_id: str) -> list[str]:
     with Standin() as standin:
         labels, constraints = {"cluster.project": SETTINGS.project}, [["hostname", "CLUSTER", "agent2"]]
         standin.world.put_app({"id": app_id, "cmd": "sleep 1", "labels": labels, "constraints": constraints})
-        operate.stop(SETTINGS, operate.target(SETTINGS, app_id, standin.address), False, said.append)
+        operate.stop(operate.target(SETTINGS, app_id, "", standin.address, said.append), False, said.append)
         assert app_id not in standin.world.apps
     return said
 

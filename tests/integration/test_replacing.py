@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from cluster.apps import one_machine as apps
-from cluster.operations import run as running
-from cluster.schedulers.process.scheduler import Process
+from cluster.apps.flags import AppOverrides
+from cluster.apps.worker import Work
+from cluster.operations.deploy import Rollout, deploy_workers
+from cluster.schedulers import Scheduler
 from cluster.settings import Settings
 from scripts.errors import ClusterError
-from tests.conftest import own_settings
+from tests.conftest import engine_of, own_settings
 from tests.integration.worker_rig import Rig
 from tests.waiting import until
 
@@ -27,52 +28,51 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def where(tmp_path: Path) -> Iterator[Process]:
-    scheduler = Process("test", tmp_path / "run")
-    yield scheduler
-    for app in scheduler.status():
-        scheduler.stop(app.id, now=True)
+def engine(settings: Settings) -> Iterator[Scheduler]:
+    engine = engine_of(settings)
+    yield engine
+    for app in engine.status():
+        engine.stop(app.id, now=True)
 
 
 @pytest.fixture
-def workers(settings: Settings, where: Process, rig: Rig) -> Workers:
+def workers(settings: Settings, rig: Rig) -> Workers:
     """Runs workers with an action, as `worker.run-local` does."""
 
     def run(action: str, instances: int = 1) -> list[str]:
-        work = apps.worker_wish(
-            settings, queue=rig.queue, action=action, url=rig.url, instances=instances, jobs=1, timeout_s=0,
-            attempts=0, keep_alive=False, drain_s=0, rest="",
-        )  # fmt: skip
-        return running.run_workers(settings, work, "worker:v1", dry_run=False, say=print, where=where)
+        work = Work.of(settings, queue=rig.queue, action=action, url=rig.url, jobs=1, drain_s=0)
+        return deploy_workers(
+            settings, Rollout.here(settings, print), work, overrides=AppOverrides(instances=instances)
+        )
 
     return run
 
 
-def test_an_action_that_dies_at_its_start_leaves_the_former_workers(workers, where, rig, tmp_path):
+def test_an_action_that_dies_at_its_start_leaves_the_former_workers(workers, engine, rig, tmp_path):
     workers(rig.action(HOLDS.format(go=tmp_path / "go")), instances=2)
     rig.publish(*[b"x"] * 5)
     until(lambda: rig.ready() == 3, "two in hand")
-    (before,) = where.status()
-    with pytest.raises(ClusterError, match=r"(?s)exit 1 .*put back: 2 of 2 instances run$"):
+    (before,) = engine.status()
+    with pytest.raises(ClusterError, match=r"(?s)exit 1 .*rolled back: 2 of 2 instances of what ran before run$"):
         workers(rig.action("echo no package called x >&2; exit 1", "dies"))
-    (after,) = where.status()
+    (after,) = engine.status()
     assert [one.name for one in after.instances] == [one.name for one in before.instances]
     assert after.running == 2
     (tmp_path / "go").touch()
     until(lambda: rig.ready() == 0, "the former action does them")
 
 
-def test_one_that_cannot_be_started_leaves_them_untouched(workers, where, rig):
+def test_one_that_cannot_be_started_leaves_them_untouched(workers, engine, rig):
     workers(rig.action("cat"))
-    before = where.as_it_runs(where.status()[0].id)
+    before = engine.present(engine.status()[0].id)
     script = rig.action("", "wrong")
     Path(script).write_text("#!/usr/bin/env Rscript3\n")
     with pytest.raises(ClusterError, match=r"Rscript3.*; the workers that run go on$"):
         workers(script)
-    assert where.as_it_runs(where.status()[0].id) == before
+    assert engine.present(engine.status()[0].id) == before
 
 
-def test_one_that_works_is_not_waited_for_longer_than_its_first_success(workers, where, rig, tmp_path, monkeypatch):
+def test_one_that_works_is_not_waited_for_longer_than_its_first_success(workers, engine, rig, tmp_path, monkeypatch):
     monkeypatch.setattr("cluster.operations.replacing.WATCH_S", 600)
     workers(rig.action(HOLDS.format(go=tmp_path / "go")))
     rig.publish(*[b"x"] * 3)

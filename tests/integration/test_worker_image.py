@@ -19,8 +19,8 @@ from cluster.images import build as image_build
 from cluster.operations import selftest
 from cluster.queue import login as queue_login
 from cluster.schedulers import Image
-from cluster.schedulers.docker.scheduler import Local
-from tests.conftest import missing, own_settings
+from scripts.amqp.broker import redacted, without_login
+from tests.conftest import engine_of, missing, own_settings
 
 pytestmark = pytest.mark.engine
 
@@ -110,9 +110,9 @@ def test_an_action_gains_no_powers_and_writes_to_its_own_folders_alone(run: Any)
 
 
 def test_the_check_wants_a_fresh_file(run: Any, docker_client: Any, worker_image: str) -> None:
-    by_definition = definitions.read(definitions.load(WORKER.definition)).health
-    assert by_definition
-    in_definition = by_definition.command
+    health = definitions.read(definitions.load(WORKER.definition)).health
+    assert health
+    in_definition = health.command
     in_image = docker_client.images.get(worker_image).attrs["Config"]["Healthcheck"]["Test"][1]
     for check in (in_definition, in_image):
         assert run("sh", "-c", check).returncode == 1
@@ -127,14 +127,15 @@ def test_its_user_reads_the_broker_s_password_also_from_a_checkout_below_its_tmp
 ) -> None:
     monkeypatch.setattr(credentials, "SECRETS", tmp_path / ".secrets")
     settings = own_settings(Path(tmp_path.anchor, tmp_path.parts[1]))
-    where, url = Local(settings, docker_client, print), "amqp://ann:secret@127.0.0.1:1"
+    engine = engine_of(settings)
+    url = "amqp://ann:secret@127.0.0.1:1"
     work = Work.of(settings, queue="any", action="true", url=url)
-    app = worker_app(settings, where, Image(worker_image, "test"), work, ["-u", "amqp://127.0.0.1:1"])
-    login = queue_login.given(url, {})
+    app = worker_app(settings, engine, Image(worker_image, "test"), work, ("-u", without_login(url)))
+    login = queue_login.given(url)
     assert login
-    app = queue_login.for_workers_elsewhere(login, url).added_to(app)
+    app = queue_login.for_workers_elsewhere(login, redacted(url)).added_to(app)
     reads = 'test "$(cat "$AMQP_PASSWORD_FILE")" = secret'
-    assert where.run_once(replace(app, command=reads)) == (0, [])
+    assert engine.run_once(replace(app, command=reads)) == (0, [])
 
 
 @pytest.fixture

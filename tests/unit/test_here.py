@@ -135,7 +135,7 @@ def test_flags_that_mean_no_engine_or_two_are_named(settings: Settings, at: str,
 def test_run_local_is_this_machine_whatever_the_scheduler_is(settings: Settings, scheduler: str, found: str) -> None:
     assert str(selection.here(replace(settings, scheduler=scheduler))) == found
     assert str(selection.here(replace(settings, scheduler=scheduler), "process")) == "process"
-    with pytest.raises(ClusterError, match="--at marathon:10.0.0.1:8080"):
+    with pytest.raises(ClusterError, match=r"--at marathon:10\.0\.0\.1:8080"):
         selection.here(settings, "marathon:10.0.0.1:8080")
 
 
