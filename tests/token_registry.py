@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cluster.components import REGISTRY
 from cluster.images import build as image_build
 from cluster.images import registry_api
-from cluster.registry import local as local_registry
+from cluster.registry.app import IMAGE
 from tests.ports import free_ports
 from tests.waiting import until
 
@@ -84,9 +84,9 @@ def token_registry(client: Any) -> Iterator[tuple[str, TokenServer]]:
     made = TokenServer()
     (port,) = free_ports(1)
     with _serving(made) as realm:
-        image_build.build(client, REGISTRY, local_registry.IMAGE, print)
+        image_build.build(client, REGISTRY, IMAGE, print)
         container = client.containers.create(
-            str(local_registry.IMAGE),
+            str(IMAGE),
             ports={"5000/tcp": ("127.0.0.1", port)},
             environment={
                 "REGISTRY_AUTH": "token", "REGISTRY_AUTH_TOKEN_REALM": realm,

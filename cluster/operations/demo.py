@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import shlex
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
@@ -21,6 +20,7 @@ import psutil
 from cluster import engine
 from cluster.apps import one_machine as apps
 from cluster.components import QUEUE, WORKER
+from cluster.locks import locked
 from cluster.operations import build as building
 from cluster.operations import run as running
 from cluster.queue.publishing import publish
@@ -36,6 +36,8 @@ Say = Callable[[str], None]
 INPUT = ROOT / "examples" / "temperatures.txt"
 DEMO_QUEUE = "demo"
 WORKERS = 2
+# Two demos would delete and count each other's results.
+_TAKEN = "another ./inv demo runs here: let it finish, or stop it, and run this again"
 # One action takes well under a second; workers that bring nothing for so long are stuck.
 STALLED_AFTER_S = 60
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
@@ -58,22 +60,10 @@ def run(settings: Settings, *, process: bool, say: Say) -> str:
     Raises:
         ClusterError: another demo of the project is under way; or whatever goes wrong.
     """
-    with alone(ROOT / ".run" / f"demo-{settings.project}.lock"):
-        return _run(settings, process, say)
-
-
-@contextmanager
-def alone(lock: Path) -> Iterator[None]:
-    """One demo at a time: two would delete and count each other's results. Where no lock can be had, without."""
     with ExitStack() as stack:
-        try:
-            lock.parent.mkdir(exist_ok=True)
-            fcntl.flock(stack.enter_context(lock.open("w")), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ClusterError("another ./inv demo runs here: let it finish, or stop it, and run this again") from error
-        except OSError:
-            pass
-        yield
+        with suppress(OSError):  # where no lock can be had, without
+            stack.enter_context(locked(ROOT / ".run" / f"demo-{settings.project}.lock", _TAKEN))
+        return _run(settings, process, say)
 
 
 def _run(settings: Settings, process: bool, say: Say) -> str:

@@ -1,4 +1,4 @@
-"""The private registry of this machine: started where it is not running."""
+"""The private registry of this machine: started where none runs, replaced where an earlier version started it."""
 
 from __future__ import annotations
 
@@ -7,23 +7,16 @@ from collections.abc import Callable
 
 import docker
 
-from cluster.apps import definitions
-from cluster.apps.one_machine import with_ports
 from cluster.components import REGISTRY
 from cluster.engine import port_holder
-from cluster.image_ref import ImageRef, is_local
+from cluster.image_ref import is_local, registry_address
 from cluster.images import build as image_build
 from cluster.images.registry_api import answers
+from cluster.registry.app import IMAGE, START_TIMEOUT_S, local_app
 from cluster.schedulers import App, Scheduler
 from cluster.schedulers.instances import port_is_free
 from cluster.settings import Settings
 from scripts.errors import ClusterError
-from scripts.hostport import HostPort
-
-START_TIMEOUT_S = 60
-
-# Not in the registry that it is: its name must not change with that one's address.
-IMAGE = ImageRef("cluster-registry", "v1")
 
 
 def ensure_up(
@@ -34,29 +27,23 @@ def ensure_up(
     Raises:
         ClusterError: its port is taken by something else, or it does not start.
     """
-    if not is_local(settings.registry) or answers(settings.registry):
+    registry = settings.registry
+    app = _missing(registry, scheduler)
+    if app is None:
         return
-    port = HostPort.parse(settings.registry).port
-    if not _is_deployed(scheduler):
-        refuse_taken_port(port)
+    if not any(one.id == REGISTRY.app_id for one in scheduler.status()):
+        refuse_taken_port(registry_address(registry).port)
     image_build.build(client, REGISTRY, IMAGE, say)
-    say(f"starting the private registry at {settings.registry}")
-    scheduler.deploy(registry_app(port), START_TIMEOUT_S)
-    if not answers(settings.registry):
-        raise ClusterError(f"the registry runs but does not answer at {settings.registry}: see `./inv registry.logs`")
+    say(f"starting the private registry at {registry}")
+    scheduler.deploy(app, START_TIMEOUT_S)
+    if not answers(registry):
+        raise ClusterError(f"the registry runs but does not answer at {registry}: see `./inv registry.logs`")
 
 
 def dry_run(settings: Settings, scheduler: Scheduler) -> str:
-    """What `ensure_up` would start, as JSON."""
-    if not is_local(settings.registry) or answers(settings.registry):
-        return "{}"
-    return json.dumps(scheduler.plan(registry_app(HostPort.parse(settings.registry).port)).sent, indent=2)
-
-
-def registry_app(port: int) -> App:
-    """The registry on this port of this machine."""
-    filled = definitions.fill(definitions.load(REGISTRY.definition), {"IMAGE": str(IMAGE), "TAG": IMAGE.tag})
-    return App(REGISTRY.app_id, with_ports(filled, {"registry": port}))
+    """Return what `ensure_up` would start, as JSON."""
+    app = _missing(settings.registry, scheduler)
+    return json.dumps(scheduler.plan(app).sent if app else {}, indent=2)
 
 
 def refuse_taken_port(port: int) -> None:
@@ -74,5 +61,17 @@ def refuse_taken_port(port: int) -> None:
     )
 
 
-def _is_deployed(scheduler: Scheduler) -> bool:
-    return any(app.id == REGISTRY.app_id for app in scheduler.status())
+def _missing(registry: str, scheduler: Scheduler) -> App | None:
+    """Return the app to deploy; None where the registry is elsewhere, or one answers that is right or not ours."""
+    if not is_local(registry):
+        return None
+    app = local_app(registry)
+    if answers(registry) and not (_is_ours(registry, scheduler) and scheduler.plan(app).kind != "nothing"):
+        return None
+    return app
+
+
+def _is_ours(registry: str, scheduler: Scheduler) -> bool:
+    port = registry_address(registry).port
+    instances = [one for app in scheduler.status() if app.id == REGISTRY.app_id for one in app.instances]
+    return any(port == address.port for one in instances for address in one.ports.values())

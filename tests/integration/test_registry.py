@@ -17,6 +17,7 @@ from cluster.images import build as image_build
 from cluster.images import registry_api
 from cluster.operations import status as listing
 from cluster.registry import local as local_registry
+from cluster.registry.app import IMAGE, local_app
 from cluster.schedulers import Scheduler
 from cluster.schedulers.docker.scheduler import Local
 from cluster.settings import Settings
@@ -61,6 +62,17 @@ def test_it_is_made_from_nothing_and_once(place: Place) -> None:
     place.ensure_up()
     assert place.container.id == first
     assert place.said == []
+
+
+def test_one_that_an_earlier_version_made_is_replaced(place: Place) -> None:
+    place.ensure_up()
+    app = local_app(place.settings.registry)
+    place.scheduler.deploy(replace(app, definition=app.definition | {"labels": {"component": "registry"}}))
+    first = place.container.id
+    assert json.loads(local_registry.dry_run(place.settings, place.scheduler)) != {}
+    place.ensure_up()
+    assert place.container.id != first
+    assert json.loads(local_registry.dry_run(place.settings, place.scheduler)) == {}
 
 
 def test_it_is_a_plain_user_on_this_machine_alone(place: Place) -> None:
@@ -119,7 +131,7 @@ def test_a_registry_elsewhere_is_left_alone(place: Place) -> None:
 
 def test_the_health_check_tells_a_registry_that_works(place: Place) -> None:
     place.ensure_up()
-    check = place.client.images.get(str(local_registry.IMAGE)).attrs["Config"]["Healthcheck"]["Test"][1]
+    check = place.client.images.get(str(IMAGE)).attrs["Config"]["Healthcheck"]["Test"][1]
     assert place.container.exec_run(["/bin/sh", "-c", check]).exit_code == 0
     with pytest.raises(ContainerError):
-        place.client.containers.run(str(local_registry.IMAGE), ["-c", check], entrypoint="/bin/sh", remove=True)
+        place.client.containers.run(str(IMAGE), ["-c", check], entrypoint="/bin/sh", remove=True)

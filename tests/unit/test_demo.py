@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.operations.demo import alone, months, results_folder
+from cluster.operations.demo import months, results_folder
 from scripts.errors import ClusterError
 
 
@@ -74,13 +74,3 @@ def test_no_link_is_followed(tmp_path: Path) -> None:
 def test_where_nothing_can_be_made_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match=r"missing/cluster-demo: No such file or directory: worker\.tmp"):
         results_folder(tmp_path / "missing/cluster-demo", 0o755)
-
-
-def test_a_second_demo_at_the_same_time_is_refused(tmp_path: Path) -> None:
-    lock = tmp_path / ".run/demo-cluster.lock"
-    with alone(lock), pytest.raises(ClusterError, match=r"^another \./inv demo runs here"), alone(lock):
-        pytest.fail("two at once")
-    with alone(lock), alone(tmp_path / ".run/demo-other.lock"):
-        pass
-    with alone(tmp_path / "no/such/folder/lock"):
-        pass

@@ -14,8 +14,8 @@ from cluster import credentials
 from cluster.images import registry_api, registry_errors, registry_login
 from cluster.images.registry_errors import Trouble, failure, remedy_on_a_host, trouble_in
 from cluster.images.registry_login import Access
-from cluster.registry import authority
-from cluster.registry.authority import Authority, Pair
+from cluster.registry import certificates
+from cluster.registry.certificates import Authority, Pair
 from scripts.errors import ClusterError, ServiceAway
 from tests.ports import free_ports
 
@@ -33,7 +33,9 @@ def secrets_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def ca() -> Authority:
-    return authority.of("test", NOW - timedelta(days=800))
+    made = certificates.of("test", NOW - timedelta(days=800))
+    made.keep()
+    return made
 
 
 @pytest.mark.parametrize(
@@ -161,7 +163,7 @@ def test_a_certificate_tells_by_openssls_codes(ca: Authority, serve: Serve, monk
         (ca.issue("127.0.0.1", NOW - timedelta(days=400)), Trouble.ENDED),
         (ca.issue("10.0.0.5", NOW), Trouble.OTHER_NAME),
         (ca.issue("registry.example", NOW), Trouble.OTHER_NAME),
-        (authority.of("other", NOW).issue("127.0.0.1", NOW), Trouble.UNTRUSTED),
+        (certificates.of("other", NOW).issue("127.0.0.1", NOW), Trouble.UNTRUSTED),
         (None, Trouble.NO_TLS),
     ]:
         with serve(pair) as registry:
