@@ -7,13 +7,12 @@ import io
 import json
 import secrets
 import tarfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -29,6 +28,7 @@ from cluster.images import registry_api
 from cluster.registry.app import IMAGE
 from tests.ports import free_ports
 from tests.waiting import until
+from tests.web import serving
 
 _SERVICE, _ISSUER = "the tests' registry", "the tests"
 
@@ -118,24 +118,11 @@ def archive(name: str, content: bytes) -> bytes:
 def _serving(tokens: TokenServer) -> Iterator[str]:
     """The URL at which the tokens are had."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            known = tokens.lets_in(self.headers.get("Authorization", ""))
-            scopes = parse_qs(urlsplit(self.path).query).get("scope", [])
-            content = json.dumps({"token": tokens.token(scopes)} if known else {}).encode()
-            self.send_response(200 if known else 401)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    def answer(request: BaseHTTPRequestHandler) -> tuple[int, bytes]:
+        if not tokens.lets_in(request.headers.get("Authorization", "")):
+            return 401, b"{}"
+        scopes = parse_qs(urlsplit(request.path).query).get("scope", [])
+        return 200, json.dumps({"token": tokens.token(scopes)}).encode()
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/token"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(answer) as port:
+        yield f"http://127.0.0.1:{port}/token"

@@ -39,7 +39,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the registry of a host is to be; `news` says, by path, why a file is not as it was found."""
+    """The registry of a host as it should be; `news` says, by path, why a file is not as it was found."""
 
     address: str
     access: Access

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from docker.errors import ImageNotFound
 
-from cluster import credentials
 from cluster.image_ref import ImageRef
 from cluster.images import build as image_build
 from cluster.images import registry_api, registry_login
@@ -34,10 +33,8 @@ def there(docker_client: Any) -> Iterator[tuple[str, TokenServer]]:
 
 
 @pytest.fixture
-def address(there: tuple[str, TokenServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def address(there: tuple[str, TokenServer], secrets_folder: Path) -> str:
     """The registry's address; no login is kept yet."""
-    monkeypatch.setattr(credentials, "SECRETS", tmp_path / ".secrets")
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     return there[0]
 
 

@@ -8,18 +8,13 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from cluster import credentials
 from cluster.registry import certificates
 from cluster.registry.certificates import RENEW_BEFORE, SERVER_TIME, Authority, Pair
 from scripts.errors import ClusterError
 
+pytestmark = pytest.mark.usefixtures("secrets_folder")
+
 NOW = datetime(2030, 5, 17, 12, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def secrets_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(credentials, "SECRETS", tmp_path / ".secrets")
-    return tmp_path / ".secrets"
 
 
 @pytest.fixture

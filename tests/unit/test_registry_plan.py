@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from cluster import credentials
 from cluster.hosts.engine_errors import ports_of
 from cluster.images import registry_login
 from cluster.registry import certificates, plan
@@ -26,8 +25,7 @@ ADDRESS = "10.0.0.5:5000"
 
 
 @pytest.fixture(autouse=True)
-def ca(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
-    monkeypatch.setattr(credentials, "SECRETS", tmp_path / ".secrets")
+def ca(secrets_folder: Path) -> Authority:
     made = certificates.of("test", NOW)
     made.keep()
     return made
