@@ -10,8 +10,8 @@ import pytest
 from tests.conftest import own_settings
 from tests.e2e.conftest import CommandLine
 from tests.standin import filters
-from tests.standin.dialects import V1_4
 from tests.standin.server import Standin
+from tests.standin.world import World
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_the_address_of_invoke_yaml_is_taken(line: CommandLine, marathon: Standi
 
 
 def test_a_marathon_that_is_too_old_is_named(line: CommandLine) -> None:
-    with Standin(dialect=V1_4) as old:
+    with Standin(World(version="1.4.9")) as old:
         assert "Marathon 1.4.9 at" in refused(line, "worker.deploy", "-m", old.address)
 
 
