@@ -79,7 +79,7 @@ def test_a_web_page_in_its_place_is_named(line: CommandLine, marathon: Standin) 
 
 def test_a_registry_on_this_machine_is_found_before_anything_is_changed(line: CommandLine, marathon: Standin) -> None:
     words = refused(line, "worker.deploy", "-m", marathon.address, "-t", "worker:v1")
-    assert f"{line.settings.registry}/worker:v1" in words
+    assert line.settings.registry in words
     assert "./inv registry.up --host HOST" in words
     assert changes(marathon) == []
 
