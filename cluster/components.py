@@ -1,4 +1,4 @@
-"""The components: what is in which folder, and what it becomes."""
+"""The components: a folder each, from which an image and an app are made."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ class Component:
 
     @property
     def folder(self) -> Path:
-        """Where its files are."""
+        """The folder of its files."""
         return self.root / "components" / self.name
 
     @property
     def dockerfile(self) -> Path:
-        """How its image is built."""
+        """The file that its image is built by."""
         return self.folder / "Dockerfile"
 
     @property
     def definition(self) -> Path:
-        """Its app definition, in Marathon's form."""
+        """The file of its app definition, in Marathon's form."""
         return self.folder / f"{self.name}-app.json"
 
     @property
     def sources(self) -> tuple[Path, ...]:
-        """All folders that its image is made from."""
+        """The folders that its image is made from."""
         return (self.folder, *(self.root / name for name in self.shared))
 
 

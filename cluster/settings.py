@@ -1,4 +1,4 @@
-"""The settings of invoke.yaml, checked; settings_files.py says where else they are given."""
+"""The settings of invoke.yaml, checked; settings_files.py reads them from all places where they are given."""
 
 from __future__ import annotations
 
@@ -19,11 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent
 _PROJECT = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 _MAY_BE_EMPTY = ("registry", "marathon", "agents.hosts", "agents.hosts_file", "agents.ssh_config")
 _PORT = (1, 65535)
-# Of a number, by the last part of its key: the least and the most.
+# The least and the most of a number, by the last part of its key.
 _RANGES: Mapping[str, tuple[float, float]] = {
-    "port": _PORT,
-    "management_port": _PORT,
-    "prometheus_port": _PORT,
+    **dict.fromkeys(("port", "management_port", "prometheus_port"), _PORT),
     "mem_mib": (1, MOST),
     "instances": (1, MOST),
     "jobs": (0, 10_000),
@@ -45,17 +43,17 @@ class QueueSettings:
 
     @property
     def url(self) -> str:
-        """The queue on this machine, for AMQP."""
+        """The URL of the queue on this machine."""
         return f"amqp://127.0.0.1:{self.port}"
 
     @property
     def management_url(self) -> str:
-        """RabbitMQ's own page and API on this machine."""
+        """The URL of RabbitMQ's web page and API on this machine."""
         return f"http://127.0.0.1:{self.management_port}"
 
     @property
     def management(self) -> Management:
-        """The same, to be asked as RabbitMQ's own first user, who may come from this machine alone."""
+        """RabbitMQ's API on this machine, for its own first user, who may come from this machine alone."""
         return Management(self.management_url, "guest", "guest", "/")
 
 
@@ -113,7 +111,7 @@ class Settings:
 
     @property
     def images(self) -> str:
-        """What stands before the names of our images."""
+        """The prefix of our images' names."""
         return f"{self.registry}/{self.registry_path}" if self.registry_path else self.registry
 
     def __post_init__(self) -> None:
@@ -121,7 +119,7 @@ class Settings:
 
     @classmethod
     def read(cls, config: Mapping[str, Any], places: Mapping[str, str] | None = None) -> Settings:
-        """Take the settings out of a configuration of invoke.yaml's shape; `places` says where keys were given.
+        """Read and check a configuration of invoke.yaml's shape; `places` says where its keys were given.
 
         Raises:
             ClusterError: a value that cannot be, with its key and place.

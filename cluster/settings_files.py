@@ -1,4 +1,4 @@
-"""Where settings are given: invoke.yaml, the files of the machine and of the person, the environment, a file of -f.
+"""The places of settings: invoke.yaml, the files of the machine and of the person, the environment, a file of -f.
 
 Each may give a part of them, and counts more than those before it. Invoke reads none of them: it would take whatever
 any of its files says, such as names without dashes, for itself, and leave out what it does not know.
@@ -19,6 +19,7 @@ from scripts.one_line import one_line
 
 Say = Callable[[str], None]
 
+_KNOWN = (*KEYS, *SECTIONS)
 _PREFIX = "INVOKE_"
 _VARIABLES = {_PREFIX + key.upper().replace(".", "_"): key for key in KEYS}
 # What Invoke has in its own files and variables.
@@ -31,7 +32,6 @@ class _Loader(yaml.SafeLoader):
     """Refuses a key that is given twice, of which YAML's own would take the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Make the keys and values of a mapping."""
         seen = set()
         for key, _ in node.value:
             if isinstance(key.value, str) and key.value in seen:
@@ -41,7 +41,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def read(environ: Mapping[str, str], file: str | None, say: Say, root: Path = ROOT, etc: Path = Path("/etc")) -> Any:
-    """The checked settings as a tree, as invoke.yaml has them; `file` is that of -f.
+    """Return the checked settings as a tree, as invoke.yaml has them; `file` is that of -f.
 
     Raises:
         ClusterError: a file that cannot be read, a key that is none or is missing, a value that cannot be.
@@ -51,12 +51,14 @@ def read(environ: Mapping[str, str], file: str | None, say: Say, root: Path = RO
     for place, found in _layers(environ, file, say, root, etc):
         values |= found
         places |= dict.fromkeys(found, place)
+    tree: dict[str, Any] = {}
     for key in KEYS:
         if key not in values:
             raise ClusterError(
                 f"{key} is missing in {root / 'invoke.yaml'}: `git diff invoke.yaml` shows what was there"
             )
-    tree = _tree(values)
+        section, _, name = key.rpartition(".")
+        (tree.setdefault(section, {}) if section else tree)[name] = values[key]
     Settings.read(tree, places)
     return tree
 
@@ -64,27 +66,32 @@ def read(environ: Mapping[str, str], file: str | None, say: Say, root: Path = RO
 def _layers(
     environ: Mapping[str, str], file: str | None, say: Say, root: Path, etc: Path
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each place and what it gives, by key; later ones count more."""
-    yield from _of_file(_found(root, "invoke", say), None)
-    yield from _of_file(_found(etc, "invoke", say), say)
-    yield from _of_file(_found(Path(environ.get("HOME") or "~").expanduser(), ".invoke", say), say)
+    """Yield each place and what it gives, by key; later ones count more."""
+    home = Path(environ.get("HOME") or "~").expanduser()
+    for path, tell in [
+        (_found(root, "invoke", say), None),
+        (_found(etc, "invoke", say), say),
+        (_found(home, ".invoke", say), say),
+    ]:
+        if path:
+            yield str(path), dict(_by_key(path, tell))
     for name, value in environ.items():
         if name in _VARIABLES:
             yield name, {_VARIABLES[name]: value}
         elif name.startswith(_PREFIX) and not name.startswith(_INVOKES_VARIABLES):
             _unknown_variable(name, say)
-    named = file if file is not None else environ.get(_FILE_VARIABLE)
+    named = environ.get(_FILE_VARIABLE) if file is None else file
     if named is not None:
-        flag = "-f" if file is not None else _FILE_VARIABLE
         if not named or not _exists(Path(named)):
+            flag = _FILE_VARIABLE if file is None else "-f"
             raise ClusterError(
                 f"{flag} {named!r}: no such file: give one with settings as in invoke.yaml, or leave it out"
             )
-        yield from _of_file(Path(named), None)
+        yield named, dict(_by_key(Path(named), None))
 
 
 def _found(folder: Path, stem: str, say: Say) -> Path | None:
-    """The file of this name, which may be written as Invoke's files are, but for Python."""
+    """Return the file of this name, which may have any ending of Invoke's but Python's."""
     there = [path for ending in ("yaml", "yml", "json", "py") if _exists(path := folder / f"{stem}.{ending}")]
     taken = there[0] if there and there[0].suffix != ".py" else None
     for path in there:
@@ -100,11 +107,6 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _of_file(path: Path | None, say: Say | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    if path:
-        yield str(path), dict(_by_key(_content(path), str(path), say))
-
-
 def _content(path: Path) -> Mapping[Any, Any]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
@@ -117,61 +119,55 @@ def _content(path: Path) -> Mapping[Any, Any]:
         raise ClusterError(f"{path}{line}: it is not YAML: {one_line(error.problem or error.context)}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ClusterError(f"{path}: it is not YAML: {one_line(error)}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, Mapping):
+    if not isinstance(content, Mapping | None):
         raise ClusterError(
             f"{path}: {_shown(content)} is no settings: write them as in invoke.yaml, a line each, key: value"
         )
-    return content
+    return content or {}
 
 
-def _by_key(content: Mapping[Any, Any], place: str, say: Say | None) -> Iterator[tuple[str, Any]]:
-    """What a file gives by key, such as `queue.port`; where others may have keys in it, too, `say` tells of them."""
-    for name, value in content.items():
+def _by_key(path: Path, say: Say | None) -> Iterator[tuple[str, Any]]:
+    """Yield what a file gives by key, such as `queue.port`; where others may have keys in it, `say` tells of them."""
+    for name, value in _content(path).items():
         if name in SECTIONS:
-            yield from _of_section(name, value, place)
+            yield from _of_section(name, value, path)
         elif name in KEYS:
             yield name, value
         elif say is None:
-            raise ClusterError(f"{name} in {place} is no setting{_nearest(str(name))}: invoke.yaml has them all")
+            raise _no_setting(str(name), f"in {path}")
         elif name not in _INVOKES and get_close_matches(str(name), [*SECTIONS, *KEYS], cutoff=0.8):
-            say(f"{name} in {place} is no setting{_nearest(str(name))}: not read")
+            say(f"{name} in {path} is no setting{_nearest(str(name))}: not read")
 
 
-def _of_section(section: str, content: Any, place: str) -> Iterator[tuple[str, Any]]:
+def _of_section(section: str, content: Any, path: Path) -> Iterator[tuple[str, Any]]:
     if not isinstance(content, Mapping | None):
         first = next(key for key in KEYS if key.startswith(f"{section}."))
-        raise ClusterError(f"{section}: {_shown(content)} in {place}: it has keys of its own, such as {first}")
+        raise ClusterError(f"{section}: {_shown(content)} in {path}: it has keys of its own, such as {first}")
     for name, value in (content or {}).items():
         key = f"{section}.{name}"
         if key not in KEYS:
-            raise ClusterError(f"{key} in {place} is no setting{_nearest(key)}: invoke.yaml has them all")
+            raise _no_setting(key, f"in {path}")
         yield key, value
 
 
 def _unknown_variable(name: str, say: Say) -> None:
     """Refuse what was meant for us; another program that is made with Invoke has such variables, too."""
-    meant = _nearest(name, tuple(_VARIABLES))
-    if meant or name.startswith(tuple(f"{_PREFIX}{section.upper()}_" for section in SECTIONS)):
-        raise ClusterError(f"{name} in the environment is no setting{meant}: invoke.yaml has them all")
+    sections = tuple(f"{_PREFIX}{section.upper()}_" for section in SECTIONS)
+    if _nearest(name, tuple(_VARIABLES)) or name.startswith(sections):
+        raise _no_setting(name, "in the environment", tuple(_VARIABLES))
     say(f"{name} in the environment is no setting: not read")
 
 
-def _nearest(word: str, known: tuple[str, ...] = (*KEYS, *SECTIONS)) -> str:
-    """A hint at what was meant: a key whose last part this is, else one that is like it."""
+def _no_setting(name: str, place: str, known: tuple[str, ...] = _KNOWN) -> ClusterError:
+    return ClusterError(f"{name} {place} is no setting{_nearest(name, known)}: invoke.yaml has them all")
+
+
+def _nearest(word: str, known: tuple[str, ...] = _KNOWN) -> str:
+    """Return a hint at what was meant: a key whose last part this is, else one that is like it."""
     last = word.removeprefix(_PREFIX)
     ends = [key for key in known if key.endswith((f".{last}", f"_{last}"))]
     found = ends or get_close_matches(word, known, n=1, cutoff=0.8)
     return f" (do you mean {found[0]}?)" if found else ""
-
-
-def _tree(values: Mapping[str, Any]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for key, value in values.items():
-        section, _, name = key.rpartition(".")
-        (tree.setdefault(section, {}) if section else tree)[name] = value
-    return tree
 
 
 def _shown(value: Any) -> str:

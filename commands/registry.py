@@ -29,8 +29,8 @@ def status(c: Any, host: str = "", registry: str = "", json: bool = False) -> No
     """Show whether the registry answers and lets us in, its certificate's end, and the room on its host."""
     from cluster.registry import status as showing
 
-    found = showing.of(settings_of(c.config, registry), host)
-    result(showing.told(found, as_json=json))
+    found = showing.of(settings_of(c.config, registry), host, say)
+    result(showing.as_json(found) if json else showing.as_text(found))
     showing.refuse_useless(found)
 
 

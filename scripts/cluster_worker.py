@@ -16,7 +16,8 @@ if not __package__:  # started as a file, which has the wrong folder on its path
 from scripts import streams
 from scripts.action.command import executable
 from scripts.action.jobs import Runner
-from scripts.action.kept_alive import KeepAlive, KeptAlive
+from scripts.action.kept_alive import KeptAlive
+from scripts.action.kept_life import KeepAlive
 from scripts.action.processes import Processes
 from scripts.amqp import broker
 from scripts.amqp.fields import keep_fields
@@ -65,18 +66,15 @@ def work(options: Options, command: Sequence[str]) -> int:
     _prepare_process(options.jobs)
     loop = EventLoop()
     whereabouts = _whereabouts(loop, options)
-    environment = _action_environment()
     worker = Worker(
         loop,
         Work(
             options.queue,
             options.policy,
             options.drain_s,
-            environment=None if options.keep_alive else environment,
-            metadata=options.keep_alive and options.framing == "netstring",
             ends_unproven=options.until_empty or not os.environ.get(alive.VARIABLE),
         ),
-        _runner(loop, options, command, environment),
+        _runner(loop, options, command),
         Breaker(options.breaker),
     )
     alive_file = alive.AliveFile(loop, os.environ.get(alive.VARIABLE))
@@ -121,9 +119,10 @@ def _whereabouts(loop: EventLoop, options: Options) -> Whereabouts:
     return GivenUrl(loop, options.url)
 
 
-def _runner(loop: EventLoop, options: Options, command: Sequence[str], environment: dict[str, str]) -> Runner:
+def _runner(loop: EventLoop, options: Options, command: Sequence[str]) -> Runner:
+    environment = _action_environment()
     if not options.keep_alive:
-        return Processes(loop, command, options.jobs, options.limits, options.tag)
+        return Processes(loop, command, environment, options.jobs, options.limits, options.tag)
     keep = KeepAlive(options.framing, options.jobs, options.recycle_after, options.ready_timeout_s, options.tag)
     return KeptAlive(loop, command, environment, options.limits, keep)
 

@@ -64,6 +64,34 @@ def _count(_number: int, _frame: Any) -> None:
     EventLoop.caught += 1
 
 
+class Timer:
+    """One call of `expired` after a while, unless it is set anew or stopped before."""
+
+    def __init__(self, loop: IOLoop, expired: Callable[..., object]) -> None:
+        self._loop, self._expired = loop, expired
+        self._timeout: object = None
+
+    @property
+    def is_set(self) -> bool:
+        """Whether the call is still to come."""
+        return self._timeout is not None
+
+    def set(self, seconds: float, *arguments: Any) -> None:
+        """Call in so many seconds, with these arguments."""
+        self.stop()
+        self._timeout = self._loop.call_later(seconds, partial(self._expire, *arguments))
+
+    def stop(self) -> None:
+        """Leave nothing on the loop."""
+        if self._timeout is not None:
+            self._loop.remove_timeout(self._timeout)
+            self._timeout = None
+
+    def _expire(self, *arguments: Any) -> None:
+        self._timeout = None
+        self._expired(*arguments)
+
+
 def in_thread(
     loop: IOLoop, ask: Callable[[], Any], answered: Callable[[Any], None], failed: Callable[[str], None]
 ) -> None:

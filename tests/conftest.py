@@ -21,7 +21,7 @@ import yaml
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from cluster import engine
+from cluster import credentials, engine
 from cluster.apps.queue import queue_app
 from cluster.components import QUEUE
 from cluster.images import base_image
@@ -152,6 +152,15 @@ class Broker:
         """End it and delete its data."""
         self.scheduler.stop(self.app.id, now=True)
         self.scheduler.delete_data(self.app.id)
+
+
+@pytest.fixture
+def secrets_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for secrets of the test's own, and no logins of docker's."""
+    folder = tmp_path / ".secrets"
+    monkeypatch.setattr(credentials, "SECRETS", folder)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import secrets
-import tarfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -26,9 +23,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cluster.components import REGISTRY
 from cluster.images import build as image_build
 from cluster.images import registry_api
-from cluster.registry import local as local_registry
+from cluster.registry.app import IMAGE
+from tests.archives import packed
 from tests.ports import free_ports
 from tests.waiting import until
+from tests.web import serving
 
 _SERVICE, _ISSUER = "the tests' registry", "the tests"
 
@@ -84,9 +83,9 @@ def token_registry(client: Any) -> Iterator[tuple[str, TokenServer]]:
     made = TokenServer()
     (port,) = free_ports(1)
     with _serving(made) as realm:
-        image_build.build(client, REGISTRY, local_registry.IMAGE, print)
+        image_build.build(client, REGISTRY, IMAGE, print)
         container = client.containers.create(
-            str(local_registry.IMAGE),
+            str(IMAGE),
             ports={"5000/tcp": ("127.0.0.1", port)},
             environment={
                 "REGISTRY_AUTH": "token", "REGISTRY_AUTH_TOKEN_REALM": realm,
@@ -95,7 +94,7 @@ def token_registry(client: Any) -> Iterator[tuple[str, TokenServer]]:
             },
         )  # fmt: skip
         try:
-            container.put_archive("/tmp", archive("issuer.pem", made.certificate.public_bytes(Encoding.PEM)))
+            container.put_archive("/tmp", packed({"issuer.pem": made.certificate.public_bytes(Encoding.PEM)}))
             container.start()
             address = f"localhost:{port}"
             until(lambda: registry_api.answers(address), f"the registry answers at {address}")
@@ -105,37 +104,15 @@ def token_registry(client: Any) -> Iterator[tuple[str, TokenServer]]:
             container.remove(force=True, v=True)
 
 
-def archive(name: str, content: bytes) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
-        entry = tarfile.TarInfo(name)
-        entry.size, entry.mode = len(content), 0o644
-        tar.addfile(entry, io.BytesIO(content))
-    return packed.getvalue()
-
-
 @contextmanager
 def _serving(tokens: TokenServer) -> Iterator[str]:
     """The URL at which the tokens are had."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            known = tokens.lets_in(self.headers.get("Authorization", ""))
-            scopes = parse_qs(urlsplit(self.path).query).get("scope", [])
-            content = json.dumps({"token": tokens.token(scopes)} if known else {}).encode()
-            self.send_response(200 if known else 401)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    def answer(request: BaseHTTPRequestHandler) -> tuple[int, bytes]:
+        if not tokens.lets_in(request.headers.get("Authorization", "")):
+            return 401, b"{}"
+        scopes = parse_qs(urlsplit(request.path).query).get("scope", [])
+        return 200, json.dumps({"token": tokens.token(scopes)}).encode()
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/token"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(answer) as port:
+        yield f"http://127.0.0.1:{port}/token"

@@ -1,4 +1,4 @@
-"""For which machines an image is built, and whether a machine runs it; in Docker's words, such as amd64 and arm64."""
+"""The architectures of images and machines, in Docker's words, such as amd64 and arm64."""
 
 from __future__ import annotations
 

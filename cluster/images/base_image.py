@@ -1,4 +1,4 @@
-"""`debian:trixie-slim`, what all images are built from: the one that is there, else pulled, else made here."""
+"""The base of all images, `debian:trixie-slim`: the one that is there, else pulled, else made here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from cluster.engine import apt, docker_errors
 from cluster.engine.errors import ENGINE_ERRORS, is_silence, problem_of, reason
@@ -21,6 +21,8 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 PACKAGES = ["mmdebstrap", "debian-archive-keyring", "mount"]
 PULL_SILENCE_S = 20  # a registry that cannot be reached would otherwise be waited for for minutes
 MAKE_TIMEOUT_S = 900
+
+_ARCHIVE = "root.tar"
 
 # What Debian's own slim image leaves out.
 _EXCLUDED = ("doc/*", "groff/*", "info/*", "lintian/*", "linda/*", "locale/*", "man/*")
@@ -40,7 +42,7 @@ _CHANGES = [
 
 
 def ensure_base(client: Any, say: Callable[[str], None], name: str = NAME) -> None:
-    """See to it that the engine has the image `name`; `say` gets a line for each step that takes time.
+    """Provide the engine with the image `name`; `say` gets a line for each step that takes time.
 
     Raises:
         ClusterError: it can neither be pulled nor made here; no image has the name then.
@@ -73,12 +75,11 @@ def _pull_problem(client: Any, name: str) -> str:
 def _make(client: Any, say: Callable[[str], None], name: str) -> None:
     _get_mmdebstrap(say, name)
     sources = debian_sources(_index_targets(), os.environ.get("DEBIAN_MIRROR", ""))
-    with tempfile.TemporaryDirectory(prefix="base-image-", dir=_temporary_folder()) as folder:
-        archive = Path(folder) / "root.tar"
+    # A place with room for the files of a system; /tmp may be in memory.
+    with tempfile.TemporaryDirectory(prefix="base-image-", dir=os.environ.get("TMPDIR") or "/var/tmp") as folder:
         say(f"making {name} from Debian's packages with mmdebstrap (half a minute)")
-        with archive.open("wb") as tar:
-            _run_mmdebstrap(mmdebstrap_command(sources), tar, name)
-        _import(client, archive, name)
+        _run_mmdebstrap(mmdebstrap_command(sources), Path(folder), name)
+        _import(client, Path(folder) / _ARCHIVE, name)
 
 
 def _get_mmdebstrap(say: Callable[[str], None], name: str) -> None:
@@ -94,7 +95,7 @@ def _get_mmdebstrap(say: Callable[[str], None], name: str) -> None:
 
 
 def debian_sources(index_targets: str, mirror: str = "") -> list[str]:
-    """Where apt gets Debian from: sources.list lines of `SUITE`; none when no Debian mirror is known.
+    """Return the sources.list lines of `SUITE`, from where apt gets Debian here; none when no mirror is known.
 
     `index_targets` are lines ORIGIN|LABEL|URI of what apt of this machine uses; `mirror` is the user's, and wins.
     """
@@ -108,7 +109,7 @@ def debian_sources(index_targets: str, mirror: str = "") -> list[str]:
 
 
 def mmdebstrap_command(sources: list[str]) -> list[str]:
-    """The command that writes the image's files to STDOUT as a tar archive."""
+    """Return the command that writes the image's files to STDOUT as a tar archive."""
     options = [f"path-exclude=/usr/share/{path}" for path in _EXCLUDED]
     options += [f"path-include=/usr/share/{path}" for path in _INCLUDED]
     # apt cannot check an https mirror from within the image without these
@@ -121,21 +122,16 @@ def mmdebstrap_command(sources: list[str]) -> list[str]:
 
 
 def _index_targets() -> str:
-    """What apt of this machine uses, `ORIGIN|LABEL|URI` a line; it knows the origin once it has read the lists."""
+    """Return what apt of this machine uses, `ORIGIN|LABEL|URI` a line; it knows the origin when it has read lists."""
     command = ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)", "Created-By: Packages"]
     if shutil.which("apt-get") is None:
         return ""
     return subprocess.run(command, capture_output=True, text=True, env=apt.environment(), check=False).stdout
 
 
-def _temporary_folder() -> str:
-    """Where there is room for the files of a system; /tmp may be in memory."""
-    return os.environ.get("TMPDIR") or "/var/tmp"
-
-
-def _run_mmdebstrap(command: list[str], archive: IO[bytes], name: str) -> None:
-    environment = apt.environment() | {"TMPDIR": _temporary_folder()}
-    with tempfile.TemporaryFile("w+", errors="replace") as log:
+def _run_mmdebstrap(command: list[str], folder: Path, name: str) -> None:
+    environment = apt.environment() | {"TMPDIR": str(folder.parent)}
+    with tempfile.TemporaryFile("w+", errors="replace") as log, (folder / _ARCHIVE).open("wb") as archive:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=archive, stderr=log, env=environment)
         try:
             exit_code = process.wait(MAKE_TIMEOUT_S)
@@ -146,7 +142,7 @@ def _run_mmdebstrap(command: list[str], archive: IO[bytes], name: str) -> None:
         if exit_code:
             log.seek(0)
             raise ClusterError(
-                f"{name} cannot be made with mmdebstrap in {_temporary_folder()}: {apt.complaint_of(log.read())}: "
+                f"{name} cannot be made with mmdebstrap in {folder.parent}: {apt.complaint_of(log.read())}: "
                 f"docker load it from a file, or set DEBIAN_MIRROR to a mirror that has {SUITE}"
             )
 

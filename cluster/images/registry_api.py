@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -149,14 +148,9 @@ def certificate(registry: str) -> x509.Certificate:
         ServiceAway: nothing answers there, or without TLS.
     """
     address = registry_address(registry)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        with (
-            socket.create_connection((address.host, address.port), TIMEOUT_S) as connection,
-            context.wrap_socket(connection, server_hostname=address.host) as tls,
-        ):
-            return x509.load_der_x509_certificate(tls.getpeercert(binary_form=True) or b"")
+        shown = ssl.get_server_certificate((address.host, address.port), timeout=TIMEOUT_S)
+        return x509.load_pem_x509_certificate(shown.encode())
     except (OSError, ValueError) as error:
         raise ServiceAway(
             f"nothing at {registry} answers with TLS ({error}): see `registry:` in invoke.yaml"

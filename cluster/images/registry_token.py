@@ -1,4 +1,4 @@
-"""The login of registries that want a token of another server, as Harbor, GitLab and Docker's own do.
+"""The tokens of registries that want one of another server for each question, as Harbor, GitLab and Docker's own do.
 
 They answer 401 with the place where tokens are made (RFC 6750, and the registry's Token Authentication Specification).
 """
@@ -30,7 +30,7 @@ class Bearer(requests.auth.AuthBase):
 
 
 def challenge_of(answer: requests.Response) -> dict[str, str]:
-    """Where and for what a refusal wants a token (realm, service, scope); empty where it wants none."""
+    """Return the realm, service and scope for which a refusal wants a token; empty where it wants none."""
     said = answer.headers.get("WWW-Authenticate", "")
     if answer.status_code != requests.codes.unauthorized or not said.lower().startswith(_SCHEME):
         return {}
@@ -38,7 +38,7 @@ def challenge_of(answer: requests.Response) -> dict[str, str]:
 
 
 def fetch(registry: str, challenge: dict[str, str], ask: Any) -> Bearer | None:
-    """The token that a challenge wants, None where the login is not taken; `ask` is requests' `get` with the login.
+    """Return the token that a challenge wants, None where the login is not taken; `ask` is `requests.get` with it.
 
     Raises:
         ClusterError: the place is none that a password may be sent to, or makes no tokens.

@@ -1,4 +1,4 @@
-"""An image from this machine's engine into a host's, through the SSH connection: the host need not reach anything."""
+"""The transfer of an image from this machine's engine to a host's over SSH: the host need not reach anything."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PIECE = 1 << 20
 
 
 def is_there(here: docker.DockerClient, there: docker.DockerClient, ref: ImageRef) -> bool:
-    """Whether the other engine has the very image that has this name here."""
+    """Return whether the other engine has the very image that has this name here."""
     wanted = here.images.get(str(ref))
     try:
         found = there.images.get(str(ref))
@@ -27,7 +27,7 @@ def is_there(here: docker.DockerClient, there: docker.DockerClient, ref: ImageRe
 
 
 def _content(image: Any) -> tuple[Any, ...]:
-    """What tells images apart whatever their ids are: containerd's store reckons them in a way of its own."""
+    """Return what tells images apart even where ids do not: containerd's store computes them in a way of its own."""
     return image.attrs["Created"], image.attrs["RootFS"].get("Layers"), image.attrs["Config"].get("Labels")
 
 

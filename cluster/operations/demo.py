@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import shlex
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -22,6 +21,7 @@ from cluster import engine
 from cluster.apps.flags import AppOverrides
 from cluster.apps.worker import Work
 from cluster.components import QUEUE, WORKER
+from cluster.locks import locked
 from cluster.operations import build as building
 from cluster.operations.deploy import LOCAL_START_S, Rollout, deploy_queue, deploy_workers
 from cluster.queue.publishing import publish
@@ -36,44 +36,23 @@ Say = Callable[[str], None]
 INPUT = ROOT / "examples" / "temperatures.txt"
 DEMO_QUEUE = "demo"
 WORKERS = 2
+# Two demos would delete and count each other's results.
+_TAKEN = "another ./inv demo runs here: let it finish, or stop it, and run this again"
 # One action takes well under a second; workers that bring nothing for so long are stuck.
 STALLED_AFTER_S = 60
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 
-@dataclass(frozen=True)
-class Month:
-    """A month summed up from its days, in degrees Celsius."""
-
-    name: str
-    low: float
-    mean: float
-    high: float
-    frost_days: int
-
-
 def run(settings: Settings, *, process: bool, say: Say) -> str:
-    """Build, start, publish, watch, and tell what came out; the report for STDOUT.
+    """Build, start, publish, watch, and return the report for STDOUT.
 
     Raises:
         ClusterError: another demo of the project is under way; or whatever goes wrong.
     """
-    with alone(ROOT / ".run" / f"demo-{settings.project}.lock"):
-        return _run(settings, process, say)
-
-
-@contextmanager
-def alone(lock: Path) -> Iterator[None]:
-    """One demo at a time: two would delete and count each other's results. Where no lock can be had, without."""
     with ExitStack() as stack:
-        try:
-            lock.parent.mkdir(exist_ok=True)
-            fcntl.flock(stack.enter_context(lock.open("w")), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ClusterError("another ./inv demo runs here: let it finish, or stop it, and run this again") from error
-        except OSError:
-            pass
-        yield
+        with suppress(OSError):  # where no lock can be had, without
+            stack.enter_context(locked(ROOT / ".run" / f"demo-{settings.project}.lock", _TAKEN))
+        return _run(settings, process, say)
 
 
 def _run(settings: Settings, process: bool, say: Say) -> str:
@@ -90,7 +69,7 @@ def _run(settings: Settings, process: bool, say: Say) -> str:
     lines = [
         f"{count} days became {count} files in {folder} in {worked - ready:.1f} s; summed up:",
         "",
-        *_report(months(folder)),
+        *report(folder),
         "",
         # ./inv becomes this process, so that what it did before, such as making .venv, counts.
         f"All of it took {time.time() - psutil.Process().create_time():.0f} s. Next:",
@@ -142,33 +121,24 @@ def _clear(folder: Path, mode: int) -> bool:
 
 
 def _results(folder: Path) -> list[Path]:
-    """The files of the days; everybody may have put something else there."""
+    """Return the files of the days; everybody may have put something else there."""
     return sorted(path for path in folder.glob("????-??-??.json") if path.is_file() and not path.is_symlink())
 
 
-def months(folder: Path) -> list[Month]:
-    """The result files of the days, summed up by month."""
+def report(folder: Path) -> list[str]:
+    """Return a table of the days' results, summed up by month, in degrees Celsius."""
     days = defaultdict(list)
     for path in _results(folder):
         days[path.name[5:7]].append(json.loads(path.read_text(encoding="utf-8")))
-    return [_month(number, found) for number, found in sorted(days.items())]
+    rows = [_row(MONTHS[int(number) - 1], found) for number, found in sorted(days.items())]
+    return ["       low   mean   high  frost days", *rows]
 
 
-def _month(number: str, days: list[dict[str, Any]]) -> Month:
-    return Month(
-        name=MONTHS[int(number) - 1],
-        low=min(day["low"] for day in days),
-        mean=mean(day["mean"] for day in days),
-        high=max(day["high"] for day in days),
-        frost_days=sum(day["frost_hours"] > 0 for day in days),
-    )
-
-
-def _report(found: list[Month]) -> Iterator[str]:
-    yield "       low   mean   high  frost days"
-    for month in found:
-        degrees = f"{month.low:5.1f}  {month.mean:5.1f}  {month.high:5.1f}"
-        yield f"{month.name}  {degrees}  {month.frost_days:3d} {'#' * month.frost_days}".rstrip()
+def _row(month: str, days: list[dict[str, Any]]) -> str:
+    low, high = min(day["low"] for day in days), max(day["high"] for day in days)
+    frost_days = sum(day["frost_hours"] > 0 for day in days)
+    degrees = f"{low:5.1f}  {mean(day['mean'] for day in days):5.1f}  {high:5.1f}"
+    return f"{month}  {degrees}  {frost_days:3d} {'#' * frost_days}".rstrip()
 
 
 def _next_commands(settings: Settings) -> list[str]:

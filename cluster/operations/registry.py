@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from cluster import engine
 from cluster.components import REGISTRY
+from cluster.hosts import ssh
+from cluster.hosts.host import Host
+from cluster.interrupts import Interrupted
 from cluster.operations import operate
 from cluster.operations.operate import Target
-from cluster.registry import container
-from cluster.registry import host as host_up
+from cluster.registry import host as host_registry
 from cluster.registry import local as local_registry
-from cluster.registry.dry_run import dry_run as told_of_host
-from cluster.schedulers import selection
+from cluster.schedulers import Scheduler, selection
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 
+Say = Callable[[str], None]
 
-def up(settings: Settings, host: str, address: str, *, dry_run: bool, say: Callable[[str], None]) -> str:
-    """Run the private registry of this machine, or of a host, where it does not run as it should; its address.
 
-    With `dry_run`, what would be done, as JSON.
+def up(settings: Settings, host: str, address: str, *, dry_run: bool, say: Say) -> str:
+    """Run the private registry of this machine, or of a host, where it does not run as it should; return its address.
+
+    With `dry_run`, return what would be done, as JSON.
     """
     if host:
-        return told_of_host(settings, host, address, say) if dry_run else host_up.up(settings, host, address, say)
+        return (host_registry.dry_run if dry_run else host_registry.up)(settings, host, address, say)
     if address:
         raise ClusterError("--address is that of a host's registry: give the host, too, with --host")
     client, where = engine.connect(), selection.local(settings, say)
@@ -33,22 +37,45 @@ def up(settings: Settings, host: str, address: str, *, dry_run: bool, say: Calla
     return settings.registry
 
 
-def logs(settings: Settings, host: str, tail: int, follow: bool, say: Callable[[str], None]) -> Iterator[str]:
-    """What the registry of this machine, or of a host, printed."""
-    if host:
-        return container.logs(settings, host, tail, follow, say)
-    return operate.logs(_here(settings, say), tail, follow)
+def logs(settings: Settings, host: str, tail: int, follow: bool, say: Say) -> Iterator[str]:
+    """Return the last lines that the registry of this machine, or of a host, printed."""
+    if not host:
+        yield from operate.logs(_here(settings, say), tail, follow)
+        return
+    with _on_host(settings, host, say) as where:
+        yield from where.logs(REGISTRY.app_id, tail, follow)
 
 
-def stop(settings: Settings, host: str, say: Callable[[str], None]) -> None:
-    """Stop the registry of this machine, or of a host; its images stay."""
-    if host:
-        container.stop(settings, host, say)
-    else:
+def stop(settings: Settings, host: str, say: Say) -> None:
+    """Stop the registry of this machine, or of a host; its images, its certificate and its login stay."""
+    if not host:
         operate.stop(_here(settings, say), True, say)
+        return
+    with _on_host(settings, host, say) as where:
+        say(f"stopping the registry on {host}; its images stay there")
+        try:
+            where.stop(REGISTRY.app_id)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"interrupted: {host} goes on stopping it; ./inv registry.status --host {host} shows it"
+            ) from None
 
 
-def _here(settings: Settings, say: Callable[[str], None]) -> Target:
+def _here(settings: Settings, say: Say) -> Target:
     """Return the registry of this machine."""
     engines = selection.of_this_machine(settings, say)
     return Target(REGISTRY.app_id, selection.running(engines, REGISTRY.app_id))
+
+
+@contextmanager
+def _on_host(settings: Settings, host: str, say: Say) -> Iterator[Scheduler]:
+    """Yield the engine of a host on which the project's registry runs.
+
+    Raises:
+        ClusterError: it does not.
+    """
+    with ssh.connected(settings, Host.parse(host)) as remote:
+        where = selection.on_host(settings, remote, say)
+        if where.present(REGISTRY.app_id) is None:
+            raise ClusterError(f"{host}: no registry of this project is there: `./inv registry.up --host {host}`")
+        yield where

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -25,22 +25,16 @@ from scripts.errors import ClusterError, ServiceAway
 Say = Callable[[str], None]
 
 # Most tests wait for a broker or a container most of their time.
-_PROCESSES = 3
+_SIDE_BY_SIDE = ["--numprocesses", "3", "--dist", "loadgroup"]
 _WITH_SERVICES = [f"tests/{folder}" for folder in ("contract", "integration", "e2e", "soak")]
-# pytest's exit codes.
-_FAILED, _NO_TEST = 1, 5
+_FAILED, _NO_TEST = 1, 5  # pytest's exit codes
 
-# The limit for one test, as pyproject.toml has it.
-_TEST_S = 600
+_TEST_S = 600  # the limit for one test, as pyproject.toml has it
+LIMIT_S = 50 * 60  # all of it takes ten minutes on two cores; what takes this long hangs
+_LAST_WORDS_S = 60  # for pytest to say what it was doing
 
-# All of it takes ten minutes on two cores. What takes this long hangs.
-LIMIT_S = 50 * 60
-# How long pytest may take to say what it was doing.
-_LAST_WORDS_S = 60
-
-# More tests than this that pass at the second try only are no chance.
-MOST_UNSTABLE = 3
-# Kept after the run: the unstable tests, with what they failed with at first. Not there if there were none.
+MOST_UNSTABLE = 3  # more tests that pass at the second try only are no chance
+# Kept after the run, if there are any: the unstable tests, with what they failed with at first.
 UNSTABLE = ROOT / ".run" / "unstable-tests.txt"
 
 CHECKS = (
@@ -53,12 +47,8 @@ CHECKS = (
 def run(*, unit: bool, only: str, failed: bool, soak_s: int, seed: int, say: Say) -> None:
     """Run the checks and the tests; those with services get a second try.
 
-    Args:
-        unit: run the unit tests alone, which need no service.
-        only: run the tests alone whose names match, once and without the checks; likewise `failed`, those that failed
-            last time.
-        soak_s: how many seconds the soak lasts; 0: its own default.
-        seed: what the soak breaks when; 0: a new seed.
+    `unit` runs the unit tests alone, which need no service. `only` (by their names) and `failed` (last time) choose
+    tests, which run once and without the checks. `soak_s` and `seed` are the soak's; 0 is its own default.
 
     Raises:
         ClusterError: a check or a test failed, or all of it took too long.
@@ -78,14 +68,13 @@ def run(*, unit: bool, only: str, failed: bool, soak_s: int, seed: int, say: Say
         phases.run(name, command)
     with phases.timed("services"):
         _ready_services(say)
-    side_by_side = ["--numprocesses", str(_PROCESSES), "--dist", "loadgroup"]
-    phases.run("unit tests", ["pytest", "-q", "tests/unit", *side_by_side])
-    try_twice(phases, [*_WITH_SERVICES, "--durations=15", *side_by_side], soak, UNSTABLE, say)
+    phases.run("unit tests", ["pytest", "-q", "tests/unit", *_SIDE_BY_SIDE])
+    try_twice(phases, [*_WITH_SERVICES, "--durations=15", *_SIDE_BY_SIDE], soak, UNSTABLE, say)
     phases.tell()
 
 
 class Phases:
-    """Runs one thing after the other, all within one time limit in seconds, and knows how long each took."""
+    """Programs that run one after the other within one time limit, each with the time that it took."""
 
     def __init__(self, limit_s: float, say: Say) -> None:
         self._limit_s, self._say = limit_s, say
@@ -128,12 +117,10 @@ class Phases:
         self._say("times: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in self._took_s.items()))
 
     def _within_limit(self, name: str, command: Sequence[str]) -> int:
-        # In a session of its own a Ctrl-C reaches it once, from here.
-        # Variables for other Pythons lead the tests, and what they start, to no other modules.
+        # Without variables for other Pythons, which would lead the tests, and what they start, to other modules.
         variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        process = subprocess.Popen(
-            [sys.executable, "-m", *command], cwd=ROOT, env=variables, start_new_session=True
-        )  # fmt: skip
+        # In a session of its own a Ctrl-C reaches it once, from here.
+        process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=variables, start_new_session=True)
         try:
             return process.wait(max(0.0, self._end - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -148,8 +135,8 @@ class Phases:
 def try_twice(phases: Phases, first: Sequence[str], both: Sequence[str], unstable: Path, say: Say) -> None:
     """Run tests; those that fail run once more, alone and in order, and are good when they pass then.
 
-    pytest gets the arguments `first` at the first try, `both` at both. Tests that pass at the second one are unstable:
-    they are said, and written to the file `unstable`.
+    pytest gets the arguments `first` at the first try, `both` at both. Tests that pass at the second one are said, and
+    written to the file `unstable`.
 
     Raises:
         ClusterError: a test failed twice, or more than MOST_UNSTABLE failed at first.
@@ -168,16 +155,11 @@ def try_twice(phases: Phases, first: Sequence[str], both: Sequence[str], unstabl
     again = phases.exit_code("second try", ["pytest", "-p", "tests.reporting", *both, *failures])
     if again:
         raise ClusterError(f"tests failed twice, of {len(failures)} that failed at first: see above")
-    lines = unstable_lines(failures)
+    lines = [f"unstable: {name} (first failure: {reason})" for name, reason in failures.items()]
     unstable.parent.mkdir(exist_ok=True)
     unstable.write_text("".join(f"{line}\n" for line in lines))
     for line in [*lines, f"they passed at the second try, and are kept in {unstable}"]:
         say(line)
-
-
-def unstable_lines(failures: Mapping[str, str]) -> list[str]:
-    """Return a line for each test that passed at its second try; `failures` are names and first failures."""
-    return [f"unstable: {name} (first failure: {reason})" for name, reason in failures.items()]
 
 
 def image(component: Component) -> ImageRef:

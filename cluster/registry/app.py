@@ -1,4 +1,4 @@
-"""The registry's app on a host: the component's definition with TLS and a login."""
+"""The registry's app: the component's definition for this machine, or for a host with TLS and a login."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from dataclasses import replace
 from cluster.apps import definitions
 from cluster.apps.app import AppSpec, Volume
 from cluster.components import REGISTRY
-from cluster.image_ref import registry_address
+from cluster.image_ref import ImageRef, registry_address
 
-# On the host, and in the container, which sees the first one only to read.
+# Not in the registry that it is: its name must not change with that one's address.
+IMAGE = ImageRef("cluster-registry", "v1")
+START_TIMEOUT_S = 60
+
+# On the host, and in the container, where the first one is read-only.
 FOLDER = "/etc/cluster/registry"
 DATA = "/var/lib/cluster/registry"
 CERTIFICATE, KEY, HTPASSWD = f"{FOLDER}/cert.pem", f"{FOLDER}/key.pem", f"{FOLDER}/htpasswd"
@@ -25,13 +29,17 @@ _ENV = {
 }
 
 
-def registry_app(image: str, tag: str, address: str, certificate: str) -> AppSpec:
-    """Return the registry that everybody reaches at this address of a host.
+def local_app(registry: str) -> AppSpec:
+    """Return the registry of this machine, at the port of its address."""
+    filled = definitions.fill(definitions.load(REGISTRY.definition), {"IMAGE": str(IMAGE), "TAG": IMAGE.tag})
+    return definitions.read(filled).with_host_ports({"registry": registry_address(registry).port})
 
-    `certificate` is a fingerprint: with another one the app is another, so that a deploy replaces what runs, which has
-    read its certificate when it started.
+
+def host_app(address: str, certificate: str) -> AppSpec:
+    """Return the registry of a host, which everybody reaches at this address.
+
+    `certificate` is a fingerprint: the registry reads its certificate when it starts, so another one makes another
+    app, which replaces what runs.
     """
-    filled = definitions.fill(definitions.load(REGISTRY.definition), {"IMAGE": image, "TAG": tag})
-    app = definitions.read(filled).with_host_ports({"registry": registry_address(address).port})
-    app = app.with_env(_ENV).with_labels({"address": address, "certificate": certificate})
+    app = local_app(address).with_env(_ENV).with_labels({"address": address, "certificate": certificate})
     return replace(app, volumes=(*app.volumes, Volume(FOLDER, FOLDER, read_only=True)))

@@ -1,80 +1,112 @@
-"""A private registry on a host, over SSH: set up, brought up to date, or left as it is where all is right."""
+"""The private registry of a host, over SSH: set up, brought up to date, or left as it is where all is right."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 from cluster import engine
 from cluster.components import REGISTRY
 from cluster.engine import docker_errors
 from cluster.hosts import ssh
+from cluster.hosts.disk import disk_of
 from cluster.hosts.engine_errors import engine_errors
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.images import build as image_build
 from cluster.images import registry_api, registry_errors, registry_login, registry_trust, transfer
-from cluster.registry import authority, disk, plan
-from cluster.registry.app import CERTIFICATE, DATA, HTPASSWD, KEY, OWNER
-from cluster.registry.authority import fingerprint
-from cluster.registry.local import IMAGE, START_TIMEOUT_S
-from cluster.registry.lock import alone
+from cluster.locks import locked
+from cluster.registry import certificates, plan
+from cluster.registry.app import CERTIFICATE, DATA, HTPASSWD, IMAGE, KEY, OWNER, START_TIMEOUT_S
 from cluster.registry.plan import Found, Plan
 from cluster.schedulers import DeployOptions, Scheduler, selection
-from cluster.settings import Settings
+from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError, ServiceAway
 
 Say = Callable[[str], None]
 
 
 def up(settings: Settings, host: str, given_address: str, say: Say) -> str:
-    """Set up the registry on a host; its address. Done again it changes nothing that is right.
+    """Set up the registry on a host and return its address. Done again it changes nothing that is right.
 
     Raises:
-        ClusterError: the host, its engine, its disk, the port or the address does not allow it.
+        ClusterError: the host, its engine, its disk, the port or the address does not allow it; or another run of the
+            project sets it up just now.
         ServiceAway: the host or the engine here is away, or the registry cannot be reached from here.
     """
-    there = Host.parse(host)
-    with alone(settings.project), ssh.connected(settings, there) as remote:
-        found = look(remote)
-        now = datetime.now(UTC)
-        plan.refuse_other_authority(found, authority.kept(settings.project, now), remote.name)
-        where = plan.address(settings, remote.address, given_address)
-        made = plan.for_host(where, found, authority.of(settings.project, now), now)
+    there, now = Host.parse(host), datetime.now(UTC)
+    lock = ROOT / ".run" / f"registry-{settings.project}.lock"
+    taken = (
+        f"another `./inv registry.up --host` of project {settings.project} is under way: wait for it, then try again"
+    )
+    with locked(lock, taken), ssh.connected(settings, there) as remote:
+        made = _plan(settings, remote, given_address, now)
         if not _bring_about(settings, remote, made, say):
             say(f"the registry on {remote.name} is as it should be: nothing was changed")
-        registry_trust.trust(engine.connect(), where, made.ca.file, say)
+        registry_trust.trust(engine.connect(), made.address, made.ca.file, say)
         check_from_here(remote.name, made)
     ends = f"its certificate ends on {made.certificate.not_valid_after_utc:%Y-%m-%d}"
-    say(f"the registry answers at {where}, with TLS and a login; {ends}")
-    if where != settings.registry:
-        say(f"let everything use it: `registry: {where}` in invoke.yaml")
-    return where
+    say(f"the registry answers at {made.address}, with TLS and a login; {ends}")
+    if made.address != settings.registry:
+        say(f"let everything use it: `registry: {made.address}` in invoke.yaml")
+    return made.address
 
 
-def look(remote: Remote) -> Found:
-    """What the host has of a registry's files.
+def dry_run(settings: Settings, host: str, given_address: str, say: Say) -> str:
+    """Return what `up` would do now, as JSON without secrets; changes nothing, and raises as `up`."""
+    now = datetime.now(UTC)
+    with ssh.connected(settings, Host.parse(host)) as remote:
+        made = _plan(settings, remote, given_address, now)
+        change = selection.on_host(settings, remote, say).plan(made.app)
+        refuse_anothers(made)
+        steps: dict[str, Any] = {
+            "host": remote.name,
+            "address": made.address,
+            "ca": str(made.ca.file) if made.ca.file.exists() else f"new: {made.ca.file}",
+            "image": {"name": str(IMAGE), "send": _would_send(remote)},
+            "files": {path: made.news.get(path, "stays") for path in made.files},
+            "container": {"change": change.kind, "sent": change.sent},
+        }
+    return json.dumps(steps, indent=2)
+
+
+def _plan(settings: Settings, remote: Remote, given_address: str, now: datetime) -> Plan:
+    """Return what the host should have, from what it has; a CA that is new is not kept yet.
 
     Raises:
-        ClusterError: it has no Docker Engine that can run a registry.
+        ClusterError: its Docker Engine cannot run a registry, or somebody else's is there.
     """
     with engine_errors(remote, "ask the Docker Engine what it is"):
         options = remote.engine().info().get("SecurityOptions") or []
     if any("rootless" in option for option in options):
         raise ClusterError(f"{remote.name}: the Docker Engine there is rootless: the registry needs one that root runs")
-    return Found(remote.read(CERTIFICATE), remote.read(KEY), remote.read(HTPASSWD))
+    found = Found(remote.read(CERTIFICATE), remote.read(KEY), remote.read(HTPASSWD))
+    ca = certificates.of(settings.project, now)
+    plan.refuse_other_authority(found, ca, remote.name)
+    return plan.for_host(plan.address(settings, remote.address, given_address), found, ca, now)
 
 
 def _bring_about(settings: Settings, remote: Remote, made: Plan, say: Say) -> bool:
-    """Make what is not as it should be; whether anything was not."""
+    """Make what is not as it should be; return whether anything was not."""
     where = selection.on_host(settings, remote, say)
     where.plan(made.app)  # refuses a port that is taken before anything is built, sent or kept
     refuse_anothers(made)
-    registry_login.keep(made.address, made.access)  # before it is used there: who is interrupted has it
+    made.ca.keep()
+    registry_login.keep(made.address, made.access)  # before it is used there, so that an interrupted run has it
     news = _send_image(remote, say)
     news = _write_files(remote, made, say) or news
     return _run(where, remote, made, say) or news
+
+
+def _would_send(remote: Remote) -> bool:
+    here = engine.connect()
+    if image_build.local_image(here, IMAGE) is None:
+        return True
+    with engine_errors(remote, f"look for {IMAGE}"):
+        return not transfer.is_there(here, remote.engine(), IMAGE)
 
 
 def _send_image(remote: Remote, say: Say) -> bool:
@@ -86,9 +118,19 @@ def _send_image(remote: Remote, say: Say) -> bool:
         transfer.refuse_other_machine(here, there, remote.name)
         with docker_errors(f"look at {IMAGE}"):
             size = int(here.images.get(str(IMAGE)).attrs["Size"])
-        disk.refuse_too_small(remote, str(there.info()["DockerRootDir"]), size)
+        _refuse_full_disk(remote, str(there.info()["DockerRootDir"]), size)
         transfer.send(here, there, IMAGE, remote.name, say)
     return True
+
+
+def _refuse_full_disk(remote: Remote, folder: str, needed: int) -> None:
+    disk = disk_of(remote, folder, sudo=True)
+    if disk and disk.free < needed:
+        raise ClusterError(
+            f"{remote.name}: the disk is full where the Docker Engine keeps its data, {folder}: "
+            f"{disk.free / 1e6:,.0f} MB are free, and the image needs {needed / 1e6:,.0f} MB: docker system df there "
+            "shows what takes the room"
+        )
 
 
 def _write_files(remote: Remote, made: Plan, say: Say) -> bool:
@@ -112,7 +154,7 @@ def _run(where: Scheduler, remote: Remote, made: Plan, say: Say) -> bool:
 
 
 def refuse_anothers(made: Plan) -> None:
-    """See, before anything is changed, that the address is not that of a registry that is none of ours.
+    """See, before anything is changed, that the address is not that of somebody else's registry.
 
     Raises:
         ClusterError: it is.
@@ -121,7 +163,7 @@ def refuse_anothers(made: Plan) -> None:
         shown = registry_api.certificate(made.address)
     except ServiceAway:
         return  # nobody is there yet
-    if not authority.is_of(shown, made.ca):
+    if not certificates.is_of(shown, made.ca):
         raise ClusterError(registry_errors.of_another_ca(made.address, made.ca.file))
 
 
@@ -139,7 +181,7 @@ def check_from_here(host: str, made: Plan) -> None:
             f"the registry runs on {host}, but this machine does not reach it at {made.address}: let its "
             "firewall pass this port, or give the address at which everybody reaches it, --address HOST:PORT"
         ) from error
-    if fingerprint(shown) != fingerprint(made.certificate):
+    if shown != made.certificate:
         raise ClusterError(
             f"the registry runs on {host}, but another one of ours answers at {made.address}: give the address "
             "at which everybody reaches this one, --address HOST:PORT"

@@ -15,17 +15,17 @@ _PASSWORD_BYTES = 24
 
 
 def new_password() -> str:
-    """A password that nobody guesses."""
+    """Return a random password that nobody guesses."""
     return secrets.token_urlsafe(_PASSWORD_BYTES)
 
 
 def htpasswd(user: str, password: str) -> bytes:
-    """The file that the registry reads: the user and the bcrypt hash of the password."""
+    """Return the file that the registry reads: the user and the bcrypt hash of the password."""
     return f"{user}:".encode() + bcrypt.hashpw(password.encode(), bcrypt.gensalt(_COST)) + b"\n"
 
 
 def lets_in(file: bytes | None, user: str, password: str) -> bool:
-    """Whether this htpasswd file lets this user in, and nobody else."""
+    """Return whether this htpasswd file lets this user in, and nobody else."""
     name, colon, hashed = (file or b"").strip().partition(b":")
     try:
         return bool(colon) and name == user.encode() and bcrypt.checkpw(password.encode(), hashed)

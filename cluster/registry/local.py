@@ -1,4 +1,4 @@
-"""The private registry of this machine: started where it is not running."""
+"""The private registry of this machine: started where none runs, replaced where an earlier version started it."""
 
 from __future__ import annotations
 
@@ -7,23 +7,15 @@ from collections.abc import Callable
 
 import docker
 
-from cluster.apps import definitions
 from cluster.apps.app import AppSpec
 from cluster.components import REGISTRY
-from cluster.engine import port_holder
-from cluster.image_ref import ImageRef, is_local
+from cluster.image_ref import is_local, registry_address
 from cluster.images import build as image_build
 from cluster.images.registry_api import answers
+from cluster.registry.app import IMAGE, START_TIMEOUT_S, local_app
 from cluster.schedulers import DeployOptions, Scheduler
-from cluster.schedulers.instances import port_is_free
 from cluster.settings import Settings
 from scripts.errors import ClusterError
-from scripts.hostport import HostPort
-
-START_TIMEOUT_S = 60
-
-# Not in the registry that it is: its name must not change with that one's address.
-IMAGE = ImageRef("cluster-registry", "v1")
 
 
 def ensure_up(
@@ -34,45 +26,35 @@ def ensure_up(
     Raises:
         ClusterError: its port is taken by something else, or it does not start.
     """
-    if not is_local(settings.registry) or answers(settings.registry):
+    registry = settings.registry
+    app = _missing(registry, scheduler)
+    if app is None:
         return
-    port = HostPort.parse(settings.registry).port
-    if not _is_deployed(scheduler):
-        refuse_taken_port(port)
+    scheduler.plan(app)  # refuses a port that is taken before anything is built
     image_build.build(client, REGISTRY, IMAGE, say)
-    say(f"starting the private registry at {settings.registry}")
-    scheduler.apply(scheduler.plan(registry_app(port)), DeployOptions(timeout_s=START_TIMEOUT_S))
-    if not answers(settings.registry):
-        raise ClusterError(f"the registry runs but does not answer at {settings.registry}: see `./inv registry.logs`")
+    say(f"starting the private registry at {registry}")
+    scheduler.apply(scheduler.plan(app), DeployOptions(timeout_s=START_TIMEOUT_S))
+    if not answers(registry):
+        raise ClusterError(f"the registry runs but does not answer at {registry}: see `./inv registry.logs`")
 
 
 def dry_run(settings: Settings, scheduler: Scheduler) -> str:
-    """What `ensure_up` would start, as JSON."""
-    if not is_local(settings.registry) or answers(settings.registry):
-        return "{}"
-    return json.dumps(scheduler.plan(registry_app(HostPort.parse(settings.registry).port)).sent, indent=2)
+    """Return what `ensure_up` would start, as JSON."""
+    app = _missing(settings.registry, scheduler)
+    return json.dumps(scheduler.plan(app).sent if app else {}, indent=2)
 
 
-def registry_app(port: int) -> AppSpec:
-    """Return the registry on this port of this machine."""
-    filled = definitions.fill(definitions.load(REGISTRY.definition), {"IMAGE": str(IMAGE), "TAG": IMAGE.tag})
-    return definitions.read(filled).with_host_ports({"registry": port})
+def _missing(registry: str, scheduler: Scheduler) -> AppSpec | None:
+    """Return the app to deploy; None where the registry is elsewhere, or one answers that is right or not ours."""
+    if not is_local(registry):
+        return None
+    app = local_app(registry)
+    if answers(registry) and not (_is_ours(registry, scheduler) and scheduler.plan(app).kind != "nothing"):
+        return None
+    return app
 
 
-def refuse_taken_port(port: int) -> None:
-    """Say before anything is built that something else listens there.
-
-    Raises:
-        ClusterError: something does.
-    """
-    if port_is_free(port):
-        return
-    by = port_holder(port) or "another program (as root, ss -ltnp shows which)"
-    raise ClusterError(
-        f"the registry cannot run on port {port} of this machine: {by} listens there and is no registry: stop it, or "
-        f"set another port in invoke.yaml, such as registry: localhost:{port + 1}"
-    )
-
-
-def _is_deployed(scheduler: Scheduler) -> bool:
-    return any(app.id == REGISTRY.app_id for app in scheduler.status())
+def _is_ours(registry: str, scheduler: Scheduler) -> bool:
+    port = registry_address(registry).port
+    instances = [one for app in scheduler.status() if app.id == REGISTRY.app_id for one in app.instances]
+    return any(port == address.port for one in instances for address in one.ports.values())

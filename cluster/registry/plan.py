@@ -1,4 +1,4 @@
-"""What a registry's host should have, reckoned from what it has; acts on nothing."""
+"""The plan for a registry's host: what it should have, computed from what it has; acts on nothing."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from cluster.apps.app import AppSpec
 from cluster.image_ref import checked_registry, is_local, registry_address
 from cluster.images import registry_login
 from cluster.images.registry_login import Access
-from cluster.registry import authority
+from cluster.registry import certificates
 from cluster.registry import htpasswd as login
-from cluster.registry.app import CERTIFICATE, HTPASSWD, KEY, registry_app
-from cluster.registry.authority import Authority, Pair
-from cluster.registry.local import IMAGE
+from cluster.registry.app import CERTIFICATE, HTPASSWD, KEY, host_app
+from cluster.registry.certificates import Authority, Pair
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
@@ -40,7 +39,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the registry of a host is to be; `news` says, by path, why a file is not as it was found."""
+    """The registry of a host as it should be; `news` says, by path, why a file is not as it was found."""
 
     address: str
     access: Access
@@ -51,7 +50,7 @@ class Plan:
 
     @property
     def files(self) -> dict[str, bytes]:
-        """By path. The certificate comes last: who is interrupted before has not the right one, and makes it again."""
+        """The files by path; the certificate comes last, so an interrupted run is detected and redone."""
         return {HTPASSWD: self.htpasswd, KEY: self.pair.key, CERTIFICATE: self.pair.certificate}
 
     @property
@@ -62,14 +61,14 @@ class Plan:
     @property
     def app(self) -> AppSpec:
         """The registry as the host's engine runs it."""
-        return registry_app(str(IMAGE), IMAGE.tag, self.address, authority.fingerprint(self.certificate))
+        return host_app(self.address, certificates.fingerprint(self.certificate))
 
 
 def address(settings: Settings, host_address: str, given: str) -> str:
-    """Where everybody reaches the registry: as given, else as invoke.yaml says unless that is this machine, else there.
+    """Return the address at which everybody reaches the registry: given, else of invoke.yaml, else the host's own.
 
     Raises:
-        ClusterError: it is not one that Docker takes for a registry's, or stands for another machine on each.
+        ClusterError: Docker would not take it for a registry's, or it means another machine on each machine.
     """
     configured = settings.registry if settings.registry and not is_local(settings.registry) else ""
     chosen = given or configured or str(HostPort(host_address, PORT))
@@ -82,10 +81,10 @@ def address(settings: Settings, host_address: str, given: str) -> str:
 
 
 def for_host(where: str, found: Found, ca: Authority, now: datetime) -> Plan:
-    """The plan for a host with these files: what is right stays, all else is made anew."""
+    """Return the plan for a host with these files: what is right stays, all else is made anew."""
     access = _login(found, registry_login.for_registry(where), registry_login.every(), ca)
     host, news = registry_address(where).host, dict[str, str]()
-    pair, lack = found.pair, authority.lacks(found.pair, host, ca, now)
+    pair, lack = found.pair, certificates.reason_to_renew(found.pair, host, ca, now)
     if pair is None or lack:
         pair = ca.issue(host, now)
         news = {KEY: "new, with its certificate", CERTIFICATE: f"new: {lack}"}
@@ -97,13 +96,13 @@ def for_host(where: str, found: Found, ca: Authority, now: datetime) -> Plan:
 
 
 def _login(found: Found, kept: Access | None, others: Iterable[Access], ca: Authority) -> Access:
-    """The login that is kept for the address, else one that the host lets in already, else a new one."""
+    """Return the login that is kept for the address, else one that the host lets in already, else a new one."""
     access = kept or next((one for one in others if login.lets_in(found.htpasswd, one.user, one.password)), None)
     user, password = (access.user, access.password) if access else (login.USER, login.new_password())
     return Access(user, password, ca.file)
 
 
-def refuse_other_authority(found: Found, ca: Authority | None, name: str) -> None:
+def refuse_other_authority(found: Found, ca: Authority, name: str) -> None:
     """Let nobody take over the registry that somebody else has set up on the host `name`.
 
     Raises:
@@ -113,7 +112,7 @@ def refuse_other_authority(found: Found, ca: Authority | None, name: str) -> Non
         certificate = x509.load_pem_x509_certificate(found.certificate or b"")
     except ValueError:
         return
-    if ca is None or not authority.is_of(certificate, ca):
+    if not certificates.is_of(certificate, ca):
         raise ClusterError(
             f"{name}: the registry there was set up with another CA ({certificate.issuer.rfc4514_string()}) than that "
             f"of .secrets/: take the .secrets/ that it was set up with, or remove {CERTIFICATE} there to set it up anew"

@@ -1,8 +1,10 @@
-"""How a registry fares: whether it answers and lets us in, how long its certificate lasts, how much room it has."""
+"""The state of a registry: its answer, its certificate's end, the room on its host."""
 
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,18 +14,28 @@ from cryptography import x509
 from cluster.apps.app import AppSpec, AppStatus
 from cluster.components import REGISTRY
 from cluster.hosts import ssh
+from cluster.hosts.disk import disk_of
 from cluster.hosts.host import Host
+from cluster.hosts.remote import Remote
 from cluster.image_ref import is_local
 from cluster.images import registry_api, registry_login
-from cluster.registry import disk, plan
+from cluster.registry import plan
 from cluster.registry.app import DATA
-from cluster.registry.authority import fingerprint
-from cluster.registry.disk import Room
+from cluster.registry.certificates import fingerprint
 from cluster.schedulers import selection
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
 
 _FULL_BYTES = 10_000_000  # with less, hardly an image is taken
+
+
+@dataclass(frozen=True)
+class Room:
+    """The file system of a registry's images, in bytes; `taken` is what the images take."""
+
+    taken: int
+    free: int
+    total: int
 
 
 @dataclass(frozen=True)
@@ -40,8 +52,8 @@ class Status:
     room: Room | None = None
 
 
-def of(settings: Settings, host: str = "") -> Status:
-    """The registry of the settings as this machine sees it; or that of a `host`, and how it fares there.
+def of(settings: Settings, host: str, say: Callable[[str], None]) -> Status:
+    """Return the state of the settings' registry as this machine sees it; or of a `host`'s, with its container there.
 
     Raises:
         ClusterError, ServiceAway: the host cannot be asked.
@@ -49,20 +61,17 @@ def of(settings: Settings, host: str = "") -> Status:
     if not host:
         return from_here(settings.registry)
     with ssh.connected(settings, Host.parse(host)) as remote:
-        where = selection.on_host(settings, remote, lambda line: None)
-        app = where.present(REGISTRY.app_id)
-        seen = from_here(_address(app) or plan.address(settings, remote.address, ""))
-        room = disk.room(remote, DATA)
-        full = (
-            "answers, but the disk is full where it keeps its images" if room and room.disk.free < _FULL_BYTES else ""
-        )
+        where = selection.on_host(settings, remote, say)
+        seen = from_here(_address(where.present(REGISTRY.app_id)) or plan.address(settings, remote.address, ""))
+        room = _room(remote)
+        full = "answers, but the disk is full where it keeps its images" if room and room.free < _FULL_BYTES else ""
         return replace(
             seen, host=remote.name, container=_state(where.status()), room=room, problem=seen.problem or full
         )
 
 
 def from_here(registry: str) -> Status:
-    """What this machine sees of a registry; a certificate that is not trusted is looked at all the same."""
+    """Return the state of a registry as this machine sees it, whether its certificate is trusted or not."""
     access = registry_login.for_registry(registry)
     status = Status(registry, _problem(registry), certificate_ends=_ends(registry))
     if not access or not access.ca:
@@ -70,10 +79,13 @@ def from_here(registry: str) -> Status:
     return replace(status, ca=str(access.ca), ca_sha256=_fingerprint(access.ca))
 
 
-def told(status: Status, *, as_json: bool) -> str:
-    """The status for people, a line a fact, or as JSON."""
-    if as_json:
-        return json.dumps(asdict(status), indent=2, default=str)
+def as_json(status: Status) -> str:
+    """Return the state for programs."""
+    return json.dumps(asdict(status), indent=2, default=str)
+
+
+def as_text(status: Status) -> str:
+    """Return the state for people, a line a fact."""
     rows = [("registry", f"{status.address}: {status.problem or 'answers and lets us in'}")]
     if status.host:
         rows.append(("host", f"{status.host}: {status.container or 'no registry of this project is there'}"))
@@ -81,9 +93,8 @@ def told(status: Status, *, as_json: bool) -> str:
         rows.append(("certificate", _end(status.certificate_ends, datetime.now(UTC))))
     if status.ca:
         rows += [("CA", status.ca), ("", f"SHA-256 {status.ca_sha256}")]
-    if status.room:
-        room = status.room
-        rows.append(("disk", f"{_gb(room.taken)} of images, {_gb(room.disk.free)} of {_gb(room.disk.total)} are free"))
+    if room := status.room:
+        rows.append(("disk", f"{_gb(room.taken)} of images, {_gb(room.free)} of {_gb(room.total)} are free"))
     return "\n".join(f"{name:<12} {text}" for name, text in rows)
 
 
@@ -100,10 +111,9 @@ def refuse_useless(status: Status) -> None:
 
 
 def _end(ends: datetime, now: datetime) -> str:
-    days = abs(ends - now).days
-    return (
-        f"has ended on {ends:%Y-%m-%d}, {days} days ago" if ends < now else f"ends on {ends:%Y-%m-%d}, in {days} days"
-    )
+    if ends < now:
+        return f"has ended on {ends:%Y-%m-%d}, {(now - ends).days} days ago"
+    return f"ends on {ends:%Y-%m-%d}, in {(ends - now).days} days"
 
 
 def _problem(registry: str) -> str:
@@ -121,6 +131,12 @@ def _address(app: AppSpec | None) -> str:
 def _state(apps: list[AppStatus]) -> str:
     found = (one for app in apps if app.id == REGISTRY.app_id for one in app.instances)
     return ", ".join(f"{one.name} is {one.state}" + (f" ({one.detail})" if one.detail else "") for one in found)
+
+
+def _room(remote: Remote) -> Room | None:
+    disk = disk_of(remote, DATA, sudo=True)
+    ran = remote.run(f"LC_ALL=C du -sxB1 -- {shlex.quote(DATA)}", sudo=True)
+    return None if ran.code or not disk else Room(int(ran.out.split()[0]), disk.free, disk.total)
 
 
 def _ends(registry: str) -> datetime | None:

@@ -19,21 +19,20 @@ STDERR_KEPT = 4096
 
 @dataclass(frozen=True)
 class Job:
-    """A message on its way into the action.
+    """A message on its way into the action; a runner asks for what it gives to its programs.
 
-    `environment` is the whole environment of a process run for it, `metadata` what a kept-alive action is told; each
-    is empty where the runner has no use for it.
+    `variables` makes the AMQP_* variables of a process that is run for it, `metadata` what a kept-alive one is sent.
     """
 
     id: str
     body: bytes
-    environment: dict[str, str]
-    metadata: dict[str, Any]
+    variables: Callable[[], dict[str, str]]
+    metadata: Callable[[], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one run.
+    """The result of one run.
 
     `reason` is for people and headers; `exit_code` is None after a signal or for a verdict line; `stderr` holds the
     last STDERR_KEPT bytes; `started_at` is in seconds since the epoch; `retry_after_s` is a pause the action itself
@@ -49,6 +48,11 @@ class Outcome:
     seconds: float = 0.0
     retry_after_s: float | None = None
     received: int = 0
+
+
+Done = Callable[[Outcome], None]
+
+KILLED = Outcome("killed", "stopped with the worker")
 
 
 @dataclass(frozen=True)
@@ -69,14 +73,14 @@ class Runner(Protocol):
         `broken` once, with the reason, when no action can be started any more though no job is there to say so.
         """
 
-    def start(self, job: Job, done: Callable[[Outcome], None]) -> None:
+    def start(self, job: Job, done: Done) -> None:
         """Run the job; `done` is called once, from the loop, never from within this call."""
 
     def free(self) -> int:
-        """How many more jobs can be started now."""
+        """Return how many more jobs can be started now."""
 
     def kill(self) -> None:
-        """End what runs: TERM, then KILL to the process groups; their outcomes are `killed`."""
+        """End what runs: TERM, then KILL to the process groups; the outcomes are KILLED."""
 
     def close(self, closed: Callable[[], None]) -> None:
-        """Nothing runs any more: end idle children too and call `closed` when none is left."""
+        """End idle children too, where nothing runs any more, and call `closed` when none is left."""

@@ -5,21 +5,19 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from scripts.action.cgroup import OutOfMemoryKills
-from scripts.action.exit_watch import exit_watch
-from scripts.action.framing import FRAMINGS
-from scripts.action.jobs import Job, Outcome, RunLimits
+from scripts.action.exits import exit_watch
+from scripts.action.jobs import KILLED, Done, Job, Outcome, RunLimits
 from scripts.action.kept_child import Program
-from scripts.action.kept_life import Life, Run, Terms
+from scripts.action.kept_life import KeepAlive, Life, Run
+from scripts.action.kept_protocol import FRAMINGS, PROTOCOL
+from scripts.action.output import say
 from scripts.action.spawn import why_unstartable
-from scripts.action.verdict_line import PROTOCOL
-from scripts.action.worker_log import say
 from scripts.backoff import growing_s
 from scripts.errors import ClusterError
-from scripts.event_loop import EventLoop
+from scripts.event_loop import EventLoop, Timer
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 60.0
@@ -30,36 +28,22 @@ FAILED_STARTS = 3
 # When a program has said nothing for so long, its author should know what is waited for.
 NOTICE_AFTER_S = 10.0
 
-Done = Callable[[Outcome], None]
-
-_KILLED = Outcome("killed", "stopped with the worker")
-
-
-@dataclass(frozen=True)
-class KeepAlive:
-    """How the programs are kept: the framing's name, how many at once, and when each is replaced."""
-
-    framing: str = "lines"
-    children: int = 1
-    recycle_after: int | None = None
-    ready_timeout_s: float = 600.0
-    tagged: bool = False
-
 
 class Place:
-    """Where one child lives after the other; counts what went wrong in a row."""
+    """A place in which one child lives after the other; counts what went wrong in a row."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: EventLoop, fill: Callable[[Place], None]) -> None:
         self.life: Life | None = None
-        self.timer: object = None
+        self.next = Timer(loop, partial(fill, self))
         self.faults = self.failed_starts = 0
 
-    def bury(self, life: Life) -> float:
-        """Judge a life that is over; returns the pause before the next one, in seconds."""
+    def record_exit(self, life: Life) -> float:
+        """Judge a life that is over; return the pause before the next one, in seconds."""
         self.life = None
         lasted = life.answered > 0 or life.lived_s > LONGEST_PAUSE_S
         self.faults = (0 if lasted else self.faults) + life.faulty
-        self.failed_starts = 0 if life.answered or (life.was_ready and not life.bounced) else self.failed_starts + 1
+        worked = life.answered or (life.was_ready and not life.left_unread)
+        self.failed_starts = 0 if worked else self.failed_starts + 1
         return growing_s(FIRST_PAUSE_S, self.faults, LONGEST_PAUSE_S)
 
 
@@ -77,11 +61,12 @@ class KeptAlive:
         self.loop = loop
         self.watch = exit_watch(loop)
         self.out_of_memory = OutOfMemoryKills()
-        told = {"CLUSTER_KEEP_ALIVE": str(PROTOCOL), "CLUSTER_FRAMING": keep.framing}
-        program = Program(argv, {**environment, **told}, limits.kill_after_s)
-        self._terms = Terms(program, keep.ready_timeout_s, limits.timeout_s, keep.recycle_after, keep.tagged)
+        variables = {"CLUSTER_KEEP_ALIVE": str(PROTOCOL), "CLUSTER_FRAMING": keep.framing}
+        self._program = Program(argv, {**environment, **variables})
+        self._limits = limits
+        self._keep = keep
         self._frame = FRAMINGS[keep.framing]
-        self._places = [Place() for _ in range(keep.children)]
+        self._places = [Place(loop, self._fill) for _ in range(keep.children)]
         self._idle: list[Life] = []
         self._waiting: deque[Run] = deque()
         # Set once no child is started any more: what a message becomes that no child has then.
@@ -92,7 +77,7 @@ class KeptAlive:
         """Start the programs; `changed` tells when one is ready, `broken` that none can be started."""
         self._changed, self._broken = changed, broken
         for place in self._places:
-            place.timer = self.loop.call_later(0, partial(self._fill, place))
+            place.next.set(0)
         self.loop.call_later(NOTICE_AFTER_S, self._notice)
 
     def start(self, job: Job, done: Done) -> None:
@@ -102,61 +87,45 @@ class KeptAlive:
         except ClusterError as error:
             self.loop.call_later(0, partial(done, Outcome("rejected", str(error), started_at=time.time())))
         else:
-            self._hand_out(Run(job, frame, done))
+            self.hand_out(Run(job, frame, done))
 
     def free(self) -> int:
-        """How many children wait for a message."""
+        """Return how many children wait for a message."""
         return len(self._idle)
 
     def kill(self) -> None:
         """End all children; the outcomes of messages in hand are `killed`."""
-        self._stop(_KILLED)
+        self._stop(KILLED)
         for life in self._lives():
             life.kill()
 
     def close(self, closed: Callable[[], None]) -> None:
         """Let all children finish: their STDIN ends."""
-        self._stop(_KILLED)
+        self._stop(KILLED)
         self._closed = closed
         for life in self._lives():
             life.finish()
         self._close_when_empty()
 
-    def rested(self, life: Life) -> None:
-        """The child can take a message again; one that waits goes first."""
+    def on_idle(self, life: Life) -> None:
+        """Let the child take a message again; one that waits goes first."""
         self._idle.append(life)
         if self._waiting:
-            self._hand_out(self._waiting.popleft())
+            self.hand_out(self._waiting.popleft())
 
-    def woken(self, life: Life) -> None:
-        """The child can take a message now."""
-        self.rested(life)
+    def on_ready(self, life: Life) -> None:
+        """Let the child take a message now."""
+        self.on_idle(life)
         if self._idle:
             self._changed()
 
-    def unusable(self, life: Life) -> None:
-        """The child can take no message any more."""
+    def on_unusable(self, life: Life) -> None:
+        """Give the child no message any more."""
         if life in self._idle:
             self._idle.remove(life)
 
-    def bounced(self, run: Run) -> None:
-        """A message that its child left unread waits for another one: that was no attempt."""
-        self._hand_out(run)
-
-    def over(self, life: Life, why: str) -> None:
-        """The child is gone: replace it, unless we stop or it is of no use."""
-        place = next(place for place in self._places if place.life is life)
-        pause = place.bury(life)
-        if self._stopped:
-            self._close_when_empty()
-        elif place.failed_starts >= FAILED_STARTS and not any(other.was_ready for other in self._lives()):
-            self._break(f"the action came to nothing {FAILED_STARTS} times in a row: {why}")
-        else:
-            if life.faulty:
-                say(f"kept-alive action: {why}; starting it again in {pause:g} s")
-            place.timer = self.loop.call_later(pause, partial(self._fill, place))
-
-    def _hand_out(self, run: Run) -> None:
+    def hand_out(self, run: Run) -> None:
+        """Give the message to an idle child, or let it wait for one."""
         while self._idle:
             if self._idle.pop().start(run):
                 return
@@ -165,12 +134,24 @@ class KeptAlive:
         else:
             self._waiting.append(run)
 
+    def on_end(self, life: Life, why: str) -> None:
+        """Replace the child, unless we stop or it is of no use."""
+        place = next(place for place in self._places if place.life is life)
+        pause = place.record_exit(life)
+        if self._stopped:
+            self._close_when_empty()
+        elif place.failed_starts >= FAILED_STARTS and not any(other.was_ready for other in self._lives()):
+            self._break(f"the action came to nothing {FAILED_STARTS} times in a row: {why}")
+        else:
+            if life.faulty:
+                say(f"kept-alive action: {why}; starting it again in {pause:g} s")
+            place.next.set(pause)
+
     def _fill(self, place: Place) -> None:
-        place.timer = None
         try:
-            place.life = Life(self, self._terms)
+            place.life = Life(self, self._program, self._limits, self._keep)
         except (OSError, ValueError) as error:
-            self._break(why_unstartable(self._terms.program.argv[0], error))
+            self._break(why_unstartable(self._program.argv[0], error))
 
     def _break(self, reason: str) -> None:
         self._stop(Outcome("unstartable", reason))
@@ -179,12 +160,10 @@ class KeptAlive:
     def _stop(self, unstarted: Outcome) -> None:
         self._stopped = unstarted
         for place in self._places:
-            if place.timer is not None:
-                self.loop.remove_timeout(place.timer)
-                place.timer = None
+            place.next.stop()
         waiting, self._waiting = self._waiting, deque()
         for run in waiting:
-            self._hand_out(run)
+            self.hand_out(run)
 
     def _close_when_empty(self) -> None:
         if self._closed is not None and not self._lives():
@@ -196,4 +175,4 @@ class KeptAlive:
 
     def _notice(self) -> None:
         if not self._stopped and not any(life.was_ready for life in self._lives()):
-            say(f"{self._terms.program.argv[0]} has not said `ready {PROTOCOL}` on file descriptor 3 yet")
+            say(f"{self._program.argv[0]} has not said `ready {PROTOCOL}` on file descriptor 3 yet")

@@ -1,22 +1,19 @@
-"""The life of one kept-alive child, and what each thing that it does means (docs/keep-alive.md)."""
+"""The life of one kept-alive child: the meaning of each thing that it does (docs/keep-alive.md)."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from scripts.action.cgroup import OutOfMemoryKills
-from scripts.action.deadline import Deadline
-from scripts.action.exit_reason import exit_reason
-from scripts.action.exit_watch import ExitWatch
-from scripts.action.jobs import Job, Outcome, Verdict
+from scripts.action.exits import ExitWatch, exit_reason
+from scripts.action.jobs import KILLED, Done, Job, Outcome, RunLimits, Verdict
 from scripts.action.kept_child import KeptChild, Program
+from scripts.action.kept_protocol import PROTOCOL, VerdictLine, answer, greeting_problem, unasked_problem
 from scripts.action.output import tag_of
-from scripts.action.verdict_line import PROTOCOL, VerdictLine, answer, greeting_problem, unasked_problem
-from scripts.event_loop import EventLoop
+from scripts.event_loop import EventLoop, Timer
 
 # A child that closes a pipe is as a rule about to end: its exit code says more than the pipe.
 LOST_GRACE_S = 1.0
@@ -34,90 +31,90 @@ class Run:
 
     job: Job
     frame: bytes
-    done: Callable[[Outcome], None]
+    done: Done
 
 
 @dataclass(frozen=True)
-class Terms:
-    """What every child is told and held to; times in seconds, None for no limit."""
+class KeepAlive:
+    """How the programs are kept: the framing's name, how many at once, and when each is replaced."""
 
-    program: Program
-    ready_timeout_s: float
-    timeout_s: float | None
-    recycle_after: int | None
-    tagged: bool
+    framing: str = "lines"
+    children: int = 1
+    recycle_after: int | None = None
+    ready_timeout_s: float = 600.0
+    tagged: bool = False
 
 
 class Keeper(Protocol):
-    """Who started the child; always told from the loop."""
+    """The runner that started the child; always told from the loop."""
 
     loop: EventLoop
     watch: ExitWatch
     out_of_memory: OutOfMemoryKills
 
-    def rested(self, life: Life) -> None:
-        """The child can take a message again; the outcome of its last one follows."""
+    def on_idle(self, life: Life) -> None:
+        """Let the child take a message again; the outcome of its last one follows."""
 
-    def woken(self, life: Life) -> None:
-        """The child can take a message now, and no outcome tells so."""
+    def on_ready(self, life: Life) -> None:
+        """Let the child take a message now, of which no outcome tells."""
 
-    def unusable(self, life: Life) -> None:
-        """The child can take no message any more."""
+    def on_unusable(self, life: Life) -> None:
+        """Give the child no message any more."""
 
-    def bounced(self, run: Run) -> None:
-        """The child ended before it read anything of this message: it is another one's."""
+    def hand_out(self, run: Run) -> None:
+        """Give a message to another child: this one ended before it had read anything of it, which was no attempt."""
 
-    def over(self, life: Life, why: str) -> None:
-        """The child is gone."""
+    def on_end(self, life: Life, why: str) -> None:
+        """Go on without the child, which is gone."""
 
 
 class Life:
     """From the start of a child to its end; one message in hand at most.
 
     `answered` counts its messages. Once it is over, `lived_s` says how many seconds it took, `faulty` that it did not
-    end in good order, `bounced` that it left a message unread.
+    end in good order, `left_unread` that it never read its last message.
 
     Raises:
         OSError, ValueError: it cannot be started.
     """
 
-    def __init__(self, keeper: Keeper, terms: Terms) -> None:
-        self._keeper, self._terms = keeper, terms
-        self._child = KeptChild(keeper.loop, keeper.watch, terms.program, self)
-        self._deadline = Deadline(keeper.loop, self._fault)
+    def __init__(self, keeper: Keeper, program: Program, limits: RunLimits, keep: KeepAlive) -> None:
+        self._keeper, self._limits, self._keep = keeper, limits, keep
+        self._child = KeptChild(keeper.loop, keeper.watch, program, limits.kill_after_s, self)
+        self._deadline = Timer(keeper.loop, self._fault)
         self._deadline.set(
-            terms.ready_timeout_s, f"no `ready {PROTOCOL}` on file descriptor 3 within {terms.ready_timeout_s:g} s"
+            keep.ready_timeout_s, f"no `ready {PROTOCOL}` on file descriptor 3 within {keep.ready_timeout_s:g} s"
         )
         self.state: State = "loading"
         self._began, self.lived_s = time.monotonic(), 0.0
-        self.was_ready, self.faulty, self.bounced = False, True, False
+        self.was_ready, self.faulty, self.left_unread = False, True, False
         self.answered = 0
         self._run: Run | None = None
         self._hung_up = self._killed = False
         self._fault_reason = ""
 
     def start(self, run: Run) -> bool:
-        """Hand the message to the idle child; False when that one has just lost our trust and is being replaced."""
+        """Hand the message to the idle child; False when it has just lost our trust and is being replaced."""
         if unasked := self._child.unasked():
             self._fault(unasked_problem(unasked))
             return False
         self._run, self.state = run, "busy"
-        self._child.begin(tag_of(run.job.id) if self._terms.tagged else b"")
+        self._child.begin(tag_of(run.job.id) if self._keep.tagged else b"")
         self._started_at, self._started = time.time(), time.monotonic()
-        limit = self._terms.timeout_s
+        limit = self._limits.timeout_s
         if limit is not None:
             self._deadline.set(limit, f"over the time limit of {limit:g} s")
         self._all_sent = self._child.send(run.frame)
         return True
 
     def finish(self) -> None:
-        """No more messages for this child; one that has not loaded yet is ended."""
+        """Give the child no more messages; one that has not loaded yet is ended."""
         if self.state == "loading":
             self.end()
         elif self.state in ("idle", "taking"):
             self.state = "finishing"
             self._child.finish()
-            self._deadline.set(self._terms.program.kill_after_s, "the action did not finish when its STDIN ended")
+            self._deadline.set(self._limits.kill_after_s, "the action did not finish when its STDIN ended")
 
     def kill(self) -> None:
         """End the child; the message in hand is `killed`."""
@@ -125,14 +122,14 @@ class Life:
         self.end()
 
     def end(self) -> None:
-        """TERM, then KILL."""
+        """Send TERM, then KILL."""
         self.state = "ending"
-        self._deadline.lift()
-        self._keeper.unusable(self)
+        self._deadline.stop()
+        self._keeper.on_unusable(self)
         self._child.terminate()
 
     def heard(self, line: bytes, more: bytes) -> None:
-        """The child wrote a line on descriptor 3."""
+        """Take a line on descriptor 3."""
         if self.state == "busy":
             verdict = answer(line, more)
             if isinstance(verdict, VerdictLine):
@@ -149,48 +146,48 @@ class Life:
             self._fault(unasked_problem(line))
 
     def lost(self, pipe: str) -> None:
-        """The child closed a pipe."""
+        """Expect the end of a child that closed a pipe."""
         if self.state not in ("finishing", "ending"):
             self._hung_up = True
-            self._keeper.unusable(self)
+            self._keeper.on_unusable(self)
             self._deadline.set(LOST_GRACE_S, f"the action closed {pipe}")
 
     def taken(self) -> None:
-        """The child has read all but what is in the pipe."""
+        """Go on: the child has read all but what is in the pipe."""
         self._all_sent = True
         if self.state == "taking":
             self.state = "idle"
-            self._deadline.lift()
-            self._keeper.woken(self)
+            self._deadline.stop()
+            self._keeper.on_ready(self)
 
     def exited(self) -> None:
-        """The child itself is gone; the rest of its group follows."""
+        """Expect the end of the group: the child itself is gone."""
         self._hung_up = True
-        self._deadline.lift()
-        self._keeper.unusable(self)
+        self._deadline.stop()
+        self._keeper.on_unusable(self)
 
     def ended(self, status: int) -> None:
-        """The child and its group are gone."""
-        self._deadline.close()
+        """Settle the message in hand, and the child with it: the whole group is gone."""
+        self._deadline.stop()
         self.lived_s = time.monotonic() - self._began
         code = os.waitstatus_to_exitcode(status)
         why = self._fault_reason or exit_reason(code, self._keeper.out_of_memory)
         run, self._run = self._run, None
-        self.bounced = run is not None and not self._killed and not self._fault_reason and self._child.untouched()
-        if run is None or self.bounced:
+        self.left_unread = run is not None and not self._killed and not self._fault_reason and self._child.untouched()
+        if run is None or self.left_unread:
             self.faulty = bool(self._fault_reason) or (self.answered == 0 and self.state != "finishing")
-        if run is not None and self.bounced:
-            self._keeper.bounced(run)
-        self._keeper.over(self, why)
-        if run is not None and not self.bounced:
+        if run is not None and self.left_unread:
+            self._keeper.hand_out(run)
+        self._keeper.on_end(self, why)
+        if run is not None and not self.left_unread:
             run.done(self._cut_short(code, why))
 
     def _ready(self) -> None:
         self.was_ready = True
         if not self._hung_up:
             self.state = "idle"
-            self._deadline.lift()
-            self._keeper.woken(self)
+            self._deadline.stop()
+            self._keeper.on_ready(self)
 
     def _answered(self, verdict: VerdictLine) -> None:
         run, self._run = self._run, None
@@ -210,15 +207,15 @@ class Life:
         self.state = "idle"
         if self._hung_up:
             self.end()
-        elif self.answered == self._terms.recycle_after:
+        elif self.answered == self._keep.recycle_after:
             self.finish()
         elif self._all_sent:
-            self._deadline.lift()
-            self._keeper.rested(self)
+            self._deadline.stop()
+            self._keeper.on_idle(self)
         else:
             self.state = "taking"
             self._deadline.set(
-                self._terms.program.kill_after_s, "the action did not read the rest of a message after its verdict"
+                self._limits.kill_after_s, "the action did not read the rest of a message after its verdict"
             )
 
     def _fault(self, reason: str) -> None:
@@ -227,7 +224,7 @@ class Life:
 
     def _cut_short(self, code: int, why: str) -> Outcome:
         if self._killed:
-            return self._outcome("killed", "stopped with the worker")
+            return self._outcome(KILLED.verdict, KILLED.reason)
         if self._fault_reason:
             return self._outcome("failed", why)
         ends = {"exit_code": code} if code >= 0 else {"signal": -code}

@@ -1,4 +1,4 @@
-"""What actions print: whole lines to the worker's own STDOUT and STDERR, and the end of STDERR for the failed queue."""
+"""The worker's own STDOUT and STDERR: what actions print, in whole lines, and what the worker says."""
 
 from __future__ import annotations
 
@@ -11,24 +11,32 @@ from scripts.one_line import visible
 # A line longer than this is passed on in pieces, so that output without newlines does not fill the memory.
 LONGEST_LINE = 256 * 1024
 
+_STDERR = 2
+
 
 class Lines:
-    """Passes one stream of one run on, line by line.
+    """One stream of one run, passed on line by line; `tail` is its end.
 
     Several actions write at once, so nothing less than a whole line is written; each begins with `tag`.
     """
 
-    __slots__ = ("_descriptor", "_rest", "received", "tag")
+    __slots__ = ("_descriptor", "_rest", "received", "tag", "tail")
 
     def __init__(self, descriptor: int, tag: bytes = b"") -> None:
         self._descriptor = descriptor
-        self.tag = tag
         self._rest = b""
+        self.begin(tag)
+
+    def begin(self, tag: bytes) -> None:
+        """Count anew: what comes from now on belongs to another message."""
+        self.tag = tag
+        self.tail = b""
         self.received = 0
 
     def feed(self, data: bytes) -> None:
-        """Write the lines that `data` completes."""
+        """Write the lines that `data` completes, and remember its end."""
         self.received += len(data)
+        self.tail = (self.tail + data)[-STDERR_KEPT:]
         whole, newline, rest = (self._rest + data).rpartition(b"\n")
         if newline:
             self._write(whole + newline)
@@ -37,7 +45,7 @@ class Lines:
             self.finish()
 
     def finish(self) -> None:
-        """The stream is over: a last line without a newline gets one."""
+        """End the stream: a last line without a newline gets one."""
         if self._rest:
             self._write(self._rest + b"\n")
             self._rest = b""
@@ -48,24 +56,14 @@ class Lines:
         write_all(self._descriptor, lines)
 
 
-class KeptLines(Lines):
-    """Lines that also remembers the last STDERR_KEPT bytes."""
-
-    __slots__ = ("tail",)
-
-    def __init__(self, descriptor: int, tag: bytes = b"") -> None:
-        super().__init__(descriptor, tag)
-        self.tail = b""
-
-    def feed(self, data: bytes) -> None:
-        """Write the lines that `data` completes and remember its end."""
-        self.tail = (self.tail + data)[-STDERR_KEPT:]
-        super().feed(data)
-
-
 def tag_of(message_id: str) -> bytes:
-    """What stands in front of each line with --tag: the id and a tab, as GNU parallel does it."""
+    """Return what --tag puts in front of each line: the id and a tab, as GNU parallel does."""
     return visible(message_id).encode() + b"\t"
+
+
+def say(text: str) -> None:
+    """Print one line for a person; the scheduler's log adds the time. A message's id in it is anybody's text."""
+    write_all(_STDERR, f"cluster_worker: {visible(text)}\n".encode())
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -81,7 +79,7 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def _wait_writable(descriptor: int) -> None:
-    """Someone made our STDOUT non-blocking (it can be shared with other programs): wait as a blocking write would."""
+    """Wait as a blocking write would, where another program has made our STDOUT non-blocking."""
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     poll.poll()

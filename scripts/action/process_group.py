@@ -1,12 +1,13 @@
-"""Ending a child and all it started: TERM to its process group, then KILL."""
+"""The end of a child and of all it started: TERM to its process group, then KILL."""
 
 from __future__ import annotations
 
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 
-from scripts.event_loop import EventLoop
+from scripts.event_loop import EventLoop, Timer
 
 _LOOK_AGAIN_S = 0.02
 
@@ -17,25 +18,21 @@ class Ending:
     def __init__(self, loop: EventLoop, pid: int, kill_after_s: float) -> None:
         self._loop = loop
         self._pid = pid
-        self._killed = False
+        self._kill_timer = Timer(loop, partial(_signal_group, pid, signal.SIGKILL))
+        self._kill_timer.set(kill_after_s)
         _signal_group(pid, signal.SIGTERM)
-        self._timer = loop.call_later(kill_after_s, self._kill)
 
     def ended(self, then: Callable[[], None]) -> None:
-        """The leader was reaped: call `then` when no process of its group is left."""
-        if not self._killed and _signal_group(self._pid, 0):
+        """Call `then` when no process of the group is left, its leader being reaped; or when KILL was sent."""
+        if self._kill_timer.is_set and _signal_group(self._pid, 0):
             self._loop.call_later(_LOOK_AGAIN_S, lambda: self.ended(then))
             return
-        self._loop.remove_timeout(self._timer)
+        self._kill_timer.stop()
         then()
-
-    def _kill(self) -> None:
-        self._killed = True
-        _signal_group(self._pid, signal.SIGKILL)
 
 
 def _signal_group(pid: int, number: int) -> bool:
-    """False when the group has no process any more."""
+    """Return whether the group still has a process."""
     try:
         os.killpg(pid, number)
     except (ProcessLookupError, PermissionError):

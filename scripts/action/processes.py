@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from scripts.action.cgroup import OutOfMemoryKills
-from scripts.action.child import Child, Done
-from scripts.action.exit_watch import exit_watch
-from scripts.action.jobs import Job, RunLimits
-from scripts.event_loop import EventLoop
+from scripts.action.exits import exit_reason, exit_watch
+from scripts.action.jobs import EXIT_REJECTED, KILLED, Done, Job, Outcome, RunLimits, Verdict
+from scripts.action.output import Lines, tag_of
+from scripts.action.pipes import Inlet, Outlet
+from scripts.action.process_group import Ending
+from scripts.action.spawn import spawn_piped, why_unstartable
+from scripts.event_loop import EventLoop, Timer
 
 # Most actions are over before this. Their pipes are read once, at the end, without ever being watched: that saves
 # three wake-ups a message.
@@ -20,20 +25,27 @@ class Processes:
     """Runs `argv` (its first word a path) once a job, at most `jobs` at a time."""
 
     def __init__(
-        self, loop: EventLoop, argv: Sequence[str], jobs: int, limits: RunLimits, tagged: bool = False
+        self,
+        loop: EventLoop,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        jobs: int,
+        limits: RunLimits,
+        tagged: bool = False,
     ) -> None:
         self.loop = loop
         self.argv = list(argv)
+        self.environment = environment
         self.limits = limits
         self.tagged = tagged
         self.watch = exit_watch(loop)
         self.out_of_memory = OutOfMemoryKills()
         self._jobs = jobs
         self._children: set[Child] = set()
-        self._sweeping = False
+        self._sweep = Timer(loop, self._watch_pipes)
 
     def open(self, changed: Callable[[], None], broken: Callable[[str], None]) -> None:
-        """A process a message needs nothing beforehand: all are free from the start."""
+        """Get ready: all are free from the start."""
         self._changed = changed
 
     def start(self, job: Job, done: Done) -> None:
@@ -41,30 +53,29 @@ class Processes:
         child = Child(self, job, done)
         self._children.add(child)
         child.start()
-        if not self._sweeping:
-            self._sweeping = True
-            self.loop.call_later(_WATCH_PIPES_AFTER_S, self._watch_pipes)
+        if not self._sweep.is_set:
+            self._sweep.set(_WATCH_PIPES_AFTER_S)
 
     def succeeded(self, child: Child) -> None:
-        """It has exited, and all is well: the next one may start before this one's output is passed on."""
-        self._children.discard(child)
+        """Let the next one start before the output of this one is passed on."""
+        self.ended(child)
         self._changed()
 
     def ended(self, child: Child) -> None:
-        """It runs no more."""
+        """Count the child no more."""
         self._children.discard(child)
 
     def free(self) -> int:
-        """How many more jobs can be started now."""
+        """Return how many more jobs can be started now."""
         return self._jobs - len(self._children)
 
     def kill(self) -> None:
         """End what runs; the outcomes are `killed`."""
         for child in list(self._children):
-            child.end("killed", "stopped with the worker")
+            child.end(KILLED.verdict, KILLED.reason)
 
     def close(self, closed: Callable[[], None]) -> None:
-        """No process outlives its run: nothing is left to be closed."""
+        """Call `closed`: no process outlives its run."""
         closed()
 
     def _watch_pipes(self) -> None:
@@ -73,6 +84,103 @@ class Processes:
         for child in self._children:
             if child.started <= old:
                 child.watch_pipes()
-        self._sweeping = any(child.started > old for child in self._children)
-        if self._sweeping:
-            self.loop.call_later(_WATCH_PIPES_AFTER_S, self._watch_pipes)
+        if any(child.started > old for child in self._children):
+            self._sweep.set(_WATCH_PIPES_AFTER_S)
+
+
+class Child:
+    """One run, in a process of its own; `started` is on the monotonic clock, in seconds."""
+
+    def __init__(self, runner: Processes, job: Job, done: Done) -> None:
+        self._runner = runner
+        self._job = job
+        self._done = done
+        tag = tag_of(job.id) if runner.tagged else b""
+        self._stdout, self._stderr = Lines(1, tag), Lines(2, tag)
+        self._pid: int | None = None
+        self._ending: Ending | None = None
+        self._ended_as: tuple[Verdict, str] | None = None
+        self._time_limit = Timer(runner.loop, self.end)
+        self._started_at = time.time()
+        self.started = time.monotonic()
+
+    def start(self) -> None:
+        """Start it; the outcome comes later, also that of a start which failed."""
+        runner, loop = self._runner, self._runner.loop
+        try:
+            environment = {**runner.environment, **self._job.variables()}
+            self._pid, (stdin, stdout, stderr) = spawn_piped(runner.argv, environment, outputs=2)
+        except (OSError, ValueError) as error:
+            outcome = Outcome(_fault(error), why_unstartable(runner.argv[0], error), started_at=self._started_at)
+            loop.add_callback_threadsafe(lambda: self._finish(outcome))
+            return
+        # It need not read its STDIN, or not to the end.
+        self._stdin = Inlet(loop, stdin, sent=self._close_stdin, broken=self._close_stdin)
+        self._outputs = Outlet(loop, stdout, self._stdout), Outlet(loop, stderr, self._stderr)
+        runner.watch.watch(self._pid, self._exited)
+        limit = runner.limits.timeout_s
+        if limit is not None:
+            self._time_limit.set(limit, "failed", f"over the time limit of {limit:g} s")
+        if self._stdin.send(self._job.body):
+            self._close_stdin()
+        else:
+            # So much goes in, much may come out: neither side is to wait for the other.
+            self.watch_pipes()
+
+    def end(self, verdict: Verdict, reason: str) -> None:
+        """Send TERM, then KILL, to the process group; the outcome gets this verdict, whatever the exit code."""
+        self._ended_as = (verdict, reason)
+        if self._ending is None and self._pid is not None:
+            self._ending = Ending(self._runner.loop, self._pid, self._runner.limits.kill_after_s)
+
+    def watch_pipes(self) -> None:
+        """Pass on what it prints while it runs."""
+        for output in self._outputs:
+            output.follow()
+
+    def _close_stdin(self) -> None:
+        self._stdin.close()
+
+    def _exited(self, status: int) -> None:
+        self._time_limit.stop()
+        if self._ending is not None:
+            self._ending.ended(lambda: self._conclude(status))
+            return
+        if status == 0:
+            self._runner.succeeded(self)
+        self._conclude(status)
+
+    def _conclude(self, status: int) -> None:
+        self._close_stdin()
+        for output in self._outputs:
+            output.drain()
+        self._finish(self._outcome(os.waitstatus_to_exitcode(status)))
+
+    def _finish(self, outcome: Outcome) -> None:
+        self._runner.ended(self)
+        self._done(outcome)
+
+    def _outcome(self, code: int) -> Outcome:
+        verdict, reason = self._ended_as or _judge(code, self._runner.out_of_memory)
+        return Outcome(
+            verdict,
+            reason,
+            exit_code=code if code >= 0 else None,
+            signal=-code if code < 0 else None,
+            stderr=self._stderr.tail,
+            started_at=self._started_at,
+            seconds=time.monotonic() - self.started,
+            received=self._stdout.received,
+        )
+
+
+def _fault(error: OSError | ValueError) -> Verdict:
+    """Return whose fault a failed start is: this host's, or the message's with what it brings for the environment."""
+    return "failed" if isinstance(error, ValueError) or error.errno == errno.E2BIG else "unstartable"
+
+
+def _judge(code: int, out_of_memory: OutOfMemoryKills) -> tuple[Verdict, str]:
+    """Return verdict and reason of an exit code; below 0 it is a signal's number."""
+    if code == 0:
+        return "done", ""
+    return "rejected" if code == EXIT_REJECTED else "failed", exit_reason(code, out_of_memory)

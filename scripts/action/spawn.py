@@ -1,4 +1,4 @@
-"""Starting a program: exactly the descriptors it is given, signals as they are by default, a session of its own."""
+"""The start of a program: exactly the descriptors it is given, default signals, a session of its own."""
 
 from __future__ import annotations
 
@@ -18,8 +18,31 @@ _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
 _NOT_EXECUTED = 0x40
 
 
+def spawn_piped(argv: Sequence[str], environment: Mapping[str, str], outputs: int) -> tuple[int, list[int]]:
+    """Start `argv` with pipes as its STDIN and so many outputs; return its process id and our ends, in this order.
+
+    Raises:
+        OSError, ValueError: it cannot be started.
+    """
+    ours: list[int] = []
+    theirs: list[int] = []
+    try:
+        for number in range(1 + outputs):
+            reading, writing = os.pipe()
+            ours.append(reading if number else writing)
+            theirs.append(writing if number else reading)
+        return spawn(argv, environment, theirs), ours
+    except BaseException:
+        for fd in ours:
+            os.close(fd)
+        raise
+    finally:
+        for fd in theirs:
+            os.close(fd)
+
+
 def spawn(argv: Sequence[str], environment: Mapping[str, str], files: Sequence[int]) -> int:
-    """Start `argv` (its first word a path) with files[n] of ours as its descriptor n; returns its process id.
+    """Start `argv` (its first word a path) with files[n] of ours as its descriptor n; return its process id.
 
     Its session has no terminal: what asks for a password there gets an error, where it would be stopped and never end.
 
@@ -40,7 +63,7 @@ def spawn(argv: Sequence[str], environment: Mapping[str, str], files: Sequence[i
                 setsigdef=_DEFAULT_SIGNALS,
             )
             # A signal to our group (Ctrl-C) ends a child that is not yet out of it; the program was never started then.
-            if EventLoop.caught == caught or _executed(pid):
+            if EventLoop.caught == caught or _was_executed(pid):
                 return pid
             os.waitpid(pid, 0)
     finally:
@@ -48,17 +71,22 @@ def spawn(argv: Sequence[str], environment: Mapping[str, str], files: Sequence[i
             os.close(copy)
 
 
-def _executed(pid: int) -> bool:
-    """Whether the child, which may have ended meanwhile, ever became its own program."""
+def _was_executed(pid: int) -> bool:
+    """Return whether the child, which may have ended meanwhile, ever became its own program."""
+    stat = Path(f"/proc/{pid}/stat")
     try:
-        flags = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[6]
+        # It is about to become its own program, or to end: we may go on a moment before the kernel has noted which.
+        while int(stat.read_bytes().rpartition(b")")[2].split()[6]) & _NOT_EXECUTED:
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                return False
     except OSError:
-        return True
-    return not int(flags) & _NOT_EXECUTED
+        # There is no /proc here.
+        pass
+    return True
 
 
 def why_unstartable(path: str, error: Exception) -> str:
-    """What a person should know of an error of `spawn`, or of making the pipes for it."""
+    """Return the line for a person on an error of `spawn`, or of making the pipes for it."""
     if isinstance(error, OSError) and error.errno == errno.ENOEXEC:
         reason = (
             "it is no program of this machine, and no script whose first line names its interpreter, such as #!/bin/sh"

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from scripts.action.worker_log import say
+from scripts.action.output import say
 from scripts.event_loop import EventLoop
 
 # The environment variable that names the file.

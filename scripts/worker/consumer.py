@@ -8,7 +8,7 @@ from typing import Any
 from pika import spec
 from pika.exceptions import ChannelClosedByBroker
 
-from scripts.action.worker_log import say
+from scripts.action.output import say
 from scripts.amqp.queues import IsStream, count_ready
 from scripts.amqp.rights import refusal
 from scripts.errors import ClusterError

@@ -13,7 +13,7 @@ from typing import Any
 
 from pika.exceptions import ChannelClosedByBroker
 
-from scripts.action.worker_log import say
+from scripts.action.output import say
 from scripts.amqp.queues import Declaration, declare
 from scripts.amqp.rights import refusal
 from scripts.errors import ClusterError

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Sequence
 
 from scripts.action.jobs import EXIT_REJECTED, Outcome
-from scripts.action.worker_log import say
+from scripts.action.output import say
 from scripts.errors import ClusterError
 from scripts.one_line import visible
 from scripts.worker.runs import Run

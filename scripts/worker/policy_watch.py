@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from scripts.action.worker_log import say
+from scripts.action.output import say
 from scripts.amqp.management import management_of
 from scripts.amqp.policies import losses
 from scripts.event_loop import EventLoop, in_thread

@@ -7,7 +7,7 @@ from typing import Any
 
 from pika.exceptions import ChannelClosedByBroker
 
-from scripts.action.worker_log import say
+from scripts.action.output import say
 from scripts.amqp.queues import Declaration, count_ready, declare, failed_queue, retry_declaration, work_declarations
 from scripts.amqp.rights import refusal, try_publishing
 from scripts.errors import ClusterError

@@ -12,7 +12,7 @@ from typing import Any
 from pika import SelectConnection
 from pika.exceptions import ConnectionWrongStateError
 
-from scripts.action.worker_log import say
+from scripts.action.output import say
 from scripts.amqp.broker import explain
 from scripts.backoff import growing_s
 from scripts.event_loop import EventLoop

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from scripts.action.jobs import Outcome
-from scripts.action.worker_log import say
+from scripts.action.output import say
 from scripts.amqp.queues import (
     Declaration,
     alone_declaration,

@@ -6,7 +6,7 @@ import signal
 import time
 from functools import partial
 
-from scripts.action.worker_log import say
+from scripts.action.output import say
 from scripts.event_loop import EventLoop
 from scripts.worker.worker import Worker
 

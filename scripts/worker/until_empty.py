@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scripts.action.worker_log import say
+from scripts.action.output import say
 from scripts.amqp.management import Management, management_of
 from scripts.amqp.queues import failed_queue, side_queues
 from scripts.errors import ClusterError, MessagesFailed, ServiceAway

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from scripts.action.jobs import Outcome, Runner
-from scripts.action.worker_log import say
+from scripts.action.jobs import Job, Outcome, Runner
+from scripts.action.output import say
 from scripts.event_loop import EventLoop
-from scripts.worker import headers, process_name
+from scripts.worker import headers, metadata, process_name
 from scripts.worker.breaker import Breaker
 from scripts.worker.consumer import Consumer
 from scripts.worker.copies import Copies
@@ -156,7 +156,11 @@ class Worker:
             run.trial = self._breaker.begin()
         if self._breaker.is_open:
             self._probe = run
-        self._runner.start(self._work.job(run), partial(self._finished, run))
+        queue = self._work.queue
+        job = Job(
+            run.id, run.delivery.body, partial(metadata.variables, queue, run), partial(metadata.metadata, queue, run)
+        )
+        self._runner.start(job, partial(self._finished, run))
 
     def _finished(self, run: Run, outcome: Outcome) -> None:
         self._running -= 1

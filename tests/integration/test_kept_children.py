@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scripts.action.jobs import Job, Outcome, RunLimits
-from scripts.action.kept_alive import KeepAlive, KeptAlive
+from scripts.action.kept_alive import KeptAlive
+from scripts.action.kept_life import KeepAlive
 from scripts.event_loop import EventLoop
 
 ROOT = Path(__file__).parents[2]
@@ -81,7 +82,7 @@ class Bench:
                 self.outcomes[name] = outcome
                 done()
 
-            self.runner.start(Job(name, body, {}, {"message_id": name}), ended)
+            self.runner.start(Job(name, body, dict, lambda name=name: {"message_id": name}), ended)
 
     def last(self) -> Outcome:
         self.until(lambda: all(self.outcomes.values()))

@@ -23,26 +23,6 @@ MANY = 100_000
 LIMIT_BYTES = 16 * 1024 * 1024
 
 
-@pytest.fixture(autouse=True)
-def leaves_nothing(tmp_path: Path) -> Iterator[None]:
-    yield
-    clean_up(tmp_path)
-
-
-@pytest.fixture
-def queue(broker: Any, queue_name: str) -> Iterator[Queue]:
-    one = Queue(broker.url, queue_name)
-    yield one
-    one.delete()
-
-
-@pytest.fixture
-def to(queue: Queue) -> list[str]:
-    """Flags for a queue that is there."""
-    queue.make()
-    return ["-u", queue.url, "-q", queue.name]
-
-
 @pytest.fixture
 def network(to: list[str]) -> Iterator[Network]:
     """A slow one: there is time to do something in the middle, however busy the machine is."""
@@ -68,11 +48,12 @@ def slow(url: str) -> Iterator[Network]:
 
 
 @pytest.fixture
-def lines(tmp_path: Path, queue_name: str) -> Path:
+def lines(tmp_path: Path, queue_name: str) -> Iterator[Path]:
     """A file of many lines, no two the same."""
     path = tmp_path / queue_name
     path.write_bytes(b"".join(b"line %d of many\n" % number for number in range(MANY)))
-    return path
+    yield path
+    clean_up(tmp_path)
 
 
 def every_line_arrived(lines: Path, found: list[Message]) -> int:

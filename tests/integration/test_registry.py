@@ -17,6 +17,7 @@ from cluster.images import build as image_build
 from cluster.images import registry_api
 from cluster.operations import status as listing
 from cluster.registry import local as local_registry
+from cluster.registry.app import IMAGE, local_app
 from cluster.schedulers import Scheduler
 from cluster.schedulers.docker.scheduler import Local
 from cluster.settings import Settings
@@ -63,6 +64,17 @@ def test_it_is_made_from_nothing_and_once(place: Place) -> None:
     assert place.said == []
 
 
+def test_one_that_an_earlier_version_made_is_replaced(place: Place) -> None:
+    place.ensure_up()
+    app = local_app(place.settings.registry)
+    place.scheduler.deploy(replace(app, definition=app.definition | {"labels": {"component": "registry"}}))
+    first = place.container.id
+    assert json.loads(local_registry.dry_run(place.settings, place.scheduler)) != {}
+    place.ensure_up()
+    assert place.container.id != first
+    assert json.loads(local_registry.dry_run(place.settings, place.scheduler)) == {}
+
+
 def test_it_is_a_plain_user_on_this_machine_alone(place: Place) -> None:
     place.ensure_up()
     (binding,) = place.container.attrs["HostConfig"]["PortBindings"]["5000/tcp"]
@@ -94,19 +106,12 @@ def test_a_push_goes_on_after_the_registry_was_killed(place: Place) -> None:
     assert registry_api.answers(place.settings.registry)
 
 
-def test_a_port_that_something_else_has_is_told_with_its_holder(place: Place) -> None:
-    port = int(place.settings.registry.partition(":")[2])
-    with socket.create_server(("127.0.0.1", port)), pytest.raises(ClusterError) as failure:
-        local_registry.refuse_taken_port(port)
-    assert f"port {port}" in str(failure.value)
-    assert "(process " in str(failure.value)
-    assert f"registry: localhost:{port + 1}" in str(failure.value)
-
-
-def test_nothing_is_built_when_the_port_is_taken(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_something_else_has_is_told_with_its_holder_before_anything_is_built(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(registry_api, "TIMEOUT_S", 0.5)
     port = int(place.settings.registry.partition(":")[2])
-    with socket.create_server(("127.0.0.1", port)), pytest.raises(ClusterError, match="listens there and is no"):
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(ClusterError, match=rf"port {port} .*\(process \d+"):
         place.ensure_up()
     assert place.said == []
 
@@ -119,7 +124,7 @@ def test_a_registry_elsewhere_is_left_alone(place: Place) -> None:
 
 def test_the_health_check_tells_a_registry_that_works(place: Place) -> None:
     place.ensure_up()
-    check = place.client.images.get(str(local_registry.IMAGE)).attrs["Config"]["Healthcheck"]["Test"][1]
+    check = place.client.images.get(str(IMAGE)).attrs["Config"]["Healthcheck"]["Test"][1]
     assert place.container.exec_run(["/bin/sh", "-c", check]).exit_code == 0
     with pytest.raises(ContainerError):
-        place.client.containers.run(str(local_registry.IMAGE), ["-c", check], entrypoint="/bin/sh", remove=True)
+        place.client.containers.run(str(IMAGE), ["-c", check], entrypoint="/bin/sh", remove=True)

@@ -1,10 +1,8 @@
 """A private registry on a host that has nothing and reaches nobody, set up over a real SSH connection."""
 
-import io
 import json
 import os
 import subprocess
-import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -24,14 +22,14 @@ from cluster.images.registry_login import Access
 from cluster.images.registry_trust import CERTIFICATES
 from cluster.operations import registry as registries
 from cluster.operations import status as listing
-from cluster.registry import authority, plan, status
-from cluster.registry.app import CERTIFICATE, HTPASSWD, KEY, OWNER
+from cluster.registry import certificates, plan, status
+from cluster.registry.app import CERTIFICATE, HTPASSWD, IMAGE, KEY, OWNER
 from cluster.registry.host import check_from_here
-from cluster.registry.local import IMAGE
 from cluster.registry.plan import Found
 from cluster.schedulers.docker import start as bring_up
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
+from tests.archives import packed
 from tests.conftest import missing, own_settings
 from tests.hosts.cluster import Hosts
 from tests.hosts.host import TestHost
@@ -75,9 +73,7 @@ class Place:
 
     def serve(self, issued: datetime, name: str = "") -> None:
         """Let the registry have a certificate of that time, for that name."""
-        ca = authority.kept(self.settings.project, datetime.now(UTC))
-        assert ca
-        pair = ca.issue(name or self.host.ip, issued)
+        pair = certificates.of(self.settings.project, datetime.now(UTC)).issue(name or self.host.ip, issued)
         self.put(CERTIFICATE, pair.certificate)
         self.put(KEY, pair.key)
         self.host.run(f"docker restart {self.container}")
@@ -85,7 +81,7 @@ class Place:
 
     def wait(self) -> None:
         """Return when it shows a certificate; the engine takes connections in its place before."""
-        until(lambda: status.of(self.settings).certificate_ends, "it shows a certificate")
+        until(lambda: status.of(self.settings, "", print).certificate_ends, "it shows a certificate")
 
 
 @pytest.fixture(scope="module")
@@ -124,10 +120,7 @@ def as_root(*command: str) -> None:
 def ref(place: Place, docker_client: Any) -> Iterator[ImageRef]:
     """A small image with a name at the registry, here."""
     ref = ImageRef("small", "v1", place.address)
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        tar.addfile(tarfile.TarInfo("nothing"))
-    docker_client.api.import_image_from_data(archive.getvalue(), repository=ref.repository, tag=ref.tag)
+    docker_client.api.import_image_from_data(packed({"nothing": b""}), repository=ref.repository, tag=ref.tag)
     yield ref
     with suppress(ImageNotFound):
         docker_client.images.remove(str(ref), force=True)
@@ -153,7 +146,7 @@ def test_it_is_set_up_from_nothing(place: Place) -> None:
 
 
 def test_nothing_secret_is_where_it_does_not_belong(place: Place) -> None:
-    ca_key = authority.place(place.settings.project).with_suffix(".key").read_text().splitlines()[1]
+    ca_key = certificates.place(place.settings.project).with_suffix(".key").read_text().splitlines()[1]
     dry = registries.up(place.settings, place.host.name, "", dry_run=True, say=print)
     there = place.host.run(f"docker inspect {place.container}; docker logs {place.container} 2>&1; cat {HTPASSWD}")
     for text in (dry, there, "\n".join(place.said)):
@@ -190,17 +183,17 @@ def test_an_image_goes_there_with_our_login_and_is_listed(trusting: Place, docke
 
 
 def test_status_tells_what_a_person_needs(place: Place) -> None:
-    seen = status.of(place.settings, place.host.name)
+    seen = status.of(place.settings, place.host.name, print)
     assert (seen.address, seen.problem, seen.host) == (place.address, "", place.host.name)
     assert seen.container == f"{place.container} is running"
     assert seen.room
-    assert 0 < seen.room.taken < seen.room.disk.total
+    assert 0 < seen.room.taken < seen.room.total
     assert seen.certificate_ends
     assert 363 < (seen.certificate_ends - datetime.now(UTC)).days + 1 < 367
-    text = status.told(seen, as_json=False)
+    text = status.as_text(seen)
     assert f"SHA-256 {seen.ca_sha256}" in text
     assert seen.ca_sha256.count(":") == 31
-    assert json.loads(status.told(status.of(place.settings), as_json=True))["address"] == place.address
+    assert json.loads(status.as_json(status.of(place.settings, "", print)))["address"] == place.address
     status.refuse_useless(seen)
 
 
@@ -235,36 +228,30 @@ def test_who_has_no_login_is_not_let_in(place: Place) -> None:
 def test_a_certificate_in_its_last_month_is_renewed_and_used(place: Place) -> None:
     before, login_there = place.access, place.host.run(f"cat {HTPASSWD}")
     place.serve(datetime.now(UTC) - timedelta(days=340))
-    assert (ends := status.of(place.settings).certificate_ends)
+    assert (ends := status.of(place.settings, "", print).certificate_ends)
     assert (ends - datetime.now(UTC)).days == 24
     place.up()
     assert f"restarting the registry on {place.host.name}" in place.said
-    renewed = status.of(place.settings)
+    renewed = status.of(place.settings, "", print)
     assert renewed.certificate_ends
     assert (renewed.certificate_ends - datetime.now(UTC)).days == 364
     assert (place.access, place.host.run(f"cat {HTPASSWD}")) == (before, login_there)
 
 
-def test_a_certificate_that_has_ended_is_told_and_renewed(trusting: Place, docker_client: Any, ref: ImageRef) -> None:
-    trusting.serve(datetime.now(UTC) - timedelta(days=400))
-    for ask in questions(docker_client, ref):
-        with pytest.raises(ClusterError, match=r"has ended, or a clock is wrong: `./inv registry.up --host`"):
-            ask()
-    seen = status.of(trusting.settings)
-    assert "has ended" in seen.problem
-    with pytest.raises(ServiceAway, match="is of no use as it is"):
-        status.refuse_useless(seen)
-    trusting.up()
-    registry_api.check(trusting.address)
-
-
-def test_a_certificate_for_another_name_is_told_and_put_right(
-    trusting: Place, docker_client: Any, ref: ImageRef
+@pytest.mark.parametrize(
+    ("age_days", "name", "words"), [(400, "", "has ended, or a clock is wrong"), (0, "10.9.9.9", "is for another name")]
+)
+def test_a_certificate_that_is_wrong_is_told_and_put_right(
+    trusting: Place, docker_client: Any, ref: ImageRef, age_days: int, name: str, words: str
 ) -> None:
-    trusting.serve(datetime.now(UTC), "10.9.9.9")
+    trusting.serve(datetime.now(UTC) - timedelta(days=age_days), name)
     for ask in questions(docker_client, ref):
-        with pytest.raises(ClusterError, match="is for another name"):
+        with pytest.raises(ClusterError, match=words):
             ask()
+    seen = status.of(trusting.settings, "", print)
+    assert words in seen.problem
+    with pytest.raises(ServiceAway, match=trusting.address):
+        status.refuse_useless(seen)
     trusting.up()
     registry_api.check(trusting.address)
 
@@ -340,21 +327,20 @@ def test_a_dry_run_changes_nothing(place: Place) -> None:
     with pytest.raises(ClusterError, match="was set up with another CA"):
         registries.up(fresh, place.host.name, "", dry_run=True, say=place.said.append)
     assert (place.host.run(FILES), place.said) == (files, [])
-    assert not authority.place(fresh.project).exists()
+    assert not certificates.place(fresh.project).exists()
 
 
 def test_nobody_elses_registry_is_taken_over(place: Place) -> None:
     other = replace(place, settings=replace(place.settings, project=f"{place.settings.project}-2"), said=[])
     with pytest.raises(ClusterError, match=f"^{place.host.name}: .*was set up with another CA"):
         other.up()
-    assert not authority.place(other.settings.project).exists()
+    assert not certificates.place(other.settings.project).exists()
     registry_api.check(place.address)
 
 
 def test_an_address_that_leads_elsewhere_is_told(place: Place) -> None:
     now = datetime.now(UTC)
-    ca = authority.of(place.settings.project, now)
-    elsewhere = plan.for_host(place.address, Found(), ca, now)
+    elsewhere = plan.for_host(place.address, Found(), certificates.of(place.settings.project, now), now)
     with pytest.raises(ClusterError, match=f"runs on host1, but another one of ours answers at {place.address}"):
         check_from_here("host1", elsewhere)
     with pytest.raises(ServiceAway, match=f"runs on host1, but this machine does not reach it at {place.host.ip}:1:"):
@@ -393,7 +379,7 @@ def test_its_log_is_read_and_it_is_stopped(place: Place) -> None:
     assert line.startswith(f"{place.container}: ")
     try:
         registries.stop(place.settings, place.host.name, place.said.append)
-        seen = status.of(place.settings, place.host.name)
+        seen = status.of(place.settings, place.host.name, print)
         assert (seen.container, seen.certificate_ends) == ("", None)
         assert f"no registry answers at {place.address}" in seen.problem
         with pytest.raises(ClusterError, match=f"^{place.host.name}: no registry of this project is there"):
@@ -419,7 +405,7 @@ def test_a_full_disk_is_named(place: Place) -> None:
     with place.host.full("/var/lib/cluster/registry"):
         place.up()
         assert registry_api.write_problem(place.address, "small") == "No space left on device"
-        assert "the disk is full" in status.of(place.settings, place.host.name).problem
+        assert "the disk is full" in status.of(place.settings, place.host.name, print).problem
         place.host.run(f"docker rm -f {place.container}")
     place.up()
     assert registry_api.write_problem(place.address, "small") == ""

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from docker.errors import ImageNotFound
 
-from cluster import credentials
 from cluster.image_ref import ImageRef
 from cluster.images import build as image_build
 from cluster.images import registry_api, registry_login
@@ -21,8 +20,9 @@ from cluster.images.registry_login import Access
 from cluster.operations import status as listing
 from cluster.settings import Settings
 from scripts.errors import ClusterError
+from tests.archives import packed
 from tests.conftest import own_settings
-from tests.token_registry import TokenServer, archive, token_registry
+from tests.token_registry import TokenServer, token_registry
 
 pytestmark = pytest.mark.engine
 
@@ -34,10 +34,8 @@ def there(docker_client: Any) -> Iterator[tuple[str, TokenServer]]:
 
 
 @pytest.fixture
-def address(there: tuple[str, TokenServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def address(there: tuple[str, TokenServer], secrets_folder: Path) -> str:
     """The registry's address; no login is kept yet."""
-    monkeypatch.setattr(credentials, "SECRETS", tmp_path / ".secrets")
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     return there[0]
 
 
@@ -53,14 +51,11 @@ def built(docker_client: Any, settings: Settings) -> Iterator[ImageRef]:
     """An image of the settings' worker, small and new."""
     ref = ImageRef.parse("worker:v1", settings.images)
     dockerfile = f"FROM scratch\nLABEL number={secrets.token_hex(4)}\nCOPY Dockerfile /\n"
-    docker_client.images.build(fileobj=_context(dockerfile), custom_context=True, tag=str(ref), rm=True)
+    context = io.BytesIO(packed({"Dockerfile": dockerfile.encode()}))
+    docker_client.images.build(fileobj=context, custom_context=True, tag=str(ref), rm=True)
     yield ref
     with suppress(ImageNotFound):
         docker_client.images.remove(str(ref), force=True)
-
-
-def _context(dockerfile: str) -> io.BytesIO:
-    return io.BytesIO(archive("Dockerfile", dockerfile.encode()))
 
 
 def test_a_right_login_is_right_and_a_wrong_one_wrong(there: tuple[str, TokenServer], address: str) -> None:

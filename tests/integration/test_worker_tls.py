@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from cluster.registry import authority
+from cluster.registry import certificates
 from scripts.amqp.broker import open_blocking
 from scripts.errors import ServiceAway
 from tests.integration.worker_rig import Rig, patched
@@ -69,7 +69,7 @@ class TlsBroker:
 def _write_certificates(folder: Path, host: str) -> None:
     """Write a CA, and one certificate that is the server's and the client's."""
     now = datetime.now(UTC)
-    ca, key = authority.new("test", now), ec.generate_private_key(ec.SECP256R1())
+    ca, key = certificates.new("test", now), ec.generate_private_key(ec.SECP256R1())
     certificate = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)]))

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.action.framing import FRAMINGS, line, netstrings
 from scripts.action.jobs import Job
+from scripts.action.kept_protocol import FRAMINGS, line, netstrings
 from scripts.errors import ClusterError
 
 EXAMPLE = Path(__file__).parents[2] / "components/worker/scripts/keepalive.py"
@@ -19,7 +19,7 @@ read_netstring = run_path(str(EXAMPLE))["netstring"]
 
 
 def job(body: bytes, metadata: dict[str, Any] | None = None) -> Job:
-    return Job("id", body, {}, metadata or {})
+    return Job("id", body, dict, lambda: metadata or {})
 
 
 def test_the_framings_have_names() -> None:

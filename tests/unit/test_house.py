@@ -73,12 +73,12 @@ NOT_YET_NEUTRAL = {
     "cluster", "cluster/apps", "cluster/operations", "cluster/operations/agents", "cluster/queue", "cluster/registry",
 }  # fmt: skip
 NOT_YET_PLAIN = {
-    "cluster", "cluster/apps", "cluster/engine", "cluster/hosts", "cluster/images", "cluster/operations",
-    "cluster/operations/agents", "cluster/queue", "cluster/queue/publishing", "cluster/registry", "cluster/schedulers",
+    "cluster", "cluster/apps", "cluster/engine", "cluster/hosts", "cluster/operations",
+    "cluster/operations/agents", "cluster/queue", "cluster/queue/publishing", "cluster/schedulers",
     "cluster/schedulers/docker", "cluster/schedulers/marathon", "cluster/schedulers/process", "cluster/terminal",
     "commands", "scripts", "scripts/action", "scripts/amqp", "scripts/marathon", "scripts/worker",
 }  # fmt: skip
-NOT_YET_SILENT = {"cluster/operations", "cluster/registry", "cluster/schedulers"}
+NOT_YET_SILENT = {"cluster/operations", "cluster/schedulers"}
 
 
 def module_name(path: Path) -> str:

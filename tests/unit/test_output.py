@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scripts.action.jobs import STDERR_KEPT
-from scripts.action.output import LONGEST_LINE, KeptLines, Lines, tag_of, write_all
+from scripts.action.output import LONGEST_LINE, Lines, say, tag_of, write_all
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_line_without_end_is_passed_on_in_pieces() -> None:
 
 
 def test_the_end_of_stderr_is_kept(pipe: tuple[int, int]) -> None:
-    lines = KeptLines(pipe[1])
+    lines = Lines(pipe[1])
     for number in range(2000):
         lines.feed(b"line %d\n" % number)
         _read(pipe[0])
@@ -90,3 +90,8 @@ def test_a_reader_that_is_gone_is_no_error() -> None:
     os.close(reading)
     write_all(writing, b"x")
     os.close(writing)
+
+
+def test_whatever_is_said_is_one_line_of_printable_text(capfd: pytest.CaptureFixture[str]) -> None:
+    say("an id\nwith\r\x1b[2J\x9b and \udcff, ü: failed")
+    assert capfd.readouterr().err == "cluster_worker: an id\\nwith\\r\\x1b[2J\\x9b and \\udcff, ü: failed\n"

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from cluster.settings import ROOT
-from scripts.action.exit_watch import PidfdWatch, SigchldWatch
+from scripts.action.exits import PidfdWatch, SigchldWatch
 from scripts.action.jobs import Job, Outcome, RunLimits
 from scripts.action.process_group import Ending
 from scripts.action.processes import Processes
@@ -97,16 +97,6 @@ def test_what_ignores_term_is_killed(loop: EventLoop, tmp_path: Path) -> None:
         time.sleep(0.01)
 
 
-def test_a_bug_in_a_guarded_callback_ends_the_loop_with_its_traceback(loop: EventLoop) -> None:
-
-    def bug() -> None:
-        raise ZeroDivisionError("our own")
-
-    loop.call_later(0, loop.guard(bug))
-    with pytest.raises(ZeroDivisionError, match="our own"):
-        _run(loop)
-
-
 def _members(group: int) -> list[int]:
     """The processes of a group that still run."""
     running = []
@@ -130,14 +120,14 @@ def test_a_message_that_brings_too_much_fails_and_does_not_condemn_the_host(
     loop: EventLoop, program: str, variable: str, verdict: str
 ) -> None:
     outcomes: list[Outcome] = []
-    processes = Processes(loop, [program], 1, RunLimits())
+    processes = Processes(loop, [program], {}, 1, RunLimits())
     processes.open(lambda: None, lambda _: None)
 
     def done(outcome: Outcome) -> None:
         outcomes.append(outcome)
         loop.stop()
 
-    processes.start(Job("id", b"body", {"AMQP_HEADER_X": variable}, {}), done)
+    processes.start(Job("id", b"body", lambda: {"AMQP_HEADER_X": variable}, dict), done)
     _run(loop)
     assert [outcome.verdict for outcome in outcomes] == [verdict]
     assert processes.free() == 1

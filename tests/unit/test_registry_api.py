@@ -1,37 +1,19 @@
 """Servers that are no registry, or refuse."""
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from cluster.images import registry_api
 from scripts.errors import ClusterError, ServiceAway
-
-
-class Other(BaseHTTPRequestHandler):
-    """A web server that is no registry; under a closed one's name it asks for a login."""
-
-    def do_GET(self) -> None:
-        login = self.headers["Host"].startswith("localhost")
-        self.send_response(401 if login else 200)
-        self.end_headers()
-        self.wfile.write(b"<html>hello</html>")
-
-    def log_message(self, *_: object) -> None:
-        pass
+from tests.web import serving
 
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    server = HTTPServer(("127.0.0.1", 0), Other)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server.server_address[1]
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    """A web server that is no registry; by the name localhost it asks for a login."""
+    with serving(lambda asked: (401 if asked.headers["Host"].startswith("localhost") else 200, b"<html>")) as port:
+        yield port
 
 
 def test_a_web_server_is_no_registry(port: int) -> None:

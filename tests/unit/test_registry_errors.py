@@ -1,23 +1,23 @@
 """The kinds of trouble with a registry, from engines' words (Docker 26, docker-registry 2.8) and certificates."""
 
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from cluster import credentials
 from cluster.images import registry_api, registry_errors, registry_login
 from cluster.images.registry_errors import Trouble, failure, remedy_on_a_host, trouble_in
 from cluster.images.registry_login import Access
-from cluster.registry import authority
-from cluster.registry.authority import Authority, Pair
+from cluster.registry import certificates
+from cluster.registry.certificates import Authority, Pair
 from scripts.errors import ClusterError, ServiceAway
 from tests.ports import free_ports
+from tests.web import serving
+
+pytestmark = pytest.mark.usefixtures("secrets_folder")
 
 NOW = datetime.now(UTC)
 REGISTRY = "registry.example:5000"
@@ -25,15 +25,11 @@ X509 = f'Get "https://{REGISTRY}/v2/": tls: failed to verify certificate: x509: 
 Serve = Callable[[Pair | None], AbstractContextManager[str]]
 
 
-@pytest.fixture(autouse=True)
-def secrets_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "SECRETS", tmp_path / ".secrets")
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-
-
 @pytest.fixture
 def ca() -> Authority:
-    return authority.of("test", NOW - timedelta(days=800))
+    made = certificates.of("test", NOW - timedelta(days=800))
+    made.keep()
+    return made
 
 
 @pytest.mark.parametrize(
@@ -102,43 +98,21 @@ def test_a_login_that_is_missing_or_not_taken_is_named_and_not_shown(tmp_path: P
     assert "hidden" not in line
 
 
-class Silent(BaseHTTPRequestHandler):
-    """Answers nothing of interest."""
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-class Server(HTTPServer):
-    """One that minds no client that turns away."""
-
-    def handle_error(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
 def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
     """Serves with a certificate, or without TLS; the address, which is not taken for one of this machine."""
     monkeypatch.setattr(registry_api, "is_local", lambda registry: False)
 
     @contextmanager
-    def serving(pair: Pair | None) -> Iterator[str]:
-        server = Server(("127.0.0.1", 0), Silent)
+    def served(pair: Pair | None) -> Iterator[str]:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         if pair:
             (tmp_path / "server.pem").write_bytes(pair.certificate + pair.key)
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(tmp_path / "server.pem")
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
+        with serving(lambda asked: (404, b""), context if pair else None) as port:
+            yield f"127.0.0.1:{port}"
 
-    return serving
+    return served
 
 
 def trouble_with(registry: str, ca: Path, monkeypatch: pytest.MonkeyPatch) -> Trouble:
@@ -161,7 +135,7 @@ def test_a_certificate_tells_by_openssls_codes(ca: Authority, serve: Serve, monk
         (ca.issue("127.0.0.1", NOW - timedelta(days=400)), Trouble.ENDED),
         (ca.issue("10.0.0.5", NOW), Trouble.OTHER_NAME),
         (ca.issue("registry.example", NOW), Trouble.OTHER_NAME),
-        (authority.of("other", NOW).issue("127.0.0.1", NOW), Trouble.UNTRUSTED),
+        (certificates.of("other", NOW).issue("127.0.0.1", NOW), Trouble.UNTRUSTED),
         (None, Trouble.NO_TLS),
     ]:
         with serve(pair) as registry:

@@ -13,15 +13,9 @@ from cluster.images.registry_login import Access
 from cluster.registry import htpasswd
 from scripts.errors import ClusterError
 
+pytestmark = pytest.mark.usefixtures("secrets_folder")
+
 REGISTRY = "10.0.0.5:5000"
-
-
-@pytest.fixture(autouse=True)
-def secrets_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / ".secrets"
-    monkeypatch.setattr(credentials, "SECRETS", folder)
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-    return folder
 
 
 @pytest.fixture

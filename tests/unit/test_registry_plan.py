@@ -7,14 +7,12 @@ from typing import Any
 
 import pytest
 
-from cluster import credentials
 from cluster.hosts.engine_errors import ports_of
 from cluster.images import registry_login
-from cluster.registry import authority, plan
+from cluster.registry import certificates, plan
 from cluster.registry import htpasswd as login
-from cluster.registry.app import CERTIFICATE, HTPASSWD, KEY, registry_app
-from cluster.registry.authority import Authority
-from cluster.registry.lock import alone
+from cluster.registry.app import CERTIFICATE, HTPASSWD, KEY, host_app
+from cluster.registry.certificates import Authority
 from cluster.registry.plan import Found, Plan
 from cluster.schedulers.docker.body import Task, container_body
 from cluster.settings import Settings
@@ -26,9 +24,10 @@ ADDRESS = "10.0.0.5:5000"
 
 
 @pytest.fixture(autouse=True)
-def ca(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
-    monkeypatch.setattr(credentials, "SECRETS", tmp_path / ".secrets")
-    return authority.of("test", NOW)
+def ca(secrets_folder: Path) -> Authority:
+    made = certificates.of("test", NOW)
+    made.keep()
+    return made
 
 
 @pytest.fixture
@@ -75,7 +74,7 @@ def test_a_certificate_at_its_end_is_renewed_and_nothing_else(first: Plan, ca: A
 def test_half_a_pair_is_none(first: Plan, ca: Authority, lost: str) -> None:
     again = plan.for_host(ADDRESS, replace(found(first), **{lost: None}), ca, NOW)
     assert again.news[CERTIFICATE] == "new: there is none"
-    assert authority.lacks(again.pair, "10.0.0.5", ca, NOW) == ""
+    assert certificates.reason_to_renew(again.pair, "10.0.0.5", ca, NOW) == ""
 
 
 def test_a_login_that_was_lost_there_is_put_back(first: Plan, ca: Authority) -> None:
@@ -101,12 +100,11 @@ def test_a_login_that_cannot_be_read_stands_in_nobody_elses_way(first: Plan, ca:
 
 def test_nobody_takes_over_the_registry_of_another_ca(first: Plan, ca: Authority) -> None:
     plan.refuse_other_authority(found(first), ca, "host1")
-    plan.refuse_other_authority(Found(), None, "host1")
+    plan.refuse_other_authority(Found(), ca, "host1")
     plan.refuse_other_authority(Found(b"half a fi"), ca, "host1")
-    for other in (None, authority.of("other", NOW)):
-        with pytest.raises(ClusterError, match=r"^host1: .*another CA \(CN=test registry CA\)") as failure:
-            plan.refuse_other_authority(found(first), other, "host1")
-        assert f"remove {CERTIFICATE} there" in str(failure.value)
+    with pytest.raises(ClusterError, match=r"^host1: .*another CA \(CN=test registry CA\)") as failure:
+        plan.refuse_other_authority(found(first), certificates.of("other", NOW), "host1")
+    assert f"remove {CERTIFICATE} there" in str(failure.value)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +141,7 @@ def settings(tmp: Path, registry: str) -> Settings:
 
 
 def test_it_is_open_to_the_network_with_its_data_in_the_hosts_folders() -> None:
-    app = registry_app("cluster-registry:v1", "v1", "10.0.0.5:5001", "AB:CD")
+    app = host_app("10.0.0.5:5001", "AB:CD")
     body: dict[str, Any] = container_body(Task(app, "test", 1, (5001,), on_host=True))
     assert body["HostConfig"]["PortBindings"] == {"5000/tcp": [{"HostIp": "", "HostPort": "5001"}]}
     assert body["HostConfig"]["Mounts"] == [
@@ -151,18 +149,6 @@ def test_it_is_open_to_the_network_with_its_data_in_the_hosts_folders() -> None:
         {"Target": "/etc/cluster/registry", "ReadOnly": True, "Type": "bind", "Source": "/etc/cluster/registry"},
     ]
     assert "REGISTRY_AUTH=htpasswd" in body["Env"]
-
-
-def test_two_do_not_set_up_one_registry_at_once() -> None:
-    with (
-        alone("test"),
-        alone("other"),
-        pytest.raises(ClusterError, match="of project test is under way"),
-        alone("test"),
-    ):
-        pass
-    with alone("test"):
-        pass
 
 
 def test_the_ports_that_are_listened_on() -> None:

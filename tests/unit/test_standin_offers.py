@@ -56,13 +56,6 @@ def test_an_offer_is_declined_for_the_first_reason(wanted: dict[str, Any], reaso
         (["hostname", "UNLIKE", "b"], [], True),
         (["rack", "UNLIKE", "r1"], [], True),
         (["rack", "LIKE", ".*"], [], False),
-        (["hostname", "MAX_PER", "2"], ["a", "b"], True),
-        (["hostname", "MAX_PER", "2"], ["a", "a"], False),
-        (["hostname", "IS", "a"], [], True),
-        (["hostname", "IS", "b"], [], False),
-        (["hostname", "GROUP_BY", "2"], ["a", "b"], True),
-        (["hostname", "GROUP_BY", "2"], ["a", "a", "b"], False),
-        (["hostname", "GROUP_BY", "2"], ["b", "c"], False),
         (["hostname", "unique"], ["a"], False),
     ],
 )

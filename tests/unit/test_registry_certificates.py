@@ -8,23 +8,24 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from cluster import credentials
-from cluster.registry import authority
-from cluster.registry.authority import RENEW_BEFORE, SERVER_TIME, Authority, Pair
+from cluster.registry import certificates
+from cluster.registry.certificates import RENEW_BEFORE, SERVER_TIME, Authority, Pair
 from scripts.errors import ClusterError
+
+pytestmark = pytest.mark.usefixtures("secrets_folder")
 
 NOW = datetime(2030, 5, 17, 12, tzinfo=UTC)
 
 
-@pytest.fixture(autouse=True)
-def secrets_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(credentials, "SECRETS", tmp_path / ".secrets")
-    return tmp_path / ".secrets"
-
-
 @pytest.fixture
 def ca() -> Authority:
-    return authority.of("test", NOW)
+    return kept("test", NOW)
+
+
+def kept(project: str, now: datetime) -> Authority:
+    made = certificates.of(project, now)
+    made.keep()
+    return made
 
 
 def mode(path: Path) -> int:
@@ -36,15 +37,13 @@ def test_it_is_made_once_and_for_its_owner_alone(ca: Authority, secrets_folder: 
     assert mode(secrets_folder) == 0o700
     assert mode(ca.file.with_suffix(".key")) == 0o600
     assert sorted(path.name for path in secrets_folder.iterdir()) == ["test-registry-ca.key", "test-registry-ca.pem"]
-    again = authority.of("test", NOW + timedelta(days=1000))
-    assert again.certificate == ca.certificate
-    assert authority.of("other", NOW).certificate != ca.certificate
+    assert kept("test", NOW + timedelta(days=1000)).certificate == ca.certificate
+    assert kept("other", NOW).certificate != ca.certificate
 
 
 def test_a_run_that_was_interrupted_before_the_certificate_begins_anew(ca: Authority) -> None:
     ca.file.unlink()
-    assert authority.kept("test", NOW) is None
-    assert authority.of("test", NOW).certificate != ca.certificate
+    assert certificates.of("test", NOW).certificate != ca.certificate
 
 
 def test_nothing_secret_is_shown_of_it(ca: Authority) -> None:
@@ -57,18 +56,21 @@ def test_nothing_secret_is_shown_of_it(ca: Authority) -> None:
 def test_a_certificate_is_right_until_a_month_before_its_end(ca: Authority, host: str) -> None:
     pair = ca.issue(host, NOW)
     renew = NOW + SERVER_TIME - RENEW_BEFORE
-    assert authority.lacks(pair, host, ca, NOW) == ""
-    assert authority.lacks(pair, host, ca, renew) == ""
-    assert authority.lacks(pair, host, ca, renew + timedelta(seconds=1)) == "it ends on 2031-05-17"
+    assert certificates.reason_to_renew(pair, host, ca, NOW) == ""
+    assert certificates.reason_to_renew(pair, host, ca, renew) == ""
+    assert certificates.reason_to_renew(pair, host, ca, renew + timedelta(seconds=1)) == "it ends on 2031-05-17"
 
 
 def test_what_a_certificate_can_lack(ca: Authority) -> None:
     pair, other = ca.issue("10.0.0.5", NOW), ca.issue("10.0.0.5", NOW)
-    assert authority.lacks(None, "10.0.0.5", ca, NOW) == "there is none"
-    assert authority.lacks(Pair(b"x", b"y"), "10.0.0.5", ca, NOW) == "it cannot be read"
-    assert authority.lacks(Pair(pair.certificate, other.key), "10.0.0.5", ca, NOW) == "its key is another's"
-    assert authority.lacks(pair, "10.0.0.6", ca, NOW) == "it is not for 10.0.0.6"
-    assert authority.lacks(pair, "10.0.0.5", authority.of("other", NOW), NOW) == "it is of another CA"
+    for found, host, authority, reason in [
+        (None, "10.0.0.5", ca, "there is none"),
+        (Pair(b"x", b"y"), "10.0.0.5", ca, "it cannot be read"),
+        (Pair(pair.certificate, other.key), "10.0.0.5", ca, "its key is another's"),
+        (pair, "10.0.0.6", ca, "it is not for 10.0.0.6"),
+        (pair, "10.0.0.5", certificates.of("other", NOW), "it is of another CA"),
+    ]:
+        assert certificates.reason_to_renew(found, host, authority, NOW) == reason
 
 
 def test_no_certificate_outlives_its_ca(ca: Authority) -> None:
@@ -79,7 +81,7 @@ def test_no_certificate_outlives_its_ca(ca: Authority) -> None:
 
 def test_a_ca_at_its_end_is_told_with_what_to_do(ca: Authority) -> None:
     with pytest.raises(ClusterError, match=r"ends on 2040-05-14: .*run `./inv registry.up --host` again"):
-        authority.of("test", NOW + timedelta(days=3640))
+        certificates.of("test", NOW + timedelta(days=3640))
 
 
 @pytest.mark.parametrize(("name", "content"), [("key", b""), ("pem", b"-----BEGIN"), ("key", None)])
@@ -87,21 +89,21 @@ def test_a_ca_of_which_a_file_is_lost_is_told(ca: Authority, name: str, content:
     path = ca.file.with_suffix(f".{name}")
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(ClusterError, match="cannot be read") as failure:
-        authority.of("test", NOW)
+        certificates.of("test", NOW)
     assert "\n" not in str(failure.value)
 
 
 def test_a_key_of_another_ca_is_told(ca: Authority) -> None:
-    other = authority.of("other", NOW)
+    other = kept("other", NOW)
     ca.file.with_suffix(".key").write_bytes(other.file.with_suffix(".key").read_bytes())
     with pytest.raises(ClusterError, match=r"test-registry-ca.key is not the key of .*test-registry-ca.pem"):
-        authority.of("test", NOW)
+        certificates.of("test", NOW)
 
 
 def test_openssl_takes_it_at_its_strictest(ca: Authority, tmp_path: Path) -> None:
     """As Python does from 3.13 on."""
     now = datetime.now(UTC)
-    strict = authority.of("now", now)
+    strict = kept("now", now)
     pair, files = strict.issue("127.0.0.1", now), tmp_path / "server.pem"
     files.write_bytes(pair.certificate + pair.key)
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=str(strict.file))

@@ -10,12 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scripts.amqp.fields import Field
+from scripts.worker.deliveries import Delivery
 from scripts.worker.headers import copied
-from scripts.worker.told import metadata, variables
+from scripts.worker.metadata import metadata, variables
+from scripts.worker.runs import Run
 
 
 def _with(table: dict[str, Any] | None = None, **others: Any) -> Any:
     return pika.BasicProperties(headers=table, **others)
+
+
+def _run(properties: Any, attempt: int = 1, redelivered: bool = False, routing_key: str = "q") -> Run:
+    link: Any = None
+    return Run(Delivery(link, 1, redelivered, routing_key, properties, b""), "id", attempt)
 
 
 _JSON = st.recursive(
@@ -27,23 +34,23 @@ _JSON = st.recursive(
 
 @given(st.dictionaries(st.text(), _JSON, max_size=5), st.text() | st.binary())
 def test_any_headers_can_be_given_to_an_action(table: dict[str, Any], content_type: Any) -> None:
-    facts = ("q", 1, False, "q", "id", _with(table, content_type=content_type))
-    for name, value in variables(*facts).items():
+    run = _run(_with(table, content_type=content_type))
+    for name, value in variables("q", run).items():
         assert name.isascii()
         assert "\0" not in value
         value.encode(errors="surrogateescape")
-    json.loads(json.dumps(metadata(*facts)))
+    json.loads(json.dumps(metadata("q", run)))
 
 
 def test_what_is_too_long_for_a_variable_is_left_out() -> None:
     table = {"long": "€" * 40_000, "short": "€" * 30_000}
-    told = variables("q", 1, False, "q", "id", _with(table))
+    told = variables("q", _run(_with(table)))
     assert "AMQP_HEADER_SHORT" in told
     assert "AMQP_HEADER_LONG" not in told
 
 
 def test_metadata_keeps_types() -> None:
-    told = metadata("q", 2, True, "key", "id", _with({"n": 1, "f": Field(b"", 1.5)}, timestamp=5, content_type="a/b"))
+    told = metadata("q", _run(_with({"n": 1, "f": Field(b"", 1.5)}, timestamp=5, content_type="a/b"), 2, True, "key"))
     assert told == {
         "queue": "q", "message_id": "id", "attempt": 2, "redelivered": True, "routing_key": "key",
         "content_type": "a/b", "content_encoding": None, "delivery_mode": None, "priority": None,
@@ -56,23 +63,23 @@ def test_metadata_keeps_types() -> None:
 def test_what_a_copy_has_in_headers_is_told_as_a_property() -> None:
     copy = copied(_with(user_id="me", expiration="5000"), "q", "q", {})
     assert (copy.user_id, copy.expiration) == (None, None)
-    told = variables("q", 1, False, "q", "id", copy)
+    told = variables("q", _run(copy))
     assert (told["AMQP_USER_ID"], told["AMQP_EXPIRATION"]) == ("me", "5000")
     back = _with({"x-cluster-user-id": "somebody"}, user_id="me")
-    assert metadata("q", 1, False, "q", "id", back)["user_id"] == "me"
+    assert metadata("q", _run(back))["user_id"] == "me"
 
 
 def test_of_headers_that_share_a_variable_it_has_the_first_by_name_in_whatever_order_they_come() -> None:
     table = {"a_b": 1, "a-b": 2, "A B": 3}
     for order in permutations(table):
-        told = variables("q", 1, False, "q", "id", _with({name: table[name] for name in order}))
+        told = variables("q", _run(_with({name: table[name] for name in order})))
         assert told["AMQP_HEADER_A_B"] == "3"
-    assert metadata("q", 1, False, "q", "id", _with(dict(table)))["headers"] == table
+    assert metadata("q", _run(_with(dict(table))))["headers"] == table
 
 
 def test_a_flood_of_shared_variables_does_not_flood_the_log(capfd: pytest.CaptureFixture[str]) -> None:
     for number in range(100):
-        variables("q", 1, False, "q", "id", _with({f"x{number}-\n": 1, f"x{number}_\n": 2}))
+        variables("q", _run(_with({f"x{number}-\n": 1, f"x{number}_\n": 2})))
     lines = capfd.readouterr().err.splitlines()
     assert 0 < len(lines) <= 20
     assert all(line.startswith("cluster_worker: headers ") for line in lines)

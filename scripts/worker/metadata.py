@@ -1,4 +1,4 @@
-"""What an action is told of its message: as environment variables, or as metadata where it is kept alive."""
+"""A message's metadata for its action: as environment variables, or as JSON where that is kept alive."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any
 
 import pika
 
-from scripts.action.worker_log import say
+from scripts.action.output import say
 from scripts.amqp.fields import Field
 from scripts.worker.headers import EXPIRATION, USER_ID, first_routing_key
+from scripts.worker.runs import Run
 
 # Linux refuses to start a program with a variable over 128 KiB (MAX_ARG_STRLEN).
 _LONGEST_VARIABLE = 100 * 1024
 
 
-# The properties that are told, by pika's names; those that a copy cannot have are in a header then.
+# The properties, by pika's names; those that a copy cannot have are in a header then.
 _PROPERTIES = (
     "content_type", "content_encoding", "delivery_mode", "priority", "correlation_id", "reply_to", "expiration",
     "timestamp", "type", "user_id", "app_id",
@@ -28,32 +29,30 @@ _SAID: set[str] = set()
 _SAID_MOST = 20
 
 
-def variables(queue: str, attempt: int, redelivered: bool, routing_key: str, message_id: str,
-              properties: pika.BasicProperties) -> dict[str, str]:  # fmt: skip
-    """The AMQP_* variables of an action. Values that no variable can hold (a NUL, over 100 KiB) are left out."""
+def variables(queue: str, run: Run) -> dict[str, str]:
+    """Return the AMQP_* variables of an action, less those that no variable can hold (a NUL, over 100 KiB)."""
+    delivery, properties = run.delivery, run.delivery.properties
     found = {
         "AMQP_QUEUE": queue,
-        "AMQP_MESSAGE_ID": message_id,
-        "AMQP_ATTEMPT": str(attempt),
-        "AMQP_REDELIVERED": "1" if redelivered else "0",
-        "AMQP_ROUTING_KEY": _text(first_routing_key(properties, routing_key, queue)),
+        "AMQP_MESSAGE_ID": run.id,
+        "AMQP_ATTEMPT": str(run.attempt),
+        "AMQP_REDELIVERED": "1" if delivery.redelivered else "0",
+        "AMQP_ROUTING_KEY": _text(first_routing_key(properties, delivery.routing_key, queue)),
     }
-    for name, value in _properties(properties):
-        if value is not None:
-            found[f"AMQP_{name.upper()}"] = _text(value)
+    found |= {f"AMQP_{name.upper()}": _text(value) for name, value in _properties(properties) if value is not None}
     found |= _headers(properties.headers or {})
     return {name: value for name, value in found.items() if _fits(value)}
 
 
-def metadata(queue: str, attempt: int, redelivered: bool, routing_key: str, message_id: str,
-             properties: pika.BasicProperties) -> dict[str, Any]:  # fmt: skip
-    """The same for a kept-alive action, as a value for JSON; headers keep names, and types where JSON has them."""
+def metadata(queue: str, run: Run) -> dict[str, Any]:
+    """Return the same for a kept-alive action, for JSON; headers keep names, and types where JSON has them."""
+    delivery, properties = run.delivery, run.delivery.properties
     return {
         "queue": queue,
-        "message_id": message_id,
-        "attempt": attempt,
-        "redelivered": redelivered,
-        "routing_key": _text(first_routing_key(properties, routing_key, queue)),
+        "message_id": run.id,
+        "attempt": run.attempt,
+        "redelivered": delivery.redelivered,
+        "routing_key": _text(first_routing_key(properties, delivery.routing_key, queue)),
         **{name: _plain(value) for name, value in _properties(properties)},
         "headers": {_text(name): _plain(value) for name, value in (properties.headers or {}).items()},
     }
@@ -68,7 +67,7 @@ def _properties(properties: pika.BasicProperties) -> Iterator[tuple[str, Any]]:
 
 
 def _headers(headers: Mapping[Any, Any]) -> dict[str, str]:
-    """A variable a header; of several that share one it has the first in the order of their names."""
+    """Return a variable for each header; of several that share one the first in the order of their names."""
     found: dict[str, str] = {}
     names: dict[str, str] = {}
     for name, value in headers.items():
@@ -101,7 +100,7 @@ def _text(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A header's value as JSON knows it; bytes that are no text keep their values through surrogate escapes."""
+    """Return a header's value as JSON knows it; bytes that are no text keep their values in surrogate escapes."""
     if isinstance(value, Field):
         value = value.value
     if isinstance(value, bytes):

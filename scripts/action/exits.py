@@ -1,4 +1,4 @@
-"""Tells when a child has exited, through the event loop."""
+"""The exits of children: when, through the event loop, and why."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 
+from scripts.action.cgroup import OutOfMemoryKills
 from scripts.event_loop import EventLoop
 
 # Called with the status that waitpid returned.
@@ -55,9 +56,24 @@ ExitWatch = PidfdWatch | SigchldWatch
 
 
 def exit_watch(loop: EventLoop) -> ExitWatch:
-    """The better watch of those that work here; a sandbox may have an old kernel or forbid pidfd_open."""
+    """Return the better watch of those that work here: a sandbox may have an old kernel or forbid pidfd_open."""
     try:
         os.close(os.pidfd_open(os.getpid()))
     except (AttributeError, OSError):
         return SigchldWatch(loop)
     return PidfdWatch(loop)
+
+
+def exit_reason(code: int, out_of_memory: OutOfMemoryKills) -> str:
+    """Return `exit 3` or `killed by SIGKILL`; a code below 0 is a signal's, as of os.waitstatus_to_exitcode."""
+    # A shell says 128 + the number of the signal that ended its child.
+    if code in (-signal.SIGKILL, 128 + signal.SIGKILL) and out_of_memory.happened():
+        return "out of memory: killed by the kernel"
+    return f"exit {code}" if code >= 0 else f"killed by {_name(-code)}"
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

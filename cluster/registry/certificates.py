@@ -1,4 +1,4 @@
-"""Our own CA: its key stays in .secrets/ of this machine, its certificates are for registries that we run."""
+"""The certificates of registries that we run, and our CA, whose key stays in .secrets/ of this machine."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Authority:
     key: ec.EllipticCurvePrivateKey = field(repr=False)
 
     def issue(self, host: str, now: datetime) -> Pair:
-        """A certificate for a server at this name or IP address, with a new key; it ends no later than the CA."""
+        """Make a certificate for a server at this name or IP address, with a new key; it ends no later than the CA."""
         key = ec.generate_private_key(ec.SECP256R1())
         usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
         builder = (
@@ -57,37 +57,34 @@ class Authority:
         )  # fmt: skip
         return Pair(builder.sign(self.key, hashes.SHA256()).public_bytes(_PEM), _key_pem(key))
 
+    def keep(self) -> None:
+        """Keep the CA in .secrets/; does nothing where it is kept already."""
+        if not self.file.exists():
+            # The key first: without a certificate there is no CA.
+            write_atomically(self.file.with_suffix(".key"), _key_pem(self.key))
+            write_atomically(self.file, self.certificate.public_bytes(_PEM), mode=0o644)
+
 
 def place(project: str) -> Path:
-    """Where the certificate of a project's CA is kept; its key lies beside it."""
+    """Return where the certificate of a project's CA is kept; its key lies beside it."""
     return credentials.SECRETS / f"{project}-registry-ca.pem"
 
 
 def of(project: str, now: datetime) -> Authority:
-    """The CA of a project; made on first use.
+    """Return the CA of a project; before its first use a new one, which is not kept yet.
 
     Raises:
         ClusterError: it has ended, or one of its two files is lost or not the other's.
     """
-    found = kept(project, now)
-    if not found:
-        found = new(project, now)
-        # The key first: without a certificate there is no CA.
-        write_atomically(found.file.with_suffix(".key"), _key_pem(found.key))
-        write_atomically(found.file, found.certificate.public_bytes(_PEM), mode=0o644)
-    return found
-
-
-def kept(project: str, now: datetime) -> Authority | None:
-    """The CA of a project, None before its first use; raises as `of`."""
     file, key_file = place(project), place(project).with_suffix(".key")
     if not file.exists():
-        return None  # a key without a certificate is of a run that was interrupted
+        return new(project, now)  # a key without a certificate is of a run that was interrupted
     try:
         certificate = x509.load_pem_x509_certificate(file.read_bytes())
         key = serialization.load_pem_private_key(key_file.read_bytes(), password=None)
     except (OSError, ValueError, TypeError) as error:
-        raise ClusterError(f"the CA in {file} and {key_file} cannot be read ({_words(error)}): {_ANEW}") from None
+        why = error.strerror if isinstance(error, OSError) else "not PEM"
+        raise ClusterError(f"the CA in {file} and {key_file} cannot be read ({why}): {_ANEW}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
         raise ClusterError(f"{key_file} is not the key of {file}: {_ANEW}")
     if certificate.not_valid_after_utc - RENEW_BEFORE < now:
@@ -102,12 +99,12 @@ _ANEW = (
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
-    """As `openssl x509 -fingerprint -sha256` prints it."""
+    """Return a certificate's fingerprint, as `openssl x509 -fingerprint -sha256` prints it."""
     return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
 
 
-def lacks(pair: Pair | None, host: str, authority: Authority, now: datetime) -> str:
-    """Why a server at this name or IP address needs a new certificate; empty when it has a right one."""
+def reason_to_renew(pair: Pair | None, host: str, authority: Authority, now: datetime) -> str:
+    """Return why a server at this name or IP address needs a new certificate; empty when it has a right one."""
     if pair is None:
         return "there is none"
     try:
@@ -119,14 +116,14 @@ def lacks(pair: Pair | None, host: str, authority: Authority, now: datetime) -> 
         return "its key is another's"
     if not is_of(certificate, authority):
         return "it is of another CA"
-    if _name(host) not in names(certificate):
+    if _name(host) not in _names(certificate):
         return f"it is not for {host}"
     ends = certificate.not_valid_after_utc
     return f"it ends on {ends:%Y-%m-%d}" if ends - RENEW_BEFORE < now else ""
 
 
 def is_of(certificate: x509.Certificate, authority: Authority) -> bool:
-    """Whether this CA has signed the certificate."""
+    """Return whether this CA has signed the certificate."""
     try:
         certificate.verify_directly_issued_by(authority.certificate)
     except (InvalidSignature, ValueError, TypeError):
@@ -134,8 +131,7 @@ def is_of(certificate: x509.Certificate, authority: Authority) -> bool:
     return True
 
 
-def names(certificate: x509.Certificate) -> list[x509.GeneralName]:
-    """The names and IP addresses that a certificate is for."""
+def _names(certificate: x509.Certificate) -> list[x509.GeneralName]:
     try:
         return list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
     except x509.ExtensionNotFound:
@@ -143,18 +139,15 @@ def names(certificate: x509.Certificate) -> list[x509.GeneralName]:
 
 
 def new(project: str, now: datetime) -> Authority:
-    """A CA that is not kept anywhere yet."""
+    """Make a CA, which is not kept anywhere yet."""
     key = ec.generate_private_key(ec.SECP384R1())
-    use = dict.fromkeys(
-        ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
-         "encipher_only", "decipher_only"), False,
-    )  # fmt: skip
+    signing_alone = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
     subject = f"{project} registry CA"
     certificate = (
         _builder(subject, key, now, now + CA_TIME)
         .issuer_name(_common_name(subject))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.KeyUsage(key_cert_sign=True, crl_sign=True, **use), critical=True)
+        .add_extension(signing_alone, critical=True)
         .sign(key, hashes.SHA256())
     )
     return Authority(place(project), certificate, key)
@@ -185,7 +178,3 @@ def _name(host: str) -> x509.GeneralName:
 
 def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-
-
-def _words(error: Exception) -> str:
-    return (error.strerror or "") if isinstance(error, OSError) else "not PEM"

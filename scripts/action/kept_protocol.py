@@ -1,10 +1,15 @@
-"""What a kept-alive action writes on file descriptor 3: a `ready` line, then a verdict line a message."""
+"""The protocol of a kept-alive action (docs/keep-alive.md): messages on its STDIN, verdict lines on descriptor 3."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from scripts.action.jobs import Job
+from scripts.errors import ClusterError
 
 PROTOCOL = 1
 
@@ -14,6 +19,35 @@ LONGEST_LINE_BYTES = 4096
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 
 
+def line(job: Job) -> bytes:
+    """Return the body as one line; a newline at its end is the line's own.
+
+    Raises:
+        ClusterError: the body has other newlines, so that it would arrive as several messages.
+    """
+    body = job.body.removesuffix(b"\n")
+    at = body.find(b"\n")
+    if at >= 0:
+        raise ClusterError(f"the body has a newline at byte {at}, so it is not one line: use --framing netstring")
+    return body + b"\n"
+
+
+def netstrings(job: Job) -> bytes:
+    """Return two netstrings, `LENGTH:BYTES,` each: the message's metadata as JSON in ASCII, then its body."""
+    metadata = _json(job.metadata())
+    return b"%d:%b,%d:%b," % (len(metadata), metadata, len(job.body), job.body)
+
+
+FRAMINGS: dict[str, Callable[[Job], bytes]] = {"lines": line, "netstring": netstrings}
+
+
+def _json(value: Any) -> bytes:
+    try:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+    except ValueError:  # JSON has no NaN and no infinity, AMQP has both: they become text
+        return _json(json.loads(json.dumps(value), parse_constant=str))
+
+
 @dataclass(frozen=True)
 class VerdictLine:
     """`ok`, `retry [seconds] [why]` or `reject [why]`; the why is printable text with single spaces."""
@@ -21,10 +55,6 @@ class VerdictLine:
     word: Literal["ok", "retry", "reject"]
     why: str = ""
     retry_after_s: float | None = None
-
-    def __str__(self) -> str:
-        pause = "" if self.retry_after_s is None else f"{self.retry_after_s:.9f}".rstrip("0").rstrip(".")
-        return " ".join(part for part in (self.word, pause, self.why) if part)
 
 
 OK = VerdictLine("ok")
@@ -47,7 +77,7 @@ def parse(line: bytes) -> VerdictLine | None:
 
 
 def answer(line: bytes, more: bytes) -> VerdictLine | str:
-    """The verdict on a message, or what is wrong with it; `more` was written right behind the line."""
+    """Return the verdict on a message, or what is wrong with it; `more` was written right behind the line."""
     if len(line) >= LONGEST_LINE_BYTES:
         return f"a line of more than {LONGEST_LINE_BYTES} bytes on file descriptor 3: {readable(line)}"
     verdict = parse(line)
@@ -59,19 +89,19 @@ def answer(line: bytes, more: bytes) -> VerdictLine | str:
 
 
 def greeting_problem(line: bytes, more: bytes) -> str:
-    """What is wrong with a child's first line; empty when it is the `ready` of our version."""
+    """Return what is wrong with a child's first line; empty when it is the `ready` of our version."""
     if line.split() != [b"ready", b"%d" % PROTOCOL]:
         return f"the first line on file descriptor 3 was not `ready {PROTOCOL}`: {readable(line)}"
     return unasked_problem(more) if more else ""
 
 
 def unasked_problem(line: bytes) -> str:
-    """What to say of a line when no message is in hand."""
+    """Return what to say of a line when no message is in hand."""
     return f"a verdict without a message: {readable(line)}"
 
 
 def readable(line: bytes) -> str:
-    """The beginning of any line, quoted, for a message to a person."""
+    """Return the beginning of any line, quoted, for a message to a person."""
     line = line.rstrip(b"\n")
     return repr(line[:60].decode("utf-8", "replace")) + ("..." if len(line) > 60 else "")
 
