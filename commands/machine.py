@@ -54,4 +54,4 @@ def run_tests(
     """Run the tests: style, types, units, and everything against the real broker, engine and registry."""
     from cluster.operations import selftest
 
-    selftest.run(unit=unit, only=only, failed=failed, soak_s=soak, seed=seed, say=say)
+    selftest.run(settings_of(c.config), unit=unit, only=only, failed=failed, soak_s=soak, seed=seed, say=say)

@@ -183,10 +183,10 @@ def _push_failure(client: docker.DockerClient, doing: str, ref: ImageRef, proble
         return ClusterError(f"{doing}: there is no image of this name on this machine: build it first")
     if _SAYS_NOTHING in problem:
         problem = registry_api.write_problem(ref.registry, ref.name) or problem
+    problem = " ".join(problem.split())
     logs = "; see `./inv registry.logs`" if is_local(ref.registry) else ""
-    return _registry_failure(client, doing, ref, problem) or ClusterError(
-        f"{doing}: {ref.registry} refused it: {' '.join(problem.split())}{logs}"
-    )
+    known = _registry_failure(client, doing, ref, problem)
+    return known or ClusterError(f"{doing}: {ref.registry} refused it: {problem}{logs}")
 
 
 def _registry_failure(client: docker.DockerClient, doing: str, ref: ImageRef, words: str) -> ClusterError | None:
@@ -197,9 +197,9 @@ def _registry_failure(client: docker.DockerClient, doing: str, ref: ImageRef, wo
     if trouble is Trouble.LOGIN and registry_api.lets_us_in(ref.registry):
         trouble = Trouble.NO_RIGHT
     engine_ca = registry_trust.ca_file(client, ref.registry)
-    known = failure(ref.registry, trouble, " ".join(words.split()), engine_ca=engine_ca)
+    known = failure(ref.registry, trouble, words, engine_ca=engine_ca)
     return type(known)(f"{doing}: {known}")
 
 
 def _words(error: APIError) -> str:
-    return str(error.explanation or error)
+    return " ".join(str(error.explanation or error).split())

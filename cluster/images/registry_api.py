@@ -168,7 +168,7 @@ class RegistryClient:
         self._session = requests.Session()
         # No proxy is asked for what is on this machine, nor for a registry of our own.
         self._session.trust_env = not is_local(registry) and not (self._access and self._access.ca)
-        self._token: registry_token.Bearer | None = None
+        self._token: registry_token.Auth | None = None
 
     def __enter__(self) -> Self:
         return self

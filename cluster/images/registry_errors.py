@@ -70,14 +70,10 @@ def trouble_in(words: str) -> Trouble | None:
 def failure(
     registry: str, trouble: Trouble, words: str = "", *, what: str = "this image", engine_ca: Path | None = None
 ) -> ClusterError:
-    """Return the one-line error for trouble met on this machine.
+    """Return the one-line error for trouble (but ABSENT) met on this machine, with the `words` that were said of it.
 
-    Args:
-        registry: its address.
-        trouble: anything but ABSENT.
-        words: what was said of it, shown behind the line.
-        what: the thing that the login has no right to.
-        engine_ca: where the Docker Engine that met it looks for the registry's CA; none when this program met it.
+    `what` is what the login has no right to; `engine_ca` is where the Docker Engine that met the trouble looks for the
+    registry's CA, None where this program met it.
     """
     if trouble is Trouble.AWAY:
         step = "start it with `./inv registry.up`" if is_local(registry) else "see `registry:` in invoke.yaml"

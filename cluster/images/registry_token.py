@@ -5,6 +5,7 @@ They answer 401 with the place where tokens are made (RFC 6750, and the registry
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import parse_http_list, parse_keqv_list
@@ -16,17 +17,7 @@ from scripts.hostport import is_loopback
 
 _SCHEME = "bearer "
 
-
-class Bearer(requests.auth.AuthBase):
-    """A token, as requests sends it."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Put it into a request."""
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
+Auth = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 
 
 def challenge_of(answer: requests.Response) -> dict[str, str]:
@@ -37,7 +28,7 @@ def challenge_of(answer: requests.Response) -> dict[str, str]:
     return parse_keqv_list([part for part in parse_http_list(said[len(_SCHEME) :]) if "=" in part])
 
 
-def fetch(registry: str, challenge: dict[str, str], ask: Any) -> Bearer | None:
+def fetch(registry: str, challenge: dict[str, str], ask: Any) -> Auth | None:
     """Return the token that a challenge wants, None where the login is not taken; `ask` is `requests.get` with it.
 
     Raises:
@@ -59,6 +50,14 @@ def fetch(registry: str, challenge: dict[str, str], ask: Any) -> Bearer | None:
         return None
     try:
         made = answer.json()
-        return Bearer(str(made.get("token") or made["access_token"]))
+        return _bearer(str(made.get("token") or made["access_token"]))
     except (requests.JSONDecodeError, KeyError, AttributeError):
         raise ClusterError(f"{place}, which makes none: it answers {answer.status_code} {answer.reason}") from None
+
+
+def _bearer(token: str) -> Auth:
+    def with_token(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {token}"
+        return request
+
+    return with_token

@@ -18,7 +18,7 @@ from scripts.errors import ClusterError
 def build_and_push(
     settings: Settings, component: Component, tag: str, *, push: bool, say: Callable[[str], None]
 ) -> ImageRef:
-    """Build the image and, with `push`, make sure of the registry first and push it there; the image's name.
+    """Build the image and return its name; with `push`, ensure the registry first and push the image there.
 
     Raises:
         ClusterError: a name that is none, a step that failed, a registry that refuses.
@@ -27,7 +27,9 @@ def build_and_push(
     ref = ImageRef.parse(tag, settings.images)
     settings = replace(settings, registry=ref.registry)
     if settings.scheduler == "process":
-        raise ClusterError("scheduler: process in invoke.yaml runs no containers and needs no images: nothing to build")
+        raise ClusterError(
+            f"scheduler: {settings.scheduler} in invoke.yaml runs no containers and needs no images: nothing to build"
+        )
     client = engine.connect()
     push = push and bool(ref.registry)
     if push:

@@ -17,7 +17,6 @@ from typing import Any
 
 import psutil
 
-from cluster import engine
 from cluster.apps.flags import AppOverrides
 from cluster.apps.worker import Work
 from cluster.components import QUEUE, WORKER
@@ -25,11 +24,10 @@ from cluster.locks import locked
 from cluster.operations import build as building
 from cluster.operations.deploy import LOCAL_START_S, Rollout, deploy_queue, deploy_workers
 from cluster.queue.publishing import publish
-from cluster.schedulers import DeployOptions, Scheduler, selection
-from cluster.schedulers.process import rabbitmq
+from cluster.schedulers import DeployOptions, Scheduler, provision
 from cluster.settings import ROOT, Settings
 from cluster.terminal import progress
-from scripts.errors import ClusterError, ServiceAway
+from scripts.errors import ClusterError
 
 Say = Callable[[str], None]
 
@@ -56,7 +54,8 @@ def run(settings: Settings, *, process: bool, say: Say) -> str:
 
 
 def _run(settings: Settings, process: bool, say: Say) -> str:
-    settings, where = _ground(settings, process, say)
+    where = provision.provide(settings, say, containers=not process)
+    settings = replace(settings, scheduler=where.name)
     if where.has_images:
         _build(settings, say)
     # A container's user is another one than this.
@@ -73,7 +72,7 @@ def _run(settings: Settings, process: bool, say: Say) -> str:
         "",
         # ./inv becomes this process, so that what it did before, such as making .venv, counts.
         f"All of it took {time.time() - psutil.Process().create_time():.0f} s. Next:",
-        *_next_commands(settings),
+        *_next_commands(where),
     ]
     return "\n".join(lines)
 
@@ -141,38 +140,15 @@ def _row(month: str, days: list[dict[str, Any]]) -> str:
     return f"{month}  {degrees}  {frost_days:3d} {'#' * frost_days}".rstrip()
 
 
-def _next_commands(settings: Settings) -> list[str]:
-    run = (
-        "INVOKE_SCHEDULER=process ./inv worker.run-local --action wordcount.sh"
-        if settings.scheduler == "process"
-        else "./inv worker.run-local"
-    )
+def _next_commands(where: Scheduler) -> list[str]:
+    run = "./inv worker.run-local"
+    if not where.has_images:
+        run = f"INVOKE_SCHEDULER={where.name} {run} --action wordcount.sh"
     return [
         "  ./inv status    shows what runs, and where the messages are",
         f"  {run} && ./inv publish --body 'hello world'    and then ./inv worker.logs",
         "  ./inv down      stops all this",
     ]
-
-
-def _ground(settings: Settings, process: bool, say: Say) -> tuple[Settings, Scheduler]:
-    """Return the engine to show it on: containers where an engine runs or can be made to run, else processes."""
-    without_containers = replace(settings, scheduler="process")
-    if process or settings.scheduler == "process":
-        return without_containers, _engine(without_containers, say)
-    try:
-        engine.ensure(say)
-    except ServiceAway as error:
-        if not rabbitmq.is_possible():
-            raise ServiceAway(
-                f"{error}; without containers it takes RabbitMQ, which is not here either: apt install rabbitmq-server"
-            ) from error
-        say(f"{error}\nso this runs without containers, as plain processes")
-        return without_containers, _engine(without_containers, say)
-    return settings, selection.local(settings, say)
-
-
-def _engine(settings: Settings, say: Say) -> Scheduler:
-    return selection.scheduler(settings, selection.here(settings), say)
 
 
 def _build(settings: Settings, say: Say) -> None:

@@ -14,7 +14,7 @@ from cluster.operations import operate
 from cluster.operations.operate import Target
 from cluster.registry import host as host_registry
 from cluster.registry import local as local_registry
-from cluster.schedulers import Scheduler, selection
+from cluster.schedulers import selection
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 
@@ -38,44 +38,35 @@ def up(settings: Settings, host: str, address: str, *, dry_run: bool, say: Say) 
 
 
 def logs(settings: Settings, host: str, tail: int, follow: bool, say: Say) -> Iterator[str]:
-    """Return the last lines that the registry of this machine, or of a host, printed."""
-    if not host:
-        yield from operate.logs(_here(settings, say), tail, follow)
-        return
-    with _on_host(settings, host, say) as where:
-        yield from where.logs(REGISTRY.app_id, tail, follow)
+    """Yield the last lines that the registry of this machine, or of a host, printed."""
+    with _target(settings, host, say) as registry:
+        yield from operate.logs(registry, tail, follow)
 
 
 def stop(settings: Settings, host: str, say: Say) -> None:
     """Stop the registry of this machine, or of a host; its images, its certificate and its login stay."""
-    if not host:
-        operate.stop(_here(settings, say), True, say)
-        return
-    with _on_host(settings, host, say) as where:
-        say(f"stopping the registry on {host}; its images stay there")
+    with _target(settings, host, say) as registry:
+        say(f"stopping the registry on {registry.engine.place}; its images stay there")
         try:
-            where.stop(REGISTRY.app_id)
+            registry.engine.stop(registry.app_id)
         except KeyboardInterrupt:
             raise Interrupted(
-                f"interrupted: {host} goes on stopping it; ./inv registry.status --host {host} shows it"
+                f"interrupted: {registry.engine.place} goes on stopping it; ./inv registry.status shows it"
             ) from None
 
 
-def _here(settings: Settings, say: Say) -> Target:
-    """Return the registry of this machine."""
-    engines = selection.of_this_machine(settings, say)
-    return Target(REGISTRY.app_id, selection.running(engines, REGISTRY.app_id))
-
-
 @contextmanager
-def _on_host(settings: Settings, host: str, say: Say) -> Iterator[Scheduler]:
-    """Yield the engine of a host on which the project's registry runs.
+def _target(settings: Settings, host: str, say: Say) -> Iterator[Target]:
+    """Yield the registry of this machine, or of a host.
 
     Raises:
-        ClusterError: it does not.
+        ClusterError: it does not run there.
     """
+    if not host:
+        yield Target(REGISTRY.app_id, selection.running(selection.of_this_machine(settings, say), REGISTRY.app_id))
+        return
     with ssh.connected(settings, Host.parse(host)) as remote:
         where = selection.on_host(settings, remote, say)
         if where.present(REGISTRY.app_id) is None:
             raise ClusterError(f"{host}: no registry of this project is there: `./inv registry.up --host {host}`")
-        yield where
+        yield Target(REGISTRY.app_id, where)

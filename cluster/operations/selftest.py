@@ -19,7 +19,7 @@ import psutil
 from cluster import engine
 from cluster.components import Component
 from cluster.image_ref import ImageRef
-from cluster.settings import ROOT
+from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError, ServiceAway
 
 Say = Callable[[str], None]
@@ -44,7 +44,7 @@ CHECKS = (
 )
 
 
-def run(*, unit: bool, only: str, failed: bool, soak_s: int, seed: int, say: Say) -> None:
+def run(settings: Settings, *, unit: bool, only: str, failed: bool, soak_s: int, seed: int, say: Say) -> None:
     """Run the checks and the tests; those with services get a second try.
 
     `unit` runs the unit tests alone, which need no service. `only` (by their names) and `failed` (last time) choose
@@ -61,13 +61,13 @@ def run(*, unit: bool, only: str, failed: bool, soak_s: int, seed: int, say: Say
     soak = ["--soak", str(soak_s), "--timeout", str(_TEST_S + soak_s)] if soak_s else []
     soak += ["--seed", str(seed)] if seed else []
     if chosen:
-        _ready_services(say)
+        _ready_services(settings, say)
         phases.run("tests", ["pytest", *chosen, *soak])
         return
     for name, command in CHECKS:
         phases.run(name, command)
     with phases.timed("services"):
-        _ready_services(say)
+        _ready_services(settings, say)
     phases.run("unit tests", ["pytest", "-q", "tests/unit", *_SIDE_BY_SIDE])
     try_twice(phases, [*_WITH_SERVICES, "--durations=15", *_SIDE_BY_SIDE], soak, UNSTABLE, say)
     phases.tell()
@@ -183,29 +183,19 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _ready_services(say: Say) -> None:
-    """Start an engine, or without one see that RabbitMQ is there; tests say themselves what they miss."""
-    if os.environ.get("INVOKE_SCHEDULER") != "process":
-        try:
-            engine.ensure(say)
-            _build_images(say)
-            return
-        except ServiceAway as error:
-            say(f"{error}\nso the tests run that need no engine")
-    from cluster.schedulers.process import rabbitmq
-
-    try:
-        rabbitmq.ensure_installed(say)
-    except ClusterError as error:
-        say(str(error))
-
-
-def _build_images(say: Say) -> None:
-    """Build once for all: tests that run side by side would each build what is not cached."""
+def _ready_services(settings: Settings, say: Say) -> None:
+    """Provide an engine and its images, built once for all tests; these say themselves what they miss."""
     from cluster import components
     from cluster.images import base_image
     from cluster.images import build as image_build
+    from cluster.schedulers import provision
 
+    try:
+        if not provision.provide(settings, say).has_images:
+            return
+    except ServiceAway as error:
+        say(str(error))
+        return
     with closing(engine.connect()) as client:
         base_image.ensure_base(client, say)
         for component in components.ALL:

@@ -67,7 +67,7 @@ def test_it_is_made_from_nothing_and_once(place: Place) -> None:
 def test_one_that_an_earlier_version_made_is_replaced(place: Place) -> None:
     place.ensure_up()
     app = local_app(place.settings.registry)
-    place.scheduler.deploy(replace(app, definition=app.definition | {"labels": {"component": "registry"}}))
+    place.scheduler.apply(place.scheduler.plan(replace(app, labels={"component": "registry"})))
     first = place.container.id
     assert json.loads(local_registry.dry_run(place.settings, place.scheduler)) != {}
     place.ensure_up()

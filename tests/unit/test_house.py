@@ -70,10 +70,10 @@ NOT_YET_DOWNWARDS: set[tuple[str, str]] = {
     ("cluster.schedulers.process.scheduler", "cluster.schedulers.docker.parts"),
 }
 NOT_YET_NEUTRAL = {
-    "cluster", "cluster/apps", "cluster/operations", "cluster/operations/agents", "cluster/queue", "cluster/registry",
+    "cluster", "cluster/apps", "cluster/operations", "cluster/operations/agents", "cluster/queue",
 }  # fmt: skip
 NOT_YET_PLAIN = {
-    "cluster", "cluster/apps", "cluster/engine", "cluster/hosts", "cluster/operations",
+    "cluster/apps", "cluster/engine", "cluster/hosts", "cluster/operations",
     "cluster/operations/agents", "cluster/queue", "cluster/queue/publishing", "cluster/schedulers",
     "cluster/schedulers/docker", "cluster/schedulers/marathon", "cluster/schedulers/process", "cluster/terminal",
     "commands", "scripts", "scripts/action", "scripts/amqp", "scripts/marathon", "scripts/worker",

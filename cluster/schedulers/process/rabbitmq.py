@@ -38,11 +38,6 @@ def is_run_by(app: AppSpec) -> bool:
     return bool(re.search(r"\brabbitmq-server\b", app.command))
 
 
-def is_possible() -> bool:
-    """Return True when RabbitMQ is on this machine, or can be put there."""
-    return SERVER.exists() or apt.is_allowed()
-
-
 def ensure_installed(say: Callable[[str], None]) -> None:
     """Install Debian's package if it is not there; its own service is neither started nor left enabled.
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from cluster.apps.app import AppSpec, Instance
 from cluster.engine.ports import who_listens
 from cluster.image_ref import ImageRef
+from cluster.locks import locked
 from cluster.schedulers import Image, Say, secret_files, waiting
 from cluster.schedulers.instances import (
     addresses,
@@ -66,15 +66,9 @@ class Process(OneMachine[ProcessInstance]):
         """Return the image by its name, which is for people: it need not be there."""
         return Image(str(ImageRef.parse(tag, self._settings.images)), tag)
 
-    @contextmanager
-    def _alone(self, app_id: str) -> Iterator[None]:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / f"{_slug(app_id)}.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ClusterError(f"another deploy of {app_id} is under way: wait for it, or run this again") from None
-            yield
+    def _alone(self, app_id: str) -> AbstractContextManager[None]:
+        taken = f"another deploy of {app_id} is under way: wait for it, or run this again"
+        return locked(self._folder / f"{_slug(app_id)}.lock", taken)
 
     def _found(self, app_id: str = "") -> list[ProcessInstance]:
         folders = self._folder.glob(f"{_slug(app_id) if app_id else '*'}/*/definition.json")
