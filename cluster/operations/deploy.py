@@ -25,7 +25,7 @@ from cluster.queue import delivery_limits
 from cluster.queue import login as queue_login
 from cluster.queue import users as queue_users
 from cluster.queue.login import QueueLogin, Secrets
-from cluster.schedulers import SCHEDULERS, BrokerLocation, DeployOptions, Image, Say, Scheduler, selection
+from cluster.schedulers import BrokerLocation, DeployOptions, Image, Say, Scheduler, selection
 from cluster.settings import Settings
 from scripts.amqp.broker import open_blocking, redacted, without_login
 from scripts.amqp.management import Management
@@ -213,7 +213,7 @@ def _with_options(settings: Settings, engine: Scheduler, overrides: AppOverrides
         ClusterError: the engine has no such option.
     """
     options = {**getattr(settings.engines, engine.name), **overrides.engine_options}
-    known = SCHEDULERS[engine.name].options
+    known = engine.options
     for name in options:
         if name not in known:
             given = "--engine-option" if name in overrides.engine_options else f"engines.{engine.name} of invoke.yaml:"

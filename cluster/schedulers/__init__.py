@@ -1,18 +1,16 @@
-"""Where apps run: one interface, several engines, one table of them.
+"""Where apps run: one interface, several engines.
 
 `local` is the Docker Engine of this machine, `process` plain processes of this machine, `marathon` the agents of a
-cluster. A folder here is an engine; a line in SCHEDULERS makes it one of those that `--at` knows.
+cluster. A folder here is an engine; a line in the table of `selection.py` makes it one of those that `--at` knows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Protocol
 
 from cluster.apps.app import AppSpec, AppStatus, Change, SecretFile
-from cluster.settings import Settings
 from scripts.hostport import HostPort
 
 Say = Callable[[str], None]
@@ -70,6 +68,7 @@ class Scheduler(Protocol):
     has_images: bool
     makes_data_folders: bool
     caveat: str
+    options: tuple[str, ...]
 
     @property
     def user(self) -> str:
@@ -127,34 +126,3 @@ class Scheduler(Protocol):
 
     def broker_for(self, queue_app: str) -> BrokerLocation:
         """Return how workers that run here find the queue that this app is."""
-
-
-@dataclass(frozen=True)
-class Engine:
-    """A line of the table: the module with the engine's `make`, and what has to be known before it is made.
-
-    `make(settings, address, say)` returns the Scheduler. `setting` is the key of invoke.yaml with its usual address,
-    `options` are the names that --engine-option may give.
-    """
-
-    module: str
-    is_here: bool = False
-    setting: str = ""
-    options: tuple[str, ...] = ()
-
-    def make(self, settings: Settings, address: str, say: Say) -> Scheduler:
-        """Return the engine at an address; engines are imported when they are needed, since that takes its time."""
-        module: Any = import_module(self.module)
-        return cast(Scheduler, module.make(settings, address, say))
-
-
-_CONTAINER_OPTIONS = (
-    "add-host", "cap-add", "cap-drop", "cpuset-cpus", "group-add", "hostname", "init", "pids-limit", "read-only",
-    "security-opt", "shm-size", "tmpfs", "ulimit", "user",
-)  # fmt: skip
-
-SCHEDULERS: Mapping[str, Engine] = {
-    "local": Engine("cluster.schedulers.docker.scheduler", is_here=True, options=_CONTAINER_OPTIONS),
-    "process": Engine("cluster.schedulers.process.scheduler", is_here=True),
-    "marathon": Engine("cluster.schedulers.marathon.scheduler", setting="marathon"),
-}

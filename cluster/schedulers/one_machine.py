@@ -40,6 +40,7 @@ class OneMachine(ABC, Generic[T]):
     has_images = True
     makes_data_folders = False
     caveat = ""
+    options: tuple[str, ...] = ()
 
     def __init__(self, settings: Settings, say: Say) -> None:
         """Make the engine for a project; `say` gets a line for each step that takes its time."""

@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
 
-from cluster.schedulers import SCHEDULERS, Say, Scheduler
+from cluster.schedulers import Say, Scheduler
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
 
 if TYPE_CHECKING:
     from cluster.hosts.remote import Remote
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A line of the table: the module with the engine's `make`, and what has to be known before it is made.
+
+    `make(settings, address, say)` returns the Scheduler. `setting` is the key of invoke.yaml with its usual address.
+    """
+
+    module: str
+    is_here: bool = False
+    setting: str = ""
+
+    def make(self, settings: Settings, address: str, say: Say) -> Scheduler:
+        """Return the engine at an address; engines are imported when they are needed, since that takes its time."""
+        module: Any = import_module(self.module)
+        return cast(Scheduler, module.make(settings, address, say))
+
+
+SCHEDULERS: Mapping[str, Engine] = {
+    "local": Engine("cluster.schedulers.docker.scheduler", is_here=True),
+    "process": Engine("cluster.schedulers.process.scheduler", is_here=True),
+    "marathon": Engine("cluster.schedulers.marathon.scheduler", setting="marathon"),
+}
 
 LOCAL = "local"
 _SHORT = "marathon"  # -m HOST:PORT is short for --at marathon:HOST:PORT

@@ -143,7 +143,7 @@ import json, sys
 from dataclasses import replace
 from pathlib import Path
 from cluster.apps.app import AppSpec
-from cluster.schedulers import SCHEDULERS
+from cluster.schedulers.selection import SCHEDULERS
 from cluster.schedulers.process import scheduler
 from tests.conftest import SETTINGS
 from tests.deploying import deploy

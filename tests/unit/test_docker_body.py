@@ -10,7 +10,6 @@ import pytest
 from cluster import credentials
 from cluster.apps import definitions
 from cluster.apps.app import AppSpec, HealthCheck, Port, SecretFile, Volume
-from cluster.schedulers import SCHEDULERS
 from cluster.schedulers.docker.body import Task, container_body
 from cluster.schedulers.docker.options import OPTIONS
 from scripts.errors import ClusterError
@@ -207,10 +206,6 @@ OPTIONS_IN_BODY = {
     "ulimit": ("nofile=1:2", {"HostConfig": {"Ulimits": [{"Name": "nofile", "Soft": 1, "Hard": 2}]}}),
     "user": ("1000:1000", {"User": "1000:1000"}),
 }
-
-
-def test_a_person_can_give_the_engine_every_option() -> None:
-    assert SCHEDULERS["local"].options == tuple(OPTIONS)
 
 
 @pytest.mark.parametrize("key", OPTIONS)

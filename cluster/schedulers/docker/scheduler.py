@@ -21,6 +21,7 @@ from cluster.schedulers.docker import containers, ownership
 from cluster.schedulers.docker import logs as container_logs
 from cluster.schedulers.docker import start as bring_up
 from cluster.schedulers.docker.body import APP, PROJECT, Task, container_body
+from cluster.schedulers.docker.options import OPTIONS
 from cluster.schedulers.instances import choose_ports, refuse_used_ports
 from cluster.schedulers.one_machine import OneMachine
 from cluster.settings import Settings
@@ -43,6 +44,7 @@ class Local(OneMachine[Container]):
     """
 
     name = "local"
+    options = tuple(OPTIONS)
 
     def __init__(self, settings: Settings, client: docker.DockerClient, say: Say) -> None:
         super().__init__(settings, say)

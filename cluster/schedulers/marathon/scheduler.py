@@ -20,6 +20,7 @@ from cluster.images.registry_api import in_registry
 from cluster.interrupts import Interrupted
 from cluster.schedulers import BrokerLocation, DeployOptions, Image, Say
 from cluster.schedulers.docker.on_host import HostEngine
+from cluster.schedulers.docker.options import OPTIONS
 from cluster.schedulers.marathon import agents, changes, failures, following, secret_files, standstill
 from cluster.schedulers.marathon.agents import Engines
 from cluster.schedulers.marathon.api import Accepted, Api
@@ -68,6 +69,7 @@ class Marathon:
     has_images = True
     makes_data_folders = True
     caveat = ""
+    options = tuple(OPTIONS)
     user = ""
 
     def __init__(self, api: Api, settings: Settings, say: Say, engines: Engines | None = None) -> None:
