@@ -23,7 +23,10 @@ from cluster.components import QUEUE, WORKER
 from cluster.locks import locked
 from cluster.operations import build as building
 from cluster.operations import run as running
-from cluster.queue.publishing import publish
+from cluster.queue.publishing.confirms import Target
+from cluster.queue.publishing.items import Split
+from cluster.queue.publishing.publish import publish
+from cluster.queue.publishing.sources import text_file
 from cluster.schedulers import selection
 from cluster.schedulers.one_machine import OneMachine
 from cluster.schedulers.process import rabbitmq
@@ -190,7 +193,7 @@ def _start(settings: Settings, where: OneMachine[Any], folder: Path, say: Say) -
 def _work_through(settings: Settings, folder: Path, say: Say) -> int:
     """Publish the year and wait until each day has its file; how many days."""
     say(f"publishing {INPUT.relative_to(ROOT)}, a message a line, to {DEMO_QUEUE!r}")
-    total = publish.publish_file(INPUT, settings.queue.url, DEMO_QUEUE)
+    total = publish(text_file(str(INPUT), Split()), Target(settings.queue.url, DEMO_QUEUE)).messages
     with progress.bar("days worked on", total) as advance_to:
         done, since = 0, time.monotonic()
         while done < total:
