@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 from base64 import b64decode
+from collections.abc import Callable
 from typing import Any
 
 import docker.errors
@@ -37,8 +38,8 @@ def fetched(agent: Agent, app: dict[str, Any]) -> Files:
     return files
 
 
-def pull(agent: Agent, app: dict[str, Any], files: Files) -> None:
-    """Have the image on the agent: no pull when it is there, unless forced."""
+def pull(agent: Agent, app: dict[str, Any], files: Files, stop: Callable[[], bool]) -> None:
+    """Have the image on the agent: no pull when it is there, unless forced; ends early when `stop` says so."""
     wanted = app["container"]["docker"]
     if not wanted["forcePullImage"] and _is_there(agent, wanted["image"]):
         return
@@ -48,6 +49,8 @@ def pull(agent: Agent, app: dict[str, Any], files: Files) -> None:
         for line in agent.client.api.pull(name, tag or "latest", stream=True, decode=True, auth_config=login):
             if "error" in line:
                 raise LaunchFailed(_pull_failed(wanted["image"], line["error"]))
+            if stop():
+                return
     except docker.errors.APIError as error:
         raise LaunchFailed(_pull_failed(wanted["image"], f"Error response from daemon: {error.explanation}")) from error
 

@@ -1,4 +1,4 @@
-"""The inputs that can be published: one body, a file, a set of files, or a stream."""
+"""What can be published: one body, a file, a set of files, or a stream."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Feed:
         self._last: Item | None = None
 
     def take(self) -> Item | None:
-        """Return the next item; None when nothing has come yet, or when it is over (an `error` is the end too)."""
+        """The next item; None when nothing has come yet, or when it is over (an `error` is the end too)."""
         if self.is_over:
             return None
         try:
@@ -71,6 +71,10 @@ class Feed:
         self._last = item or self._last
         return item
 
+    def end(self) -> None:
+        """Nothing more is wanted."""
+        self.is_over = True
+
     @property
     def has_begun(self) -> bool:
         """Whether an item was taken, or failed to be."""
@@ -78,13 +82,13 @@ class Feed:
 
     @property
     def position(self) -> Position:
-        """The beginning of the next item."""
+        """Where the next item begins."""
         last = self._last
         return Position(last.end, last.next_line, last.number + 1) if last else self.begin
 
 
 def chosen(body: str | None, file: str, files: str, split: Split) -> Source:
-    """Return the source that the flags of a command line name: --body, --file (`-` is STDIN) or --files.
+    """The source that the flags of a command line name: --body, --file (`-` is STDIN) or --files.
 
     Raises:
         ClusterError: none or several of them, or as the functions below.
@@ -101,7 +105,7 @@ def chosen(body: str | None, file: str, files: str, split: Split) -> Source:
 
 
 def one_body(body: bytes) -> Source:
-    """Return a single message as a source.
+    """A single message.
 
     Raises:
         ClusterError: it is empty.
@@ -112,7 +116,7 @@ def one_body(body: bytes) -> Source:
 
 
 def listed(bodies: Iterable[bytes], name: str, prefix: str = "") -> Source:
-    """Return messages of a program as a source; their ids are `prefix` (default: random) and their place in it."""
+    """Messages made by a program; their ids are `prefix` (default: random) and their place in the order."""
     prefix = prefix or uuid.uuid4().hex
 
     def start(at: Position) -> Iterator[Item]:
@@ -123,7 +127,7 @@ def listed(bodies: Iterable[bytes], name: str, prefix: str = "") -> Source:
 
 
 def text_file(path: str, split: Split) -> Source:
-    """Return a file, cut into messages; anything that is no regular file (a pipe, a terminal) is read as a stream.
+    """A file cut into messages; anything that is no regular file (a pipe, a terminal) is read as a stream.
 
     The file is read through once before anything is sent, for its digest and to find what could not be sent.
 
@@ -137,14 +141,8 @@ def text_file(path: str, split: Split) -> Source:
     if not stat.S_ISREG(found.st_mode):
         return stream(os.open(path, os.O_RDONLY), path, split)
     digest = hashlib.sha256()
-
-    def hashed() -> Iterator[bytes]:
-        for chunk in _chunks(path, found, 0):
-            digest.update(chunk)
-            yield chunk
-
     try:
-        seen = scan(hashed(), split, path)
+        seen = scan(_hashed(_chunks(path, found, 0), digest.update), split, path)
     except KeyboardInterrupt as interrupt:
         raise Interrupted(f"interrupted while {path} was checked; nothing of it is published") from interrupt
     if not seen.messages and not split.skip_empty:
@@ -158,7 +156,7 @@ def text_file(path: str, split: Split) -> Source:
 
 
 def stream(fd: int, name: str, split: Split) -> Source:
-    """Return what comes from a pipe or a terminal, as it comes; ids begin with a random part."""
+    """What comes from a pipe or a terminal, as it comes; ids begin with a random part."""
     prefix = uuid.uuid4().hex[:16]
 
     def chunks() -> Iterator[bytes | None]:
@@ -175,12 +173,12 @@ def stream(fd: int, name: str, split: Split) -> Source:
 
 
 def nothing_in(name: str) -> ClusterError:
-    """Return the error for an input without a message: whoever should have written it may have failed."""
+    """The error for an input without a message: whoever should have written it may have failed."""
     return ClusterError(f"{name} is empty: there is nothing to publish; --skip-empty allows that")
 
 
 def file_set(pattern: str, skip_empty: bool = False) -> Source:
-    """Return a message a file, for the regular files that match, in the order of their names; see `_matching`.
+    """A message a file, for the regular files that match, in the order of their names; see `_matching`.
 
     The digest is over names, sizes and times, so that a large set is not read twice.
 
@@ -282,7 +280,7 @@ def _unreadable(path: str, error: OSError) -> ClusterError:
 
 
 def _chunks(path: str, known: os.stat_result, offset: int) -> Iterator[bytes]:
-    """Yield the bytes of a file from `offset` to the size it had; an error when it is another file by then."""
+    """The bytes of a file from `offset` to the size it had; an error when it is another file by then."""
     try:
         with Path(path).open("rb", buffering=0) as file:
             file.seek(offset)
@@ -298,6 +296,12 @@ def _chunks(path: str, known: os.stat_result, offset: int) -> Iterator[bytes]:
 def _check_unchanged(path: str, known: os.stat_result, now: os.stat_result) -> None:
     if (now.st_size, now.st_mtime_ns) != (known.st_size, known.st_mtime_ns):
         raise ClusterError(f"{path} has changed while it was read; publish a copy that nothing writes to")
+
+
+def _hashed(chunks: Iterable[bytes], update: Callable[[bytes], None]) -> Iterator[bytes]:
+    for chunk in chunks:
+        update(chunk)
+        yield chunk
 
 
 def _whole_files(files: list[tuple[str, os.stat_result]], prefix: str, at: Position) -> Iterator[Item]:
