@@ -80,9 +80,9 @@ def deploy(
 @task(help={"marathon": HELP["marathon"]})
 def url(c: Any, marathon: str = "") -> None:
     """Print the queue's URL, with user and password, for amqp-publish and other standard tools."""
-    from cluster.queue import address as queue_address
+    from cluster.operations import publish
 
-    result(queue_address.url(settings_of(c.config), marathon))
+    result(publish.queue_url(settings_of(c.config), marathon))
 
 
 @task(help={key: HELP[key] for key in ("marathon", "wait_timeout", "force")})

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import secrets
-import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +24,7 @@ from cluster.components import REGISTRY
 from cluster.images import build as image_build
 from cluster.images import registry_api
 from cluster.registry.app import IMAGE
+from tests.archives import packed
 from tests.ports import free_ports
 from tests.waiting import until
 from tests.web import serving
@@ -95,7 +94,7 @@ def token_registry(client: Any) -> Iterator[tuple[str, TokenServer]]:
             },
         )  # fmt: skip
         try:
-            container.put_archive("/tmp", archive("issuer.pem", made.certificate.public_bytes(Encoding.PEM)))
+            container.put_archive("/tmp", packed({"issuer.pem": made.certificate.public_bytes(Encoding.PEM)}))
             container.start()
             address = f"localhost:{port}"
             until(lambda: registry_api.answers(address), f"the registry answers at {address}")
@@ -103,15 +102,6 @@ def token_registry(client: Any) -> Iterator[tuple[str, TokenServer]]:
             yield address, made
         finally:
             container.remove(force=True, v=True)
-
-
-def archive(name: str, content: bytes) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
-        entry = tarfile.TarInfo(name)
-        entry.size, entry.mode = len(content), 0o644
-        tar.addfile(entry, io.BytesIO(content))
-    return packed.getvalue()
 
 
 @contextmanager

@@ -8,9 +8,9 @@ import os
 import shlex
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -23,7 +23,10 @@ from cluster.components import QUEUE, WORKER
 from cluster.locks import locked
 from cluster.operations import build as building
 from cluster.operations import run as running
-from cluster.queue.publishing import publish
+from cluster.queue.publishing.confirms import Target
+from cluster.queue.publishing.items import Split
+from cluster.queue.publishing.publish import publish
+from cluster.queue.publishing.sources import text_file
 from cluster.schedulers import selection
 from cluster.schedulers.one_machine import OneMachine
 from cluster.schedulers.process import rabbitmq
@@ -43,19 +46,8 @@ STALLED_AFTER_S = 60
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 
-@dataclass(frozen=True)
-class Month:
-    """A month summed up from its days, in degrees Celsius."""
-
-    name: str
-    low: float
-    mean: float
-    high: float
-    frost_days: int
-
-
 def run(settings: Settings, *, process: bool, say: Say) -> str:
-    """Build, start, publish, watch, and tell what came out; the report for STDOUT.
+    """Build, start, publish, watch, and return the report for STDOUT.
 
     Raises:
         ClusterError: another demo of the project is under way; or whatever goes wrong.
@@ -80,7 +72,7 @@ def _run(settings: Settings, process: bool, say: Say) -> str:
     lines = [
         f"{count} days became {count} files in {folder} in {worked - ready:.1f} s; summed up:",
         "",
-        *_report(months(folder)),
+        *report(folder),
         "",
         # ./inv becomes this process, so that what it did before, such as making .venv, counts.
         f"All of it took {time.time() - psutil.Process().create_time():.0f} s. Next:",
@@ -132,33 +124,24 @@ def _clear(folder: Path, mode: int) -> bool:
 
 
 def _results(folder: Path) -> list[Path]:
-    """The files of the days; everybody may have put something else there."""
+    """Return the files of the days; everybody may have put something else there."""
     return sorted(path for path in folder.glob("????-??-??.json") if path.is_file() and not path.is_symlink())
 
 
-def months(folder: Path) -> list[Month]:
-    """The result files of the days, summed up by month."""
+def report(folder: Path) -> list[str]:
+    """Return a table of the days' results, summed up by month, in degrees Celsius."""
     days = defaultdict(list)
     for path in _results(folder):
         days[path.name[5:7]].append(json.loads(path.read_text(encoding="utf-8")))
-    return [_month(number, found) for number, found in sorted(days.items())]
+    rows = [_row(MONTHS[int(number) - 1], found) for number, found in sorted(days.items())]
+    return ["       low   mean   high  frost days", *rows]
 
 
-def _month(number: str, days: list[dict[str, Any]]) -> Month:
-    return Month(
-        name=MONTHS[int(number) - 1],
-        low=min(day["low"] for day in days),
-        mean=mean(day["mean"] for day in days),
-        high=max(day["high"] for day in days),
-        frost_days=sum(day["frost_hours"] > 0 for day in days),
-    )
-
-
-def _report(found: list[Month]) -> Iterator[str]:
-    yield "       low   mean   high  frost days"
-    for month in found:
-        degrees = f"{month.low:5.1f}  {month.mean:5.1f}  {month.high:5.1f}"
-        yield f"{month.name}  {degrees}  {month.frost_days:3d} {'#' * month.frost_days}".rstrip()
+def _row(month: str, days: list[dict[str, Any]]) -> str:
+    low, high = min(day["low"] for day in days), max(day["high"] for day in days)
+    frost_days = sum(day["frost_hours"] > 0 for day in days)
+    degrees = f"{low:5.1f}  {mean(day['mean'] for day in days):5.1f}  {high:5.1f}"
+    return f"{month}  {degrees}  {frost_days:3d} {'#' * frost_days}".rstrip()
 
 
 def _next_commands(settings: Settings) -> list[str]:
@@ -210,7 +193,7 @@ def _start(settings: Settings, where: OneMachine[Any], folder: Path, say: Say) -
 def _work_through(settings: Settings, folder: Path, say: Say) -> int:
     """Publish the year and wait until each day has its file; how many days."""
     say(f"publishing {INPUT.relative_to(ROOT)}, a message a line, to {DEMO_QUEUE!r}")
-    total = publish.publish_file(INPUT, settings.queue.url, DEMO_QUEUE)
+    total = publish(text_file(str(INPUT), Split()), Target(settings.queue.url, DEMO_QUEUE)).messages
     with progress.bar("days worked on", total) as advance_to:
         done, since = 0, time.monotonic()
         while done < total:

@@ -22,7 +22,6 @@ from cluster.hosts.host import Host
 from cluster.image_ref import ImageRef, is_local
 from cluster.operations import replacing
 from cluster.operations.replacing import CannotStart
-from cluster.queue import address as queue_address
 from cluster.queue import delivery_limits
 from cluster.queue import login as queue_login
 from cluster.queue import users as queue_users
@@ -98,7 +97,7 @@ def deploy_queue(settings: Settings, order: Order, tag: str, place: Place, wish:
         ready = partial(_put, settings, lambda: [host_files.host_of(settings, host)], secrets, "the queue's login", say)
     look = partial(_refuse_foreign, settings, lambda: [host_files.host_of(settings, host)], image, say)
     status = run(where, app, order, say, partial(_each, look, ready))
-    for line in [] if order.dry_run else queue_login.told_of_change(present, app.definition):
+    for line in [] if order.dry_run else queue_login.describe_change(present, app.definition):
         say(line)
     if status is None or not order.manner.wait:
         return None
@@ -201,9 +200,9 @@ def _workers_secrets(settings: Settings, order: Order, where: Marathon, broker: 
     """What workers need to log in to the cluster's queue, or to a broker that was named; None where guest is let in."""
     if broker:
         given = queue_login.given(broker)
-        return queue_login.for_workers_elsewhere(settings, given, redacted(broker)) if given else None
+        return queue_login.for_workers(settings, given, broker=redacted(broker)) if given else None
     queue = where.present(QUEUE.app_id)
-    login = queue_address.login_of(settings, queue) if queue else _login(settings, order)
+    login = queue_login.of_queue(settings, queue) if queue else _login(settings, order)
     return queue_login.for_workers(settings, login) if login else None
 
 

@@ -142,6 +142,11 @@ def _place(settings: Settings, request: Request) -> _Place:
     return _Place(there.url, lambda: there.management, lambda: queue_address.find(settings, marathon).url, service)
 
 
+def queue_url(settings: Settings, marathon: str) -> str:
+    """Return the URL of the queue that -m and invoke.yaml mean: on a cluster, else on this machine."""
+    return _place(settings, Request(marathon=marathon)).url
+
+
 def _bar(source: Source) -> AbstractContextManager[Callable[[int], None]]:
     """A bar for what can be long; one message has none."""
     if source.scan and source.scan.messages == 1:

@@ -56,7 +56,7 @@ class QueueLogin:
 
     @property
     def users_json(self) -> str:
-        """RabbitMQ's definitions of the user, with the password's salted hash (its SHA-256 form) in place of it."""
+        """RabbitMQ's definitions of the user, with the password's salted hash (its SHA-256 form) in its place."""
         salt = bytes.fromhex(self.salt)
         digest = b64encode(salt + hashlib.sha256(salt + self.password.encode()).digest()).decode()
         user = {
@@ -72,14 +72,14 @@ class QueueLogin:
 
 @dataclass(frozen=True)
 class Secrets:
-    """What an app has to do with secrets: `env` and `volumes` for its definition, `files` for the hosts it runs on."""
+    """The secrets of an app: `env` and `volumes` for its definition, `files` for the hosts it runs on."""
 
     env: dict[str, str]
     volumes: tuple[dict[str, str], ...]
     files: tuple[HostFile, ...]
 
     def added_to(self, definition: Mapping[str, Any]) -> dict[str, Any]:
-        """The definition with the environment and the volumes."""
+        """Return the definition with the environment and the volumes."""
         container = definition.get("container") or {}
         volumes = [*(container.get("volumes") or []), *self.volumes]
         return {
@@ -90,7 +90,7 @@ class Secrets:
 
 
 def ensure(settings: Settings, environ: Mapping[str, str] = os.environ) -> QueueLogin:
-    """The login of this project's queue on a cluster: AMQP_USER and AMQP_PASSWORD(_FILE), else the one kept, else new
+    """Return the login for a cluster's queue: AMQP_USER and AMQP_PASSWORD(_FILE), else the one kept, else a new one.
 
     Raises:
         ClusterError: a file that cannot be read or holds no login; a user without a password.
@@ -110,30 +110,44 @@ def ensure(settings: Settings, environ: Mapping[str, str] = os.environ) -> Queue
 
 
 def id_in(definition: Mapping[str, Any] | None) -> str:
-    """Which login the queue of a definition has; empty without a definition, and for a queue that lets guest in."""
+    """Return the id of the login that the queue of a definition has; empty where there is none, or guest is let in."""
     return str(((definition or {}).get("env") or {}).get(LOGIN_ID, ""))
 
 
 def refuse_to_replace(
     settings: Settings, present: Mapping[str, Any] | None, *, force: bool, environ: Mapping[str, str] = os.environ
 ) -> None:
-    """Shut nobody out of a queue by a new login, only because the one that it has is not on this machine.
+    """Refuse to shut everybody out of a queue by a new login, only because its own is not on this machine.
 
     Raises:
         ClusterError: it is not, and nobody says which one to take.
     """
     used = id_in(present)
-    if not used or force or known(settings) or broker_credentials("", environ)[1]:
-        return
-    raise ClusterError(
-        f"{place(settings)}: the login of the queue ({used}) is not here, since it was deployed from elsewhere: copy "
-        "this file from there, or set AMQP_USER and AMQP_PASSWORD_FILE; --force makes a new login, and workers are "
-        "shut out until they are deployed again"
-    )
+    if used and not (force or known(settings) or broker_credentials("", environ)[1]):
+        hint = "; --force makes a new login, and workers are shut out until they are deployed again"
+        raise ClusterError(f"{_not_here(settings, used)}{hint}")
 
 
-def told_of_change(present: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> list[str]:
-    """What a person has to do after a deploy of the queue with another login; nothing where it has none or the same."""
+def of_queue(
+    settings: Settings, definition: Mapping[str, Any], environ: Mapping[str, str] = os.environ
+) -> QueueLogin | None:
+    """Return the login of the queue that runs: AMQP_USER and AMQP_PASSWORD(_FILE), else the one kept; None for guest.
+
+    Raises:
+        ClusterError: the one kept is another, or there is none.
+    """
+    user, password = broker_credentials("", environ)
+    if password:
+        return _given(user or USER, password)
+    used = id_in(definition)
+    kept = known(settings) if used else None
+    if used and (kept is None or kept.id != used):
+        raise ClusterError(_not_here(settings, used))
+    return kept
+
+
+def describe_change(present: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> list[str]:
+    """Say what a person has to do after a deploy of the queue, where its login is another one than before."""
     before = id_in(present)
     if not before or before == id_in(wanted):
         return []
@@ -141,7 +155,7 @@ def told_of_change(present: Mapping[str, Any] | None, wanted: Mapping[str, Any])
 
 
 def known(settings: Settings) -> QueueLogin | None:
-    """The login that is kept; None before the first deploy.
+    """Return the login that is kept; None before the first deploy.
 
     Raises:
         ClusterError: the file cannot be read or holds no login.
@@ -160,12 +174,12 @@ def known(settings: Settings) -> QueueLogin | None:
 
 
 def place(settings: Settings) -> Path:
-    """Where the login is kept."""
+    """Return the path of the login."""
     return credentials.SECRETS / f"{settings.project}-queue.json"
 
 
 def for_queue(settings: Settings, login: QueueLogin) -> Secrets:
-    """RabbitMQ reads its user when it starts, and makes no guest on an empty disk; an old one may come from nowhere."""
+    """Return the secrets of the queue: RabbitMQ reads its user from them when it starts, and makes no guest."""
     folder = f"{HOST_FOLDER}/{settings.project}/queue"
     conf = f"load_definitions = {_CONF_FOLDER}/users.json\n"
     files = (
@@ -175,36 +189,37 @@ def for_queue(settings: Settings, login: QueueLogin) -> Secrets:
     return Secrets({LOGIN_ID: login.id}, (_read_only(folder, _CONF_FOLDER),), files)
 
 
-def for_workers(settings: Settings, login: QueueLogin, environ: Mapping[str, str] = os.environ) -> Secrets:
-    """Workers read the password from a file, and what opens Marathon, where that asks for something, from others."""
-    return _for_workers(settings, login, "worker", environ)
+def for_workers(
+    settings: Settings, login: QueueLogin, environ: Mapping[str, str] = os.environ, broker: str = ""
+) -> Secrets:
+    """Return the secrets of workers: the password, and what opens Marathon, where that asks for something.
 
-
-def _for_workers(settings: Settings, login: QueueLogin, name: str, environ: Mapping[str, str]) -> Secrets:
-    folder = f"{HOST_FOLDER}/{settings.project}/{name}"
-    found = {"AMQP_PASSWORD_FILE": login.password.encode() + b"\n", **_marathon_files(environ)}
+    With a `broker` (its URL without credentials), which is not the cluster's queue, Marathon is not asked; the files
+    have a folder of their own, so that other workers of the project go on with theirs.
+    """
+    other = hashlib.sha256(f"{login.user} {broker}".encode()).hexdigest()[:12]
+    folder = f"{HOST_FOLDER}/{settings.project}/worker" + (f"-{other}" if broker else "")
+    opens = {} if broker else environ
+    found = {"AMQP_PASSWORD_FILE": login.password.encode() + b"\n", **_marathon_files(opens)}
     env = {name: f"{folder}/{name.lower().replace('_', '-')}" for name in found}
     plain = {"AMQP_USER": login.user, LOGIN_ID: login.id}
-    if environ.get("MARATHON_USER"):
-        plain["MARATHON_USER"] = environ["MARATHON_USER"]
+    if opens.get("MARATHON_USER"):
+        plain["MARATHON_USER"] = opens["MARATHON_USER"]
     files = tuple(HostFile(env[name], content, credentials.WORKER_UID) for name, content in found.items())
     return Secrets({**plain, **env}, (_read_only(folder, folder),), files)
 
 
 def workers_files(settings: Settings, environ: Mapping[str, str] = os.environ) -> tuple[HostFile, ...]:
-    """What every agent needs so that workers there can log in; nothing where the queue has no login of its own."""
+    """Return the files that every agent needs, so that workers there can log in; none where the queue has no login."""
     kept = known(settings)
     if kept is None:
         return ()
     user, password = broker_credentials("", environ)
-    login = QueueLogin(user or USER, password, salt="", id="") if password else kept
-    return for_workers(settings, login, environ).files
+    return for_workers(settings, _given(user or USER, password) if password else kept, environ).files
 
 
 def given(broker: str, environ: Mapping[str, str] = os.environ) -> QueueLogin | None:
-    """The login for a broker that is not the cluster's queue: its URL's, else AMQP_USER and AMQP_PASSWORD(_FILE).
-
-    None where there is neither, which means guest.
+    """Return the login for another broker: its URL's, else AMQP_USER and AMQP_PASSWORD(_FILE), else None for guest.
 
     Raises:
         ClusterError: no broker's URL; a user without a password.
@@ -213,26 +228,17 @@ def given(broker: str, environ: Mapping[str, str] = os.environ) -> QueueLogin | 
     user, password = broker_credentials(broker, environ)
     if user and not password:
         raise ClusterError(f"-u {redacted(broker)}: user {user} without a password: set AMQP_PASSWORD_FILE")
-    return QueueLogin(user or "guest", password, salt="", id="") if password else None
-
-
-def for_workers_elsewhere(settings: Settings, login: QueueLogin, broker: str) -> Secrets:
-    """As `for_workers`, for a broker (its URL without credentials) that is not the cluster's queue.
-
-    Its files have a folder of their own: other workers of the project go on with theirs.
-    """
-    name = hashlib.sha256(f"{login.user} {broker}".encode()).hexdigest()[:12]
-    return _for_workers(settings, login, f"worker-{name}", {})
+    return _given(user or "guest", password) if password else None
 
 
 def url(address: HostPort, login: QueueLogin | None) -> str:
-    """The queue with its login, for the standard tools; without one as guest."""
+    """Return the URL of the queue with its login, for the standard tools; without one as guest."""
     user = f"{quote(login.user, safe='')}:{quote(login.password, safe='')}@" if login else ""
     return f"amqp://{user}{address}"
 
 
 def _marathon_files(environ: Mapping[str, str]) -> dict[str, bytes]:
-    """What this machine opens Marathon with, by the variable that names a worker's file of it."""
+    """Return what this machine opens Marathon with, by the variable that names a worker's file of it."""
     found = {}
     for name in ("MARATHON_PASSWORD", "DCOS_ACS_TOKEN"):
         if environ.get(name):
@@ -240,15 +246,24 @@ def _marathon_files(environ: Mapping[str, str]) -> dict[str, bytes]:
         elif environ.get(f"{name}_FILE"):
             found[f"{name}_FILE"] = password_in(environ[f"{name}_FILE"], f"{name}_FILE").encode() + b"\n"
     if environ.get("MARATHON_CA_FILE"):
-        found["MARATHON_CA_FILE"] = _content("MARATHON_CA_FILE", environ)
+        path = environ["MARATHON_CA_FILE"]
+        try:
+            found["MARATHON_CA_FILE"] = Path(path).read_bytes()
+        except OSError as error:
+            raise ClusterError(f"MARATHON_CA_FILE: {path}: {error.strerror}") from None
     return found
 
 
-def _content(name: str, environ: Mapping[str, str]) -> bytes:
-    try:
-        return Path(environ[name]).read_bytes()
-    except OSError as error:
-        raise ClusterError(f"{name}: {environ[name]}: {error.strerror}") from None
+def _given(user: str, password: str) -> QueueLogin:
+    """Return a login that a person gave: not kept, and of no queue in particular."""
+    return QueueLogin(user, password, salt="", id="")
+
+
+def _not_here(settings: Settings, used: str) -> str:
+    return (
+        f"{place(settings)}: the login of the queue ({used}) is not here, since it was deployed from elsewhere: copy "
+        "this file from there, or set AMQP_USER and AMQP_PASSWORD_FILE"
+    )
 
 
 def _read_only(host_path: str, container_path: str) -> dict[str, str]:

@@ -8,13 +8,11 @@ from collections.abc import Callable
 import docker
 
 from cluster.components import REGISTRY
-from cluster.engine import port_holder
 from cluster.image_ref import is_local, registry_address
 from cluster.images import build as image_build
 from cluster.images.registry_api import answers
 from cluster.registry.app import IMAGE, START_TIMEOUT_S, local_app
 from cluster.schedulers import App, Scheduler
-from cluster.schedulers.instances import port_is_free
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 
@@ -31,8 +29,7 @@ def ensure_up(
     app = _missing(registry, scheduler)
     if app is None:
         return
-    if not any(one.id == REGISTRY.app_id for one in scheduler.status()):
-        refuse_taken_port(registry_address(registry).port)
+    scheduler.plan(app)  # refuses a port that is taken before anything is built
     image_build.build(client, REGISTRY, IMAGE, say)
     say(f"starting the private registry at {registry}")
     scheduler.deploy(app, START_TIMEOUT_S)
@@ -44,21 +41,6 @@ def dry_run(settings: Settings, scheduler: Scheduler) -> str:
     """Return what `ensure_up` would start, as JSON."""
     app = _missing(settings.registry, scheduler)
     return json.dumps(scheduler.plan(app).sent if app else {}, indent=2)
-
-
-def refuse_taken_port(port: int) -> None:
-    """Say before anything is built that something else listens there.
-
-    Raises:
-        ClusterError: something does.
-    """
-    if port_is_free(port):
-        return
-    by = port_holder(port) or "another program (as root, ss -ltnp shows which)"
-    raise ClusterError(
-        f"the registry cannot run on port {port} of this machine: {by} listens there and is no registry: stop it, or "
-        f"set another port in invoke.yaml, such as registry: localhost:{port + 1}"
-    )
 
 
 def _missing(registry: str, scheduler: Scheduler) -> App | None:

@@ -1,4 +1,4 @@
-"""Fixtures of the worker's tests."""
+"""Fixtures of the worker's and the publisher's tests."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Broker
+from tests.integration.publishing import Queue, clean_up
 from tests.integration.worker_rig import Rig
 
 
@@ -17,3 +18,19 @@ def rig(broker: Broker, queue_name: str, tmp_path: Path) -> Iterator[Rig]:
     one = Rig(broker.url, broker.management, queue_name, tmp_path)
     yield one
     one.close()
+
+
+@pytest.fixture
+def queue(broker: Broker, queue_name: str, tmp_path: Path) -> Iterator[Queue]:
+    """A queue of this test's own, which is not there yet; publishers end with it."""
+    one = Queue(broker.url, queue_name)
+    yield one
+    one.delete()
+    clean_up(tmp_path)
+
+
+@pytest.fixture
+def to(queue: Queue) -> list[str]:
+    """Make the queue; return the flags for it."""
+    queue.make()
+    return ["-u", queue.url, "-q", queue.name]

@@ -114,7 +114,7 @@ def losing_answers(rig: Rig, method: str, *, times: int, obeys: bool) -> Callabl
             return None
         left[0] -= 1
         if obeys:
-            api.answer(rig.world, rig.standin.dialect, request)
+            api.answer(rig.world, request)
         return Response(504, b"<html><h1>504 Gateway Time-out</h1></html>", "text/html")
 
     return lose

@@ -20,6 +20,7 @@ from cluster.images import build as image_build
 from cluster.registry import local as local_registry
 from cluster.schedulers.docker.scheduler import Local
 from scripts.errors import ClusterError, ServiceAway
+from tests.archives import packed
 from tests.conftest import own_settings
 from tests.ports import free_ports
 
@@ -82,27 +83,17 @@ def foreign(docker_client: Any, own_registry: str) -> Iterator[ImageRef]:
     """An empty image whose configuration says that it is for machines of another architecture than this one."""
     other = "amd64" if docker_client.version()["Arch"] == "arm64" else "arm64"
     ref = ImageRef(f"test-{secrets.token_hex(4)}", other, own_registry)
-    docker_client.api.import_image_from_data(_tar({}), repository=ref.repository, tag=ref.tag)
+    docker_client.api.import_image_from_data(packed({}), repository=ref.repository, tag=ref.tag)
     saved = b"".join(docker_client.images.get(str(ref)).save(named=str(ref)))
     with tarfile.open(fileobj=io.BytesIO(saved)) as tar:
         files = {one.name: tar.extractfile(one).read() for one in tar if one.isfile()}  # type: ignore[union-attr]
     config = json.loads(files["manifest.json"])[0]["Config"]
     files[config] = json.dumps(json.loads(files[config]) | {"architecture": other}).encode()
     docker_client.images.remove(str(ref))
-    docker_client.images.load(_tar(files))
+    docker_client.images.load(packed(files))
     yield ref
     with suppress(ImageNotFound):
         docker_client.images.remove(str(ref), force=True)
-
-
-def _tar(files: dict[str, bytes]) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-    return packed.getvalue()
 
 
 @pytest.mark.skipif(bool(architecture.emulators_here()), reason="this machine may emulate others")

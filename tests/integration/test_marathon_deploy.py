@@ -18,7 +18,6 @@ from tests.integration.marathon_rig import Rig, app, instances_come, losing_answ
 from tests.standin import filters
 from tests.standin.answers import Request, Response
 from tests.standin.asking import Asking
-from tests.standin.dialects import V1_4
 from tests.standin.server import Standin
 from tests.standin.world import World
 
@@ -84,7 +83,7 @@ class TestChanging:
 
     def test_a_version_before_1_5_is_refused_by_name(self) -> None:
         with (
-            Standin(dialect=V1_4) as old,
+            Standin(World(version="1.4.9")) as old,
             pytest.raises(ClusterError, match=r"^Marathon 1\.4\.9 at .* is too old: 1\.5"),
         ):
             Rig(old).marathon().deploy(app(), 10)

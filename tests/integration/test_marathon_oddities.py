@@ -23,7 +23,6 @@ from tests.integration.marathon_rig import Rig, app, instances_come
 from tests.standin import api, filters
 from tests.standin.answers import Request, Response, as_json
 from tests.standin.asking import Asking
-from tests.standin.dialects import TEXT_BY_DEFAULT
 from tests.standin.filters import Filter
 from tests.standin.server import Standin
 from tests.standin.world import World
@@ -100,15 +99,6 @@ class TestAnswers:
         assert last == there()
         gone = told.delete("/x")
         assert (len(gone.deployment), gone.version > last.version) == (len(last.deployment), True)
-
-    def test_text_for_those_who_do_not_ask_for_json(self) -> None:
-        with Standin(dialect=TEXT_BY_DEFAULT) as standin:
-            rig = Rig(standin)
-            rig.put()
-            assert rig.marathon().stop("/x") is True
-            assert ("/v2/tasks", "application/json") in [
-                (request.path, request.headers["accept"]) for request in standin.requests
-            ]
 
     def test_fields_of_later_versions_do_no_harm(self, rig: Rig, world: World) -> None:
         rig.standin.filters.append(with_more_fields(rig))
@@ -199,7 +189,7 @@ def with_more_fields(rig: Rig) -> Filter:
     """A Marathon of a later version: every object in its answers has fields that nobody knows yet."""
 
     def answer(request: Request) -> Response:
-        found = api.answer(rig.world, rig.standin.dialect, request)
+        found = api.answer(rig.world, request)
         return as_json(_more(json.loads(found.body)), found.status)
 
     return answer

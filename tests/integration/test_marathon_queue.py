@@ -15,26 +15,13 @@ import pytest
 from cluster.settings import ROOT
 from tests.conftest import Broker
 from tests.integration.network import Network
-from tests.integration.publishing import Publish, Queue, bodies, clean_up, publish
+from tests.integration.publishing import Publish, Queue, bodies, publish
 from tests.standin.server import Standin
 from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 
 MANY = 20_000
-
-
-@pytest.fixture(autouse=True)
-def leaves_nothing(tmp_path: Path) -> Iterator[None]:
-    yield
-    clean_up(tmp_path)
-
-
-@pytest.fixture
-def queue(broker: Broker, queue_name: str) -> Iterator[Queue]:
-    one = Queue(broker.url, queue_name).make()
-    yield one
-    one.delete()
 
 
 @pytest.fixture
@@ -66,6 +53,7 @@ def inv(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_messages_go_to_where_the_queue_is(marathon: Standin, broker: Broker, queue: Queue) -> None:
+    queue.make()
     marathon.world.add_task("/amqp", host="127.0.0.1", ports=[port_of(broker.url), port_of(broker.management)])
     code, err = publish("-m", marathon.address, "-q", queue.name, "--body", "hello")
     assert (code, bodies(queue.take())) == (0, [b"hello"]), err
@@ -74,6 +62,7 @@ def test_messages_go_to_where_the_queue_is(marathon: Standin, broker: Broker, qu
 def test_a_publishing_goes_on_where_the_queue_has_moved_to(
     marathon: Standin, broker: Broker, queue: Queue, tmp_path: Path
 ) -> None:
+    queue.make()
     lines = tmp_path / "lines"
     lines.write_bytes(b"".join(b"line %d\n" % number for number in range(MANY)))
     old, new = Network(broker.url, bytes_per_s=300_000), Network(broker.url)
@@ -108,6 +97,7 @@ def test_two_places_are_one_too_many(marathon: Standin) -> None:
 def test_status_shows_what_marathon_runs_and_what_is_in_its_queue(
     marathon: Standin, broker: Broker, queue: Queue
 ) -> None:
+    queue.make()
     nothing = inv("status", "-m", marathon.address)
     assert "/amqp" in nothing.stdout
     assert "1 to be started" in nothing.stdout

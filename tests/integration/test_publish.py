@@ -3,40 +3,18 @@
 import json
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from scripts.amqp.queues import failed_queue, work_declaration
-from tests.integration.publishing import Publish, Queue, bodies, clean_up, publish, written
+from tests.integration.publishing import Publish, Queue, bodies, publish, written
 from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 
 MANY = 100_000
 LIMIT_BYTES = 16 * 1024 * 1024
-
-
-@pytest.fixture(autouse=True)
-def leaves_nothing(tmp_path: Path) -> Iterator[None]:
-    yield
-    clean_up(tmp_path)
-
-
-@pytest.fixture
-def queue(broker: Any, queue_name: str) -> Iterator[Queue]:
-    one = Queue(broker.url, queue_name)
-    yield one
-    one.delete()
-
-
-@pytest.fixture
-def to(queue: Queue) -> list[str]:
-    """Flags for a queue that is there."""
-    queue.make()
-    return ["-u", queue.url, "-q", queue.name]
 
 
 # What arrives

@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from cluster.settings import ROOT
 from tests.integration.network import Network
 from tests.integration.publishing import Message, Publish, Queue, bodies, clean_up, publish, written
 from tests.waiting import until
@@ -21,26 +23,6 @@ pytestmark = pytest.mark.broker
 
 MANY = 100_000
 LIMIT_BYTES = 16 * 1024 * 1024
-
-
-@pytest.fixture(autouse=True)
-def leaves_nothing(tmp_path: Path) -> Iterator[None]:
-    yield
-    clean_up(tmp_path)
-
-
-@pytest.fixture
-def queue(broker: Any, queue_name: str) -> Iterator[Queue]:
-    one = Queue(broker.url, queue_name)
-    yield one
-    one.delete()
-
-
-@pytest.fixture
-def to(queue: Queue) -> list[str]:
-    """Flags for a queue that is there."""
-    queue.make()
-    return ["-u", queue.url, "-q", queue.name]
 
 
 @pytest.fixture
@@ -68,11 +50,12 @@ def slow(url: str) -> Iterator[Network]:
 
 
 @pytest.fixture
-def lines(tmp_path: Path, queue_name: str) -> Path:
+def lines(tmp_path: Path, queue_name: str) -> Iterator[Path]:
     """A file of many lines, no two the same."""
     path = tmp_path / queue_name
     path.write_bytes(b"".join(b"line %d of many\n" % number for number in range(MANY)))
-    return path
+    yield path
+    clean_up(tmp_path)
 
 
 def every_line_arrived(lines: Path, found: list[Message]) -> int:
@@ -221,6 +204,19 @@ def test_what_the_broker_takes_and_returns_is_not_confirmed(queue: Queue, to: li
     assert running.end() == (
         1, f"error: queue {queue.name!r} at {queue.url} is gone; confirmed: 1, first not confirmed: line 2\n"
     )  # fmt: skip
+
+
+def test_a_bug_ends_it_with_its_traceback_and_is_no_lost_connection(queue: Queue, to: list[str]) -> None:
+    program = f"""if True:
+        from cluster.queue.publishing.confirms import Target
+        from cluster.queue.publishing.publish import publish
+        from cluster.queue.publishing.publisher import Watch
+        from cluster.queue.publishing.sources import listed
+        target = Target({queue.url!r}, {queue.name!r}, retry_for_s=1)
+        publish(listed([b"x"], "a list"), target, Watch(print, begins=lambda: 1 / 0))
+        """
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, "ZeroDivisionError" in done.stderr.splitlines()[-1]) == (1, "", True)
 
 
 def test_a_full_queue_is_waited_for_a_while(queue: Queue, to: list[str], lines: Path) -> None:

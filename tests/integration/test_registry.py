@@ -106,19 +106,12 @@ def test_a_push_goes_on_after_the_registry_was_killed(place: Place) -> None:
     assert registry_api.answers(place.settings.registry)
 
 
-def test_a_port_that_something_else_has_is_told_with_its_holder(place: Place) -> None:
-    port = int(place.settings.registry.partition(":")[2])
-    with socket.create_server(("127.0.0.1", port)), pytest.raises(ClusterError) as failure:
-        local_registry.refuse_taken_port(port)
-    assert f"port {port}" in str(failure.value)
-    assert "(process " in str(failure.value)
-    assert f"registry: localhost:{port + 1}" in str(failure.value)
-
-
-def test_nothing_is_built_when_the_port_is_taken(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_something_else_has_is_told_with_its_holder_before_anything_is_built(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(registry_api, "TIMEOUT_S", 0.5)
     port = int(place.settings.registry.partition(":")[2])
-    with socket.create_server(("127.0.0.1", port)), pytest.raises(ClusterError, match="listens there and is no"):
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(ClusterError, match=rf"port {port} .*\(process \d+"):
         place.ensure_up()
     assert place.said == []
 

@@ -20,8 +20,9 @@ from cluster.images.registry_login import Access
 from cluster.operations import status as listing
 from cluster.settings import Settings
 from scripts.errors import ClusterError
+from tests.archives import packed
 from tests.conftest import own_settings
-from tests.token_registry import TokenServer, archive, token_registry
+from tests.token_registry import TokenServer, token_registry
 
 pytestmark = pytest.mark.engine
 
@@ -50,14 +51,11 @@ def built(docker_client: Any, settings: Settings) -> Iterator[ImageRef]:
     """An image of the settings' worker, small and new."""
     ref = ImageRef.parse("worker:v1", settings.images)
     dockerfile = f"FROM scratch\nLABEL number={secrets.token_hex(4)}\nCOPY Dockerfile /\n"
-    docker_client.images.build(fileobj=_context(dockerfile), custom_context=True, tag=str(ref), rm=True)
+    context = io.BytesIO(packed({"Dockerfile": dockerfile.encode()}))
+    docker_client.images.build(fileobj=context, custom_context=True, tag=str(ref), rm=True)
     yield ref
     with suppress(ImageNotFound):
         docker_client.images.remove(str(ref), force=True)
-
-
-def _context(dockerfile: str) -> io.BytesIO:
-    return io.BytesIO(archive("Dockerfile", dockerfile.encode()))
 
 
 def test_a_right_login_is_right_and_a_wrong_one_wrong(there: tuple[str, TokenServer], address: str) -> None:

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import io
+import json
+import tarfile
+from base64 import b64encode
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from cluster.images import base_image
+from tests.standin import wire
 from tests.standin.asking import Asking
-from tests.standin.rig import COMMAND, container_of, listening, sleeper, two_agents
+from tests.standin.rig import COMMAND, container_of, sleeper, two_agents
 from tests.waiting import until
 
 pytestmark = pytest.mark.engine
 
-# A web server that says OK to everybody, on port 80.
-SERVE = """exec perl -MIO::Socket::INET -e '
-    $server = IO::Socket::INET->new(LocalPort => 80, Listen => 9);
-    while ($client = $server->accept) { print $client "HTTP/1.0 200 OK\\r\\n\\r\\n"; close $client }'"""
+
+@pytest.fixture(scope="module")
+def files() -> dict[str, bytes]:
+    """What the agents have under their paths."""
+    return {}
 
 
 @pytest.fixture(scope="module")
-def cluster(docker_client: Any) -> Iterator[Asking]:
+def cluster(docker_client: Any, files: dict[str, bytes]) -> Iterator[Asking]:
     """All tests share it; what they deploy in it goes after each."""
-    with two_agents(docker_client, {}) as marathon:
+    with two_agents(docker_client, files) as marathon:
         yield marathon
 
 
 @pytest.fixture
 def marathon(cluster: Asking) -> Iterator[Asking]:
+    cluster.standin.world.updates.clear()
     yield cluster
     cluster.delete_all()
 
@@ -49,27 +56,6 @@ class TestATask:
         assert task["id"].startswith("group_x.instance-")
         assert task["startedAt"] > task["stagedAt"] > app["version"] == task["version"]
 
-    @pytest.mark.parametrize("protocol", ["MESOS_TCP", "HTTP"])
-    def test_publishes_its_ports_on_a_bridge(self, marathon: Asking, protocol: str) -> None:
-        check = {"protocol": protocol, "delaySeconds": 0, "intervalSeconds": 1}
-        mappings = {"portMappings": [{"containerPort": 80, "name": "http"}]}
-        bridge = {"networks": [{"mode": "container/bridge"}], "container": mappings, "healthChecks": [check]}
-        task = marathon.deploy(sleeper("/bridged", SERVE, **bridge))["tasks"][0]
-        assert task["healthCheckResults"][0]["alive"] is True
-        assert task["ipAddresses"][0]["ipAddress"].startswith("172.")
-
-    def test_is_left_alone_before_its_first_check(self, marathon: Asking) -> None:
-        task = marathon.deploy(sleeper("/x", healthChecks=[COMMAND | {"delaySeconds": 10}]))["tasks"][0]
-        checked = datetime.fromisoformat(task["healthCheckResults"][0]["firstSuccess"])
-        assert checked - datetime.fromisoformat(task["startedAt"]) >= timedelta(seconds=10 / 20)
-
-    def test_that_marathon_itself_finds_sick_leaves_a_failure(self, marathon: Asking) -> None:
-        check = {"protocol": "HTTP", "gracePeriodSeconds": 0, "intervalSeconds": 1, "maxConsecutiveFailures": 1}
-        marathon.post(sleeper("/sick", healthChecks=[check]))
-        failure = until(lambda: marathon.app("/sick").get("lastTaskFailure"), "a failure")
-        assert failure["state"] == "TASK_KILLED"
-        assert failure["message"].startswith("Task was killed since health check failed. Reason: ConnectionRefused")
-
     @pytest.mark.parametrize(
         ("cmd", "state", "message"),
         [
@@ -80,16 +66,14 @@ class TestATask:
         ids=["exit", "finish", "memory"],
     )
     def test_that_ends_is_replaced_later_and_later(self, marathon: Asking, cmd: str, state: str, message: str) -> None:
-        with listening(marathon, "status_update_event") as said:
-            marathon.post(
-                sleeper("/ends", cmd, docker={"parameters": [{"key": "memory-swap", "value": str(32 << 20)}]})
-            )
-            until(lambda: sum(event["taskStatus"] == state for event in said()) > 1, "two tasks end")
-        ended = next(event for event in said() if event["taskStatus"] == state)
-        assert ended["message"] == message
+        said = marathon.standin.world.updates
+        marathon.post(sleeper("/ends", cmd, docker={"parameters": [{"key": "memory-swap", "value": str(32 << 20)}]}))
+        until(lambda: sum(told == state for _, told, _ in said) > 1, "two tasks end")
+        ended, why = next((task, why) for task, told, why in said if told == state)
+        assert why == message
         failure = marathon.app("/ends").get("lastTaskFailure", {})
         assert failure.get("message") == (message if state == "TASK_FAILED" else None)
-        states = [event["taskStatus"] for event in said() if event["taskId"] == ended["taskId"]]
+        states = [told for task, told, _ in said if task == ended]
         assert states == ["TASK_STAGING", "TASK_RUNNING", state]
 
     def test_that_does_not_listen_is_killed_in_the_end(self, marathon: Asking, docker_client: Any) -> None:
@@ -116,57 +100,23 @@ class TestATask:
         assert len(marathon.running("/x")) == 1
         assert marathon.standin.world.leaving == []
 
-    def test_that_is_killed_says_so_on_the_way_where_that_is_switched_on(
-        self, marathon: Asking, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(marathon.standin.world, "task_killing", True)
-        marathon.deploy(sleeper("/x"))
-        with listening(marathon, "status_update_event") as said:
-            marathon.wait(marathon.delete("/x"))
-        assert [event["taskStatus"] for event in said()] == ["TASK_KILLING", "TASK_KILLED"]
-
-    def test_is_not_replaced_before_its_delay_is_over(self, marathon: Asking) -> None:
-        with listening(marathon, "status_update_event") as said:
-            marathon.post(sleeper("/ends", "exit 1", backoffSeconds=1000))
-            until(lambda: self.is_late(marathon, "/ends"), "a delay")
-            marathon.ask("DELETE", "/v2/queue/ends/delay")
-            until(lambda: [event["taskStatus"] for event in said()].count("TASK_FAILED") == 2, "another end")
-            until(lambda: self.is_late(marathon, "/ends"), "a delay")
-            marathon.wait(marathon.delete("/ends"))
-        assert [event["taskStatus"] for event in said()].count("TASK_STAGING") == 2
-
-    def is_late(self, marathon: Asking, app_id: str) -> bool:
-        waiting = [item for item in marathon.get("/v2/queue")["queue"] if item["app"]["id"] == app_id]
-        return bool(waiting) and not waiting[0]["delay"]["overdue"]
-
-    def test_without_an_image_cannot_run_here(self, marathon: Asking) -> None:
-        marathon.post({"id": "/bare", "cmd": "sleep 1", "cpus": 0.1})
-        failure = until(lambda: marathon.app("/bare").get("lastTaskFailure"), "a failure")
-        assert "no containerizer but Docker's" in failure["message"]
-
-    def test_may_be_killed_and_another_comes(self, marathon: Asking) -> None:
-        task = marathon.deploy(sleeper("/killed"))["tasks"][0]
-        marathon.ask("DELETE", f"/v2/apps/killed/tasks/{task['id']}")
-        until(lambda: marathon.running("/killed") not in ([], [task["id"]]), "another task runs")
-        assert "lastTaskFailure" not in marathon.app("/killed")
-
 
 class TestAnUpdate:
     def test_starts_the_new_task_before_it_ends_the_old_one(self, marathon: Asking) -> None:
         old = marathon.deploy(sleeper("/rolls", healthChecks=[COMMAND]))["tasks"][0]["id"]
-        with listening(marathon, "status_update_event") as said:
-            marathon.wait(marathon.put("/rolls", {"env": {"A": "2"}}))
+        marathon.standin.world.updates.clear()
+        marathon.wait(marathon.put("/rolls", {"env": {"A": "2"}}))
         new = marathon.running("/rolls")
         assert old not in new
-        ends = [(event["taskId"], event["taskStatus"]) for event in said()]
-        assert ends == [(new[0], "TASK_STAGING"), (new[0], "TASK_RUNNING"), (old, "TASK_KILLED")]
+        said = [(task, told) for task, told, _ in marathon.standin.world.updates]
+        assert said == [(new[0], "TASK_STAGING"), (new[0], "TASK_RUNNING"), (old, "TASK_KILLED")]
 
     def test_without_room_ends_the_old_one_first(self, marathon: Asking) -> None:
         strategy = {"minimumHealthCapacity": 0, "maximumOverCapacity": 0}
         old = marathon.deploy(sleeper("/replaced", upgradeStrategy=strategy))["tasks"][0]["id"]
-        with listening(marathon, "status_update_event") as said:
-            marathon.wait(marathon.put("/replaced", {"env": {"A": "2"}}))
-        assert (said()[0]["taskId"], said()[0]["taskStatus"]) == (old, "TASK_KILLED")
+        marathon.standin.world.updates.clear()
+        marathon.wait(marathon.put("/replaced", {"env": {"A": "2"}}))
+        assert marathon.standin.world.updates[0][:2] == (old, "TASK_KILLED")
 
     def test_of_the_number_alone_leaves_tasks_as_they_are(self, marathon: Asking) -> None:
         first = marathon.deploy(sleeper("/scaled"))["tasks"][0]["id"]
@@ -188,9 +138,117 @@ class TestAnUpdate:
 
     def test_that_never_gets_healthy_stays_and_tells_no_failure(self, marathon: Asking) -> None:
         bad = COMMAND | {"command": {"value": "exit 1"}, "gracePeriodSeconds": 0, "maxConsecutiveFailures": 2}
-        with listening(marathon, "status_update_event", "health_status_changed_event") as said:
-            deployment = marathon.post(sleeper("/sick", healthChecks=[bad]))
-            until(lambda: any(event.get("taskStatus") == "TASK_KILLED" for event in said()), "a kill")
-        assert any(event.get("alive") is False for event in said())
+        deployment = marathon.post(sleeper("/sick", healthChecks=[bad]))
+        until(lambda: "TASK_KILLED" in [told for _, told, _ in marathon.standin.world.updates], "a kill")
         assert not marathon.is_done(deployment)
         assert "lastTaskFailure" not in marathon.app("/sick")
+
+
+class TestPlaces:
+    @pytest.mark.parametrize(
+        ("fields", "reason"),
+        [
+            ({"constraints": [["hostname", "CLUSTER", "elsewhere"]]}, "UnfulfilledConstraint"),
+            ({"cpus": 3}, "InsufficientCpus"),
+            ({"mem": 2000}, "InsufficientMemory"),
+            ({"portDefinitions": [{"port": 5672}], "requirePorts": True}, "InsufficientPorts"),
+        ],
+    )
+    def test_that_do_not_fit_are_told_with_a_reason(
+        self, marathon: Asking, fields: dict[str, Any], reason: str
+    ) -> None:
+        deployment = marathon.post(sleeper("/misfit", **fields))
+        summary = until(lambda: self.summary(marathon), "offers were looked at")
+        assert [line["reason"] for line in summary["rejectSummaryLastOffers"] if line["declined"] == 2] == [reason]
+        assert summary["unusedOffersCount"] == summary["processedOffersCount"]
+        assert not marathon.is_done(deployment)
+
+    def summary(self, marathon: Asking) -> Any:
+        found = [item["processedOffersSummary"] for item in marathon.get("/v2/queue")["queue"]]
+        return found[0] if found and found[0]["processedOffersCount"] else None
+
+    def test_are_counted(self, marathon: Asking) -> None:
+        deployment = marathon.post(sleeper("/fills", cpus=1.5, instances=3))
+        until(lambda: len(marathon.running("/fills")) == 2, "two of three run")
+        assert {task["host"] for task in marathon.app("/fills")["tasks"]} == {"127.0.0.1", "127.0.0.2"}
+        assert marathon.get("/v2/queue")["queue"][0]["count"] == 1
+        assert not marathon.is_done(deployment)
+        marathon.wait(marathon.put("/fills", {"instances": 2}, force=True))
+
+    def test_of_one_agent_have_a_fixed_port_once(self, marathon: Asking) -> None:
+        """An update that starts the new task first never ends; one that ends the old task first does."""
+        fixed: dict[str, Any] = {"portDefinitions": [{"port": 31999}], "requirePorts": True}
+        app = sleeper("/fixed", constraints=[["hostname", "CLUSTER", "127.0.0.1"]], **fixed)
+        old = marathon.deploy(app)["tasks"][0]["id"]
+        stuck = marathon.put("/fixed", {"env": {"A": "2"}})
+        summary = until(lambda: self.summary(marathon), "offers were looked at")
+        declined = {line["reason"]: line["declined"] for line in summary["rejectSummaryLastOffers"]}
+        assert (declined["InsufficientPorts"], declined["UnfulfilledConstraint"]) == (1, 1)
+        assert (marathon.running("/fixed"), marathon.is_done(stuck)) == ([old], False)
+        first = {"minimumHealthCapacity": 0, "maximumOverCapacity": 0}
+        marathon.wait(marathon.put("/fixed", {"upgradeStrategy": first}, force=True))
+        (task,) = marathon.app("/fixed")["tasks"]
+        assert (task["ports"], task["id"] == old) == ([31999], False)
+
+
+class TestAnImage:
+    def test_that_cannot_be_pulled_is_told_and_slows_down(self, marathon: Asking) -> None:
+        image = "127.0.0.1:1/none:1"
+        deployment = marathon.post(sleeper("/none", docker={"image": image}))
+        until(lambda: "lastTaskFailure" in marathon.app("/none"), "a failure")
+        failure = marathon.app("/none")["lastTaskFailure"]
+        wanted = f"Failed to launch container: Failed to run 'docker -H unix:///var/run/docker.sock pull {image}'"
+        assert failure["message"].startswith(f"{wanted}: exited with status 1; stderr='Error response from daemon: ")
+        assert (failure["state"], failure["appId"]) == ("TASK_FAILED", "/none")
+        assert failure["timestamp"] > marathon.app("/none")["version"] == failure["version"]
+        assert not marathon.is_done(deployment)
+
+    def test_that_is_there_is_pulled_only_by_force(self, marathon: Asking, docker_client: Any) -> None:
+        docker_client.images.get(base_image.NAME).tag("127.0.0.1:1/there", "1")
+        image = {"image": "127.0.0.1:1/there:1"}
+        try:
+            marathon.wait(marathon.post(sleeper("/there", docker=image)))
+            marathon.post(sleeper("/forced", docker=image | {"forcePullImage": True}))
+            until(lambda: "lastTaskFailure" in marathon.app("/forced"), "a failure")
+        finally:
+            marathon.delete_all()
+            docker_client.images.remove("127.0.0.1:1/there:1", force=True)
+
+    def test_is_pulled_with_the_login_that_was_fetched(self, marathon: Asking, files: dict[str, bytes]) -> None:
+        heard: list[bytes] = []
+        with wire.serving(asking_for_login(heard)) as registry:
+            login = b64encode(b"cluster:secret").decode()
+            files["/etc/cluster/docker.tar.gz"] = archive({"auths": {registry: {"auth": login}}})
+            fetch = [{"uri": "file:///etc/cluster/docker.tar.gz"}]
+            marathon.post(sleeper("/private", docker={"image": f"{registry}/private:1"}, fetch=fetch))
+            until(lambda: f"Authorization: Basic {login}".encode() in b"".join(heard), "the login")
+            marathon.wait(marathon.delete("/private"))
+
+    def test_what_was_fetched_is_in_the_sandbox(self, marathon: Asking, files: dict[str, bytes]) -> None:
+        files["/etc/a.tar.gz"] = archive({"auths": {}})
+        there = COMMAND | {"command": {"value": "test -s $MESOS_SANDBOX/.docker/config.json"}}
+        fetch = [{"uri": "file:///etc/a.tar.gz"}]
+        assert marathon.deploy(sleeper("/fetched", fetch=fetch, healthChecks=[there]))["tasksHealthy"] == 1
+
+
+def asking_for_login(heard: list[bytes]) -> wire.Conduct:
+    """A registry that lets nobody in."""
+
+    def refuse(connection: Any, over: Any) -> None:
+        heard.append(connection.recv(65536))
+        connection.sendall(
+            b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=x\r\n"
+            b"Docker-Distribution-Api-Version: registry/2.0\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+
+    return refuse
+
+
+def archive(config: dict[str, Any]) -> bytes:
+    """A docker.tar.gz with this as its .docker/config.json."""
+    content, written = json.dumps(config).encode(), io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w:gz") as tar:
+        entry = tarfile.TarInfo(".docker/config.json")
+        entry.size, entry.mode = len(content), 0o600
+        tar.addfile(entry, io.BytesIO(content))
+    return written.getvalue()

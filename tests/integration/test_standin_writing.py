@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import requests
 
 from tests.standin import filters
 from tests.standin.asking import Asking
-from tests.standin.dialects import V1_4
 from tests.standin.server import Standin
 from tests.standin.world import World
 from tests.waiting import until
@@ -76,14 +73,6 @@ class TestCreating:
         assert answer.headers["Marathon-Deployment-Id"] == answer.json()["deploymentId"]
         assert marathon.app("/x")["version"] == answer.json()["version"]
 
-    def test_patch_creates_nothing(self, marathon: Asking) -> None:
-        assert marathon.ask("PATCH", "/v2/apps/x", {"cmd": "true"}).status_code == 404
-
-    def test_several_at_once_are_one_deployment(self, marathon: Asking) -> None:
-        answer = marathon.ask("PUT", "/v2/apps", [X, X | {"id": "/y"}])
-        assert answer.status_code == 200
-        assert marathon.get("/v2/deployments")[0]["affectedApps"] == ["/x", "/y"]
-
 
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "told"),
@@ -93,26 +82,20 @@ class TestCreating:
         ("POST", "/v2/apps", X | {"instances": "2"}, 422, {"message": "Invalid JSON", "details": list}),
         ("PUT", "/v2/apps/x", {"env": {"A": 1}}, 422, {"message": "Invalid JSON", "details": list}),
         ("PUT", "/v2/apps/x", [], 422, {"message": "Invalid JSON", "details": list}),
-        ("PUT", "/v2/apps", {}, 422, {"message": "Invalid JSON", "details": list}),
         ("POST", "/v2/apps", {"id": "/y"}, 422, {"message": "Object is not valid", "details": list}),
         ("PUT", "/v2/apps/x", {"cmd": "x"}, 422, {"message": "Object is not valid", "details": list}),
-        ("PUT", "/v2/apps", [{"cmd": "true"}], 422, {"message": "requirement failed: App Update must have app id set"}),
         ("POST", "/v2/apps", X, 409, {"message": "An app with id [/x] already exists."}),
         ("PUT", "/v2/apps/x", {"cpus": 2}, 409, {"message": LOCKED, "deployments": list}),
         ("POST", "/v2/apps/x/restart", None, 409, {"message": LOCKED, "deployments": list}),
         ("PUT", "/v2/apps/x", {"version": "2015-01-01T00:00:00.000Z"}, 404, {"message": "App '/x' does not exist"}),
         ("DELETE", "/v2/apps/y", None, 404, {"message": "App '/y' does not exist"}),
         ("POST", "/v2/apps/y/restart", None, 404, {"message": "App '/y' does not exist"}),
-        ("DELETE", "/v2/apps/x/tasks/t", None, 404, {"message": "Task 't' does not exist"}),
         ("DELETE", "/v2/deployments/d", None, 404, {"message": "DeploymentPlan d does not exist"}),
-        ("DELETE", "/v2/queue/y/delay", None, 404, {"message": "Application /y not found in tasks queue."}),
         ("POST", "/v2/tasks/delete", {"ids": ["t"]}, 400, {"message": str}),
-        ("DELETE", "/v2/apps/x/tasks?scale=true&wipe=true", None, 400,
-         {"message": "You cannot use scale and wipe at the same time."}),
+        ("GET", "/v2/apps/y", None, 404, {"message": "App '/y' does not exist"}),
+        ("GET", "/v2/apps/x/versions/y", None, 404, {"message": "App '/x' does not exist in version y"}),
         ("DELETE", "/v2/info", None, 405, {"message": "Method Not Allowed"}),
         ("POST", "/v2/nothing", {}, 500, {"message": "URI not found"}),
-        ("POST", "/v2/apps", {"id": "/y", "container": {"docker": {"image": "i", "network": "NONE"}}}, 500,
-         {"message": "unsupported docker network type None"}),
     ],
 )  # fmt: skip
 def test_refuses_as_marathon_does(
@@ -172,25 +155,6 @@ class TestUpdating:
         told = "The 'version' field may only be combined with the 'id' field."
         assert answer.status_code == 422
         assert answer.json()["details"] == [{"path": "/", "errors": [told]}]
-
-    def test_other_kinds_of_network_lose_the_ports_of_the_former(self, marathon: Asking) -> None:
-        bridge, host = [{"mode": "container/bridge"}], [{"mode": "host"}]
-        running(marathon, container={"docker": {"image": "i"}})
-        marathon.put("/x", {"networks": bridge})
-        app = marathon.app("/x")
-        assert "portDefinitions" not in app
-        assert len(app["container"]["portMappings"]) == 1
-        marathon.put("/x", {"networks": host}, force=True)
-        assert "portMappings" not in marathon.app("/x")["container"]
-
-    def test_an_old_form_is_answered_in_the_new_one(self, marathon: Asking) -> None:
-        docker = {"image": "i", "network": "BRIDGE", "portMappings": [{"containerPort": 80}]}
-        running(marathon, container={"type": "DOCKER", "docker": docker}, uris=["http://h/a.tgz"])
-        app = marathon.app("/x")
-        assert app["networks"] == [{"mode": "container/bridge"}]
-        assert app["container"]["portMappings"][0]["containerPort"] == 80
-        assert not {"network", "portMappings"} & app["container"]["docker"].keys()
-        assert (app["fetch"][0]["uri"], "uris" in app) == ("http://h/a.tgz", False)
 
 
 class TestVersions:
@@ -284,30 +248,15 @@ def test_a_restart_is_a_new_version_of_the_same(marathon: Asking) -> None:
 
 
 class TestTasks:
-    def test_that_are_killed_are_told_and_replaced(self, marathon: Asking) -> None:
-        running(marathon)
-        task = marathon.app("/x")["tasks"][0]
-        assert marathon.ask("DELETE", f"/v2/apps/x/tasks/{task['id']}").json()["task"]["id"] == task["id"]
-        until(lambda: marathon.get("/v2/queue")["queue"], "another is wanted")
-        assert marathon.get("/v2/queue")["queue"][0]["count"] == 1
-
-    def test_may_be_killed_by_host_or_by_id(self, marathon: Asking, world: World) -> None:
-        deployment = marathon.post(X | {"instances": 3})
-        ids = [world.add_task("/x", host=host).id for host in ("a", "b", "c")]
+    def test_that_are_killed_are_told_and_replaced(self, marathon: Asking, world: World) -> None:
+        deployment = marathon.post(X | {"instances": 2})
+        ids = [world.add_task("/x").id for _ in range(2)]
         marathon.wait(deployment)
-        assert marathon.ask("DELETE", "/v2/apps/x/tasks", host="nowhere").json() == {"tasks": []}
-        killed = marathon.ask("DELETE", "/v2/apps/x/tasks", host="b").json()["tasks"]
-        assert [task["id"] for task in killed] == ids[1:2]
         killed = marathon.ask("POST", "/v2/tasks/delete", {"ids": [ids[0], "gone.instance-1._app.1"]}).json()["tasks"]
         assert [task["id"] for task in killed] == ids[:1]
-        assert [task["id"] for task in marathon.get("/v2/tasks?status=running")["tasks"]] == ids[2:]
-
-    def test_may_be_killed_for_good(self, marathon: Asking) -> None:
-        running(marathon)
-        answer = marathon.ask("DELETE", "/v2/apps/x/tasks", scale=True).json()
-        marathon.wait(answer["deploymentId"])
-        app = marathon.app("/x")
-        assert (app["instances"], app["tasks"]) == (0, [])
+        assert [task["id"] for task in marathon.get("/v2/tasks")["tasks"]] == ids[1:]
+        until(lambda: marathon.get("/v2/queue")["queue"], "another is wanted")
+        assert marathon.get("/v2/queue")["queue"][0]["count"] == 1
 
 
 class TestTheQueue:
@@ -331,14 +280,6 @@ class TestTheQueue:
             world.add_task("/x")
         assert marathon.app("/x")["lastTaskFailure"]["message"] == "Container exited with status 1"
 
-    def test_forgets_the_delay_if_it_is_told(self, marathon: Asking, world: World) -> None:
-        running(marathon, backoffSeconds=100)
-        self.end_all(world, "TASK_FAILED")
-        assert self.delay(marathon)["overdue"] is False
-        answer = marathon.ask("DELETE", "/v2/queue//x/delay")
-        assert (answer.status_code, answer.content) == (204, b"")
-        assert self.delay(marathon)["overdue"] is True
-
     def test_forgets_the_delay_of_an_earlier_version(self, marathon: Asking, world: World) -> None:
         running(marathon, backoffSeconds=100)
         self.end_all(world, "TASK_FAILED")
@@ -354,82 +295,11 @@ class TestTheQueue:
         return dict(found[0]["delay"])
 
 
-class Listening:
-    """The events that one stream brings."""
-
-    def __init__(self, url: str, **query: Any) -> None:
-        headers = {"Accept": "text/event-stream"}
-        self._answer = requests.get(url, headers=headers, params=query, stream=True, timeout=10)
-        self.status = self._answer.status_code
-        self._lines = self._answer.iter_lines(decode_unicode=True)
-
-    def until(self, kind: str) -> list[dict[str, Any]]:
-        """All that comes up to the first event of this kind."""
-        heard = []
-        for line in self._lines:
-            if line.startswith("data: "):
-                heard.append(json.loads(line.removeprefix("data: ")))
-                if heard[-1]["eventType"] == kind:
-                    return heard
-        raise AssertionError(f"no {kind} before the stream ended")
-
-    def rest(self) -> list[str]:
-        return [line for line in self._lines if line]
-
-    def close(self) -> None:
-        self._answer.close()
-
-
-class TestEvents:
-    def test_tell_what_happens_to_a_deployment(self, marathon: Asking, world: World) -> None:
-        stream = Listening(marathon.standin.url + "/v2/events")
-        stream.until("event_stream_attached")
-        deployment = marathon.post(X)
-        world.update(world.add_task("/x"), "TASK_RUNNING")
-        heard = stream.until("deployment_success")
-        kinds = {event["eventType"] for event in heard}
-        assert kinds > {"group_change_success", "deployment_info", "deployment_step_success", "instance_changed_event"}
-        assert (heard[-1]["id"], sorted(heard[-1]["plan"])) == (deployment, ["id", "steps", "version"])
-        status = next(event for event in heard if event["eventType"] == "status_update_event")
-        assert (status["appId"], status["taskStatus"], status["host"]) == ("/x", "TASK_RUNNING", "agent1")
-        assert all(event["timestamp"].endswith("Z") for event in heard)
-        stream.close()
-
-    def test_may_be_of_some_kinds_only(self, marathon: Asking) -> None:
-        stream = Listening(marathon.standin.url + "/v2/events", event_type=["deployment_failed"])
-        first = marathon.post(X)
-        second = marathon.put("/x", {"cmd": "true"}, force=True)
-        marathon.ask("DELETE", f"/v2/deployments/{second}", force=True)
-        heard = stream.until("deployment_failed") + stream.until("deployment_failed")
-        assert [event["id"] for event in heard] == [first, second]
-        stream.close()
-
-    def test_end_when_the_leader_goes(self, marathon: Asking, world: World) -> None:
-        stream = Listening(marathon.standin.url + "/v2/events")
-        stream.until("event_stream_attached")
-        assert marathon.ask("DELETE", "/v2/leader").json() == {"message": "Leadership abdicated"}
-        assert stream.rest() == []
-
-    def test_need_to_be_asked_for_as_such(self, marathon: Asking) -> None:
-        answer = marathon.ask("GET", "/v2/events")
-        assert (answer.status_code, answer.headers["Content-Type"]) == (405, "text/html;charset=iso-8859-1")
-
-
 class TestAnotherMarathon:
-    def test_does_what_the_leader_does_and_sends_listeners_there(self, marathon: Asking) -> None:
+    def test_does_what_the_leader_does(self, marathon: Asking) -> None:
         with Standin(marathon.standin.world) as standin:
-            other = Asking(standin)
-            other.post(X)
+            Asking(standin).post(X)
             assert marathon.app("/x")["id"] == "/x"
-            assert other.ask("GET", "/v2/apps/x").headers["X-Marathon-Via"] == f"1.1 {standin.address}"
-            headers = {"Accept": "text/event-stream"}
-            answer = requests.get(standin.url + "/v2/events", headers=headers, allow_redirects=False, timeout=5)
-            assert (answer.status_code, answer.headers["Location"]) == (302, marathon.standin.url + "/v2/events")
-
-    def test_listens_where_it_is_told(self) -> None:
-        with Standin(bind="127.0.0.9") as standin:
-            assert standin.address.startswith("127.0.0.9:")
-            assert Asking(standin).get("/v2/leader") == {"leader": standin.address}
 
     @pytest.mark.parametrize("status", [502, 503])
     def test_may_have_a_page_for_an_answer(self, marathon: Asking, status: int) -> None:
@@ -438,22 +308,20 @@ class TestAnotherMarathon:
         assert (answer.status_code, answer.headers["Content-Type"][:9]) == (status, "text/html")
 
 
-class TestAnOldMarathon:
-    def test_does_not_know_the_newer_form(self, marathon: Asking) -> None:
-        marathon.standin.dialect = V1_4
-        assert marathon.get("/v2/info")["version"] == "1.4.9"
-        refused = marathon.ask("POST", "/v2/apps", X | {"networks": [{"mode": "host"}]})
-        assert (refused.status_code, refused.json()["details"][0]["path"]) == (422, "/networks")
-        refused = marathon.ask("POST", "/v2/apps", {"id": "/y", "container": {"portMappings": [{}]}})
-        assert refused.json()["details"][0]["path"] == "/container/portMappings"
+def test_counts_no_task_as_healthy_without_checks(marathon: Asking, world: World) -> None:
+    world.put_app(X | {"healthChecks": [{"protocol": "COMMAND"}]})
+    world.put_app(X | {"id": "/y"})
+    for app, alive in (("/x", True), ("/x", False), ("/y", None)):
+        world.add_task(app, alive=alive)
+    counted = [
+        [marathon.app(app)[key] for key in ("tasksRunning", "tasksHealthy", "tasksUnhealthy")] for app in world.apps
+    ]
+    assert counted == [[2, 1, 1], [1, 0, 0]]
 
-    def test_takes_the_old_one_and_answers_in_it(self, marathon: Asking) -> None:
-        marathon.standin.dialect = V1_4
-        docker = {"image": "i", "network": "BRIDGE", "portMappings": [{"containerPort": 80}]}
-        marathon.post(X | {"container": {"type": "DOCKER", "docker": docker}})
-        app = marathon.app("/x")
-        assert (app["container"]["docker"]["network"], app["args"], app["uris"]) == ("BRIDGE", None, [])
 
-    def test_calls_a_wrong_type_a_400(self, marathon: Asking) -> None:
-        marathon.standin.dialect = V1_4
-        assert marathon.ask("POST", "/v2/apps", X | {"instances": "2"}).status_code == 400
+def test_lists_apps_by_any_part_of_their_ids_with_what_is_asked_for(marathon: Asking, world: World) -> None:
+    world.put_app({"id": "/group/foobar", "cmd": "true"})
+    world.fail("/group/foobar", "Container exited with status 1")
+    for embed, more in (("tasks", {"tasks"}), ("lastTaskFailure", {"lastTaskFailure"}), ("x", set())):
+        (found,) = marathon.get(f"/v2/apps?id=FOO&embed=apps.{embed}")["apps"]
+        assert found.keys() & {"tasks", "lastTaskFailure"} == more

@@ -1,4 +1,4 @@
-"""A Mesos agent: a Docker Engine, what it has to give, and what it told last."""
+"""A Mesos agent: a Docker Engine, and what it has to give."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Agent:
 
     `read_file` reads a file of the host, for `fetch`; `ports` are those that it offers; `publish_on` is the address
     that published ports are bound to (all of them, as Mesos does; on a loopback host that one). The engine's client is
-    the caller's, also to close. `alive` and `id` are the world's.
+    the caller's, also to close. `id` is the world's.
     """
 
     hostname: str
@@ -32,7 +32,6 @@ class Agent:
     read_file: Callable[[str], bytes] | None = None
     ports: Iterable[int] = MESOS_PORTS
     publish_on: str = ""
-    alive: bool = True
     id: str = ""
 
     def __post_init__(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,13 +24,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """What is answered; with `stream` the connection stays open for what comes."""
+    """What is answered."""
 
     status: int
     body: bytes = b""
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
-    stream: Generator[bytes, None, None] | None = None
 
 
 class Refused(Exception):
@@ -51,8 +49,8 @@ def message(status: int, text: str) -> Response:
     return as_json({"message": text}, status)
 
 
-def invalid(errors: list[tuple[str, str]], title: str = "Object is not valid", status: int = 422) -> Refused:
+def invalid(errors: list[tuple[str, str]], title: str = "Object is not valid") -> Refused:
     """422 with one entry a path, each with all that is wrong there."""
     paths = dict.fromkeys(path for path, _ in errors)
     details = [{"path": path or "/", "errors": [text for at, text in errors if at == path]} for path in paths]
-    return Refused(status, title, details=details)
+    return Refused(422, title, details=details)

@@ -1,4 +1,4 @@
-"""Which URL is answered by whom, as in Marathon 1.10; dialects.py has what older ones say differently."""
+"""Which URL is answered by whom, as in Marathon 1.10."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from collections.abc import Callable
 from tests.standin import reading, writing
 from tests.standin.answers import Refused, Request, Response, message
 from tests.standin.calls import Call
-from tests.standin.dialects import Dialect
 from tests.standin.world import World
 
-__all__ = ["Request", "Response", "answer", "message"]
 
-
-def answer(world: World, dialect: Dialect, request: Request) -> Response:
+def answer(world: World, request: Request) -> Response:
     """The API's answer; the world stands still meanwhile."""
     for pattern, methods in ROUTES:
         match = re.fullmatch(pattern, request.path)
@@ -24,32 +21,23 @@ def answer(world: World, dialect: Dialect, request: Request) -> Response:
             return message(405, "Method Not Allowed")
         try:
             with world.lock:
-                return methods[request.method](Call(world, dialect, request, **match.groupdict()))
+                return methods[request.method](Call(world, request, **match.groupdict()))
         except Refused as refused:
             return refused.response
-    return message(dialect.unknown_url[0], dialect.unknown_url[1].format(path=request.path))
+    return message(500, "URI not found")
 
 
 _ID = r"/v2/apps/(?P<id>.+)"
 ROUTES: list[tuple[str, dict[str, Callable[[Call], Response]]]] = [
-    (r"/ping", {"GET": reading.ping}),
-    (r"/", {"GET": lambda call: Response(302, headers={"Location": "/ui/"})}),
     (r"/v2/info", {"GET": reading.info}),
-    (r"/v2/leader", {"GET": reading.leader, "DELETE": writing.abdicate}),
-    (r"/v2/events", {"GET": reading.events}),
-    (r"/v2/apps/?", {
-        "GET": reading.apps, "POST": writing.create_app, "PUT": writing.put_apps, "PATCH": writing.patch_apps,
-    }),
+    (r"/v2/apps/?", {"GET": reading.apps, "POST": writing.create_app}),
     (rf"{_ID}/versions/(?P<version>[^/]+)", {"GET": reading.version}),
     (rf"{_ID}/versions", {"GET": reading.versions}),
-    (rf"{_ID}/tasks/(?P<task>[^/]+)", {"DELETE": writing.delete_task}),
-    (rf"{_ID}/tasks", {"GET": reading.app_tasks, "DELETE": writing.delete_tasks}),
     (rf"{_ID}/restart", {"POST": writing.restart_app}),
-    (_ID, {"GET": reading.app, "PUT": writing.put_app, "PATCH": writing.patch_app, "DELETE": writing.delete_app}),
+    (_ID, {"GET": reading.app, "PUT": writing.put_app, "DELETE": writing.delete_app}),
     (r"/v2/tasks", {"GET": reading.tasks}),
     (r"/v2/tasks/delete", {"POST": writing.kill_tasks}),
     (r"/v2/queue", {"GET": reading.queue}),
-    (r"/v2/queue/(?P<id>.+)/delay", {"DELETE": writing.reset_delay}),
     (r"/v2/deployments", {"GET": reading.deployments}),
     (r"/v2/deployments/(?P<id>[^/]+)", {"DELETE": writing.delete_deployment}),
-]  # fmt: skip
+]

@@ -8,21 +8,18 @@ from typing import Any
 
 from tests.standin.answers import Refused, Request
 from tests.standin.canonical import path_id
-from tests.standin.dialects import Dialect
 from tests.standin.state import App
 from tests.standin.world import World
 
 
 @dataclass(frozen=True)
 class Call:
-    """What is asked of which world, in which Marathon's words; `id`, `version` and `task` are parts of the path."""
+    """What is asked of which world; `id` and `version` are parts of the path."""
 
     world: World
-    dialect: Dialect
     request: Request
     id: str = ""
     version: str = ""
-    task: str = ""
 
     def app(self) -> App:
         """The app that is asked for; raises Refused (404)."""

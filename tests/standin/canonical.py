@@ -1,4 +1,4 @@
-"""From what a client sends to the one form that Marathon answers with: old fields migrated, defaults filled in.
+"""From what a client sends to the one form that Marathon answers with: defaults filled in.
 
 Sources: api/v2/AppNormalization.scala and the RAML types of 1.10.
 """
@@ -6,8 +6,6 @@ Sources: api/v2/AppNormalization.scala and the RAML types of 1.10.
 from __future__ import annotations
 
 from typing import Any
-
-from tests.standin.answers import Refused, invalid
 
 # What Marathon adds to a definition (RAML types app.raml, appContainer.raml of 1.10).
 DEFAULTS: dict[str, Any] = {
@@ -44,11 +42,6 @@ _OMITTED_WHEN_EMPTY = (
 # What is known only at run time; the JSON readers do not look at it.
 _NOT_PART = ("version", "versionInfo", "tasks", "deployments", "lastTaskFailure", "tasksStaged", "tasksRunning",
              "tasksHealthy", "tasksUnhealthy", "taskStats", "readinessCheckResults")  # fmt: skip
-_DOCKER_NETWORKS: dict[str, dict[str, str]] = {
-    "HOST": {"mode": "host"},
-    "BRIDGE": {"mode": "container/bridge"},
-    "USER": {"mode": "container"},
-}
 
 
 def path_id(text: str) -> str:
@@ -57,8 +50,8 @@ def path_id(text: str) -> str:
 
 
 def canonical(sent: dict[str, Any]) -> dict[str, Any]:
-    """The definition in canonical form, with all defaults; raises Refused for a mix of old and new fields."""
-    app = migrate(sent)
+    """The definition with all defaults."""
+    app = without_runtime(sent)
     app = {key: value for key, value in app.items() if value != [] or key not in _OMITTED_WHEN_EMPTY}
     app = {key: value for key, value in app.items() if value != {} or key not in _OMITTED_WHEN_EMPTY}
     app = DEFAULTS | app | {"id": path_id(app["id"])}
@@ -73,25 +66,9 @@ def canonical(sent: dict[str, Any]) -> dict[str, Any]:
     return _with_ports(app)
 
 
-def migrate(sent: dict[str, Any]) -> dict[str, Any]:
-    """The same in fields that are not deprecated; null is not there."""
-    app: dict[str, Any] = _without_nulls({key: value for key, value in sent.items() if key not in _NOT_PART})
-    _refuse_mixes(app)
-    address, docker = app.pop("ipAddress", None), (app.get("container") or {}).get("docker") or {}
-    network = docker.pop("network", None)
-    if network is not None and network not in _DOCKER_NETWORKS:
-        raise Refused(500, f"unsupported docker network type {network.capitalize()}")
-    if address or network:
-        app["networks"] = [_network(network, address or {})]
-    old_mappings = docker.pop("portMappings", None)
-    if old_mappings:
-        app["container"]["portMappings"] = old_mappings
-    ports, uris = app.pop("ports", None), app.pop("uris", None)
-    if ports is not None and "portDefinitions" not in app:
-        app["portDefinitions"] = [{"port": port} for port in ports]
-    if uris:
-        app["fetch"] = [{"uri": uri, "extract": uri.endswith((".tgz", ".tar.gz", ".zip"))} for uri in uris]
-    return app
+def without_runtime(sent: dict[str, Any]) -> dict[str, Any]:
+    """Only what a definition has; null is not there."""
+    return dict(_without_nulls({key: value for key, value in sent.items() if key not in _NOT_PART}))
 
 
 def _without_nulls(value: Any) -> Any:
@@ -100,34 +77,9 @@ def _without_nulls(value: Any) -> Any:
     return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
-def _refuse_mixes(app: dict[str, Any]) -> None:
-    container = app.get("container") or {}
-    docker = container.get("docker") or {}
-    wrong = []
-    if docker.get("network") and app.get("networks"):
-        wrong.append(("/", "must not specify both container.docker.network and networks"))
-    if app.get("ipAddress") and app.get("networks"):
-        wrong.append(("/", "must not specify both networks and ipAddress"))
-    if app.get("uris") and app.get("fetch"):
-        wrong.append(("/uris", "may not be set in conjunction with fetch"))
-    if app.get("ports") and app.get("portDefinitions"):
-        wrong.append(("/", "cannot specify both ports and port definitions"))
-    if docker.get("portMappings") and container.get("portMappings"):
-        wrong.append(("/container", "container.portMappings and container.docker.portMappings must not both be set"))
-    if wrong:
-        raise invalid(wrong)
-
-
-def _network(docker_network: str | None, address: dict[str, Any]) -> dict[str, Any]:
-    network = dict(_DOCKER_NETWORKS[docker_network or "USER"])
-    if network["mode"] == "container" and address.get("networkName"):
-        network["name"] = address["networkName"]
-    return network
-
-
 def _health_check(check: dict[str, Any]) -> dict[str, Any]:
     filled = HEALTH_CHECK_DEFAULTS | check
-    if filled["protocol"] in ("HTTP", "HTTPS", "MESOS_HTTP", "MESOS_HTTPS"):
+    if filled["protocol"] in ("HTTP", "HTTPS"):
         filled.setdefault("path", "/")
     if filled["protocol"] != "COMMAND" and "port" not in filled:
         filled.setdefault("portIndex", 0)

@@ -87,25 +87,9 @@ def _flag(value: str) -> bool:
     return value.lower() in ("true", "1")
 
 
-def _pair(value: str) -> dict[str, str]:
-    name, _, rest = value.partition("=")
-    return {name: rest}
-
-
-def _host(value: str) -> dict[str, str]:
-    name, _, address = value.partition(":")
-    return {name: address}
-
-
 def _tmpfs(value: str) -> dict[str, str]:
     path, _, options = value.partition(":")
     return {path: options}
-
-
-def _ulimit(value: str) -> list[dict[str, Any]]:
-    name, _, limits = value.partition("=")
-    soft, _, hard = limits.partition(":")
-    return [{"Name": name, "Soft": int(soft), "Hard": int(hard or soft)}]
 
 
 def _one(value: str) -> list[str]:
@@ -119,28 +103,10 @@ def _as_is(value: str) -> str:
 _PARAMETERS: dict[str, tuple[str, str, Callable[[str], Any]]] = {
     "init": ("host", "init", _flag),
     "read-only": ("host", "read_only", _flag),
-    "cap-add": ("host", "cap_add", _one),
     "cap-drop": ("host", "cap_drop", _one),
     "security-opt": ("host", "security_opt", _one),
-    "group-add": ("host", "group_add", _one),
-    "volume": ("host", "binds", _one),
-    "add-host": ("host", "extra_hosts", _host),
-    "sysctl": ("host", "sysctls", _pair),
     "tmpfs": ("host", "tmpfs", _tmpfs),
-    "ulimit": ("host", "ulimits", _ulimit),
-    "shm-size": ("host", "shm_size", _as_is),
     "memory-swap": ("host", "memswap_limit", _as_is),
-    "oom-score-adj": ("host", "oom_score_adj", int),
     "pids-limit": ("host", "pids_limit", int),
-    "ipc": ("host", "ipc_mode", _as_is),
-    "pid": ("host", "pid_mode", _as_is),
-    "uts": ("host", "uts_mode", _as_is),
-    "network": ("host", "network_mode", _as_is),
-    "net": ("host", "network_mode", _as_is),
-    "env": ("own", "environment", _pair),
-    "label": ("own", "labels", _pair),
     "user": ("own", "user", _as_is),
-    "hostname": ("own", "hostname", _as_is),
-    "workdir": ("own", "working_dir", _as_is),
-    "stop-signal": ("own", "stop_signal", _as_is),
 }

@@ -38,9 +38,8 @@ def deploy(
         if rivals and not force:
             raise Refused(409, _LOCKED, deployments=[{"id": plan.id} for plan in rivals])
         plan = Plan(world.now(), changes, steps(changes))
-        world.events.say("group_change_success", groupId="/", version=plan.version)
         for rival in rivals:
-            cancel(world, rival, f"replaced by {plan.id}")
+            cancel(world, rival)
         for name, change in changes.items():
             _put(world, name, change, plan.version)
         if changes:
@@ -51,7 +50,7 @@ def deploy(
         return plan
 
 
-def cancel(world: World, plan: Plan, reason: str = "cancelled") -> None:
+def cancel(world: World, plan: Plan) -> None:
     """The plan ends; what it did stays as it is."""
     with world.changed:
         plan.cancelled = True
@@ -59,7 +58,6 @@ def cancel(world: World, plan: Plan, reason: str = "cancelled") -> None:
         for name in plan.changes:
             if name in world.apps:
                 world.apps[name].roll = None
-        world.events.say("deployment_failed", id=plan.id, plan=plan.light(), reason=reason)
         world.changed.notify_all()
 
 
@@ -105,11 +103,9 @@ def _follow(world: World, plan: Plan) -> None:
                 world.changed.wait(_TICK_S)
             if _is_over(world, plan):
                 return
-            world.events.say("deployment_step_success", plan=plan.light(), currentStep=plan.as_json()["currentActions"])
     with world.changed:
         if plan in world.plans:
             world.plans.remove(plan)
-            world.events.say("deployment_success", id=plan.id, plan=plan.light())
             world.changed.notify_all()
 
 
@@ -119,7 +115,6 @@ def _is_over(world: World, plan: Plan) -> bool:
 
 def _begin(world: World, plan: Plan, number: int) -> None:
     plan.current = number
-    world.events.say("deployment_info", plan=plan.light(), currentStep=plan.as_json()["currentActions"])
     plan.dying = frozenset(task.id for task in world.tasks() if task.killing)
     for action in plan.steps[number - 1]:
         app = world.apps.get(action.app)

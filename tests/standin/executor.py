@@ -63,58 +63,41 @@ class Executor:
         self.world.notes.append(f"{self.task.id}: {error}")
 
     def _goes_on(self) -> bool:
-        """Until the container ended, or the cluster gave the task up while its host was away."""
+        """Until the container has ended."""
         return not self.world.over.is_set() and self.task in self.world.tasks(self.agent)
-
-    def _is_unwanted(self) -> bool:
-        return self.task.killing or not self._goes_on()
 
     def _start(self) -> None:
         """From the image to a running container."""
         app = self.task.definition
         if "docker" not in app.get("container", {}):
             raise LaunchFailed("Failed to launch container: this stand-in has no containerizer but Docker's")
-        self._wait_for_pull()
         files = fetched(self.agent, app)
-        pull(self.agent, app, files, self._is_unwanted)
-        if self._is_unwanted():
+        pull(self.agent, app, files)
+        if self.task.killing or not self._goes_on():
             self.world.end(self.task, "TASK_KILLED", "Container destroyed while pulling image")
             return
         name = f"mesos-{uuid.uuid4()}"
-        container = self._create(name)
-        for item, content in files:
-            if item["extract"]:
-                self.agent.client.api.put_archive(container, SANDBOX, content)
         try:
+            container = self._create(name)
+            for item, content in files:
+                if item["extract"]:
+                    self.agent.client.api.put_archive(container, SANDBOX, content)
             self.agent.client.api.start(container)
-        except docker.errors.APIError as error:
+        except (docker.errors.APIError, ValueError) as error:
             self._note(error)
-            raise LaunchFailed(f"Container exited with status {_docker_status(error)}") from error
+            raise LaunchFailed("Container exited with status 125") from error
         self._tell_running(container)
         if not self._goes_on():
             self.agent.client.api.remove_container(container, force=True, v=True)
 
-    def _wait_for_pull(self) -> None:
-        """A pull that takes its time, for tests that want to see it."""
-        until_s = time.monotonic() + self.world.pull_delay_s
-        while time.monotonic() < until_s and not self._is_unwanted():
-            self.task.wake.wait(until_s - time.monotonic())
-
     def _create(self, name: str) -> str:
         task, app, api = self.task, self.task.definition, self.agent.client.api
         env = environment(app, task.version, task.id, self.agent.hostname, task.ports, name)
-        try:
-            run = run_options(app, task.id, task.ports, env, self.agent.publish_on)
-            host_config = api.create_host_config(**run.host)
-        except ValueError as error:
-            self._note(error)
-            raise LaunchFailed("Container exited with status 125") from error
+        run = run_options(app, task.id, task.ports, env, self.agent.publish_on)
         run.own["labels"] = run.own["labels"] | {LABEL: self.agent.id}
-        try:
-            made: dict[str, Any] = api.create_container(**run.own, host_config=host_config, name=name)
-        except docker.errors.APIError as error:
-            self._note(error)
-            raise LaunchFailed("Container exited with status 125") from error
+        made: dict[str, Any] = api.create_container(
+            **run.own, host_config=api.create_host_config(**run.host), name=name
+        )
         return str(made["Id"])
 
     def _tell_running(self, container: str) -> None:
@@ -129,9 +112,7 @@ class Executor:
         self._probes.begin()
 
     def _attend(self) -> None:
-        """What is due now, a signal or a health check; an engine that is away is the watch's business."""
-        if not self.agent.alive:
-            return
+        """What is due now, a signal or a health check."""
         try:
             if self.task.killing:
                 self._end_container()
@@ -163,11 +144,3 @@ class Executor:
         if self._kill_at_s:
             return min(_LONG_S, max(0.05, self._kill_at_s - time.monotonic()))
         return min(_LONG_S, max(0.01, self._probes.due_in_s()))
-
-
-def _docker_status(error: docker.errors.APIError) -> int:
-    """What `docker run` exits with when the engine cannot start the container."""
-    text = str(error.explanation).lower()
-    if "not found" in text or "no such file" in text:
-        return 127
-    return 126 if "permission denied" in text or "is a directory" in text else 125

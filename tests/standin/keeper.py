@@ -30,11 +30,10 @@ class Keeper:
                 for app in list(world.apps.values()):
                     if not app.scripted:
                         self._keep(app)
-                for app in [app for app in world.leaving if not app.tasks]:
-                    self._leave(app)
+                world.leaving = [app for app in world.leaving if app.tasks]
 
     def _keep(self, app: App) -> None:
-        tasks = [task.seen() for task in app.tasks if not self._is_inactive(task)]
+        tasks = [task.seen() for task in app.tasks]
         moves = roll_on(app.definition, app.roll, tasks) if app.roll else keep(app.definition, tasks)
         for task in list(app.tasks):
             if task.id in moves.kill:
@@ -49,28 +48,12 @@ class Keeper:
             app.launching.wanted = app.definition | {"version": app.version}
             self._place(app, app.launching)
 
-    def _leave(self, app: App) -> None:
-        self.world.leaving.remove(app)
-        self.world.events.say("app_terminated_event", appId=app.definition["id"])
-
-    def _is_inactive(self, task: Task) -> bool:
-        """Whether an unreachable task is due to be replaced, or to be forgotten (unreachableStrategy)."""
-        if task.state != "TASK_UNREACHABLE":
-            return False
-        strategy, lost_s = task.definition["unreachableStrategy"], time.monotonic() - task.lost_at_s
-        if strategy == "disabled":
-            return False
-        if lost_s >= strategy["expungeAfterSeconds"] / self.world.time_scale:
-            self.world.forget(task)
-            return True
-        return bool(lost_s >= strategy["inactiveAfterSeconds"] / self.world.time_scale)
-
     def _place(self, app: App, launching: Launching) -> None:
         """Match as many as wanted; no offer is looked at while the back-off lasts."""
         if app.backoff.left_s(time.monotonic()) > 0:
             return
         for _ in range(launching.count):
-            agents = [agent for agent in self.world.agents if agent.alive]
+            agents = self.world.agents
             offered = [agent.offer(self.world.tasks(agent)) for agent in agents]
             # The one with the most room first: so tasks spread.
             pairs = sorted(zip(offered, agents, strict=True), key=lambda pair: -pair[0].cpus)
@@ -110,9 +93,7 @@ def kill(world: World, task: Task) -> None:
         if task.killing:
             return
         task.killing = True
-        if task.agent is None or task.state == "TASK_UNREACHABLE":
+        if task.agent is None:
             world.end(task, "TASK_KILLED", "Command terminated with signal Terminated")
             return
-        if world.task_killing and task.state == "TASK_RUNNING":
-            world.update(task, "TASK_KILLING")
         task.wake.set()

@@ -60,10 +60,6 @@ class Plan:
             "totalSteps": len(self.steps),
         }
 
-    def light(self) -> dict[str, Any]:
-        """As events have it since 1.8."""
-        return {key: value for key, value in self.as_json().items() if key in ("id", "version", "steps")}
-
 
 def steps(changes: Mapping[str, Change]) -> tuple[Step, ...]:
     """Stop what goes, start what comes with no task, then scale and restart."""

@@ -6,7 +6,6 @@ import io
 import json
 import tarfile
 from base64 import b64decode
-from collections.abc import Callable
 from typing import Any
 
 import docker.errors
@@ -38,8 +37,8 @@ def fetched(agent: Agent, app: dict[str, Any]) -> Files:
     return files
 
 
-def pull(agent: Agent, app: dict[str, Any], files: Files, stop: Callable[[], bool]) -> None:
-    """Have the image on the agent: no pull when it is there, unless forced; ends early when `stop` says so."""
+def pull(agent: Agent, app: dict[str, Any], files: Files) -> None:
+    """Have the image on the agent: no pull when it is there, unless forced."""
     wanted = app["container"]["docker"]
     if not wanted["forcePullImage"] and _is_there(agent, wanted["image"]):
         return
@@ -49,8 +48,6 @@ def pull(agent: Agent, app: dict[str, Any], files: Files, stop: Callable[[], boo
         for line in agent.client.api.pull(name, tag or "latest", stream=True, decode=True, auth_config=login):
             if "error" in line:
                 raise LaunchFailed(_pull_failed(wanted["image"], line["error"]))
-            if stop():
-                return
     except docker.errors.APIError as error:
         raise LaunchFailed(_pull_failed(wanted["image"], f"Error response from daemon: {error.explanation}")) from error
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Event, Thread
 from typing import Any
 
 from cluster.images import base_image
@@ -49,24 +47,3 @@ def sleeper(app_id: str, cmd: str = "exec sleep 600", **fields: Any) -> dict[str
 def container_of(client: Any, task: dict[str, Any]) -> Any:
     """The container of a task, found as a person would find it."""
     return client.containers.list(all=True, filters={"label": f"MESOS_TASK_ID={task['id']}"})[0]
-
-
-@contextmanager
-def listening(marathon: Asking, *kinds: str) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """All events of these kinds that were told since; the list grows."""
-    heard: list[dict[str, Any]] = []
-    over, attached = Event(), Event()
-
-    def listen() -> None:
-        for frame in marathon.standin.world.events.stream([*kinds, "event_stream_attached"], over):
-            for line in frame.decode().splitlines():
-                if line.startswith("data: "):
-                    heard.append(json.loads(line.removeprefix("data: ")))
-                    attached.set()
-
-    thread = Thread(target=listen, daemon=True)
-    thread.start()
-    assert attached.wait(60)
-    yield lambda: [event for event in heard if event["eventType"] in kinds]
-    over.set()
-    thread.join()

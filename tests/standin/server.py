@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ssl
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import closing, suppress
+from collections.abc import Sequence
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -16,7 +15,6 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from tests.standin import api
 from tests.standin.answers import Request, Response
 from tests.standin.cluster import Cluster
-from tests.standin.dialects import CURRENT, Dialect
 from tests.standin.filters import Filter
 from tests.standin.world import World
 
@@ -41,14 +39,12 @@ class Standin:
         self,
         world: World | None = None,
         *,
-        dialect: Dialect = CURRENT,
         filters: Sequence[Filter] = (),
         prefix: str = "",
         tls: ssl.SSLContext | None = None,
         bind: str = "127.0.0.1",
     ) -> None:
         self.world = world or World()
-        self.dialect = dialect
         self.filters = list(filters)
         self.prefix = prefix
         self.requests: list[Request] = []
@@ -99,9 +95,7 @@ class Standin:
             return Response(404, b"404 page not found\n", "text/plain")
         path = request.path.removeprefix(self.prefix)
         request = Request(request.method, path, request.query, request.headers, request.body)
-        if path == "/v2/events" and not self._leads:
-            return Response(302, headers=self._headers() | {"Location": f"http://{self.world.leader}/v2/events"})
-        found = api.answer(self.world, self.dialect, request)
+        found = api.answer(self.world, request)
         return replace(found, headers=self._headers() | found.headers)
 
     def _headers(self) -> dict[str, str]:
@@ -137,26 +131,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(response.status)
         for name, value in response.headers.items():
             self.send_header(name, value)
-        if response.body or response.stream:
+        if response.body:
             self.send_header("Content-Type", response.content_type)
-        if response.stream:
-            self._stream(response.stream)
-            return
         self.send_header("Content-Length", str(len(response.body)))
         self.end_headers()
         self.wfile.write(response.body)
 
-    def _stream(self, frames: Generator[bytes, None, None]) -> None:
-        """In chunks, as Jetty does, until one of both sides ends it."""
-        self.close_connection = True
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        with closing(frames), suppress(OSError):
-            for frame in frames:
-                self.wfile.write(b"%x\r\n%b\r\n" % (len(frame), frame))
-            self.wfile.write(b"0\r\n\r\n")
-
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _respond  # noqa: N815
+    do_GET = do_POST = do_PUT = do_DELETE = _respond  # noqa: N815
 
     def log_message(self, *arguments: Any) -> None:
         """Tests read `requests`."""

@@ -34,7 +34,6 @@ class Task:
     agent: Agent | None = None
     container: str = ""
     killing: bool = False
-    lost_at_s: float = 0.0
     wake: Event = field(default_factory=Event)
 
     def is_healthy(self) -> bool:
@@ -96,31 +95,6 @@ class App:
 
 def task_id(app_id: str) -> str:
     return f"{app_id.strip('/').replace('/', '_')}.instance-{uuid.uuid4()}._app.1"
-
-
-def status_event(task: Task, message: str) -> dict[str, Any]:
-    return {
-        "slaveId": slave_id(task),
-        "taskId": task.id,
-        "taskStatus": task.state,
-        "message": message,
-        "appId": task.app_id,
-        "host": task.host,
-        "ipAddresses": ip_addresses(task),
-        "ports": task.ports,
-        "version": task.version,
-    }
-
-
-def instance_event(task: Task) -> dict[str, Any]:
-    return {
-        "instanceId": task.id.rpartition(".")[0],
-        "condition": task.state.removeprefix("TASK_").capitalize(),
-        "runSpecId": task.app_id,
-        "agentId": slave_id(task),
-        "host": task.host,
-        "runSpecVersion": task.version,
-    }
 
 
 def slave_id(task: Task) -> str:

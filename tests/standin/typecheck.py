@@ -62,9 +62,7 @@ CONTAINER = {
         "image": STRING,
         "forcePullImage": BOOLEAN,
         "privileged": BOOLEAN,
-        "network": words("BRIDGE", "HOST", "NONE", "USER"),
         "parameters": [{"key": STRING, "value": STRING}],
-        "portMappings": [MAPPING],
         "pullConfig": ANY,
         "credential": ANY,
     },
@@ -111,11 +109,9 @@ APP: dict[str, Any] = {
     "container": CONTAINER,
     "networks": [{"mode": words("container", "container/bridge", "host"), "name": STRING, "labels": MapOf(STRING)}],
     "portDefinitions": [{"port": PORT, "name": STRING, "protocol": PROTOCOL, "labels": MapOf(STRING)}],
-    "ports": [PORT],
     "requirePorts": BOOLEAN,
     "healthChecks": [HEALTH_CHECK],
     "fetch": [{"uri": STRING, "extract": BOOLEAN, "executable": BOOLEAN, "cache": BOOLEAN, "destPath": STRING}],
-    "uris": [STRING],
     "dependencies": [STRING],
     "acceptedResourceRoles": [STRING],
     "backoffSeconds": COUNT,
@@ -127,18 +123,16 @@ APP: dict[str, Any] = {
     "role": STRING,
     "tty": BOOLEAN,
     "executor": STRING,
-    **dict.fromkeys(
-        ("unreachableStrategy", "readinessChecks", "secrets", "residency", "ipAddress", "check", "resourceLimits"), ANY
-    ),
+    **dict.fromkeys(("unreachableStrategy", "readinessChecks", "secrets", "residency", "check", "resourceLimits"), ANY),
     "version": STRING,
 }
 
 
-def check_types(app: Any, status: int, *, partial: bool = False) -> None:
-    """Raises Refused with this status when a field has a wrong type or is missing; an update may leave out the id."""
+def check_types(app: Any, *, partial: bool = False) -> None:
+    """Raises Refused when a field has a wrong type or is missing; an update may leave out the id."""
     errors = list(_errors(app, APP, "")) or list(_missing(app, partial))
     if errors:
-        raise invalid(errors, "Invalid JSON", status)
+        raise invalid(errors, "Invalid JSON")
 
 
 def prune(app: dict[str, Any]) -> dict[str, Any]:

@@ -11,14 +11,13 @@ from tests.standin.answers import invalid
 _PATH_ID = r"^(\/?((\.\.)|(([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])\.)*([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9]))?($|\/))+$"
 _RESERVED = ("restart", "tasks", "versions", ".", "..")
 _OPERATORS = ("UNIQUE", "CLUSTER", "GROUP_BY", "LIKE", "UNLIKE", "MAX_PER", "IS")
-_MESOS_CHECKS = ("MESOS_HTTP", "MESOS_HTTPS", "MESOS_TCP")
 
 Errors = Iterator[tuple[str, str]]
 
 
 def validate(app: dict[str, Any]) -> None:
     """Raises Refused (422) with all that is wrong."""
-    checks = (_id, _command, _container, _volumes, _network, _ports, _constraints, _health_checks, _environment)
+    checks = (_id, _command, _container, _volumes, _network, _ports, _constraints)
     errors = [error for check in checks for error in check(app)]
     if errors:
         raise invalid(errors)
@@ -56,8 +55,6 @@ def _container(app: dict[str, Any]) -> Errors:
         yield "/container/docker", "not defined"
     if "docker" in container and not container["docker"]["image"]:
         yield "/container/docker/image", "must not be empty"
-    if container["type"] == "DOCKER" and app.get("check"):
-        yield "/", "AppDefinition must not use 'checks' if using docker"
     names = [mapping["name"] for mapping in container.get("portMappings", []) if "name" in mapping]
     if len(names) != len(set(names)):
         yield "/container/portMappings", "Port names must be unique."
@@ -75,8 +72,6 @@ def _network(app: dict[str, Any]) -> Errors:
     modes = [network["mode"] for network in app["networks"]]
     if len(set(modes)) > 1 or (len(modes) > 1 and modes[0] != "container"):
         yield "/networks", "May specify a single host network, single bridge network, or else 1-to-n container networks"
-    if modes.count("container") > 1 and (app.get("container") or {}).get("type") == "DOCKER":
-        yield "/", "may only specify a single container network when using the Docker container engine"
     for network in app["networks"]:
         if network["mode"] == "container" and not network.get("name"):
             yield "/networks", "Network name must be specified when container network is selected."
@@ -102,58 +97,10 @@ def _ports(app: dict[str, Any]) -> Errors:
 
 
 def _constraints(app: dict[str, Any]) -> Errors:
+    """SchedulingValidation.scala, less what it says of each operator's value."""
     for at, constraint in enumerate(app.get("constraints", [])):
-        wrong = _wrong_constraint(constraint)
-        if wrong:
-            yield f"/constraints({at})", wrong
-
-
-def _wrong_constraint(constraint: list[str]) -> str:
-    """SchedulingValidation.scala; empty when there is nothing wrong."""
-    if len(constraint) not in (2, 3):
-        return "Each constraint must have either 2 or 3 fields"
-    (field, operator), value = constraint[:2], constraint[2] if len(constraint) == 3 else None
-    rules = (
-        (not field, "illegal constraint specification"),
-        (operator.upper() not in _OPERATORS,
-         "operator must be one of the following UNIQUE, CLUSTER, GROUP_BY, LIKE, MAX_PER, UNLIKE or IS"),
-        (operator == "UNIQUE" and value is not None, "UNIQUE does not accept a value"),
-        (operator == "GROUP_BY" and value is not None and not value.isdigit(),
-         "GROUP BY must define an integer value or else no value at all"),
-        (operator == "MAX_PER" and not (value or "").isdigit(), "MAX_PER requires an integer value"),
-        (operator in ("LIKE", "UNLIKE") and not value, "LIKE and UNLIKE require a non-empty, regular expression value"),
-        (operator in ("LIKE", "UNLIKE") and not _compiles(value or ""), "is not a valid regular expression"),
-        (operator == "IS" and not re.fullmatch(r"[a-zA-Z0-9_/.-]*", value or ""),
-         "IS only supports Mesos text and float values "
-         "(see http://mesos.apache.org/documentation/latest/attributes-resources/)"),
-    )  # fmt: skip
-    return next((text for wrong, text in rules if wrong), "")
-
-
-def _compiles(expression: str) -> bool:
-    try:
-        re.compile(expression)
-    except re.error:
-        return False
-    return True
-
-
-def _health_checks(app: dict[str, Any]) -> Errors:
-    checks = app.get("healthChecks", [])
-    ports = (app.get("container") or {}).get("portMappings") or app.get("portDefinitions") or []
-    for at, check in enumerate(checks):
-        by_index = check["protocol"] in ("HTTP", "HTTPS", "TCP") and "command" not in check and "port" not in check
-        if by_index and check.get("portIndex", 0) >= len(ports):
-            text = "Health check port indices must address an element of the ports array or container port mappings."
-            yield f"/healthChecks({at})", text
-    if sum(check["protocol"] in (*_MESOS_CHECKS, "COMMAND") for check in checks) > 1:
-        yield "/", "AppDefinition can contain at most one Mesos health check"
-
-
-def _environment(app: dict[str, Any]) -> Errors:
-    """Secrets need --enable_features secrets, which this Marathon was not started with."""
-    if app.get("secrets"):
-        yield "/secrets", "Feature secrets is not enabled. Enable with --enable_features secrets)"
-    for name, value in app.get("env", {}).items():
-        if isinstance(value, dict):
-            yield f"/env/{name}", "Feature secrets is not enabled. Enable with --enable_features secrets)"
+        if len(constraint) not in (2, 3):
+            yield f"/constraints({at})", "Each constraint must have either 2 or 3 fields"
+        elif constraint[1].upper() not in _OPERATORS:
+            operators = "UNIQUE, CLUSTER, GROUP_BY, LIKE, MAX_PER, UNLIKE or IS"
+            yield f"/constraints({at})", f"operator must be one of the following {operators}"

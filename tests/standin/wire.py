@@ -71,25 +71,3 @@ def saying(words: bytes) -> Conduct:
         connection.sendall(words)
 
     return say
-
-
-def bridged_to(path: str) -> Conduct:
-    """Passes all on to a Unix socket, and its answers back: an engine's socket becomes a host's port."""
-
-    def bridge(connection: socket.socket, over: Event) -> None:
-        with socket.socket(socket.AF_UNIX) as engine:
-            engine.connect(path)
-            back = Thread(target=_pass_on, args=(engine, connection), daemon=True)
-            back.start()
-            _pass_on(connection, engine)
-            back.join()
-
-    return bridge
-
-
-def _pass_on(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while piece := source.recv(65536):
-            target.sendall(piece)
-    with suppress(OSError):
-        target.shutdown(socket.SHUT_WR)

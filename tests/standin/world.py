@@ -11,10 +11,9 @@ from typing import Any
 
 from tests.standin.agents import Agent
 from tests.standin.canonical import canonical
-from tests.standin.events import Events
 from tests.standin.plans import Plan
 from tests.standin.service_ports import with_service_ports
-from tests.standin.state import App, Task, instance_event, status_event, task_id
+from tests.standin.state import App, Task, task_id
 
 # TaskFailure.scala; NotifyRateLimiterStepImpl.scala.
 _FAILURES = ("TASK_FAILED", "TASK_ERROR", "TASK_LOST", "TASK_DROPPED", "TASK_GONE", "TASK_UNKNOWN")
@@ -25,8 +24,7 @@ class World:
     """All of a cluster.
 
     `time_scale` divides the waits of back-offs and between health checks, but no grace period: programs start and stop
-    no faster for it. `agent_timeout_s` is how long an engine may be silent before its agent counts as lost,
-    `pull_delay_s` makes every pull take so long, `task_killing` is Marathon's feature of that name.
+    no faster for it. `updates` are all states of tasks that were told: task, state and message.
     """
 
     def __init__(
@@ -34,16 +32,13 @@ class World:
         agents: Sequence[Agent] = (),
         *,
         time_scale: float = 1.0,
-        agent_timeout_s: float = 5.0,
-        pull_delay_s: float = 0.0,
-        task_killing: bool = False,
+        version: str = "1.10.26",
     ) -> None:
         self.id = str(uuid.uuid4())
         self.agents = list(agents)
         for number, agent in enumerate(self.agents):
             agent.id = f"{self.id}-S{number}"
-        self.time_scale, self.agent_timeout_s, self.pull_delay_s = time_scale, agent_timeout_s, pull_delay_s
-        self.task_killing = task_killing
+        self.time_scale, self.version = time_scale, version
         self.lock = RLock()
         self.changed = Condition(self.lock)
         self.over = Event()
@@ -53,7 +48,7 @@ class World:
         self.queue: list[dict[str, Any]] = []
         self.notes: list[str] = []
         self.leader = ""
-        self.events = Events(lambda: timestamp(datetime.now(UTC)))
+        self.updates: list[tuple[str, str, str]] = []
         self._last_instant = datetime(2020, 1, 1, tzinfo=UTC)
 
     def now(self) -> str:
@@ -152,8 +147,7 @@ class World:
             task.state = state
             if state == "TASK_RUNNING":
                 task.started_at = task.started_at or self.now()
-            self.events.say("status_update_event", **status_event(task, message))
-            self.events.say("instance_changed_event", **instance_event(task))
+            self.updates.append((task.id, state, message))
             self.changed.notify_all()
 
     def app_of(self, task: Task) -> App | None:
@@ -175,15 +169,6 @@ class World:
                 app.last_failure = self.failure(task.app_id, *failed)
             if state in _SLOWED_BY and app.is_new(task):
                 app.backoff = app.backoff.increased(app.definition, time.monotonic(), self.time_scale)
-
-    def forget(self, task: Task) -> None:
-        """Marathon knows the task no more, and Mesos said nothing of its end."""
-        with self.changed:
-            app = self.app_of(task)
-            if app:
-                app.tasks.remove(task)
-                task.wake.set()
-                self.changed.notify_all()
 
 
 def timestamp(instant: datetime) -> str:

@@ -1,12 +1,13 @@
 """The demo's results have a folder of their own, whoever ran a demo before."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from cluster.operations.demo import months, results_folder
+from cluster.operations.demo import report, results_folder
 from scripts.errors import ClusterError
 
 
@@ -64,7 +65,7 @@ def test_no_link_is_followed(tmp_path: Path) -> None:
     assert (others / "2025-01-01.json").exists()
     assert others.stat().st_mode & 0o7777 != 0o1777
     (folder / "2025-01-01.json").symlink_to(others / "2025-01-01.json")
-    assert months(folder) == []
+    assert len(report(folder)) == 1
     folder.rename(tmp_path / "away")
     folder.symlink_to(others)
     with pytest.raises(ClusterError, match=f"^{usual} and {folder} are not this user's folders"):
@@ -74,3 +75,10 @@ def test_no_link_is_followed(tmp_path: Path) -> None:
 def test_where_nothing_can_be_made_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match=r"missing/cluster-demo: No such file or directory: worker\.tmp"):
         results_folder(tmp_path / "missing/cluster-demo", 0o755)
+
+
+def test_the_days_are_summed_up_by_month(tmp_path: Path) -> None:
+    for day, low, frost_hours in (("2025-01-01", -8.0, 5), ("2025-01-02", 2.0, 0), ("2025-12-31", 1.0, 0)):
+        content = {"low": low, "mean": 4.0, "high": 6.0, "frost_hours": frost_hours}
+        (tmp_path / f"{day}.json").write_text(json.dumps(content))
+    assert report(tmp_path)[1:] == ["Jan   -8.0    4.0    6.0    1 #", "Dec    1.0    4.0    6.0    0"]

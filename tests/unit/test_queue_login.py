@@ -67,8 +67,8 @@ def test_a_login_that_is_elsewhere_is_replaced_by_no_new_one_unasked() -> None:
 
 def test_after_another_login_the_workers_are_to_be_deployed_again() -> None:
     one, other = ({"env": {"CLUSTER_LOGIN_ID": name}} for name in ("1", "2"))
-    assert queue_login.told_of_change(one, other)
-    assert [queue_login.told_of_change(before, one) for before in (None, {}, one)] == [[], [], []]
+    assert queue_login.describe_change(one, other)
+    assert [queue_login.describe_change(before, one) for before in (None, {}, one)] == [[], [], []]
 
 
 def test_a_user_without_a_password_is_an_error() -> None:
@@ -143,10 +143,10 @@ def test_workers_of_another_broker_have_files_of_their_own() -> None:
     login = queue_login.given(f"amqp://me:{quote(PLANTED, safe='')}@broker.example:5672", environ)
     assert login
     assert (login.user, login.password) == ("me", PLANTED)
-    secrets = queue_login.for_workers_elsewhere(SETTINGS, login, BROKER)
+    secrets = queue_login.for_workers(SETTINGS, login, broker=BROKER)
     (file,) = secrets.files
     usual = queue_login.for_workers(SETTINGS, login, {})
-    other = queue_login.for_workers_elsewhere(SETTINGS, replace(login, user="you"), BROKER)
+    other = queue_login.for_workers(SETTINGS, replace(login, user="you"), broker=BROKER)
     assert len({file.path, usual.files[0].path, other.files[0].path}) == 3
     assert (secrets.env["AMQP_USER"], secrets.env["AMQP_PASSWORD_FILE"]) == ("me", file.path)
     assert file.content == PLANTED.encode() + b"\n"
