@@ -21,12 +21,9 @@ def _run(settings: Settings, flags: Any) -> Iterable[str]:
 
 
 def _url(settings: Settings, flags: Any) -> Iterable[str]:
-    from cluster.queue import address
-    from cluster.schedulers import selection
+    from cluster.operations.publish import queue_url
 
-    engine = selection.where(settings, flags.at, flags.marathon)
-    here = engine.is_here
-    return [settings.queue.url if here else address.find(settings, selection.scheduler(settings, engine, say)).url]
+    return [queue_url(settings, flags.at, flags.marathon, say)]
 
 
 build = apps.build("queue", "Build the queue's image and push it to the private registry.")

@@ -21,24 +21,17 @@ from scripts.action.kept_life import KeepAlive
 from scripts.action.processes import Processes
 from scripts.amqp import broker
 from scripts.amqp.fields import keep_fields
-from scripts.amqp.queues import failed_queue
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop
 from scripts.marathon import access
 from scripts.one_line import visible
-from scripts.worker import alive
-from scripts.worker.breaker import Breaker
-from scripts.worker.broker_locator import GivenUrl, MarathonApp, Whereabouts
-from scripts.worker.consumer import Consumer
-from scripts.worker.copies import Copies
+from scripts.worker.alive import VARIABLE as ALIVE_FILE
+from scripts.worker.alive import AliveFile
+from scripts.worker.broker_locator import Locate, at_url, in_marathon
 from scripts.worker.joblog import JobLog
-from scripts.worker.notice import Notice
 from scripts.worker.options import Options, parse
-from scripts.worker.policy_watch import PolicyWatch
-from scripts.worker.preparation import Preparation
 from scripts.worker.stop_signals import StopSignals
 from scripts.worker.until_empty import UntilEmpty
-from scripts.worker.work import Work
 from scripts.worker.worker import Worker
 
 # A run needs six descriptors while it starts; the rest is for connections, logs and what Python opens.
@@ -47,7 +40,7 @@ _DESCRIPTORS_BESIDE = 100
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the worker until it is stopped; the exit code."""
+    """Run the worker until it is stopped; return the exit code."""
     try:
         options = parse(argv)
         command = executable(options.command)
@@ -65,31 +58,15 @@ def work(options: Options, command: Sequence[str]) -> int:
     """
     _prepare_process(options.jobs)
     loop = EventLoop()
-    whereabouts = _whereabouts(loop, options)
-    worker = Worker(
-        loop,
-        Work(
-            options.queue,
-            options.policy,
-            options.drain_s,
-            ends_unproven=options.until_empty or not os.environ.get(alive.VARIABLE),
-        ),
-        _runner(loop, options, command),
-        Breaker(options.breaker),
-    )
-    alive_file = alive.AliveFile(loop, os.environ.get(alive.VARIABLE))
-    watch = PolicyWatch(loop, options.queue, options.policy.attempts, options.management)
-    copies = Copies(loop, whereabouts, {options.queue, failed_queue(options.queue)}, watch)
-    consumer = Consumer(
-        loop, whereabouts, options.queue, options.jobs, options.prefetch, worker.delivered, worker.lost, alive_file,
-        Preparation(loop, options.queue, options.policy, watch), worker.refused,
-    )  # fmt: skip
+    locate = _locate(loop, options)
+    alive = AliveFile(loop, os.environ.get(ALIVE_FILE))
+    worker = Worker(loop, options, _runner(loop, options, command), locate, alive)
     StopSignals(loop, worker)
     if options.joblog is not None:
         worker.ran.append(JobLog(options.joblog, options.command, options.queue).ran)
     if options.until_empty:
-        UntilEmpty(loop, options.queue, worker, consumer, options.management).start()
-    worker.start(consumer, copies, Notice(loop, whereabouts, options.queue))
+        UntilEmpty(loop, options, worker).start()
+    worker.start()
     # Modules stay: the collector need not look at them again and again.
     gc.freeze()
     loop.run()
@@ -97,7 +74,7 @@ def work(options: Options, command: Sequence[str]) -> int:
 
 
 def _prepare_process(jobs: int) -> None:
-    """What pika logs we say ourselves; enough descriptors; and 0, 1 and 2 must not become pipes of an action."""
+    """Silence pika, whose logs we say ourselves; have enough descriptors, and 0, 1, 2 not be pipes of an action."""
     logging.getLogger("pika").setLevel(logging.CRITICAL + 1)
     keep_fields()
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
@@ -111,12 +88,12 @@ def _prepare_process(jobs: int) -> None:
         )
 
 
-def _whereabouts(loop: EventLoop, options: Options) -> Whereabouts:
+def _locate(loop: EventLoop, options: Options) -> Locate:
     if options.url is None:
-        return MarathonApp(loop, str(options.marathon), str(options.app))
-    # A mistake in it is told now, not tried again for ever.
+        return in_marathon(loop, str(options.marathon), str(options.app))
+    # A mistake in it is shown now, not tried again for ever.
     broker.parameters(options.url)
-    return GivenUrl(loop, options.url)
+    return at_url(loop, options.url)
 
 
 def _runner(loop: EventLoop, options: Options, command: Sequence[str]) -> Runner:
@@ -128,8 +105,8 @@ def _runner(loop: EventLoop, options: Options, command: Sequence[str]) -> Runner
 
 
 def _action_environment() -> dict[str, str]:
-    """What an action inherits: everything but the worker's secrets and its health file."""
-    hidden = {*broker.SECRET_VARIABLES, *access.SECRET_VARIABLES, alive.VARIABLE}
+    """Return what an action inherits: everything but the worker's secrets and its health file."""
+    hidden = {*broker.SECRET_VARIABLES, *access.SECRET_VARIABLES, ALIVE_FILE}
     return {name: value for name, value in os.environ.items() if name not in hidden}
 
 

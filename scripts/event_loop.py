@@ -34,7 +34,7 @@ class EventLoop(IOLoop):  # type: ignore[misc]
             raise self._crash
 
     def guard(self, callback: Callable[..., None]) -> Callable[..., None]:
-        """The same callback for pika, whose errors end the loop instead of the connection."""
+        """Return the callback as pika is to have it: an error in it ends the loop instead of the connection."""
 
         def guarded(*args: Any, **kwargs: Any) -> None:
             try:
@@ -73,7 +73,7 @@ class Timer:
 
     @property
     def is_set(self) -> bool:
-        """Whether the call is still to come."""
+        """True while the call is still to come."""
         return self._timeout is not None
 
     def set(self, seconds: float, *arguments: Any) -> None:

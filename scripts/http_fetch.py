@@ -6,19 +6,16 @@ Importing this costs 8 MiB and 50 ms, which is requests.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
-from threading import Thread
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.utils import get_environ_proxies, select_proxy
 
+from scripts.background import in_background
 from scripts.hostport import is_loopback
 from scripts.http_failures import WrongServer, http_failures
-
-T = TypeVar("T")
 
 _MOST_REDIRECTS = 5
 # For this machine's own addresses, which Docker asks no proxy for either.
@@ -126,7 +123,9 @@ class Fetcher:
     def _ask(self, method: str, url: str, content: bytes, follow: bool) -> Answer:
         session = _Session(url, self._authorize)
         with http_failures(lambda: session.place, self._timeout_s):
-            return _within(self._timeout_s, lambda: self._exchange(session, method, url, content, follow))
+            # A time for all together: the library's limits hold for each read, and not for finding a name.
+            answer = in_background(lambda: self._exchange(session, method, url, content, follow))
+            return answer.result(self._timeout_s)
 
     def _exchange(self, session: _Session, method: str, url: str, content: bytes, follow: bool) -> Answer:
         headers = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if content else {})
@@ -184,17 +183,3 @@ def _body(response: requests.Response) -> bytes:
         if len(body) > _MOST_BYTES:
             raise WrongServer(f"{_origin(response.url)}: answers with more than {_MOST_BYTES // 2**20} MiB")
     return bytes(body)
-
-
-def _within(timeout_s: float, ask: Callable[[], T]) -> T:
-    """Limit the time of all together: the library's limits hold for each read, and not for finding a name."""
-    future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(ask())
-        except Exception as error:
-            future.set_exception(error)
-
-    Thread(target=run, daemon=True).start()
-    return future.result(timeout_s)

@@ -23,7 +23,10 @@ from cluster.components import QUEUE, WORKER
 from cluster.locks import locked
 from cluster.operations import build as building
 from cluster.operations.deploy import LOCAL_START_S, Rollout, deploy_queue, deploy_workers
-from cluster.queue.publishing import publish
+from cluster.queue.publishing.confirms import Target
+from cluster.queue.publishing.items import Split
+from cluster.queue.publishing.publish import publish
+from cluster.queue.publishing.sources import text_file
 from cluster.schedulers import DeployOptions, Scheduler, provision
 from cluster.settings import ROOT, Settings
 from cluster.terminal import progress
@@ -169,7 +172,7 @@ def _start(settings: Settings, where: Scheduler, folder: Path, say: Say) -> None
 def _work_through(settings: Settings, folder: Path, say: Say) -> int:
     """Publish the year and wait until each day has its file; how many days."""
     say(f"publishing {INPUT.relative_to(ROOT)}, a message a line, to {DEMO_QUEUE!r}")
-    total = publish.publish_file(INPUT, settings.queue.url, DEMO_QUEUE)
+    total = publish(text_file(str(INPUT), Split()), Target(settings.queue.url, DEMO_QUEUE)).messages
     with progress.bar("days worked on", total) as advance_to:
         done, since = 0, time.monotonic()
         while done < total:

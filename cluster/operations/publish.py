@@ -143,6 +143,11 @@ def _broker(settings: Settings, request: Request, say: Say) -> _Broker:
     return _Broker(there.url, lambda: there.management, lambda: queue_address.find(settings, engine).url, service)
 
 
+def queue_url(settings: Settings, at: str, marathon: str, say: Say) -> str:
+    """Return the URL of the queue that flags and invoke.yaml mean, with its login."""
+    return _broker(settings, Request(at=at, marathon=marathon), say).url
+
+
 def _bar(source: Source) -> AbstractContextManager[Callable[[int], None]]:
     """A bar for what can be long; one message has none."""
     if source.scan and source.scan.messages == 1:

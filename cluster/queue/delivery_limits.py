@@ -15,7 +15,7 @@ _OURS = "delivery limit of "
 
 
 def give(management: Management) -> list[str]:
-    """Set a policy for each work queue that needs one, and one for the queues beside it; what was done, in lines.
+    """Set a policy for each work queue that needs one, and one for the queues beside it; return lines on what was done.
 
     A queue has one policy only: where a person gave one, that stays, and the line says what to add to it.
 
@@ -60,9 +60,7 @@ def _set(
     pattern = f"^({'|'.join(map(re.escape, names))})$"
     wanted = {"pattern": pattern, "definition": definition, "apply-to": "quorum_queues", "priority": 0}
     if names and not wanted.items() <= policies.get(policy, {}).items():
-        status, _ = management.ask("PUT", management.place("policies", policy), wanted)
-        if status >= 300:
-            raise management.refused(status)
+        management.change("PUT", management.place("policies", policy), wanted)
         limit = definition["delivery-limit"]
         yield f"policy {policy!r} gives {', '.join(map(repr, names))} a delivery limit of {limit:,}"
 
@@ -73,6 +71,6 @@ def _is_unlimited(queue: Mapping[str, Any]) -> bool:
 
 
 def _definition(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a queue that a policy can have as well, and that concern the limit."""
+    """Return the arguments of a queue that a policy can have as well, and that concern the limit."""
     kept = ("x-delivery-limit", "x-dead-letter-", "x-overflow")
     return {name.removeprefix("x-"): value for name, value in arguments.items() if name.startswith(kept)}

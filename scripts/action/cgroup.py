@@ -1,4 +1,4 @@
-"""What the control group of this process says: kills for want of memory, and how many cores it may use."""
+"""The control group of this process: kills for want of memory, and the cores that may be used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class OutOfMemoryKills:
         self._seen = self._count()
 
     def happened(self) -> bool:
-        """True once for each rise of the kernel's counter; False where the kernel does not tell."""
+        """Return True once for each rise of the kernel's counter; False where the kernel does not tell."""
         before, self._seen = self._seen, self._count()
         return self._seen > before
 
@@ -32,7 +32,7 @@ class OutOfMemoryKills:
 
 
 def cores(mount: Path = _MOUNT, membership: Path = _MEMBERSHIP) -> int:
-    """How many cores this process may use: its CPU affinity, or its control group's quota where that is smaller."""
+    """Return the number of cores to use: the CPU affinity, or the control group's quota where that is smaller."""
     allowed = len(os.sched_getaffinity(0))
     for file in _files(mount, membership, "cpu.max", "cpu", "cpu.cfs_quota_us"):
         try:
@@ -44,7 +44,7 @@ def cores(mount: Path = _MOUNT, membership: Path = _MEMBERSHIP) -> int:
 
 
 def _quota(file: Path) -> float:
-    """Cores granted by a `cpu.max` (v2) or `cpu.cfs_quota_us` (v1) file; 0 when there is no limit."""
+    """Return the cores that a `cpu.max` (v2) or `cpu.cfs_quota_us` (v1) file grants; 0 for no limit."""
     quota, *period = file.read_text().split()
     if quota in ("max", "-1"):
         return 0
@@ -52,7 +52,7 @@ def _quota(file: Path) -> float:
 
 
 def _files(mount: Path, membership: Path, unified: str, controller: str, legacy: str) -> list[Path]:
-    """Where a figure may stand: in this process's group, or at the mount where that begins at it; version 2, then 1."""
+    """Return the places of a figure: this process's group, or the mount where that begins at it; version 2, then 1."""
     own, groups = _groups(membership)
     return [
         mount / own / unified,
@@ -63,7 +63,7 @@ def _files(mount: Path, membership: Path, unified: str, controller: str, legacy:
 
 
 def _groups(membership: Path) -> tuple[str, dict[str, str]]:
-    """This process's group in the unified hierarchy, and those of version 1 by controller (man 7 cgroups)."""
+    """Return this process's group in the unified hierarchy, and those of version 1 by controller (man 7 cgroups)."""
     own, legacy = "", {}
     try:
         lines = membership.read_text().splitlines()

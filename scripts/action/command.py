@@ -19,19 +19,19 @@ _DEEPEST = 4
 
 
 class CommandNotFound(ClusterError):
-    """There is no such command (a shell's exit code)."""
+    """Raised for a command that is not there (a shell's exit code)."""
 
     exit_code = 127
 
 
 class CommandNotExecutable(ClusterError):
-    """It is there, but cannot be executed (a shell's exit code)."""
+    """Raised for a command that is there and cannot be executed (a shell's exit code)."""
 
     exit_code = 126
 
 
 def executable(command: Sequence[str]) -> tuple[str, ...]:
-    """The command with its first word as an absolute path, looked up in PATH as a shell does.
+    """Return the command with its first word as an absolute path, looked up in PATH as a shell does.
 
     Raises:
         CommandNotFound, CommandNotExecutable: nothing should be taken from the queue then.
@@ -49,7 +49,7 @@ def executable(command: Sequence[str]) -> tuple[str, ...]:
 
 
 def _check_interpreter(path: str, depth: int = 0) -> None:
-    """Find a script that no kernel can start: what it would say then ("no such file") leads nobody to the reason."""
+    """Refuse a script that no kernel can start, with the reason: the kernel would only say "no such file"."""
     try:
         with Path(path).open("rb") as file:
             first = file.readline(_LONGEST_FIRST_LINE)

@@ -1,20 +1,23 @@
-"""The exits of children: when, through the event loop, and why."""
+"""The exits of children: noticing them, bringing them about, and the reasons for them."""
 
 from __future__ import annotations
 
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 
 from scripts.action.cgroup import OutOfMemoryKills
-from scripts.event_loop import EventLoop
+from scripts.event_loop import EventLoop, Timer
+
+_LOOK_AGAIN_S = 0.02
 
 # Called with the status that waitpid returned.
 Exited = Callable[[int], None]
 
 
 class PidfdWatch:
-    """One pidfd a child (Linux 5.3 and newer)."""
+    """A pidfd for each child (Linux 5.3 and newer)."""
 
     def __init__(self, loop: EventLoop) -> None:
         self._loop = loop
@@ -62,6 +65,34 @@ def exit_watch(loop: EventLoop) -> ExitWatch:
     except (AttributeError, OSError):
         return SigchldWatch(loop)
     return PidfdWatch(loop)
+
+
+class Ending:
+    """TERM to the process group of `pid` now, KILL after `kill_after_s`; `ended` waits until the group is empty."""
+
+    def __init__(self, loop: EventLoop, pid: int, kill_after_s: float) -> None:
+        self._loop = loop
+        self._pid = pid
+        self._kill_timer = Timer(loop, partial(_signal_group, pid, signal.SIGKILL))
+        self._kill_timer.set(kill_after_s)
+        _signal_group(pid, signal.SIGTERM)
+
+    def ended(self, then: Callable[[], None]) -> None:
+        """Call `then` when no process of the group is left, its leader being reaped; or when KILL was sent."""
+        if self._kill_timer.is_set and _signal_group(self._pid, 0):
+            self._loop.call_later(_LOOK_AGAIN_S, lambda: self.ended(then))
+            return
+        self._kill_timer.stop()
+        then()
+
+
+def _signal_group(pid: int, number: int) -> bool:
+    """Return whether the group still has a process."""
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
 def exit_reason(code: int, out_of_memory: OutOfMemoryKills) -> str:

@@ -1,4 +1,4 @@
-"""One run of the action for one message: what goes in, what comes out, and who runs it."""
+"""Runs of the action, one for each attempt: their input, their outcome, and the interface of what runs them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ KILLED = Outcome("killed", "stopped with the worker")
 
 @dataclass(frozen=True)
 class RunLimits:
-    """How long one run may take (None: for ever), and how long it has from TERM to KILL, in seconds."""
+    """The longest time of one run (None: no limit), and the time from TERM to KILL, in seconds."""
 
     timeout_s: float | None = None
     kill_after_s: float = 10.0

@@ -1,4 +1,4 @@
-"""One kept-alive program and its four pipes, read and written by the event loop; their meaning is for its Life."""
+"""A kept-alive program and its four pipes, read and written by the event loop; what comes is for its Life to judge."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from scripts.action.exits import ExitWatch
+from scripts.action.exits import Ending, ExitWatch
 from scripts.action.kept_protocol import LONGEST_LINE_BYTES
 from scripts.action.output import Lines
 from scripts.action.pipes import Inlet, Outlet, PipeEnd
-from scripts.action.process_group import Ending
 from scripts.action.spawn import spawn_piped
 from scripts.event_loop import EventLoop
 
@@ -58,7 +57,7 @@ class KeptChild:
         self._group: Ending | None = None
         self._pid, (stdin, stdout, stderr, verdicts) = spawn_piped(program.argv, program.environment, outputs=3)
         self.stdout, self.stderr = Lines(1), Lines(2)
-        self._stdin = Inlet(loop, stdin, sent=listener.taken, broken=lambda: listener.lost("its STDIN"))
+        self.stdin = Inlet(loop, stdin, sent=listener.taken, broken=lambda: listener.lost("its STDIN"))
         self._outputs = Outlet(loop, stdout, self.stdout), Outlet(loop, stderr, self.stderr)
         self._verdicts = PipeEnd(loop, verdicts)
         # Mostly nothing is there, and to ask is cheaper than to read in vain. A closed one is asked and read in vain.
@@ -72,18 +71,6 @@ class KeptChild:
         """Take what it prints from now on for another message's."""
         self.stdout.begin(tag)
         self.stderr.begin(tag)
-
-    def send(self, frame: bytes) -> bool:
-        """Write a message; True when all of it is in the pipe already, else `taken` is told later."""
-        return self._stdin.send(frame)
-
-    def untouched(self) -> bool:
-        """Return whether the child has read nothing of the last message."""
-        return self._stdin.untouched()
-
-    def finish(self) -> None:
-        """End the child's STDIN: there are no more messages."""
-        self._stdin.close()
 
     def terminate(self) -> None:
         """Send TERM to it and its group, KILL after a while; `ended` follows."""
@@ -127,7 +114,7 @@ class KeptChild:
         for output in self._outputs:
             output.drain()
         self._listener.ended(status)
-        self._stdin.close()
+        self.stdin.close()
 
 
 def _questions(*ends: PipeEnd) -> select.poll:

@@ -36,7 +36,7 @@ class Run:
 
 @dataclass(frozen=True)
 class KeepAlive:
-    """How the programs are kept: the framing's name, how many at once, and when each is replaced."""
+    """The terms of kept-alive programs: the framing's name, how many at once, and when each is replaced."""
 
     framing: str = "lines"
     children: int = 1
@@ -104,7 +104,7 @@ class Life:
         limit = self._limits.timeout_s
         if limit is not None:
             self._deadline.set(limit, f"over the time limit of {limit:g} s")
-        self._all_sent = self._child.send(run.frame)
+        self._all_sent = self._child.stdin.send(run.frame)
         return True
 
     def finish(self) -> None:
@@ -113,7 +113,7 @@ class Life:
             self.end()
         elif self.state in ("idle", "taking"):
             self.state = "finishing"
-            self._child.finish()
+            self._child.stdin.close()
             self._deadline.set(self._limits.kill_after_s, "the action did not finish when its STDIN ended")
 
     def kill(self) -> None:
@@ -173,7 +173,9 @@ class Life:
         code = os.waitstatus_to_exitcode(status)
         why = self._fault_reason or exit_reason(code, self._keeper.out_of_memory)
         run, self._run = self._run, None
-        self.left_unread = run is not None and not self._killed and not self._fault_reason and self._child.untouched()
+        self.left_unread = (
+            run is not None and not self._killed and not self._fault_reason and self._child.stdin.untouched()
+        )
         if run is None or self.left_unread:
             self.faulty = bool(self._fault_reason) or (self.answered == 0 and self.state != "finishing")
         if run is not None and self.left_unread:

@@ -15,7 +15,7 @@ _STDERR = 2
 
 
 class Lines:
-    """One stream of one run, passed on line by line; `tail` is its end.
+    """A stream of a run, passed on line by line; `tail` is its end.
 
     Several actions write at once, so nothing less than a whole line is written; each begins with `tag`.
     """

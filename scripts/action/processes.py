@@ -1,4 +1,4 @@
-"""One process a message: the Runner that cluster_worker uses unless --keep-alive says otherwise."""
+"""A process for each message: the Runner that cluster_worker uses unless --keep-alive says otherwise."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import errno
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from scripts.action.cgroup import OutOfMemoryKills
-from scripts.action.exits import exit_reason, exit_watch
+from scripts.action.exits import Ending, exit_reason, exit_watch
 from scripts.action.jobs import EXIT_REJECTED, KILLED, Done, Job, Outcome, RunLimits, Verdict
 from scripts.action.output import Lines, tag_of
 from scripts.action.pipes import Inlet, Outlet
-from scripts.action.process_group import Ending
 from scripts.action.spawn import spawn_piped, why_unstartable
 from scripts.event_loop import EventLoop, Timer
 
@@ -21,28 +21,22 @@ from scripts.event_loop import EventLoop, Timer
 _WATCH_PIPES_AFTER_S = 0.02
 
 
+@dataclass(eq=False)
 class Processes:
     """Runs `argv` (its first word a path) once a job, at most `jobs` at a time."""
 
-    def __init__(
-        self,
-        loop: EventLoop,
-        argv: Sequence[str],
-        environment: Mapping[str, str],
-        jobs: int,
-        limits: RunLimits,
-        tagged: bool = False,
-    ) -> None:
-        self.loop = loop
-        self.argv = list(argv)
-        self.environment = environment
-        self.limits = limits
-        self.tagged = tagged
-        self.watch = exit_watch(loop)
+    loop: EventLoop
+    argv: Sequence[str]
+    environment: Mapping[str, str]
+    jobs: int
+    limits: RunLimits
+    tagged: bool = False
+
+    def __post_init__(self) -> None:
+        self.watch = exit_watch(self.loop)
         self.out_of_memory = OutOfMemoryKills()
-        self._jobs = jobs
         self._children: set[Child] = set()
-        self._sweep = Timer(loop, self._watch_pipes)
+        self._sweep = Timer(self.loop, self._watch_pipes)
 
     def open(self, changed: Callable[[], None], broken: Callable[[str], None]) -> None:
         """Get ready: all are free from the start."""
@@ -67,7 +61,7 @@ class Processes:
 
     def free(self) -> int:
         """Return how many more jobs can be started now."""
-        return self._jobs - len(self._children)
+        return self.jobs - len(self._children)
 
     def kill(self) -> None:
         """End what runs; the outcomes are `killed`."""
@@ -89,7 +83,7 @@ class Processes:
 
 
 class Child:
-    """One run, in a process of its own; `started` is on the monotonic clock, in seconds."""
+    """A run in a process of its own; `started` is on the monotonic clock, in seconds."""
 
     def __init__(self, runner: Processes, job: Job, done: Done) -> None:
         self._runner = runner

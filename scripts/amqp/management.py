@@ -1,4 +1,4 @@
-"""RabbitMQ's management API, for what AMQP does not tell: how many messages other consumers have in hand."""
+"""RabbitMQ's management API, for what AMQP does not tell, such as the messages that other consumers have in hand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class NoNumbers(ClusterError):
 
 @dataclass(frozen=True)
 class QueueCount:
-    """How many messages of a queue wait and are in hand, and how many consumers it has; None is not known."""
+    """The messages of a queue that wait and are in hand, and its consumers; None is not known."""
 
     name: str
     ready: int | None
@@ -34,7 +34,7 @@ class QueueCount:
 
     @property
     def messages(self) -> int | None:
-        """All that is in the queue."""
+        """Number of all that is in the queue."""
         return None if self.ready is None or self.unacknowledged is None else self.ready + self.unacknowledged
 
 
@@ -66,7 +66,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Management:
-    """Where the API is, and who asks; blocks, so a worker asks it in a thread.
+    """The API at an address, asked as a user; blocks, so a worker asks it in a thread.
 
     `tls` are pika's options of an AMQP connection with TLS: an https address is asked with the same CA, client
     certificate and server name; without them the system's CAs count.
@@ -82,7 +82,7 @@ class Management:
     tls: Any = field(default=None, repr=False)
 
     def unacknowledged(self, queue: str) -> int | None:
-        """How many messages of a queue consumers have in hand; None when there is no such queue.
+        """Return how many messages of a queue consumers have in hand; None when there is no such queue.
 
         Raises:
             NoNumbers: the API has none for this queue, as in the first ten seconds of a queue's life.
@@ -95,8 +95,8 @@ class Management:
         return _count(found).unacknowledged
 
     def queues(self) -> list[QueueCount]:
-        """All queues of the virtual host, by name."""
-        return sorted((_count(found) for found in self.read(self.place("queues"))), key=lambda queue: queue.name)
+        """Return all queues of the virtual host, by name."""
+        return sorted(map(_count, self.read(self.place("queues"))), key=lambda queue: queue.name)
 
     def open_breakers(self) -> list[OpenBreaker]:
         """Return the workers of the virtual host that take nothing, by queue and host; they say so themselves."""
@@ -105,10 +105,6 @@ class Management:
         names = [each.name for each in fields(OpenBreaker)]
         breakers = [OpenBreaker(*(str(one.get(name, "")) for name in names)) for one in said if isinstance(one, dict)]
         return sorted(breakers, key=lambda one: (one.queue, one.host, one.pid))
-
-    def place(self, kind: str, name: str = "") -> str:
-        """The path of a kind of thing (`queues`, `policies`) in the virtual host, or of one of them."""
-        return f"/api/{kind}/{quote(self.virtual_host, safe='')}" + (f"/{quote(name, safe='')}" if name else "")
 
     def nodes(self) -> list[Node]:
         """Return the nodes that run."""
@@ -125,24 +121,30 @@ class Management:
             if one.get("running")
         ]
 
+    def place(self, kind: str, name: str = "") -> str:
+        """Return the path of a kind of thing (`queues`, `policies`) in the virtual host, or of one of them."""
+        return f"/api/{kind}/{quote(self.virtual_host, safe='')}" + (f"/{quote(name, safe='')}" if name else "")
+
     def read(self, path: str, absent: int = 0) -> Any:
-        """The answer to a GET; None for the status `absent`."""
-        status, body = self.ask("GET", path)
+        """Return the answer to a GET; None for the status `absent`."""
+        status, body = self._ask("GET", path)
         if status == absent:
             return None
-        if status != 200:
-            raise self.refused(status)
+        self._refuse(status)
         try:
             return json.loads(body)
         except (ValueError, RecursionError) as error:
             raise ClusterError(f"the management API at {self.url} does not answer in JSON") from error
 
-    def refused(self, status: int) -> ClusterError:
-        """Return the error for an answer with this HTTP status."""
-        return ClusterError(f"the management API at {self.url} answers with status {status}")
+    def change(self, method: str, path: str, content: Any = None) -> None:
+        """Send a change, with `content` as JSON."""
+        self._refuse(self._ask(method, path, content)[0])
 
-    def ask(self, method: str, path: str, content: Any = None) -> tuple[int, bytes]:
-        """Send a request for a path such as `/api/queues`, with `content` as JSON; the HTTP status and the answer."""
+    def _refuse(self, status: int) -> None:
+        if not 200 <= status < 300:
+            raise ClusterError(f"the management API at {self.url} answers with status {status}")
+
+    def _ask(self, method: str, path: str, content: Any = None) -> tuple[int, bytes]:
         body = None if content is None else json.dumps(content)
         token = b64encode(f"{self.user}:{self.password}".encode()).decode()
         try:
@@ -169,16 +171,14 @@ class Management:
 
 
 def _bytes(value: Any) -> int | None:
-    """A figure; what a node cannot find out is a word."""
+    """Return a figure; what a node cannot find out is a word."""
     return value if isinstance(value, int) else None
 
 
 def _count(queue: dict[str, Any]) -> QueueCount:
-    """A queue that was just made, or whose broker was just started, has no figures yet."""
-    ready, unacknowledged, consumers = (
-        queue.get(name) for name in ("messages_ready", "messages_unacknowledged", "consumers")
-    )
-    return QueueCount(str(queue.get("name", "")), ready, unacknowledged, consumers)
+    """Read a queue; one that was just made, or whose broker was just started, has no figures yet."""
+    figures = (queue.get(name) for name in ("messages_ready", "messages_unacknowledged", "consumers"))
+    return QueueCount(str(queue.get("name", "")), *figures)
 
 
 def management_of(parameters: Any, url: str | None) -> Management:

@@ -1,4 +1,4 @@
-"""The queues of this project on the wire: their names, their arguments, and the one way they are declared."""
+"""The queues on the wire: their names, their arguments, and the one way they are declared."""
 
 from __future__ import annotations
 
@@ -56,22 +56,22 @@ class Declaration:
 
 
 def failed_queue(queue: str) -> str:
-    """Where a message goes when its last attempt failed."""
+    """Return the queue where a message goes when its last attempt failed."""
     return f"{queue}.failed"
 
 
 def alone_queue(queue: str) -> str:
-    """Where a message goes that is to be run with nothing beside it; see scripts/solo.py."""
+    """Return the queue where a message goes that is to be run alone; see scripts/worker/isolation.py."""
     return f"{queue}.alone"
 
 
 def true_pause_s(wanted_s: float) -> int:
-    """How long a message waits that is to wait so many seconds: rounded up to one of PAUSES_S."""
+    """Round a pause up to one of PAUSES_S."""
     return next((known for known in PAUSES_S if known >= wanted_s), PAUSES_S[-1])
 
 
 def retry_queue(queue: str, pause_s: float) -> str:
-    """Where a message waits `pause_s` seconds, rounded up to one of PAUSES_S, before it returns to `queue`."""
+    """Return the queue where a message waits for the rounded-up pause before it returns to `queue`."""
     return f"{queue}.retry.{true_pause_s(pause_s)}s"
 
 
@@ -81,7 +81,7 @@ def side_queues(queue: str) -> list[str]:
 
 
 def checked_name(queue: str) -> str:
-    """A queue's name as it is.
+    """Return a queue's name as it is.
 
     Raises:
         ClusterError: empty, with control characters, reserved by the broker or by this project, or too long to have
@@ -101,29 +101,29 @@ def checked_name(queue: str) -> str:
 
 
 def work_declarations(queue: str, server: dict[str, Any]) -> list[Declaration]:
-    """The work queue and its failed queue, for a broker with these server properties."""
+    """Return the work queue and its failed queue, for a broker with these server properties."""
     return [work_declaration(queue, server), failed_declaration(queue, server)]
 
 
 def work_declaration(queue: str, server: dict[str, Any]) -> Declaration:
-    """The work queue; from 4.0, which has a limit by itself and drops what is over it, with one that keeps it."""
+    """Return the work queue; from 4.0, whose own delivery limit drops what is over it, with one that keeps it."""
     timeout = {"x-consumer-timeout": CONSUMER_TIMEOUT_MS} if version(server) >= (3, 12) else {}
     keeping = _dead_lettering(failed_queue(queue)) if has_limit(server) else {}
     return Declaration(queue, _quorum(server, DELIVERY_LIMIT) | keeping | timeout)
 
 
 def failed_declaration(queue: str, server: dict[str, Any]) -> Declaration:
-    """The failed queue of `queue`."""
+    """Return the failed queue of `queue`."""
     return Declaration(failed_queue(queue), _quorum(server))
 
 
 def retry_declaration(queue: str, pause_s: float, server: dict[str, Any]) -> Declaration:
-    """The queue in which messages of `queue` wait; the broker hands each back when its time is over."""
+    """Return the queue in which messages of `queue` wait; the broker hands each back when its time is over."""
     return _returning(retry_queue(queue, pause_s), queue, true_pause_s(pause_s), server)
 
 
 def alone_declaration(queue: str, server: dict[str, Any]) -> Declaration:
-    """The queue of suspects; what nobody has in hand there goes back to `queue`."""
+    """Return the queue of suspects; what nobody has in hand there goes back to `queue`."""
     return _returning(alone_queue(queue), queue, _ALONE_S, server)
 
 
@@ -157,67 +157,46 @@ def declare(
         return
     wanted, *rest = declarations
 
-    def next_one(problem: ClusterError | None) -> None:
+    def declared(problem: ClusterError | None) -> None:
         if problem:
             done(problem)
         else:
             declare(connection, rest, done, warn)
 
-    _Declaring(connection, wanted, next_one, warn)
+    def answered(answer: Any) -> None:
+        if isinstance(answer, ChannelClosedByBroker):
+            _refused(connection, wanted.name, answer, declared, warn)
+        elif not isinstance(answer, BaseException):
+            declared(None)
+
+    declare_alone(connection, answered, wanted.name, durable=True, arguments=wanted.arguments)
 
 
-class _Declaring:
-    """One queue being declared; `done` as for `declare`."""
-
-    def __init__(
-        self,
-        connection: Any,
-        wanted: Declaration,
-        done: Callable[[ClusterError | None], None],
-        warn: Callable[[str], None],
-    ) -> None:
-        self._connection = connection
-        self._name = wanted.name
-        self._done = done
-        self._warn = warn
-        _declare_one(connection, self._answered, wanted.name, durable=True, arguments=wanted.arguments)
-
-    def _answered(self, answer: Any) -> None:
-        if not isinstance(answer, BaseException):
-            self._done(None)
-        elif isinstance(answer, ChannelClosedByBroker):
-            self._refused(answer)
-
-    def _refused(self, reason: ChannelClosedByBroker) -> None:
-        if is_stream(reason):
-            self._done(IsStream(self._name))
-        elif reason.reply_code == _OTHER_ARGUMENTS:
-            self._warn(f"queue {self._name!r} is used as it is: {explain(reason)}")
-            self._done(None)
-        elif reason.reply_code == _FORBIDDEN:
-            _declare_one(self._connection, lambda found: self._looked(found, reason), self._name, passive=True)
-        else:
-            self._fail(reason)
-
-    def _looked(self, found: Any, forbidden: ChannelClosedByBroker) -> None:
-        if isinstance(found, ChannelClosedByBroker) and found.reply_code == _NOT_THERE:
-            self._fail(forbidden)
+def _refused(
+    connection: Any, name: str, reason: ChannelClosedByBroker, declared: Callable[..., None], warn: Callable[..., None]
+) -> None:
+    def looked(found: Any) -> None:
+        if not isinstance(found, BaseException):
+            declared(None)
         elif isinstance(found, ChannelClosedByBroker):
-            self._fail(found)
-        else:
-            self._answered(found)
+            fail(reason if found.reply_code == _NOT_THERE else found)
 
-    def _fail(self, reason: ChannelClosedByBroker) -> None:
-        self._done(ClusterError(f"queue {self._name!r}: {refusal(reason, self._connection.params, self._name)}"))
+    def fail(reason: ChannelClosedByBroker) -> None:
+        declared(ClusterError(f"queue {name!r}: {refusal(reason, connection.params, name)}"))
 
-
-def is_stream(refused: ChannelClosedByBroker) -> bool:
-    """Whether a queue was refused since it exists as a stream."""
-    return refused.reply_code == _OTHER_ARGUMENTS and bool(_STREAM.search(refused.reply_text))
+    if reason.reply_code == _FORBIDDEN:
+        declare_alone(connection, looked, name, passive=True)
+    elif reason.reply_code != _OTHER_ARGUMENTS:
+        fail(reason)
+    elif _STREAM.search(reason.reply_text):
+        declared(IsStream(name))
+    else:
+        warn(f"queue {name!r} is used as it is: {explain(reason)}")
+        declared(None)
 
 
 def count_ready(connection: Any, names: Sequence[str], done: Callable[[int | None], None], so_far: int = 0) -> None:
-    """How many messages are ready in these queues together, one that is not there counting as empty.
+    """Count the ready messages of these queues together, one that is not there counting as empty.
 
     `done` is called with the number, or with None when the connection is lost.
     """
@@ -234,11 +213,14 @@ def count_ready(connection: Any, names: Sequence[str], done: Callable[[int | Non
         else:
             count_ready(connection, rest, done, so_far + answer.method.message_count)
 
-    _declare_one(connection, answered, name, passive=True)
+    declare_alone(connection, answered, name, passive=True)
 
 
-def _declare_one(connection: Any, answered: Callable[[Any], None], name: str, **how: Any) -> None:
-    """Declare on a channel of its own, which a refusal closes; gets the broker's answer or why the channel closed."""
+def declare_alone(connection: Any, answered: Callable[[Any], None], name: str, **how: Any) -> None:
+    """Declare a queue on a channel of its own, which a refusal closes.
+
+    `answered` gets the broker's answer, or why the channel closed.
+    """
     answers: list[Any] = []
 
     def closed(_channel: Any, reason: BaseException) -> None:
@@ -265,11 +247,11 @@ def _quorum(server: dict[str, Any], limit: int = _WAITING_LIMIT) -> dict[str, An
 
 
 def has_limit(server: dict[str, Any]) -> bool:
-    """Whether a quorum queue of this broker has a delivery limit (20) unless it is declared with another."""
+    """Tell whether a quorum queue of this broker has a delivery limit (20) unless it is declared with another."""
     return version(server) >= (4, 0)
 
 
 def version(server: dict[str, Any]) -> tuple[int, int]:
-    """The broker's version by its server properties; (0, 0) when it does not say."""
+    """Return the broker's version by its server properties; (0, 0) when it does not say."""
     match = re.match(r"(\d+)\.(\d+)", str(server.get("version", "")))
     return (int(match[1]), int(match[2])) if match else (0, 0)

@@ -9,7 +9,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from scripts.app_id import canonical_app_id
 from scripts.errors import ClusterError, ServiceAway
@@ -23,6 +23,8 @@ from scripts.one_line import one_line
 if TYPE_CHECKING:
     from scripts.marathon.api import Marathon
 
+T = TypeVar("T")
+
 _POLL_S = 0.5
 
 
@@ -30,24 +32,31 @@ class NoInstance(ClusterError):
     """The app has no instance that can be used now; there may be one soon."""
 
 
-def discover(
+def discover(hosts: str, app: str, *, port_name: str = "", port_index: int = 0, **how: Any) -> HostPort:
+    """Ask Marathon for the address of a running instance of an app: of the port of this name, else at this index.
+
+    The rest is as for `ask`.
+    """
+    return ask(hosts, app, lambda found: pick(found, port_name, port_index), **how)
+
+
+def ask(
     hosts: str,
     app: str,
+    choose: Callable[[App], T],
     *,
-    port_name: str = "",
-    port_index: int = 0,
     ca: str = "",
     timeout_s: float = 10,
     wait_s: float = 0,
     waiting: Callable[[str], None] = lambda reason: None,
     environ: Mapping[str, str] = os.environ,
-) -> HostPort:
-    """Ask Marathon for the address of a running instance of an app.
+) -> T:
+    """Ask Marathon for an app, and `choose` something of it.
 
     Args:
         hosts: Marathon's addresses, `a:8080,b:8080` or URLs.
         app: the app's id, with or without the leading slash.
-        port_name: the port of this name, else the one at `port_index` in the app's definition.
+        choose: raises NoInstance where something may be there soon.
         ca: the file of the CA that https is checked with, else MARATHON_CA_FILE, else the system's.
         timeout_s: limit for one answer of one address.
         wait_s: how long to go on asking while there is no instance or no answer.
@@ -66,7 +75,7 @@ def discover(
     has_told = False
     while True:
         try:
-            return pick(marathon.app(app_id), port_name, port_index)
+            return choose(marathon.app(app_id))
         except (NoInstance, NotFound, ServiceAway) as failure:
             if time.monotonic() >= deadline:
                 raise _explained(failure, marathon, app_id) from failure

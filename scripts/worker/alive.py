@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import Any
 
 from scripts.action.output import say
-from scripts.event_loop import EventLoop
+from scripts.event_loop import EventLoop, Timer
 
 # The environment variable that names the file.
 VARIABLE = "CLUSTER_WORKER_ALIVE_FILE"
@@ -23,29 +22,26 @@ class AliveFile:
     """
 
     def __init__(self, loop: EventLoop, path: str | None) -> None:
-        self._loop = loop
         self._path = Path(path) if path else None
-        self._timer: Any = None
+        self.is_wanted = bool(path)
+        self._next_touch = Timer(loop, self.consuming)
 
     def consuming(self) -> None:
-        """The worker consumes: make the file and keep it fresh."""
+        """Make the file and keep it fresh: the worker consumes."""
         if self._path is None:
             return
-        self._forget_timer()
         try:
             _touch(self._path)
         except OSError as error:
             self._give_up(error)
         else:
-            self._timer = self._loop.call_later(_TOUCH_EVERY_S, self.consuming)
+            self._next_touch.set(_TOUCH_EVERY_S)
 
     def not_consuming(self) -> None:
-        """The worker does not consume: remove the file."""
-        if self._path is None:
-            return
-        self._forget_timer()
+        """Remove the file: the worker does not consume."""
+        self._next_touch.stop()
         try:
-            if _is_there(self._path):
+            if self._path is not None and _is_there(self._path):
                 self._path.unlink()
         except OSError as error:
             self._give_up(error)
@@ -53,11 +49,7 @@ class AliveFile:
     def _give_up(self, error: OSError) -> None:
         say(f"{VARIABLE}: {self._path}: {error.strerror}; going on without it, a health check will miss it")
         self._path = None
-
-    def _forget_timer(self) -> None:
-        if self._timer is not None:
-            self._loop.remove_timeout(self._timer)
-            self._timer = None
+        self._next_touch.stop()
 
 
 def _touch(path: Path) -> None:
@@ -71,7 +63,7 @@ def _touch(path: Path) -> None:
 
 
 def _is_there(path: Path) -> bool:
-    """Whether the file is there.
+    """Return whether the file is there.
 
     Raises:
         OSError: something else is: not a plain file, not empty, or another user's.

@@ -54,7 +54,7 @@ class Breaker:
 
     @property
     def pause_s(self) -> float:
-        """The pause between two probes, in seconds."""
+        """Pause between two probes, in seconds."""
         return growing_s(FIRST_PAUSE_S, self._failed_probes + 1, LONGEST_PAUSE_S)
 
     def _streak(self, number: int) -> tuple[int, int]:

@@ -1,10 +1,10 @@
-"""Where the broker is at the moment: under a URL, or wherever Marathon runs it now."""
+"""The broker's place at the moment: under a URL, or wherever Marathon runs it now."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from scripts.amqp.broker import parameters, redacted, url_of
 from scripts.errors import ClusterError
@@ -22,37 +22,18 @@ class Place:
 # Called with the place, or with the reason why there is none.
 Found = Callable[[Place | str], None]
 
-
-class Whereabouts(Protocol):
-    """Answers where the broker is, through the event loop."""
-
-    def find(self, found: Found) -> None:
-        """Look, without blocking, and call `found` once."""
+# Looks for the broker without blocking, and calls back once, through the event loop.
+Locate = Callable[[Found], None]
 
 
-class GivenUrl:
-    """A broker that stays where it is; its password file is read anew each time."""
-
-    def __init__(self, loop: EventLoop, url: str) -> None:
-        self._loop = loop
-        self._url = url
-
-    def find(self, found: Found) -> None:
-        """The URL and the credentials of this moment."""
-        self._loop.add_callback_threadsafe(lambda: found(_place(self._url)))
+def at_url(loop: EventLoop, url: str) -> Locate:
+    """Locate a broker that stays where it is; its password file is read anew each time."""
+    return lambda found: loop.add_callback_threadsafe(lambda: found(_place(url)))
 
 
-class MarathonApp:
-    """A broker that Marathon may move: asked anew for each connection, in a thread, since it speaks HTTP."""
-
-    def __init__(self, loop: EventLoop, marathon: str, app: str) -> None:
-        self._loop = loop
-        self._marathon = marathon
-        self._app = app
-
-    def find(self, found: Found) -> None:
-        """Ask Marathon for the app's host and first port."""
-        in_thread(self._loop, lambda: _marathon_url(self._marathon, self._app), lambda url: found(_place(url)), found)
+def in_marathon(loop: EventLoop, marathon: str, app: str) -> Locate:
+    """Locate a broker that Marathon may move: asked anew for each connection, in a thread, since it speaks HTTP."""
+    return lambda found: in_thread(loop, lambda: _marathon_url(marathon, app), lambda url: found(_place(url)), found)
 
 
 def _place(url: str) -> Place | str:

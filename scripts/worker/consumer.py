@@ -1,8 +1,9 @@
-"""Taking messages from the queue: declare it, subscribe, and do so again after every kind of trouble."""
+"""The consumer of the queue: it declares, subscribes, and does so again after every kind of trouble."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from pika import spec
@@ -14,8 +15,9 @@ from scripts.amqp.rights import refusal
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop
 from scripts.worker.alive import AliveFile
-from scripts.worker.broker_locator import Whereabouts
+from scripts.worker.broker_locator import Locate
 from scripts.worker.deliveries import Delivery, Link
+from scripts.worker.options import Options
 from scripts.worker.preparation import Preparation
 from scripts.worker.reconnect import Reconnecting
 
@@ -26,29 +28,27 @@ class Consumer:
     def __init__(
         self,
         loop: EventLoop,
-        whereabouts: Whereabouts,
-        queue: str,
-        jobs: int,
-        prefetch: int,
+        locate: Locate,
+        options: Options,
+        preparation: Preparation,
+        alive: AliveFile,
         delivered: Callable[[Delivery], None],
         lost: Callable[[], None],
-        alive: AliveFile,
-        preparation: Preparation,
         refused: Callable[[str], None],
     ) -> None:
         """`refused` is told why this queue can never be consumed."""
         self._loop = loop
-        self._queue = queue
-        self._prefetch = prefetch
+        self.queue = options.queue
+        self._prefetch = options.prefetch
         # With a third of the waiting messages left, the broker has time to send new ones before they run out.
-        self._hold = max(1, (prefetch - jobs) * 2 // 3)
+        self._hold = max(1, (options.prefetch - options.jobs) * 2 // 3)
         self._delivered = delivered
         self._on_lost = lost
         self._refused = refused
         self._preparation = preparation
         self._alive = alive
-        self._connection = Reconnecting(loop, whereabouts, f"queue {queue!r}", self._opened, self._lost)
-        self._link: Any = None
+        self._connection = Reconnecting(loop, locate, f"queue {options.queue!r}", self._opened, self._lost)
+        self._link: Link | None = None
         self._channel: Any = None
         self._consumer_tag: str | None = None
         self._takes_more = True
@@ -97,36 +97,27 @@ class Consumer:
 
         A quorum queue counts every channel that holds messages of it as a consumer.
         """
-        if self.works and self._link.open:
-            self._channel.queue_declare(
-                self._queue,
-                passive=True,
-                callback=self._loop.guard(
-                    lambda frame: looked(frame.method.message_count, frame.method.consumer_count)
-                ),
-            )
+        if self.works and self._link and self._link.open:
+            answer = self._loop.guard(lambda frame: looked(frame.method.message_count, frame.method.consumer_count))
+            self._channel.queue_declare(self.queue, passive=True, callback=answer)
 
     def get(self, queue: str, got: Callable[[Delivery | None], None]) -> None:
         """Take one message of another queue, if there is one; it is settled like those that were delivered."""
         channel, link, guard = self._channel, self._link, self._loop.guard
+        assert link is not None
         # Nothing that is settled may be lost with a message that takes the worker down.
         link.flush()
-        answers: list[Delivery | None] = []
+        waiting = [got]
 
-        def message(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
-            answers.append(_delivery(link, method, properties, body))
-            got(answers[0])
+        def answer(delivery: Delivery | None) -> None:
+            if waiting:
+                waiting.pop()(delivery)
 
-        def empty(_frame: Any) -> None:
-            if not answers:
-                answers.append(None)
-                got(None)
-
-        channel.add_callback(guard(empty), [spec.Basic.GetEmpty])
-        channel.basic_get(queue, guard(message))
+        channel.add_callback(guard(lambda _frame: answer(None)), [spec.Basic.GetEmpty])
+        channel.basic_get(queue, guard(partial(_receive, link, answer)))
 
     def count_ready(self, names: Sequence[str], done: Callable[[int | None], None]) -> None:
-        """How many messages are ready in these queues together; None when there is no connection to ask."""
+        """Count the messages that are ready in these queues together; None when there is no connection to ask."""
         if self.works and self._open.is_open:
             count_ready(self._open, names, self._loop.guard(done))
         else:
@@ -134,12 +125,12 @@ class Consumer:
 
     @property
     def failed_before(self) -> int:
-        """How many messages stood in the failed queue before the first one was taken."""
+        """Messages that were in the failed queue before the first one was taken."""
         return self._preparation.failed_before or 0
 
     @property
     def parameters(self) -> Any:
-        """pika's parameters of the present connection; None without one."""
+        """Parameters (pika's) of the present connection; None without a connection."""
         return self._open and self._open.params
 
     def close(self, closed: Callable[[], None]) -> None:
@@ -168,8 +159,8 @@ class Consumer:
         guard = self._loop.guard
         link = self._link = Link(self._loop, channel, self._hold)
         self._channel = channel
-        channel.add_on_close_callback(guard(lambda _channel, reason: self._channel_closed(link, reason)))
-        channel.add_on_cancel_callback(guard(lambda _frame: self._cancelled(link)))
+        channel.add_on_close_callback(guard(partial(self._channel_closed, link)))
+        channel.add_on_cancel_callback(guard(partial(self._cancelled, link)))
         if self._rests:
             self._up()
         else:
@@ -180,14 +171,10 @@ class Consumer:
         if link is None or not (self._takes_more and link.open):
             # It was told to stop while it came up, or has no connection at the moment.
             return False
-
-        def message(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
-            self._delivered(_delivery(link, method, properties, body))
-
         guard = self._loop.guard
         self._channel.basic_qos(prefetch_count=prefetch)
         self._consumer_tag = self._channel.basic_consume(
-            self._queue, guard(message), callback=guard(lambda _frame: self._consuming())
+            self.queue, guard(partial(_receive, link, self._delivered)), callback=guard(self._consuming)
         )
         return True
 
@@ -198,25 +185,26 @@ class Consumer:
             # pika would reject what arrives before the broker's answer, and that counts as failed. We hand it back.
             self._channel._cancelled.discard(tag)
 
-    def _consuming(self) -> None:
-        if self._takes_more:
-            self._up()
-        if self._takes_more and not self._rests:
-            say(f"consuming from {self._queue!r} at {self._where}")
+    def _consuming(self, _frame: Any) -> None:
+        if not self._takes_more:
+            return
+        self._up()
+        if not self._rests:
+            say(f"consuming from {self.queue!r} at {self._where}")
 
     def _up(self) -> None:
         self.works = True
         self._connection.works()
         self._alive.consuming()
 
-    def _channel_closed(self, link: Link, reason: BaseException) -> None:
+    def _channel_closed(self, link: Link, _channel: Any, reason: BaseException) -> None:
         if link is self._link and isinstance(reason, ChannelClosedByBroker):
-            why = refusal(reason, self._open.params, self._queue)
-            self._connection.trouble(f"the broker closed the channel of queue {self._queue!r}: {why}")
+            why = refusal(reason, self._open.params, self.queue)
+            self._connection.trouble(f"the broker closed the channel of queue {self.queue!r}: {why}")
 
-    def _cancelled(self, link: Link) -> None:
+    def _cancelled(self, link: Link, _frame: Any) -> None:
         if link is self._link:
-            self._connection.trouble(f"the broker ended the subscription to {self._queue!r}: was the queue deleted?")
+            self._connection.trouble(f"the broker ended the subscription to {self.queue!r}: was the queue deleted?")
 
     def _lost(self) -> None:
         self.works = False
@@ -230,5 +218,7 @@ class Consumer:
             self._on_lost()
 
 
-def _delivery(link: Link, method: Any, properties: Any, body: bytes) -> Delivery:
-    return Delivery(link, method.delivery_tag, method.redelivered, method.routing_key, properties, body)
+def _receive(
+    link: Link, take: Callable[[Delivery], None], _channel: Any, method: Any, properties: Any, body: bytes
+) -> None:
+    take(Delivery(link, method.delivery_tag, method.redelivered, method.routing_key, properties, body))

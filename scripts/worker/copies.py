@@ -1,4 +1,4 @@
-"""Publishing copies of messages (to wait, to fail, to go back) on a connection of its own.
+"""Copies of messages (to wait, to fail, to go back), published on a connection of their own.
 
 The consuming connection is not used for it: a memory or disk alarm blocks publishing connections, and
 acknowledgements would be stuck with the copies.
@@ -8,55 +8,55 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pika.exceptions import ChannelClosedByBroker
 
 from scripts.action.output import say
-from scripts.amqp.queues import Declaration, declare
+from scripts.amqp.queues import Declaration, declare, failed_queue
 from scripts.amqp.rights import refusal
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop
-from scripts.worker.broker_locator import Whereabouts
-from scripts.worker.headers import fitted
-from scripts.worker.policy_watch import PolicyWatch
+from scripts.worker.broker_locator import Locate
+from scripts.worker.headers import fit
+from scripts.worker.preparation import PolicyWatch
 from scripts.worker.reconnect import Reconnecting
+from scripts.worker.runs import Run
 
 _AGAIN_AFTER_S = 1.0
 
 
 @dataclass(slots=True, eq=False)
 class Copy:
-    """A message to be published to `queue`, which `declaration` describes for a broker with these properties.
+    """A copy of a run's message, for the queue that `declaration` describes to a broker with these properties."""
 
-    `confirmed` is called when the broker has it safe. A copy that is not sent yet is dropped when `wanted` says no,
-    since its original was given to another worker.
-    """
-
-    queue: str
+    run: Run
     properties: Any
-    body: bytes
-    confirmed: Callable[[], None]
-    wanted: Callable[[], bool]
-    dropped: Callable[[], None]
     declaration: Callable[[dict[str, Any]], Declaration]
+    queue: str = field(init=False)
     returned: bool = False
     returns: int = 0
+
+    def __post_init__(self) -> None:
+        self.queue = self.declaration({}).name
 
 
 class Copies:
     """Sends copies in order, each confirmed by the broker and never unroutable; the connection is made at the first."""
 
-    def __init__(self, loop: EventLoop, whereabouts: Whereabouts, declared: set[str], watch: PolicyWatch) -> None:
-        """`declared` names the queues that are there already, as far as is known."""
+    def __init__(
+        self, loop: EventLoop, locate: Locate, queue: str, watch: PolicyWatch, confirmed: Callable[[Run], None]
+    ) -> None:
+        """`confirmed` is called when the broker has the copy of a run's message safe."""
         self._loop = loop
         self._watch = watch
-        self._known = frozenset(declared)
-        self._declared = set(declared)
-        self._connection = Reconnecting(loop, whereabouts, "copies", self._opened, self._lost)
+        self._confirmed = confirmed
+        # The worker has declared these two before it takes a message.
+        self._known = frozenset({queue, failed_queue(queue)})
+        self._declared = set(self._known)
+        self._connection = Reconnecting(loop, locate, "copies", self._opened, self._lost)
         self._started = False
-        self._server: dict[str, Any] = {}
         self._open: Any = None
         self._channel: Any = None
         self._declaring = False
@@ -66,6 +66,7 @@ class Copies:
 
     def send(self, copy: Copy) -> None:
         """Publish it as soon as possible."""
+        copy.run.copy = "sent"
         self._waiting.append(copy)
         if not self._started:
             self._started = True
@@ -73,11 +74,10 @@ class Copies:
         self._send_waiting()
 
     def close(self, closed: Callable[[], None]) -> None:
-        """End the connection; what is not confirmed by now is given up."""
+        """End the connection, and give up what is not confirmed by now."""
         self._connection.close(closed)
 
     def _opened(self, connection: Any, _where: str) -> None:
-        self._server = connection.server_properties or {}
         self._open = connection
         connection.channel(on_open_callback=self._loop.guard(self._channel_opened))
 
@@ -99,7 +99,7 @@ class Copies:
             self._connection.trouble(f"the broker closed the channel for copies: {why}")
 
     def _lost(self) -> None:
-        """What was sent without a confirm is sent again on the next connection, in the old order."""
+        """Send again, in the old order and on the next connection, what was sent without a confirm."""
         self._channel = self._open = None
         self._declaring = False
         self._declared = set(self._known)
@@ -109,9 +109,9 @@ class Copies:
     def _send_waiting(self) -> None:
         while self._channel is not None and not self._declaring and self._waiting:
             copy = self._waiting[0]
-            if not copy.wanted():
-                self._waiting.popleft()
-                copy.dropped()
+            if not copy.run.delivery.link.open:
+                # The broker has given the original to another worker, or to us again.
+                self._waiting.popleft().run.copy = "none"
             elif copy.queue not in self._declared:
                 self._declare(copy)
                 return
@@ -130,22 +130,20 @@ class Copies:
             self._watch.look(self._open.params, [copy.queue])
             self._send_waiting()
 
-        declare(self._open, [copy.declaration(self._server)], self._loop.guard(declared), say)
+        declare(self._open, [copy.declaration(self._open.server_properties or {})], self._loop.guard(declared), say)
 
     def _publish(self, copy: Copy) -> None:
         copy.returned = False
         self._tag += 1
         self._sent[self._tag] = copy
-        properties = fitted(copy.properties, self._open.params.frame_max)
-        self._channel.basic_publish("", copy.queue, copy.body, properties, mandatory=True)
+        properties = fit(copy.properties, self._open.params.frame_max)
+        self._channel.basic_publish("", copy.queue, copy.run.delivery.body, properties, mandatory=True)
 
     def _returned(self, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:
-        """The queue is not there. The broker says so before it confirms, in the order of publishing."""
+        """Note that the queue is not there: the broker says so before it confirms, in the order of publishing."""
         for copy in self._sent.values():
-            if not copy.returned and (copy.queue, copy.properties.message_id) == (
-                method.routing_key,
-                properties.message_id,
-            ):
+            expected = (copy.queue, copy.properties.message_id)
+            if not copy.returned and expected == (method.routing_key, properties.message_id):
                 copy.returned = True
                 self._declared.discard(copy.queue)
                 return
@@ -169,4 +167,5 @@ class Copies:
             self._loop.call_later(0 if copy.returns == 1 else _AGAIN_AFTER_S, lambda: self.send(copy))
         else:
             self._connection.useful()
-            copy.confirmed()
+            copy.run.copy = "safe"
+            self._confirmed(copy.run)

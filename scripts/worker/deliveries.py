@@ -1,4 +1,4 @@
-"""A message as the broker handed it over, and the channel on which alone it can be settled."""
+"""Messages as the broker hands them over, and the channel on which alone they can be settled."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ class Link:
 
     @property
     def used(self) -> bool:
-        """Whether a delivery of this link was settled."""
+        """True once a delivery of this link was settled."""
         return bool(self._all_to or self._beyond)
 
     @property
     def open(self) -> bool:
-        """Whether deliveries of this link can still be settled."""
+        """True while deliveries of this link can still be settled."""
         return not self._lost and bool(self._channel.is_open)
 
     def lose(self) -> None:
-        """The channel is gone, and the broker has given its messages to others."""
+        """Settle no more: the channel is gone, and the broker has given its messages to others."""
         self._lost = True
 
     def ack(self, tag: int) -> None:
-        """The message is done with."""
+        """Acknowledge a message, perhaps a moment later."""
         self._beyond.add(tag)
         self._held.append(tag)
         if len(self._held) >= self._hold:
@@ -56,7 +56,7 @@ class Link:
             self._loop.call_later(_HOLD_S, self._flush_later)
 
     def hand_back(self, tag: int) -> None:
-        """The message goes back to the queue. RabbitMQ before 4.3 counts that as a lost delivery."""
+        """Return a message to the queue. RabbitMQ before 4.3 counts that as a lost delivery."""
         self._beyond.add(tag)
         if self.open:
             self._channel.basic_nack(tag, requeue=True)
@@ -83,7 +83,7 @@ class Link:
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """One delivery of one message; `properties` are pika's."""
+    """A delivery of a message; `properties` are pika's."""
 
     link: Link
     tag: int
@@ -93,5 +93,5 @@ class Delivery:
     body: bytes
 
     def fingerprint(self) -> tuple[Any, ...]:
-        """The same for each delivery of the same message: id, routing key and body."""
+        """Return id, routing key and a digest of the body, which are the same for each delivery of the message."""
         return self.properties.message_id, self.routing_key, hashlib.sha256(self.body).digest()

@@ -1,9 +1,10 @@
-"""What stands in a message's headers: its past, and what a copy of it carries."""
+"""A message's headers: its past, and the properties of a copy of it."""
 
 from __future__ import annotations
 
-import os
+import uuid
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -57,8 +58,8 @@ _OF_THE_FRAME_BYTES = 64
 
 
 @dataclass(frozen=True)
-class Handled:
-    """What is known of a message's past.
+class Past:
+    """The past of a message, as far as it is known.
 
     `attempts`: runs that are counted; `lost`: deliveries since then that came back without a verdict, because a worker
     or its connection died; `alone`: the last attempt was made with nothing beside it in the worker, or is to be.
@@ -69,7 +70,7 @@ class Handled:
     alone: bool
 
 
-def handled(properties: pika.BasicProperties, redelivered: bool, queue: str) -> Handled:
+def read_past(properties: pika.BasicProperties, redelivered: bool, queue: str) -> Past:
     """Read the past from the headers; `redelivered` is what the broker says of this delivery from `queue`.
 
     The broker counts the lost deliveries (quorum queues), each queue its own: the count on a first delivery is another
@@ -77,14 +78,11 @@ def handled(properties: pika.BasicProperties, redelivered: bool, queue: str) -> 
     """
     headers = properties.headers
     if not headers:
-        return _NEW
+        return Past(0, 0, False)
     lost = _number(headers.get(_DELIVERIES)) if redelivered else 0
     if failed_before(properties, queue):
-        return Handled(0, lost, False)
-    return Handled(_number(headers.get(ATTEMPT)), lost, headers.get(ALONE) is True)
-
-
-_NEW = Handled(0, 0, False)
+        return Past(0, lost, False)
+    return Past(_number(headers.get(ATTEMPT)), lost, headers.get(ALONE) is True)
 
 
 def failed_before(properties: pika.BasicProperties, queue: str) -> str:
@@ -103,7 +101,7 @@ def failed_before(properties: pika.BasicProperties, queue: str) -> str:
 
 
 def is_failed_queue(queue: str) -> bool:
-    """Whether another queue's failures go here, by its name."""
+    """Return whether another queue's failures go here, by its name."""
     return _work_queue(queue) != queue
 
 
@@ -118,34 +116,21 @@ def first_routing_key(properties: pika.BasicProperties, delivered: str, queue: s
 
 
 def _work_queue(queue: str) -> str:
-    return queue.removesuffix(_FAILED)
-
-
-_FAILED = failed_queue("")
+    return queue.removesuffix(failed_queue(""))
 
 
 def id_of(properties: pika.BasicProperties) -> str:
-    """The message's id as text; one that came without gets a new one."""
+    """Return the message's id as text; for a message without one a new id."""
     given = properties.message_id
     if not given:
-        return new_id()
+        return str(uuid.uuid4())
     return given if isinstance(given, str) else given.decode(errors="backslashreplace")
 
 
-def new_id() -> str:
-    """What `uuid.uuid4` makes, in a third of its time."""
-    digits = os.urandom(16).hex()
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
-
-
-# The two bits that RFC 9562 fixes, in the digit that has them.
-_VARIANT = {f"{digit:x}": f"{0b1000 | digit & 0b0011:x}" for digit in range(16)}
-
-
-def copied(
+def copy_properties(
     properties: pika.BasicProperties, delivered: str, queue: str, more: Mapping[str, Any], expires: bool = False
 ) -> Any:
-    """The properties of a copy: all of the original's less what the broker added, and the headers `more` (None: less).
+    """Return a copy's properties: the original's less what the broker added, and the headers `more` (None: less).
 
     Of an earlier failure the history keeps a line: so the message begins anew once, and not with each copy.
 
@@ -163,34 +148,24 @@ def copied(
     if properties.expiration is not None and not expires:
         headers[EXPIRATION] = properties.expiration
     headers.update(more)
-    return pika.BasicProperties(
-        content_type=properties.content_type,
-        content_encoding=properties.content_encoding,
-        headers={name: value for name, value in headers.items() if value is not None} or None,
-        delivery_mode=properties.delivery_mode,
-        priority=properties.priority,
-        correlation_id=properties.correlation_id,
-        reply_to=properties.reply_to,
-        expiration=properties.expiration if expires else None,
-        message_id=properties.message_id,
-        timestamp=properties.timestamp,
-        type=properties.type,
-        app_id=properties.app_id,
-        cluster_id=properties.cluster_id,
-    )
+    made = copy(properties)
+    made.headers = {name: value for name, value in headers.items() if value is not None} or None
+    made.user_id = None
+    made.expiration = properties.expiration if expires else None
+    return made
 
 
-def failure_headers(outcome: Outcome, reason: str, attempt: int, host: str, worker: str) -> dict[str, Any]:
-    """What the failed queue says of a message."""
+def failure_headers(outcome: Outcome, attempt: int, host: str, pid: int) -> dict[str, Any]:
+    """Return the headers that a message gets in the failed queue."""
     code = outcome.exit_code if outcome.signal is None else 128 + outcome.signal
     return {
         ATTEMPT: attempt,
         ALONE: None,
-        REASON: reason[:1000],
+        REASON: outcome.reason[:1000],
         EXIT: code,
         STDERR: text_tail(outcome.stderr, STDERR_KEPT) or None,
         HOST: host,
-        WORKER: worker,
+        WORKER: f"{host}-{pid}",
         STARTED: timestamp_text(outcome.started_at) if outcome.started_at else None,
         SECONDS: f"{outcome.seconds:.3f}" if outcome.started_at else None,
     }
@@ -205,14 +180,14 @@ def _history(headers: Mapping[str, Any], reason: str) -> list[str]:
 
 
 def first_published(properties: pika.BasicProperties, otherwise_s: float) -> dict[str, Any]:
-    """The header that says when the message was published, as far as is known: `otherwise_s` is the worker's clock."""
+    """Return the header with the time of publishing, as far as is known: `otherwise_s` is the worker's clock."""
     if properties.headers and FIRST_PUBLISHED in properties.headers:
         return {}
     stamp = properties.timestamp
     return {FIRST_PUBLISHED: timestamp_text(otherwise_s if stamp is None else stamp)}
 
 
-def fitted(properties: Any, frame_max: int = _FRAME_BYTES) -> Any:
+def fit(properties: Any, frame_max: int = _FRAME_BYTES) -> Any:
     """Make the properties fit into a frame: cut the stderr, then leave out the largest headers, ours last.
 
     The broker would close the connection on a frame that is too large, and the next one as well.
@@ -234,7 +209,7 @@ def fitted(properties: Any, frame_max: int = _FRAME_BYTES) -> Any:
 
 
 def timestamp_text(seconds: float) -> str:
-    """Seconds since the epoch as ISO 8601 in UTC; what is no possible date stays a number."""
+    """Return seconds since the epoch as ISO 8601 in UTC; what is no possible date stays a number."""
     try:
         return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     except (ValueError, OverflowError, OSError):
@@ -242,7 +217,7 @@ def timestamp_text(seconds: float) -> str:
 
 
 def text_tail(data: bytes, most: int) -> str:
-    """The end of `data` as text of at most `most` bytes of UTF-8, beginning with a whole character."""
+    """Return the end of `data` as text of at most `most` bytes of UTF-8, beginning with a whole character."""
     encoded = data.decode(errors="replace").encode()
     return encoded[max(0, len(encoded) - most) :].decode(errors="ignore")
 

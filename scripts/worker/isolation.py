@@ -1,4 +1,4 @@
-"""Running a suspect: a message whose worker was lost before, perhaps because of it, is run with nothing beside it.
+"""Isolation of suspects: a message whose worker was lost before, perhaps because of it, is run with nothing beside it.
 
 A worker that dies takes all it holds with it, so the broker's delivery count accuses the innocent as well. So a
 suspect is moved to the queue `<queue>.alone`; a worker takes it from there only when nothing else runs, and runs it at
@@ -9,6 +9,8 @@ broker has it back, and is dead-lettered with its mark.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 from scripts.amqp.queues import alone_queue
 from scripts.worker import headers
@@ -19,84 +21,77 @@ from scripts.worker.settling import Settler
 from scripts.worker.verdicts import worker_lost
 
 
-class Solo:
-    """Sees one suspect at a time through: it waits until nothing runs, is moved, taken, and run."""
+@dataclass(eq=False)
+class Isolation:
+    """Sees one suspect at a time through: it waits until nothing runs, is moved, taken, and run.
 
-    def __init__(
-        self,
-        queue: str,
-        consumer: Consumer,
-        settler: Settler,
-        idle: Callable[[], bool],
-        start: Callable[[Run], None],
-        over: Callable[[], None],
-    ) -> None:
-        """`idle`: nothing runs; `start` runs what was taken, or hands it back; `over`: other messages may run again."""
-        self._queue = alone_queue(queue)
-        self._consumer = consumer
-        self._settler = settler
-        self._idle = idle
-        self._start = start
-        self._over = over
-        self._waiting: Run | None = None
-        self._moving: Run | None = None
-        self._running: Run | None = None
-        self._taking = False
+    `start` runs what was taken, or hands it back; `resume` tells that other messages may run again.
+    """
+
+    consumer: Consumer
+    settler: Settler
+    is_idle: Callable[[], bool]
+    start: Callable[[Run], None]
+    resume: Callable[[], None]
+    _suspect: Run | None = None
+    _step: Literal["", "waiting", "moving", "taking", "running"] = ""
 
     @property
     def busy(self) -> bool:
-        """A suspect is being seen through: nothing else is to be started."""
-        return bool(self._waiting or self._moving or self._taking or self._running)
+        """True while a suspect is being seen through: nothing else is to be started."""
+        return bool(self._step)
 
     def take(self, run: Run) -> None:
-        """It is this one's turn."""
-        self._waiting = run
+        """See this suspect through."""
+        self._suspect, self._step = run, "waiting"
         self.go_on()
 
     def go_on(self) -> None:
-        """Something ended: perhaps nothing runs now."""
-        if self._waiting and self._idle():
-            run, self._waiting = self._waiting, None
-            self._moving = run
-            self._settler.isolate(run)
+        """Move the suspect that waits, if nothing runs now."""
+        if self._step == "waiting" and self._suspect and self.is_idle():
+            self._step = "moving"
+            self.settler.isolate(self._suspect)
 
     def settled(self, run: Run) -> None:
-        """A message was settled: the suspect was moved, or is done."""
-        if run is self._moving:
-            self._moving, self._taking = None, True
-            self._consumer.get(self._queue, self._got)
-        elif run is self._running:
+        """Take the suspect that was moved, or leave the one that is done."""
+        if run is self._suspect and self._step == "moving":
+            self._suspect, self._step = None, "taking"
+            self.consumer.get(alone_queue(self.consumer.queue), self._got)
+        else:
             self.ended(run)
 
     def ended(self, run: Run) -> None:
-        """The run is over, and its message is settled or was lost."""
-        if run is self._running:
-            self._running = None
-            self._over()
+        """Leave the suspect if this is its run, which is over, its message being settled or lost."""
+        if run is self._suspect and self._step == "running":
+            self._leave()
+            self.resume()
 
-    def withdraw(self) -> Run | None:
-        """The suspect that still waits, which is no longer wanted here."""
-        run, self._waiting = self._waiting, None
-        return run
+    def withdraw(self) -> list[Run]:
+        """Return the suspect that still waits, which is no longer wanted here."""
+        suspects = [self._suspect] if self._suspect and self._step == "waiting" else []
+        if suspects:
+            self._leave()
+        return suspects
 
     def lost(self) -> None:
-        """The connection is gone; a suspect that runs, runs on, and one that only has to be settled is nobody's now."""
-        self._waiting = self._moving = None
-        self._taking = False
-        if self._running and not self._running.in_action:
-            self._running = None
+        """Drop, with the connection, a suspect that only awaits its settlement; one that runs goes on."""
+        if not (self._step == "running" and self._suspect and self._suspect.in_action):
+            self._leave()
+
+    def _leave(self) -> None:
+        self._suspect, self._step = None, ""
 
     def _got(self, delivery: Delivery | None) -> None:
-        """Mostly the one that was moved, but another worker's does as well."""
+        """Run what was there: usually the message that was moved, but any other suspect will do."""
         if delivery is None:
-            self._taking = False
-            self._over()
+            self._leave()
+            self.resume()
             return
-        past = headers.handled(delivery.properties, delivery.redelivered, self._queue)
+        past = headers.read_past(delivery.properties, delivery.redelivered, alone_queue(self.consumer.queue))
         run = Run(delivery, headers.id_of(delivery.properties), past.attempts, alone=True)
         if past.lost:
-            self._settler.fail_unrun(run, worker_lost(run.attempt))
-            self._consumer.get(self._queue, self._got)
+            self.settler.fail_unrun(run, worker_lost(run.attempt))
+            self.consumer.get(alone_queue(self.consumer.queue), self._got)
         else:
-            self._taking, self._running = False, run
-            self._start(run)
+            self._suspect, self._step = run, "running"
+            self.start(run)

@@ -46,28 +46,15 @@ class JobLog:
     def ran(self, run: Run, outcome: Outcome) -> None:
         """Write the line of one run."""
         self._runs += 1
-        line = _line(
-            (
-                str(self._runs),
-                self._host,
-                f"{outcome.started_at:.3f}",
-                f"{outcome.seconds:.3f}",
-                str(run.size),
-                str(outcome.received),
-                str(_exit_value(outcome)),
-                str(outcome.signal or 0),
-                self._command,
-                run.id,
-                self._queue,
-                str(run.attempt),
-                outcome.verdict,
-                outcome.reason,
-            )
-        )
+        line = _line((
+            self._runs, self._host, f"{outcome.started_at:.3f}", f"{outcome.seconds:.3f}", run.size, outcome.received,
+            _exit_value(outcome), outcome.signal or 0, self._command,
+            run.id, self._queue, run.attempt, outcome.verdict, outcome.reason,
+        ))  # fmt: skip
         self._write(b"\n" + line if self._torn else line)
 
     def _write(self, line: bytes) -> None:
-        """A line that the disk has no room for is lost; those after it are not to suffer for it."""
+        """Write what the disk has room for: a line that is cut must not spoil the one after it."""
         try:
             self._torn = os.write(self._file, line) < len(line)
             problem = "no space for a whole line" if self._torn else ""
@@ -87,7 +74,7 @@ def _begin(file: int) -> None:
 
 
 def _exit_value(outcome: Outcome) -> int:
-    """The exit code; kept-alive actions have none, so theirs is what a process would have said."""
+    """Return the exit code; for a kept-alive action, which has none, that of a process with this verdict."""
     if outcome.exit_code is not None:
         return outcome.exit_code
     if outcome.verdict == "done" or outcome.signal is not None:
@@ -95,6 +82,6 @@ def _exit_value(outcome: Outcome) -> int:
     return EXIT_REJECTED if outcome.verdict == "rejected" else 1
 
 
-def _line(fields: Sequence[str]) -> bytes:
-    """Fields between tabs; people look at the file on a terminal, and a field may be anybody's text."""
+def _line(fields: Sequence[object]) -> bytes:
+    """Put tabs between the fields; people look at the file on a terminal, and a field may be anybody's text."""
     return ("\t".join(map(visible, fields)) + "\n").encode()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-import pika
-
+from scripts.action.jobs import Job
 from scripts.action.output import say
 from scripts.amqp.fields import Field
 from scripts.worker.headers import EXPIRATION, USER_ID, first_routing_key
@@ -29,41 +29,39 @@ _SAID: set[str] = set()
 _SAID_MOST = 20
 
 
+def job(queue: str, run: Run) -> Job:
+    """Return the message of a run as its runner takes it."""
+    return Job(run.id, run.delivery.body, partial(variables, queue, run), partial(metadata, queue, run))
+
+
 def variables(queue: str, run: Run) -> dict[str, str]:
     """Return the AMQP_* variables of an action, less those that no variable can hold (a NUL, over 100 KiB)."""
-    delivery, properties = run.delivery, run.delivery.properties
-    found = {
-        "AMQP_QUEUE": queue,
-        "AMQP_MESSAGE_ID": run.id,
-        "AMQP_ATTEMPT": str(run.attempt),
-        "AMQP_REDELIVERED": "1" if delivery.redelivered else "0",
-        "AMQP_ROUTING_KEY": _text(first_routing_key(properties, delivery.routing_key, queue)),
-    }
-    found |= {f"AMQP_{name.upper()}": _text(value) for name, value in _properties(properties) if value is not None}
-    found |= _headers(properties.headers or {})
+    facts = _facts(queue, run) | {"redelivered": int(run.delivery.redelivered)}
+    found = {f"AMQP_{name.upper()}": _text(value) for name, value in facts.items() if value is not None}
+    found |= _headers(run.delivery.properties.headers or {})
     return {name: value for name, value in found.items() if _fits(value)}
 
 
 def metadata(queue: str, run: Run) -> dict[str, Any]:
     """Return the same for a kept-alive action, for JSON; headers keep names, and types where JSON has them."""
+    return _facts(queue, run) | {"headers": _plain(run.delivery.properties.headers or {})}
+
+
+def _facts(queue: str, run: Run) -> dict[str, Any]:
     delivery, properties = run.delivery, run.delivery.properties
-    return {
+    facts = {
         "queue": queue,
         "message_id": run.id,
         "attempt": run.attempt,
         "redelivered": delivery.redelivered,
         "routing_key": _text(first_routing_key(properties, delivery.routing_key, queue)),
-        **{name: _plain(value) for name, value in _properties(properties)},
-        "headers": {_text(name): _plain(value) for name, value in (properties.headers or {}).items()},
     }
-
-
-def _properties(properties: pika.BasicProperties) -> Iterator[tuple[str, Any]]:
     for name in _PROPERTIES:
         value = getattr(properties, name)
-        if value is None and name in _MOVED and properties.headers:
-            value = properties.headers.get(_MOVED[name])
-        yield name, value
+        if value is None and name in _MOVED:
+            value = (properties.headers or {}).get(_MOVED[name])
+        facts[name] = _plain(value)
+    return facts
 
 
 def _headers(headers: Mapping[Any, Any]) -> dict[str, str]:

@@ -45,7 +45,7 @@ wrong usage, 126 when the command is not executable, 127 when it is not there.
 
 @dataclass(frozen=True)
 class Options:
-    """What cluster_worker was told. Times are in seconds, None is "no limit"."""
+    """The command line of a cluster_worker. Times are in seconds, None is "no limit"."""
 
     url: str | None
     marathon: str | None
@@ -76,39 +76,22 @@ def parse(argv: Sequence[str]) -> Options:
         WrongUsage: it cannot be understood.
     """
     given = _parser().parse_args(list(argv))
-    command = given.command[1:] if given.command[:1] == ["--"] else given.command
-    problem = _contradiction(given, command)
-    if problem:
+    if given.command[:1] == ["--"]:
+        del given.command[0]
+    jobs = given.jobs or cores()
+    if problem := _contradiction(given, jobs):
         raise WrongUsage(f"{problem}; see cluster_worker --help")
-    jobs = given.jobs or cores()
-    return Options(
-        url=given.url or (None if given.marathon else "amqp://127.0.0.1:5672"),
-        marathon=given.marathon,
-        app=given.app,
-        queue=given.queue,
-        jobs=jobs,
-        prefetch=given.prefetch or jobs,
-        policy=Policy(given.attempts, given.backoff, given.backoff_max),
-        limits=RunLimits(given.timeout, given.kill_after),
-        drain_s=given.drain,
-        breaker=given.breaker,
-        tag=given.tag,
-        check=given.check,
-        until_empty=given.until_empty,
-        management=given.management,
-        joblog=given.joblog,
-        keep_alive=given.keep_alive,
-        framing=given.framing,
-        recycle_after=given.recycle_after,
-        ready_timeout_s=given.ready_timeout,
-        command=tuple(command),
-    )
+    words = vars(given)
+    policy = Policy(*(words.pop(name) for name in ("attempts", "backoff_s", "backoff_max_s")))
+    limits = RunLimits(*(words.pop(name) for name in ("timeout_s", "kill_after_s")))
+    words["url"] = given.url or (None if given.marathon else "amqp://127.0.0.1:5672")
+    words |= {"jobs": jobs, "prefetch": given.prefetch or jobs, "command": tuple(given.command)}
+    return Options(**words, policy=policy, limits=limits)
 
 
-def _contradiction(given: argparse.Namespace, command: Sequence[str]) -> str:
-    jobs = given.jobs or cores()
+def _contradiction(given: argparse.Namespace, jobs: int) -> str:
     wrong = {
-        "which COMMAND is to be run?": not command or not command[0],
+        "which COMMAND is to be run?": not given.command or not given.command[0],
         "-m and -u exclude each other": bool(given.marathon and given.url),
         "-m HOST:PORT needs -a APP, the queue's app in Marathon": bool(given.marathon and not given.app),
         "-a APP needs -m HOST:PORT, Marathon's address": bool(given.app and not given.marathon),
@@ -147,10 +130,12 @@ def _run_options(parser: Parser) -> None:
                        help="so many at once; 0: one a core (default 1)")  # fmt: skip
     group.add_argument("--prefetch", type=_positive, metavar="N",
                        help="messages held, for commands of a few milliseconds (default: as -j)")  # fmt: skip
-    group.add_argument("--timeout", type=_seconds, metavar="S", help="time limit of one run (default: none)")
-    group.add_argument("--kill-after", type=_seconds_or_0, default=10.0, metavar="S",
+    group.add_argument(
+        "--timeout", dest="timeout_s", type=_seconds, metavar="S", help="time limit of one run (default: none)"
+    )
+    group.add_argument("--kill-after", dest="kill_after_s", type=_seconds_or_0, default=10.0, metavar="S",
                        help="from TERM to KILL (default 10)")  # fmt: skip
-    group.add_argument("--drain", type=_seconds_or_0, metavar="S",
+    group.add_argument("--drain", dest="drain_s", type=_seconds_or_0, metavar="S",
                        help="how long a stop waits for what runs (default: as long as it takes)")  # fmt: skip
     group.add_argument("--tag", action="store_true", help="the message's id and a tab before each line of output")
     group.add_argument("--check", action="store_true", help="only see whether COMMAND can be started")
@@ -160,9 +145,9 @@ def _run_options(parser: Parser) -> None:
 def _failure_options(parser: Parser) -> None:
     group = parser.add_argument_group("failures")
     group.add_argument("--attempts", type=_positive, default=3, metavar="N", help="runs in all (default 3)")
-    group.add_argument("--backoff", type=_pause, default=1.0, metavar="S",
+    group.add_argument("--backoff", dest="backoff_s", type=_pause, default=1.0, metavar="S",
                        help="pause after the first failure, doubled after each more (default 1)")  # fmt: skip
-    group.add_argument("--backoff-max", type=_pause, default=float(PAUSES_S[-1]), metavar="S",
+    group.add_argument("--backoff-max", dest="backoff_max_s", type=_pause, default=float(PAUSES_S[-1]), metavar="S",
                        help="longest pause (default 64)")  # fmt: skip
     group.add_argument("--breaker", type=_count, default=10, metavar="N",
                        help="take no more if the first N fail, later 2 N in a row; 0: never (default 10)")  # fmt: skip
@@ -173,7 +158,7 @@ def _kept_alive_options(parser: Parser) -> None:
     group.add_argument("--keep-alive", action="store_true", help="start it once, give it message after message")
     group.add_argument("--framing", choices=("lines", "netstring"), default="lines", help="default: lines")
     group.add_argument("--recycle-after", type=_positive, metavar="N", help="start it anew after N messages")
-    group.add_argument("--ready-timeout", type=_seconds, default=600.0, metavar="S",
+    group.add_argument("--ready-timeout", dest="ready_timeout_s", type=_seconds, default=600.0, metavar="S",
                        help="how long it may take to load (default 600)")  # fmt: skip
 
 
@@ -210,7 +195,7 @@ def _queue(text: str) -> str:
 
 
 def _management(text: str) -> str:
-    """A wrong URL is not shown: there may be a password in it."""
+    """Refuse a wrong URL without showing it: there may be a password in it."""
     try:
         parts = urlsplit(text)
         is_one = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and "@" not in text

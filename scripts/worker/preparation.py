@@ -1,33 +1,67 @@
-"""What must be there before a message is taken: its queues, and the rights that a failure needs."""
+"""The preparation of a connection before a message is taken: queues, the rights that a failure needs, policies."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pika.exceptions import ChannelClosedByBroker
 
 from scripts.action.output import say
+from scripts.amqp.management import management_of
+from scripts.amqp.policies import losses
 from scripts.amqp.queues import Declaration, count_ready, declare, failed_queue, retry_declaration, work_declarations
 from scripts.amqp.rights import refusal, try_publishing
 from scripts.errors import ClusterError
-from scripts.event_loop import EventLoop
-from scripts.worker.policy_watch import PolicyWatch
-from scripts.worker.verdicts import Policy
+from scripts.event_loop import EventLoop, in_thread
+from scripts.worker.options import Options
+
+# The figures of a new queue come within ten seconds, on a busy machine later.
+_FIGURES_WITHIN_S = 30.0
 
 
+@dataclass(eq=False)
+class PolicyWatch:
+    """Looks at the policies of each queue once, and warns of losses; without a management API nothing is said."""
+
+    loop: EventLoop
+    options: Options
+    _looked: set[str] = field(default_factory=set)
+
+    def look(self, parameters: Any, names: Sequence[str]) -> None:
+        """Look at those of the queues that are new, in a thread; `parameters` are of the connection to the broker."""
+        new = [name for name in names if name not in self._looked]
+        self._looked.update(new)
+        if new:
+            management = management_of(parameters, self.options.management)
+            queue, attempts = self.options.queue, self.options.policy.attempts
+            in_thread(
+                self.loop,
+                lambda: losses(management, queue, new, attempts, _FIGURES_WITHIN_S),
+                _say_all,
+                lambda _reason: None,
+            )
+
+
+def _say_all(lines: Sequence[str]) -> None:
+    for line in lines:
+        say(line)
+
+
+@dataclass(eq=False)
 class Preparation:
-    """Prepares each new connection; what need not be asked twice is asked once in a worker's life."""
+    """Prepares each new connection; what need not be asked twice is asked once in a worker's life.
 
-    def __init__(self, loop: EventLoop, queue: str, policy: Policy, watch: PolicyWatch) -> None:
-        self._loop = loop
-        self._queue = queue
-        self._policy = policy
-        self._watch = watch
-        self._warned: set[str] = set()
-        self._may_publish = False
-        # How many messages stood in the failed queue before the first one was taken.
-        self.failed_before: int | None = None
+    `failed_before`: how many messages stood in the failed queue before the first one was taken.
+    """
+
+    loop: EventLoop
+    options: Options
+    watch: PolicyWatch
+    failed_before: int | None = None
+    _may_publish: bool = False
+    _warned: set[str] = field(default_factory=set)
 
     def prepare(self, connection: Any, done: Callable[[ClusterError | None], None]) -> None:
         """Call `done` with None, or with why messages must not be taken; not at all when the connection is lost."""
@@ -36,29 +70,33 @@ class Preparation:
             if problem:
                 done(problem)
                 return
-            self._watch.look(connection.params, [declaration.name for declaration in needed])
+            self.watch.look(connection.params, [declaration.name for declaration in needed])
             if self._may_publish:
                 self._count(connection, done)
             else:
-                try_publishing(self._loop, connection.params, self._loop.guard(tried))
+                try_publishing(self.loop, connection.params, self.loop.guard(tried))
 
         def tried(forbidden: ChannelClosedByBroker | None) -> None:
             if not connection.is_open:
                 return
             if forbidden:
-                why = refusal(forbidden, connection.params, self._queue)
+                why = refusal(forbidden, connection.params, self.options.queue)
                 done(ClusterError(f"messages that fail could not be kept: {why}"))
                 return
             self._may_publish = True
             self._count(connection, done)
 
         needed = self._needed(connection.server_properties or {})
-        declare(connection, needed, self._loop.guard(declared), self._warn_once)
+        declare(connection, needed, self.loop.guard(declared), self._warn_once)
 
     def _needed(self, server: dict[str, Any]) -> list[Declaration]:
-        """The queues; the first retry queue shows whether the others can be made."""
-        retry = [retry_declaration(self._queue, self._policy.backoff_s, server)] if self._policy.attempts > 1 else []
-        return [*work_declarations(self._queue, server), *retry]
+        """Return the queues; the first retry queue shows whether the others can be made."""
+        retry = (
+            [retry_declaration(self.options.queue, self.options.policy.backoff_s, server)]
+            if self.options.policy.attempts > 1
+            else []
+        )
+        return [*work_declarations(self.options.queue, server), *retry]
 
     def _count(self, connection: Any, done: Callable[[ClusterError | None], None]) -> None:
         def counted(failed: int | None) -> None:
@@ -67,7 +105,7 @@ class Preparation:
                 done(None)
 
         if self.failed_before is None:
-            count_ready(connection, [failed_queue(self._queue)], self._loop.guard(counted))
+            count_ready(connection, [failed_queue(self.options.queue)], self.loop.guard(counted))
         else:
             done(None)
 

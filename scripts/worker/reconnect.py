@@ -1,4 +1,4 @@
-"""One connection to the broker, opened again whenever it is lost, with growing pauses and jitter."""
+"""Connections to the broker that are opened again whenever they are lost, with growing pauses and jitter."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import random
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pika import SelectConnection
@@ -15,8 +18,8 @@ from pika.exceptions import ConnectionWrongStateError
 from scripts.action.output import say
 from scripts.amqp.broker import explain
 from scripts.backoff import growing_s
-from scripts.event_loop import EventLoop
-from scripts.worker.broker_locator import Place, Whereabouts
+from scripts.event_loop import EventLoop, Timer
+from scripts.worker.broker_locator import Locate, Place
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
@@ -32,61 +35,51 @@ _STANDS_AFTER_S = 30.0
 _CLOSE_TIMEOUT_S = 5.0
 
 
+@dataclass(eq=False)
 class Reconnecting:
     """Keeps a connection open: `opened` gets each new one with its address, `lost` is called when that is gone.
 
-    Trouble is logged once for each new reason, not once for each try; `name` says which connection it is.
+    Trouble is logged once for each new reason, not once for each try; `name` says which connection it is. The broker
+    gets `properties` besides.
     """
 
-    def __init__(
-        self,
-        loop: EventLoop,
-        whereabouts: Whereabouts,
-        name: str,
-        opened: Callable[[Any, str], None],
-        lost: Callable[[], None],
-        properties: Mapping[str, Any] | None = None,
-    ) -> None:
-        """`properties` are the connection's for the broker, besides its name."""
-        self._loop = loop
-        self._whereabouts = whereabouts
-        self._name = name
-        self._on_opened = opened
-        self._on_lost = lost
-        self._properties = properties or {}
-        self._failures = 0
-        self._connection: Any = None
-        self._was_opened = False
-        self._works_since: float | None = None
-        self._timer: Any = None
-        self._said = ""
-        self._closed: Callable[[], None] | None = None
-        self._again = True
+    loop: EventLoop
+    locate: Locate
+    name: str
+    opened: Callable[[Any, str], None]
+    lost: Callable[[], None]
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    _failures: int = 0
+    _connection: Any = None
+    _works_since: float | None = None
+    _said: str = ""
+    _closed: Callable[[], None] | None = None
+    _again: bool = True
+
+    def __post_init__(self) -> None:
+        self._next_try = Timer(self.loop, self.start)
 
     def start(self) -> None:
         """Connect now."""
-        self._timer = None
-        self._whereabouts.find(self._connect)
+        self.locate(self._connect)
 
     def works(self) -> None:
-        """The connection is ready for what it is for: to be called then."""
+        """Note that the connection is ready for what it is for."""
         self._works_since = time.monotonic()
 
     def useful(self) -> None:
-        """The connection has done what it is for: what comes after this is new trouble."""
+        """Note that the connection has done what it is for: what comes after this is new trouble."""
         self._failures = 0
         self._said = ""
 
     def trouble(self, reason: str, longest_pause_s: float = LONGEST_PAUSE_S) -> None:
-        """The connection cannot do what it is for: give it up and try again later."""
+        """Give up the connection, which cannot do what it is for, and try again later."""
         connection, self._connection = self._connection, None
         since, self._works_since = self._works_since, None
         if since is not None and time.monotonic() - since > _STANDS_AFTER_S:
             self.useful()
         _close(connection)
-        if self._was_opened:
-            self._was_opened = False
-            self._on_lost()
+        self.lost()
         if self._closed:
             self._finish()
             return
@@ -95,29 +88,25 @@ class Reconnecting:
             return
         if reason != self._said:
             self._said = reason
-            say(f"{self._name}: {reason}; trying again")
+            say(f"{self.name}: {reason}; trying again")
         self._failures += 1
-        pause = growing_s(FIRST_PAUSE_S, self._failures, longest_pause_s) * random.uniform(0.5, 1)
-        self._timer = self._loop.call_later(pause, self.start)
+        self._next_try.set(growing_s(FIRST_PAUSE_S, self._failures, longest_pause_s) * random.uniform(0.5, 1))
 
     def give_up_when_lost(self) -> None:
-        """From now on a lost connection is not opened again."""
+        """Let a connection that is lost from now on not be opened again."""
         self._again = False
-        if self._timer is not None:
-            self._loop.remove_timeout(self._timer)
-            self._timer = None
+        self._next_try.stop()
 
     def close(self, closed: Callable[[], None]) -> None:
         """Send what was written and end the connection, then call `closed`."""
         self._closed = closed
-        if self._timer is not None:
-            self._loop.remove_timeout(self._timer)
+        self._next_try.stop()
         if self._connection is None or not self._connection.is_open:
             # pika fails when it is told to close a connection that is not open yet. It ends with the process.
             self._connection = None
-            self._loop.add_callback_threadsafe(self._finish)
+            self.loop.add_callback_threadsafe(self._finish)
             return
-        self._loop.call_later(_CLOSE_TIMEOUT_S, self._finish)
+        self.loop.call_later(_CLOSE_TIMEOUT_S, self._finish)
         _close(self._connection)
 
     def _connect(self, place: Place | str) -> None:
@@ -127,21 +116,18 @@ class Reconnecting:
             self.trouble(place)
             return
         place.parameters.client_properties = {
-            "connection_name": f"cluster_worker, {self._name}, {socket.gethostname()}, pid {os.getpid()}",
-            **self._properties,
+            "connection_name": f"cluster_worker, {self.name}, {socket.gethostname()}, pid {os.getpid()}",
+            **self.properties,
         }
         # A loop waits without harm; giving up would publish what the broker may have taken in already once more.
         place.parameters.blocked_connection_timeout = None
+        url, guard = place.url, self.loop.guard
         self._connection = SelectConnection(
             place.parameters,
-            on_open_callback=self._loop.guard(lambda connection: self._opened(connection, place.url)),
-            on_open_error_callback=self._loop.guard(
-                lambda connection, error: self._over(connection, f"no broker at {place.url}: {explain(error)}")
-            ),
-            on_close_callback=self._loop.guard(
-                lambda connection, error: self._over(connection, f"lost the broker at {place.url}: {explain(error)}")
-            ),
-            custom_ioloop=self._loop,
+            on_open_callback=guard(lambda connection: self._opened(connection, url)),
+            on_open_error_callback=guard(partial(self._over, f"no broker at {url}")),
+            on_close_callback=guard(partial(self._over, f"lost the broker at {url}")),
+            custom_ioloop=self.loop,
         )
 
     def _opened(self, connection: Any, where: str) -> None:
@@ -149,38 +135,28 @@ class Reconnecting:
             # It was given up before it was open.
             _close(connection)
             return
-        self._was_opened = True
-        guard = self._loop.guard
-        connection.add_on_connection_blocked_callback(
-            guard(lambda _connection, frame: say(_blocked(where, frame.method.reason)))
-        )
-        connection.add_on_connection_unblocked_callback(
-            guard(lambda *_: say(f"the broker at {where} takes messages again"))
-        )
-        self._on_opened(connection, where)
+        guard, broker = self.loop.guard, f"the broker at {where}"
+        connection.add_on_connection_blocked_callback(guard(partial(_say_blocked, broker)))
+        connection.add_on_connection_unblocked_callback(guard(lambda *_: say(f"{broker} takes messages again")))
+        self.opened(connection, where)
 
-    def _over(self, connection: Any, reason: str) -> None:
+    def _over(self, what: str, connection: Any, error: BaseException) -> None:
         if connection is self._connection:
+            reason = f"{what}: {explain(error)}"
             self.trouble(reason, LONGEST_PAUSE_BETWEEN_S if self._works_since is not None else LONGEST_PAUSE_S)
 
     def _finish(self) -> None:
-        closed, self._closed = self._closed, _nothing
+        closed, self._closed = self._closed, lambda: None
         if closed:
             closed()
 
 
-def _blocked(where: str, reason: Any) -> str:
-    return f"the broker at {where} takes no messages for the moment ({reason}); failed messages wait until it does"
+def _say_blocked(broker: str, _connection: Any, frame: Any) -> None:
+    say(f"{broker} takes no messages for the moment ({frame.method.reason}); failed messages wait until it does")
 
 
 def _close(connection: Any) -> None:
     if connection is not None:
-        try:
+        # It may be closed or closing already.
+        with suppress(ConnectionWrongStateError):
             connection.close()
-        except ConnectionWrongStateError:
-            # Closed or closing already.
-            return
-
-
-def _nothing() -> None:
-    return

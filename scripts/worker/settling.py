@@ -1,4 +1,4 @@
-"""What becomes of a message after its run: acknowledged, or copied elsewhere and then acknowledged."""
+"""The settling of a message after its run: acknowledged, or copied elsewhere and then acknowledged."""
 
 from __future__ import annotations
 
@@ -6,27 +6,18 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from scripts.action.jobs import Outcome
 from scripts.action.output import say
-from scripts.amqp.queues import (
-    Declaration,
-    alone_declaration,
-    alone_queue,
-    failed_declaration,
-    failed_queue,
-    retry_declaration,
-    retry_queue,
-    true_pause_s,
-    version,
-    work_declaration,
-)
+from scripts.amqp import queues
 from scripts.worker import headers
-from scripts.worker.copies import Copies, Copy
+from scripts.worker.copies import Copy
+from scripts.worker.options import Options
 from scripts.worker.runs import Run
-from scripts.worker.verdicts import Ack, Decision, Fail, Policy, Retry, decide
+from scripts.worker.verdicts import Decision, decide
 
 # The first RabbitMQ whose basic.nack does not count as a lost delivery.
 _NACK_IS_FREE = (4, 3)
@@ -35,132 +26,104 @@ _NACK_IS_FREE = (4, 3)
 FIRST_SUCCESS = "the first message succeeded"
 
 
+@dataclass(eq=False)
 class Settler:
-    """Settles runs of one queue; calls `settled` when the broker has been told all it needs to know of one."""
+    """Settles runs of one queue; calls `settled` when the broker has been told all it needs to know of one.
 
-    def __init__(
-        self,
-        queue: str,
-        policy: Policy,
-        copies: Copies,
-        server: Callable[[], dict[str, Any]],
-        settled: Callable[[Run], None],
-    ) -> None:
-        """`server` gives the broker's properties, by which its version is known."""
-        self._queue = queue
-        self._policy = policy
-        self._copies = copies
-        self._server = server
-        self._settled = settled
-        self._host = socket.gethostname()
-        self._worker = f"{self._host}-{os.getpid()}"
-        self.failed = 0
-        self._succeeded = False
+    `server` gives the broker's properties, with its version; `failed` counts what went to the failed queue.
+    """
+
+    options: Options
+    send: Callable[[Copy], None]
+    server: Callable[[], dict[str, Any]]
+    settled: Callable[[Run], None]
+    failed: int = 0
+    _succeeded: bool = False
 
     def settle(self, run: Run, outcome: Outcome) -> None:
         """Do what the outcome asks for."""
-        decision = decide(outcome, run.attempt, self._policy)
-        if isinstance(decision, Ack):
-            if not self._succeeded:
-                self._succeeded = True
-                say(FIRST_SUCCESS)
-            self.ack(run)
-            return
-        say(f"{run.id}: {_words(run, outcome, decision, self._policy.attempts)}")
-        if isinstance(decision, Retry):
-            self._retry(run, decision.pause_s)
-        elif isinstance(decision, Fail):
-            self.fail(run, outcome, decision.reason)
-        else:
-            self.hand_back(run)
+        decision = decide(outcome, run.attempt, self.options.policy)
+        if decision.way != "ack":
+            say(f"{run.id}: {_describe(run, outcome, decision, self.options.policy.attempts)}")
+        elif not self._succeeded:
+            self._succeeded = True
+            say(FIRST_SUCCESS)
+        match decision.way:
+            case "ack":
+                self.ack(run)
+            case "retry":
+                self._retry(run, decision.pause_s)
+            case "fail":
+                self._fail(run, outcome)
+            case "hand back":
+                self.hand_back(run)
 
     def ack(self, run: Run) -> None:
-        """Done with."""
+        """Tell the broker that the message is done with."""
         run.delivery.link.ack(run.delivery.tag)
-        self._settled(run)
-
-    def fail(self, run: Run, outcome: Outcome, reason: str) -> None:
-        """To the failed queue, with all that is known."""
-        self.failed += 1
-        more = headers.failure_headers(outcome, reason, run.attempt, self._host, self._worker)
-        more |= headers.first_published(run.delivery.properties, time.time())
-        self._copy(run, failed_queue(self._queue), more, lambda server: failed_declaration(self._queue, server))
+        self.settled(run)
 
     def fail_unrun(self, run: Run, reason: str) -> None:
-        """To the failed queue without another run."""
+        """Send the message to the failed queue without another run."""
         say(f"{run.id}: {reason}; to the failed queue")
-        self.fail(run, Outcome("failed"), reason)
+        self._fail(run, Outcome("failed", reason))
 
     def isolate(self, run: Run) -> None:
-        """To the queue of suspects; its coming run is counted now, since a lost worker cannot count it."""
+        """Send a suspect to its queue; its coming run is counted now, since a lost worker cannot count it."""
         say(
             f"{run.id}: lost with its worker or connection before; attempt {run.attempt} is made with nothing beside it"
         )
-        more = {headers.ATTEMPT: run.attempt, headers.ALONE: True}
-        self._copy(run, alone_queue(self._queue), more, lambda server: alone_declaration(self._queue, server))
+        self._copy(run, queues.alone_declaration, {headers.ATTEMPT: run.attempt, headers.ALONE: True})
 
     def hand_back(self, run: Run) -> None:
-        """Back to the queue, this run not being counted.
+        """Send the message back to the queue, this run not being counted.
 
         Where the broker would count a returned message as lost, a copy goes back: that begins with a count of zero.
         """
-        if version(self._server()) >= _NACK_IS_FREE and not run.alone:
+        if queues.version(self.server()) >= _NACK_IS_FREE and not run.alone:
             run.delivery.link.hand_back(run.delivery.tag)
-            self._settled(run)
+            self.settled(run)
         else:
             self._put_back(run, run.attempt - 1)
 
     def renew(self, run: Run) -> None:
-        """Back to the failed queue that is worked on, as if it had never been tried: the broker's count begins at zero.
+        """Send the message back to the failed queue that is worked on, as if it had never been tried.
 
-        That count may be of people who looked at the failed queue, so it says nothing of workers that were lost.
+        The broker's count of a copy begins at zero. So far it may be of people who looked at the failed queue, and says
+        nothing of workers that were lost.
         """
         self._put_back(run, 0)
 
     def _put_back(self, run: Run, attempts: int) -> None:
-        more = {headers.ATTEMPT: attempts or None, headers.ALONE: None}
-        self._copy(run, self._queue, more, lambda server: work_declaration(self._queue, server))
+        self._copy(run, queues.work_declaration, {headers.ATTEMPT: attempts or None, headers.ALONE: None})
+
+    def _fail(self, run: Run, outcome: Outcome) -> None:
+        self.failed += 1
+        more = headers.failure_headers(outcome, run.attempt, socket.gethostname(), os.getpid())
+        self._copy(run, queues.failed_declaration, more | headers.first_published(run.delivery.properties, time.time()))
 
     def _retry(self, run: Run, pause_s: float) -> None:
         more = {headers.ATTEMPT: run.attempt, headers.ALONE: None}
         more |= headers.first_published(run.delivery.properties, time.time())
-        queue = retry_queue(self._queue, pause_s)
-        self._copy(run, queue, more, lambda server: retry_declaration(self._queue, pause_s, server))
+        self._copy(run, lambda queue, server: queues.retry_declaration(queue, pause_s, server), more)
 
     def _copy(
-        self, run: Run, queue: str, more: dict[str, Any], declaration: Callable[[dict[str, Any]], Declaration]
+        self, run: Run, declaration: Callable[[str, dict[str, Any]], queues.Declaration], more: dict[str, Any]
     ) -> None:
         """Publish a copy; the original is acknowledged when the broker has the copy safe."""
         delivery = run.delivery
-        expires = queue == self._queue
-        properties = headers.copied(delivery.properties, delivery.routing_key, self._queue, more, expires)
-        properties.message_id = properties.message_id or run.id
-        run.copy = "sent"
-        self._copies.send(
-            Copy(
-                queue,
-                properties,
-                delivery.body,
-                confirmed=partial(self._copied, run),
-                wanted=lambda: run.delivery.link.open,
-                dropped=partial(_not_copied, run),
-                declaration=declaration,
-            )
+        declare = partial(declaration, self.options.queue)
+        expires = declare({}).name == self.options.queue
+        properties = headers.copy_properties(
+            delivery.properties, delivery.routing_key, self.options.queue, more, expires
         )
-
-    def _copied(self, run: Run) -> None:
-        run.copy = "safe"
-        self.ack(run)
+        properties.message_id = properties.message_id or run.id
+        self.send(Copy(run, properties, declare))
 
 
-def _not_copied(run: Run) -> None:
-    run.copy = "none"
-
-
-def _words(run: Run, outcome: Outcome, decision: Decision, attempts: int) -> str:
-    what = f"{outcome.reason} after {outcome.seconds:.1f} s"
-    if isinstance(decision, Retry):
-        return f"{what}, attempt {run.attempt} of {attempts}; again in {true_pause_s(decision.pause_s)} s"
-    if isinstance(decision, Fail):
-        return f"{what}, attempt {run.attempt} of {attempts}; to the failed queue"
-    return f"{what}; back to the queue"
+def _describe(run: Run, outcome: Outcome, decision: Decision, attempts: int) -> str:
+    ended = f"{outcome.reason} after {outcome.seconds:.1f} s"
+    if decision.way == "hand back":
+        return f"{ended}; back to the queue"
+    then = f"again in {queues.true_pause_s(decision.pause_s)} s" if decision.way == "retry" else "to the failed queue"
+    return f"{ended}, attempt {run.attempt} of {attempts}; {then}"

@@ -8,13 +8,11 @@ from functools import partial
 
 from scripts.action.output import say
 from scripts.event_loop import EventLoop
+from scripts.worker.draining import HOLD
 from scripts.worker.worker import Worker
 
 # timeout(1) sends its signal to the command and once more to the command's process group.
 _ONE_SIGNAL_S = 0.1
-
-# Stop, but stay until told to end (`Worker.hold`). A program that does not know it does not end of it.
-HOLD = signal.SIGURG
 
 
 class StopSignals:
@@ -25,22 +23,19 @@ class StopSignals:
         self._worker = worker
         self._first_at: float | None = None
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.watch_signal(number, partial(self._came, number.name))
+            loop.watch_signal(number, partial(self._received, number.name))
         if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
-            loop.watch_signal(signal.SIGHUP, self._hung_up)
+            # A shell passes on what the kernel sent already: a second one never means that somebody is in a hurry.
+            loop.watch_signal(signal.SIGHUP, partial(self._stop, signal.SIGHUP.name))
         loop.watch_signal(HOLD, partial(worker.hold, HOLD.name))
 
-    def _came(self, name: str) -> None:
+    def _received(self, name: str) -> None:
         now = time.monotonic()
         if self._first_at is None:
             self._first_at = now
             self._stop(name)
         elif now - self._first_at > _ONE_SIGNAL_S:
             self._worker.stop(name)
-
-    def _hung_up(self) -> None:
-        """A shell passes on what the kernel sent already: it never means that somebody is in a hurry."""
-        self._stop(signal.SIGHUP.name)
 
     def _stop(self, name: str) -> None:
         if self._worker.held:

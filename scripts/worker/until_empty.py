@@ -1,17 +1,16 @@
-"""--until-empty: stop when nothing is left to be done, by this worker or any other."""
+"""The end of --until-empty: a stop when nothing is left to be done, by this worker or any other."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from scripts.action.output import say
 from scripts.amqp.management import Management, management_of
 from scripts.amqp.queues import failed_queue, side_queues
 from scripts.errors import ClusterError, MessagesFailed, ServiceAway
 from scripts.event_loop import EventLoop, in_thread
-from scripts.worker.consumer import Consumer
+from scripts.worker.options import Options
 from scripts.worker.worker import Worker
 
 # The API's numbers are up to ten seconds old: the second reading must not rest on any from before the first.
@@ -19,41 +18,26 @@ _READINGS_APART_S = 12.0
 _LOOK_EVERY_S = 1.0
 
 # The API comes up after AMQP does, may be away for a moment, and has no numbers for a queue that is new.
-_API_PATIENCE_S = 20.0
+_API_AWAY_S = 20.0
 
 # A batch whose broker stays away for so long ends with an error.
 BROKER_AWAY_S = 300.0
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What the broker says while we have nothing in hand; `moves` differs when a message came between two readings."""
-
-    ready: int
-    unacknowledged: int
-    moves: int
-
-    @property
-    def empty(self) -> bool:
-        """Nothing is left, as far as this reading goes."""
-        return self.ready == 0 and self.unacknowledged == 0
-
-
 class UntilEmpty:
     """Looks every second, and stops the worker after two readings that agree that nothing is left."""
 
-    def __init__(
-        self, loop: EventLoop, queue: str, worker: Worker, consumer: Consumer, management_url: str | None
-    ) -> None:
+    def __init__(self, loop: EventLoop, options: Options, worker: Worker) -> None:
         self._loop = loop
-        self._queue = queue
+        self._queue = options.queue
+        self._management_url = options.management
         self._worker = worker
-        self._consumer = consumer
-        self._management_url = management_url
+        self._consumer = worker.consumer
         self._api_works = True
         self._api_failed_at: float | None = None
-        self._first: Reading | None = None
-        self._connected_at = time.monotonic()
+        # How many messages we had taken when nothing seemed to be left.
+        self._taken_before: int | None = None
+        self._broker_seen_at = time.monotonic()
 
     def start(self) -> None:
         """Begin to look."""
@@ -62,22 +46,15 @@ class UntilEmpty:
     def _look(self) -> None:
         if self._worker.stopping:
             return
-        if not self._consumer.works:
-            self._away()
-            return
-        self._connected_at = time.monotonic()
-        if self._worker.idle:
+        if self._consumer.works or not self._consumer.started:
+            # None is looked for as long as a kept-alive action loads.
+            self._broker_seen_at = time.monotonic()
+        elif time.monotonic() - self._broker_seen_at > BROKER_AWAY_S:
+            self._worker.stop(f"no broker for {BROKER_AWAY_S:g} s", ServiceAway.exit_code)
+        if self._consumer.works and self._worker.idle:
             self._count([self._queue], self._counted)
         else:
             self._differs()
-
-    def _away(self) -> None:
-        """No broker, or none is looked for yet: a kept-alive action may load for long before it takes messages."""
-        if not self._consumer.started:
-            self._connected_at = time.monotonic()
-        elif time.monotonic() - self._connected_at > BROKER_AWAY_S:
-            self._worker.stop(f"no broker for {BROKER_AWAY_S:g} s", ServiceAway.exit_code)
-        self._differs()
 
     def _counted(self, ready: int) -> None:
         if ready:
@@ -87,38 +64,37 @@ class UntilEmpty:
             names = [self._queue, *side_queues(self._queue)]
             in_thread(self._loop, lambda: _ask(management, names), self._asked, self._no_api)
         else:
-            self._count(side_queues(self._queue), lambda waiting: self._read(waiting, 0))
+            self._count(side_queues(self._queue), self._read)
 
     def _asked(self, answer: tuple[list[str], int]) -> None:
-        """The API named the queues that there are; how many are ready in them, AMQP tells without delay."""
+        """Count what is ready in the queues that the API knows: AMQP tells that without delay."""
         self._api_failed_at = None
         there, unacknowledged = answer
-        self._count(there, lambda ready: self._read(ready, unacknowledged))
+        self._count(there, lambda ready: self._read(ready + unacknowledged))
 
     def _no_api(self, reason: str) -> None:
         now = time.monotonic()
         self._api_failed_at = self._api_failed_at or now
-        if now - self._api_failed_at < _API_PATIENCE_S:
-            self._first = None
+        if now - self._api_failed_at < _API_AWAY_S:
+            self._taken_before = None
             self.start()
             return
         self._api_works = False
         say(f"{reason}; --until-empty speaks for this worker's own work only (--management names another)")
         self._look()
 
-    def _read(self, ready: int, unacknowledged: int) -> None:
-        reading = Reading(ready, unacknowledged, self._worker.taken)
-        if not (self._worker.idle and reading.empty):
+    def _read(self, left: int) -> None:
+        if left or not self._worker.idle:
             self._differs()
-        elif self._first == reading:
+        elif self._taken_before == self._worker.taken:
             self._count([failed_queue(self._queue)], self._finish)
         else:
-            self._first = reading
+            self._taken_before = self._worker.taken
             self._loop.call_later(_READINGS_APART_S if self._api_works else _LOOK_EVERY_S, self._look)
 
     def _differs(self) -> None:
-        """Not empty, or not sure: readings, and the API's failures, count from anew."""
-        self._first = self._api_failed_at = None
+        """Look again later: not empty, or not sure. Readings, and the API's failures, are counted anew."""
+        self._taken_before = self._api_failed_at = None
         self.start()
 
     def _finish(self, failed: int) -> None:
@@ -133,7 +109,7 @@ class UntilEmpty:
             self._worker.stop(f"queue {self._queue!r} is empty and all is done")
 
     def _count(self, names: list[str], counted: Callable[[int], None]) -> None:
-        """Ready messages of all these queues; when the connection is lost meanwhile, look again later."""
+        """Count the ready messages of all these queues; when the connection is lost meanwhile, look again later."""
 
         def answered(count: int | None) -> None:
             if count is None:
@@ -145,7 +121,7 @@ class UntilEmpty:
 
 
 def _ask(management: Management, names: list[str]) -> tuple[list[str], int]:
-    """Those of the queues that there are, and how many messages of them are unacknowledged."""
+    """Return those of the queues that there are, and how many messages of them are unacknowledged."""
     found = {name: management.unacknowledged(name) for name in names}
     there = {name: count for name, count in found.items() if count is not None}
     if names[0] not in there:

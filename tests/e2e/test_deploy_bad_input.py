@@ -9,9 +9,7 @@ import pytest
 
 from tests.conftest import own_settings
 from tests.e2e.conftest import CommandLine
-from tests.standin import filters
 from tests.standin.server import Standin
-from tests.standin.world import World
 
 
 @pytest.fixture
@@ -77,32 +75,11 @@ def test_the_address_of_invoke_yaml_is_taken(line: CommandLine, marathon: Standi
     assert f"on Marathon at {marathon.address}" in line("status")
 
 
-def test_a_marathon_that_is_too_old_is_named(line: CommandLine) -> None:
-    with Standin(World(version="1.4.9")) as old:
-        assert "Marathon 1.4.9 at" in refused(line, "worker.deploy", "-m", old.address)
-
-
-def test_a_web_page_in_its_place_is_named(line: CommandLine, marathon: Standin) -> None:
-    marathon.filters.append(filters.html(200, "Welcome"))
-    assert "is not Marathon: it answers 200 OK with a web page" in refused(
-        line, "worker.deploy", "-m", marathon.address
-    )
-
-
 def test_a_registry_on_this_machine_is_found_before_anything_is_changed(line: CommandLine, marathon: Standin) -> None:
     words = refused(line, "worker.deploy", "-m", marathon.address, "-t", "worker:v1")
     assert line.settings.registry in words
     assert "./inv registry.up --host HOST" in words
     assert changes(marathon) == []
-
-
-def test_a_definition_that_is_no_json_is_named_with_its_place(
-    line: CommandLine, marathon: Standin, tmp_path: Path
-) -> None:
-    path = tmp_path / "mine.json"
-    path.write_text('{\n  "id": "/x",\n  "cmd": sleep\n}')
-    words = refused(line, "worker.deploy", "-m", marathon.address, "--definition", str(path))
-    assert f"{path}, line 3, column 10: not JSON" in words
 
 
 def test_what_does_not_run_there_is_named(line: CommandLine, marathon: Standin) -> None:

@@ -168,21 +168,6 @@ def test_doing_all_again_changes_nothing(hosts: Hosts, inv: CommandLine, pulled:
     assert state() == before
 
 
-def test_a_tag_that_is_not_there_is_one_line(inv: CommandLine, trusted: str) -> None:
-    done = inv.try_("agents.pull", "-t", "amqp:nosuch")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert re.fullmatch(rf"error: the registry holds no {trusted}/amqp:nosuch: build and push it first\n", done.stderr)
-
-
-def test_a_command_that_fails_on_one_host_is_run_on_all(hosts: Hosts, inv: CommandLine) -> None:
-    first = hosts.agents[0]
-    done = inv.try_("agents.run", "--command", f"hostname -i; [ $(hostname -i) != {first.ip} ]")
-    assert done.returncode == 1
-    named = zip(AGENTS, hosts.agents, strict=True)
-    assert sorted(done.stdout.splitlines()) == sorted(f"{name}: {host.ip}" for name, host in named)
-    assert done.stderr.splitlines()[-1].startswith("error: run the command: 1 of 3 hosts failed: agent1")
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"])
 def test_an_interrupt_says_what_was_done_and_what_not(inv: CommandLine, number: signal.Signals, code: int) -> None:
     with inv.start("agents.run", "--command", "echo begun; sleep 60") as running:

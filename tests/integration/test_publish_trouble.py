@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from cluster.settings import ROOT
 from tests.integration.network import Network
 from tests.integration.publishing import Message, Publish, Queue, bodies, clean_up, publish, written
 from tests.waiting import until
@@ -202,6 +204,19 @@ def test_what_the_broker_takes_and_returns_is_not_confirmed(queue: Queue, to: li
     assert running.end() == (
         1, f"error: queue {queue.name!r} at {queue.url} is gone; confirmed: 1, first not confirmed: line 2\n"
     )  # fmt: skip
+
+
+def test_a_bug_ends_it_with_its_traceback_and_is_no_lost_connection(queue: Queue, to: list[str]) -> None:
+    program = f"""if True:
+        from cluster.queue.publishing.confirms import Target
+        from cluster.queue.publishing.publish import publish
+        from cluster.queue.publishing.publisher import Watch
+        from cluster.queue.publishing.sources import listed
+        target = Target({queue.url!r}, {queue.name!r}, retry_for_s=1)
+        publish(listed([b"x"], "a list"), target, Watch(print, begins=lambda: 1 / 0))
+        """
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, "ZeroDivisionError" in done.stderr.splitlines()[-1]) == (1, "", True)
 
 
 def test_a_full_queue_is_waited_for_a_while(queue: Queue, to: list[str], lines: Path) -> None:

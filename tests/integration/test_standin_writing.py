@@ -92,6 +92,8 @@ class TestCreating:
         ("POST", "/v2/apps/y/restart", None, 404, {"message": "App '/y' does not exist"}),
         ("DELETE", "/v2/deployments/d", None, 404, {"message": "DeploymentPlan d does not exist"}),
         ("POST", "/v2/tasks/delete", {"ids": ["t"]}, 400, {"message": str}),
+        ("GET", "/v2/apps/y", None, 404, {"message": "App '/y' does not exist"}),
+        ("GET", "/v2/apps/x/versions/y", None, 404, {"message": "App '/x' does not exist in version y"}),
         ("DELETE", "/v2/info", None, 405, {"message": "Method Not Allowed"}),
         ("POST", "/v2/nothing", {}, 500, {"message": "URI not found"}),
     ],
@@ -304,3 +306,22 @@ class TestAnotherMarathon:
         marathon.standin.filters.append(filters.html(status, "Too many concurrent requests! Allowed: 1."))
         answer = marathon.ask("POST", "/v2/apps", X)
         assert (answer.status_code, answer.headers["Content-Type"][:9]) == (status, "text/html")
+
+
+def test_counts_no_task_as_healthy_without_checks(marathon: Asking, world: World) -> None:
+    world.put_app(X | {"healthChecks": [{"protocol": "COMMAND"}]})
+    world.put_app(X | {"id": "/y"})
+    for app, alive in (("/x", True), ("/x", False), ("/y", None)):
+        world.add_task(app, alive=alive)
+    counted = [
+        [marathon.app(app)[key] for key in ("tasksRunning", "tasksHealthy", "tasksUnhealthy")] for app in world.apps
+    ]
+    assert counted == [[2, 1, 1], [1, 0, 0]]
+
+
+def test_lists_apps_by_any_part_of_their_ids_with_what_is_asked_for(marathon: Asking, world: World) -> None:
+    world.put_app({"id": "/group/foobar", "cmd": "true"})
+    world.fail("/group/foobar", "Container exited with status 1")
+    for embed, more in (("tasks", {"tasks"}), ("lastTaskFailure", {"lastTaskFailure"}), ("x", set())):
+        (found,) = marathon.get(f"/v2/apps?id=FOO&embed=apps.{embed}")["apps"]
+        assert found.keys() & {"tasks", "lastTaskFailure"} == more

@@ -21,6 +21,35 @@ pytestmark = pytest.mark.broker
 _BATCH_S = 60
 
 
+class Clock:
+    """The time by which a worker bears the want of a broker or API; that worker says each time that it looks."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._late_s, change = rig.tmp / "late", rig.tmp / "change.py"
+        self._late_s.write_text("0")
+        change.write_text(_CLOCK.format(late=str(self._late_s)))
+        self.entry = patched(f"exec(open({str(change)!r}).read())")
+
+    def jump(self) -> None:
+        """Let far more time pass than any that is waited for."""
+        self._late_s.write_text(f"{float(self._late_s.read_text()) + 10_000}")
+
+
+_CLOCK = """
+import time, types
+from pathlib import Path
+from scripts.worker import until_empty
+
+def look(self, look=until_empty.UntilEmpty._look):
+    print("looks", file=sys.stderr, flush=True)
+    look(self)
+
+until_empty.UntilEmpty._look = look
+until_empty._API_AWAY_S = 1000
+until_empty.time = types.SimpleNamespace(monotonic=lambda: time.monotonic() + float(Path({late!r}).read_text()))
+"""
+
+
 @pytest.fixture
 def batch(rig: Rig) -> tuple[str, ...]:
     if not rig.management:
@@ -67,9 +96,9 @@ def test_it_waits_for_what_another_worker_has_in_hand(rig: Rig, batch: tuple[str
     other = rig.worker(slow)
     rig.publish(b"x")
     until(started.exists, "the other worker has it")
-    worker = rig.worker(*batch, "cat")
-    began = time.monotonic()
-    until(lambda: worker.process.poll() is not None or time.monotonic() - began > 30, "it stays", timeout_s=40)
+    worker = rig.worker(*batch, "cat", entry=Clock(rig).entry)
+    # Two readings would be enough to end it.
+    worker.says("looks", times=5)
     assert worker.process.poll() is None
     release.touch()
     assert worker.exit_code(_BATCH_S) == 0
@@ -109,12 +138,6 @@ def test_a_connection_that_is_lost_meanwhile_does_not_end_it(rig: Rig, batch: tu
     network.down()
 
 
-def _impatient(seconds: float) -> tuple[str, str]:
-    """A worker whose patience with an absent broker or API is shorter than in earnest."""
-    limits = "until_empty.BROKER_AWAY_S = until_empty._API_PATIENCE_S"
-    return patched(f"from scripts.worker import until_empty; {limits} = {seconds}")
-
-
 @contextmanager
 def _api_that_hangs_up(at_first: Callable[[], None]) -> Iterator[tuple[str, list[str]]]:
     """Its URL, and a list that grows with each question; this is done before it hangs up for the first time."""
@@ -141,28 +164,36 @@ def test_work_between_two_failures_of_the_api_gives_it_time_again(rig: Rig) -> N
     """As a broker has no numbers for a new queue, and none for a while after a restart."""
     started, release = rig.tmp / "started", rig.tmp / "release"
     slow = rig.action(f"touch {started}; until [ -e {release} ]; do sleep 0.02; done")
+    clock = Clock(rig)
     with _api_that_hangs_up(at_first=lambda: rig.publish(b"x")) as (url, asked):
-        worker = rig.worker("--until-empty", "--management", url, slow, entry=_impatient(2))
+        worker = rig.worker("--until-empty", "--management", url, slow, entry=clock.entry)
         until(started.exists, "the action runs")
-        began, before = time.monotonic(), len(asked)
-        until(lambda: time.monotonic() - began > 4, "longer than its patience, and looked at more than once")
+        worker.says("looks", times=worker.log.count("looks") + 2)
+        clock.jump()
+        before = len(asked)
         release.touch()
         until(lambda: len(asked) >= before + 2, "it has asked again, and once more")
+        clock.jump()
         worker.says("speaks for this worker's own work only")
 
 
 def test_it_exits_3_when_the_broker_stays_away(rig: Rig) -> None:
-    worker = rig.worker("--until-empty", "cat", consuming=False, url="amqp://127.0.0.1:1", entry=_impatient(3))
+    clock = Clock(rig)
+    worker = rig.worker("--until-empty", "cat", consuming=False, url="amqp://127.0.0.1:1", entry=clock.entry)
+    worker.says("looks")
+    clock.jump()
     assert worker.exit_code() == 3
-    worker.says("no broker for 3 s")
+    worker.says("no broker for 300 s")
 
 
 def test_an_action_that_loads_for_long_is_not_a_broker_that_is_away(rig: Rig) -> None:
     loaded = rig.tmp / "loaded"
     model = f"until [ -e {loaded} ]; do sleep 0.02; done; echo ready 1 >&3; while read -r x; do echo ok >&3; done"
-    began = time.monotonic()
-    worker = rig.worker("--until-empty", "--keep-alive", rig.action(model), consuming=False, entry=_impatient(5))
-    until(lambda: worker.process.poll() is not None or time.monotonic() - began > 8, "it stays")
+    clock = Clock(rig)
+    worker = rig.worker("--until-empty", "--keep-alive", rig.action(model), consuming=False, entry=clock.entry)
+    worker.says("looks")
+    clock.jump()
+    worker.says("looks", times=worker.log.count("looks") + 2)
     assert worker.process.poll() is None
     loaded.touch()
     worker.says("consuming from")

@@ -69,7 +69,7 @@ def test_a_batch_goes_on_behind_bad_messages_and_ends_with_2(rig: Rig) -> None:
     """The only consumer: it tries the next one every two seconds, and retries without a pause."""
     rig.declare()
     rig.publish(*[b"0\n"] * 3, *[b"1\n"] * 6, *[b"0\n"] * 10, *[b"1\n"] * 5)
-    patience = patched("from scripts.worker import until_empty; until_empty._API_PATIENCE_S = 0")
+    patience = patched("from scripts.worker import until_empty; until_empty._API_AWAY_S = 0")
     worker = rig.worker(*WITHOUT_API, "--breaker", "2", "--attempts", "2", rig.action(EXIT), entry=patience)
     assert worker.exit_code() == 2
     assert worker.log.count("taking one now and then") == 2
@@ -145,6 +145,24 @@ def test_under_an_engine_it_stays_says_so_and_goes_on_when_the_host_is_mended(
     until(lambda: rig.ready() == 0, "all are taken")
     until(lambda: not _open_breakers(broker, rig.queue), "status knows of that, too")
     assert worker.stop() == 0
+
+
+def test_a_message_that_only_begins_anew_on_the_failed_queue_is_no_probe(rig: Rig) -> None:
+    """Nothing is run of those with a reason, so the first behind them is the probe, without a pause for each."""
+    mended = rig.tmp / "mended"
+    seldom = patched(
+        "from scripts.worker import breaker, probing; breaker.FIRST_PAUSE_S = 0; probing._LOOK_EVERY_S = 9"
+    )
+    worker = rig.worker(
+        "--breaker", "1", "--attempts", "1", rig.action(f"[ -e {mended} ]"), queue=rig.failed, entry=seldom,
+        CLUSTER_WORKER_ALIVE_FILE=str(rig.tmp / "alive"),
+    )  # fmt: skip
+    rig.publish(b"x", queue=rig.failed)
+    worker.says("taking one now and then")
+    rig.publish(*[b"x"] * 20, queue=rig.failed, headers={"x-cluster-reason": "exit 1"})
+    mended.touch()
+    worker.says("taking all again")
+    until(lambda: rig.ready(rig.failed) == 0, "all are taken")
 
 
 def test_a_lost_connection_does_not_close_it(rig: Rig) -> None:

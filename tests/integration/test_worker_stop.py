@@ -145,6 +145,8 @@ def test_a_first_signal_waits_though_the_worker_stops_already(rig: Rig) -> None:
     worker.says("2 messages in a row failed")
     worker.signal(signal.SIGTERM)
     worker.says("SIGTERM: stopping already")
+    worker.signal(signal.SIGURG)
+    assert name_of(worker) == "draining"
     release.touch()
     assert worker.exit_code() == 1
     assert worker.out == b"finished\n"

@@ -18,8 +18,8 @@ import pika
 import psutil
 
 from scripts.amqp.broker import parameters
-from scripts.amqp.queues import PAUSES_S, failed_declaration, failed_queue, retry_queue
-from scripts.worker.headers import handled
+from scripts.amqp.queues import failed_declaration, failed_queue, side_queues
+from scripts.worker.headers import read_past
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,7 +52,7 @@ class Message:
     @property
     def lost(self) -> int:
         """How often it was delivered and came back, by the broker's count."""
-        return handled(self.properties, True, "").lost
+        return read_past(self.properties, True, "").lost
 
 
 # Of the workers' files: a test may start several at the same moment.
@@ -219,14 +219,10 @@ class Rig:
         return self.take(self.failed, count)
 
     def close(self) -> None:
-        """Kill the workers and delete the queues."""
+        """Kill the workers and delete the queues, also those of a worker on the failed queue."""
         for worker in self._workers:
             worker.kill()
         with self.channel() as channel:
-            for name in (
-                self.queue,
-                self.failed,
-                f"{self.queue}.alone",
-                *(retry_queue(self.queue, pause) for pause in PAUSES_S),
-            ):
-                channel.queue_delete(name)
+            for queue in (self.queue, self.failed):
+                for name in (queue, failed_queue(queue), *side_queues(queue)):
+                    channel.queue_delete(name)

@@ -10,7 +10,7 @@ from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import Literal
 
-# The reason with which a message fails whose workers were lost; see scripts/verdicts.py.
+# The reason with which a message fails whose workers were lost; see scripts/worker/verdicts.py.
 WORKER_LOST = "worker or connection was lost"
 # From the start of an action until it looks at the clock, on a busy machine.
 STARTED_S = 1

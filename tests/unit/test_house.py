@@ -76,7 +76,7 @@ NOT_YET_PLAIN = {
     "cluster/apps", "cluster/engine", "cluster/hosts", "cluster/operations",
     "cluster/operations/agents", "cluster/queue", "cluster/queue/publishing", "cluster/schedulers",
     "cluster/schedulers/docker", "cluster/schedulers/marathon", "cluster/schedulers/process", "cluster/terminal",
-    "commands", "scripts", "scripts/action", "scripts/amqp", "scripts/marathon", "scripts/worker",
+    "commands", "scripts", "scripts/amqp", "scripts/marathon",
 }  # fmt: skip
 NOT_YET_SILENT = {"cluster/operations", "cluster/schedulers"}
 

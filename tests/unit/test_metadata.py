@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from scripts.amqp.fields import Field
 from scripts.worker.deliveries import Delivery
-from scripts.worker.headers import copied
+from scripts.worker.headers import copy_properties
 from scripts.worker.metadata import metadata, variables
 from scripts.worker.runs import Run
 
@@ -61,7 +61,7 @@ def test_metadata_keeps_types() -> None:
 
 
 def test_what_a_copy_has_in_headers_is_told_as_a_property() -> None:
-    copy = copied(_with(user_id="me", expiration="5000"), "q", "q", {})
+    copy = copy_properties(_with(user_id="me", expiration="5000"), "q", "q", {})
     assert (copy.user_id, copy.expiration) == (None, None)
     told = variables("q", _run(copy))
     assert (told["AMQP_USER_ID"], told["AMQP_EXPIRATION"]) == ("me", "5000")

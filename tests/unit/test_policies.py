@@ -19,7 +19,7 @@ class Api(Management):
 
     found: Any = None
 
-    def ask(self, method: str, path: str, content: Any = None) -> tuple[int, bytes]:
+    def _ask(self, method: str, path: str, content: Any = None) -> tuple[int, bytes]:
         return (200, json.dumps(self.found).encode()) if unquote(path) == "/api/queues///q" else (404, b"")
 
 

@@ -15,9 +15,8 @@ import psutil
 import pytest
 
 from cluster.settings import ROOT
-from scripts.action.exits import PidfdWatch, SigchldWatch
+from scripts.action.exits import Ending, PidfdWatch, SigchldWatch
 from scripts.action.jobs import Job, Outcome, RunLimits
-from scripts.action.process_group import Ending
 from scripts.action.processes import Processes
 from scripts.action.spawn import spawn, why_unstartable
 from scripts.event_loop import EventLoop

@@ -18,7 +18,7 @@ from cluster.queue.publishing.items import Split
 from cluster.queue.publishing.messages import Properties, headers_of
 from cluster.queue.publishing.publish import Published, publish_noting
 from cluster.queue.publishing.publisher import Watch
-from cluster.queue.publishing.retry_deadline import Patience
+from cluster.queue.publishing.retry_deadline import RetryDeadline
 from cluster.queue.publishing.sources import text_file
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
@@ -72,19 +72,19 @@ def test_headers_that_cannot_be_are_refused(pair: str, message: str) -> None:
         headers_of([pair])
 
 
-def test_patience_doubles_its_pauses_says_each_trouble_once_and_ends() -> None:
+def test_a_retry_deadline_doubles_its_pauses_says_each_trouble_once_and_ends() -> None:
     now = 100.0
     said: list[str] = []
-    patience = Patience(10, said.append, lambda: now)
-    assert not patience.is_over()
-    assert [patience.failure(ServiceAway("away")) for _ in range(7)] == [0.2, 0.4, 0.8, 1.6, 3.2, 4.0, 4.0]
+    deadline = RetryDeadline(10, said.append, lambda: now)
+    assert not deadline.is_over()
+    assert [deadline.failure(ServiceAway("away")) for _ in range(7)] == [0.2, 0.4, 0.8, 1.6, 3.2, 4.0, 4.0]
     assert said == ["away; trying for 10 s"]
     now = 111
-    assert patience.is_over()
-    patience.success()
-    assert not patience.is_over()
-    assert patience.failure(ServiceAway("away")) == 0.2
-    assert not patience.is_over()
+    assert deadline.is_over()
+    deadline.success()
+    assert not deadline.is_over()
+    assert deadline.failure(ServiceAway("away")) == 0.2
+    assert not deadline.is_over()
     assert said == ["away; trying for 10 s"]
 
 

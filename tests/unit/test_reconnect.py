@@ -16,13 +16,13 @@ class Away:
         self.pauses.append(pause_s)
         self.again = again
 
-    def find(self, found: Callable[[str], None]) -> None:
+    def locate(self, found: Callable[[str], None]) -> None:
         found("no broker")
 
 
 def tried(times: int) -> tuple[Away, Reconnecting]:
     away: Any = Away()
-    connection = Reconnecting(away, away, "queue 'q'", lambda *_: None, lambda: None)
+    connection = Reconnecting(away, away.locate, "queue 'q'", lambda *_: None, lambda: None)
     connection.start()
     for _ in range(times - 1):
         away.again()

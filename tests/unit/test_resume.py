@@ -11,7 +11,7 @@ from scripts.errors import ClusterError
 
 WANTED = Record("/in/items.txt", 100, "abc", "myqueue", "amqp://127.0.0.1", {"--null": False})
 HALF = WANTED.at(Position(40, 5, 5))
-DONE = WANTED.at(Position(100, 11, 11), complete=True)
+DONE = replace(WANTED.at(Position(100, 11, 11)), complete=True)
 SIDECAR = Path("/state/items.json")
 
 

@@ -201,6 +201,6 @@ def test_a_feed_says_where_the_next_item_begins_and_ends_at_an_error() -> None:
 def test_an_ended_feed_gives_no_more() -> None:
     feed = Feed(listed([b"a", b"b"], "list"), Position())
     feed.take()
-    feed.end()
+    feed.is_over = True
     assert feed.take() is None
     assert feed.position == Position(1, 2, 2)

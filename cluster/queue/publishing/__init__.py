@@ -1,6 +1,6 @@
-"""Putting messages on a queue: from bytes to what the broker has confirmed.
+"""Publishing: from bytes to what the broker has confirmed.
 
 `items` cuts an input into bodies and `sources` says where they come from; `window` accounts for what is sent and not
-confirmed yet; `confirms`, `outflow` and `publisher` do the sending; `resume` notes how far it came. `publish` is the
-way in, and `request` what `inv publish` asks of it.
+confirmed yet; `confirms`, `sender` and `publisher` do the sending; `resume` notes how far it came. `publish` is the
+way in.
 """

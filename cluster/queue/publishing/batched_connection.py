@@ -11,8 +11,8 @@ import pika
 SEGMENT_BYTES = 64 * 1024
 
 
-class CorkedConnection(pika.SelectConnection):  # type: ignore[misc]
-    """While `corked`, frames are joined to segments before they go to the socket.
+class BatchedConnection(pika.SelectConnection):  # type: ignore[misc]
+    """Joins frames to segments before they go to the socket, while `batching`.
 
     pika makes a system call for each of a message's three frames, which is most of the work of publishing a short
     message. `_adapter_emit_data` is what each of pika's adapters must have; should a later pika not call it any more,
@@ -20,25 +20,25 @@ class CorkedConnection(pika.SelectConnection):  # type: ignore[misc]
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._is_corked = False
+        self._is_batching = False
         self._held: list[bytes] = []
         self._held_bytes = 0
         super().__init__(*args, **kwargs)
 
     @contextmanager
-    def corked(self) -> Iterator[None]:
+    def batching(self) -> Iterator[None]:
         """Hold frames back until they make a segment, or this ends."""
-        self._is_corked = True
+        self._is_batching = True
         try:
             yield
         finally:
-            self._is_corked = False
+            self._is_batching = False
             self._flush()
 
     def _adapter_emit_data(self, data: bytes) -> None:
         self._held.append(data)
         self._held_bytes += len(data)
-        if not self._is_corked or self._held_bytes >= SEGMENT_BYTES:
+        if not self._is_batching or self._held_bytes >= SEGMENT_BYTES:
             self._flush()
 
     def _flush(self) -> None:

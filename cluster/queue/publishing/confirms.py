@@ -5,13 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from pika.exceptions import ChannelClosedByBroker
 
-from cluster.queue.publishing.batched_connection import CorkedConnection
+from cluster.queue.publishing.batched_connection import BatchedConnection
 from scripts.amqp import broker, queues
 from scripts.errors import ClusterError, ServiceAway
+from scripts.event_loop import EventLoop
 
 # From the first packet to a channel in confirm mode.
 OPENING_TIMEOUT_S = 30
@@ -37,7 +38,7 @@ class Target:
 
     @property
     def broker(self) -> str:
-        """Return the broker's name, the same however its URL is written and wherever its service has moved."""
+        """The broker's name, the same however its URL is written and wherever its service has moved."""
         return self.service or broker.identity(self.url)
 
     @property
@@ -46,57 +47,33 @@ class Target:
         return broker.redacted(self.url)
 
 
-class Listener(Protocol):
-    """Who is told what happens on a link; `lost` is always the last."""
-
-    say: Callable[[str], None]
-
-    def ready(self, channel: Any) -> None:
-        """Messages may be published on this channel."""
-
-    def settled(self, tag: int, multiple: bool, accepted: bool) -> None:
-        """A confirm (or, not `accepted`, a nack)."""
-
-    def returned(self, message_id: str) -> None:
-        """A message that no queue took."""
-
-    def channel_closed(self, reason: ChannelClosedByBroker) -> None:
-        """The broker closed the channel that was ready; `Link.reopen` gives a new one."""
-
-    def blocked(self, is_blocked: bool) -> None:
-        """The broker stopped reading, or reads again."""
-
-    def refused(self, error: ClusterError) -> None:
-        """It cannot be published to this queue; closing the link is left to the listener."""
-
-    def lost(self, reason: BaseException) -> None:
-        """The connection is closed, by whomever, or did not come about."""
-
-
 class Link:
     """One connection to the target's broker; a lost one is replaced by a new Link.
+
+    What happens on it is told to the `listener`, a `Publisher`; that it is `lost` is always the last.
 
     With `check` the queue is looked up (and made), and a message of `largest_bytes` is tried on the broker, so that
     one over its limit (max_message_size) is found before anything is sent.
     """
 
-    def __init__(self, loop: Any, target: Target, listener: Listener, check: bool, largest_bytes: int = 0) -> None:
+    def __init__(self, loop: EventLoop, target: Target, listener: Any, check: bool, largest_bytes: int) -> None:
         self._loop = loop
+        self._guard = loop.guard
         self._target = target
         self._listener = listener
         self._check = check
         self._largest_bytes = largest_bytes
         self._deadline = loop.call_later(OPENING_TIMEOUT_S, self._too_slow)
-        self._connection = CorkedConnection(
+        self._connection = BatchedConnection(
             broker.parameters(target.url),
-            on_open_callback=self._opened,
-            on_open_error_callback=self._lost,
-            on_close_callback=self._lost,
+            on_open_callback=self._guard(self._opened),
+            on_open_error_callback=self._guard(self._lost),
+            on_close_callback=self._guard(self._lost),
             custom_ioloop=loop,
         )
 
     def close(self) -> bool:
-        """Close the connection, if it has come about; whether `lost` follows.
+        """Close the connection, if it has come about; return whether `lost` follows.
 
         (pika fails when it is told to close a connection that is not open yet.)
         """
@@ -106,81 +83,63 @@ class Link:
 
     def reopen(self) -> None:
         """Open another channel on this connection; `ready` follows."""
-        self._open_channel(self._confirm, self._listener.channel_closed)
+        self._open_channel(self._confirm)
 
     def _opened(self, connection: Any) -> None:
-        connection.add_on_connection_blocked_callback(lambda *_: self._listener.blocked(True))
-        connection.add_on_connection_unblocked_callback(lambda *_: self._listener.blocked(False))
+        connection.add_on_connection_blocked_callback(self._guard(lambda *_: self._listener.blocked(True)))
+        connection.add_on_connection_unblocked_callback(self._guard(lambda *_: self._listener.blocked(False)))
         if self._check:
-            self._open_channel(self._find_queue, self._not_found)
+            queues.declare_alone(connection, self._guard(self._looked), self._target.queue, passive=True)
         else:
             self.reopen()
 
-    def _open_channel(self, then: Callable[[Any], None], closed: Callable[[ChannelClosedByBroker], None]) -> None:
+    def _open_channel(self, then: Callable[[Any], None]) -> None:
         def opened(channel: Any) -> None:
-            channel.add_on_close_callback(told)
+            channel.add_on_close_callback(self._guard(closed))
             then(channel)
 
-        def told(_channel: Any, reason: BaseException) -> None:
+        def closed(_channel: Any, reason: BaseException) -> None:
             if isinstance(reason, ChannelClosedByBroker):
-                closed(reason)
+                self._listener.channel_closed(reason)
 
-        self._connection.channel(on_open_callback=opened)
+        self._connection.channel(on_open_callback=self._guard(opened))
 
-    def _find_queue(self, channel: Any) -> None:
-        def found(_frame: Any) -> None:
-            channel.close()
-            self._open_channel(self._ask_kind, self._not_as_ours)
+    def _looked(self, answer: Any) -> None:
+        """Declare the queue; one that is there as one of ours, since a refusal tells whether it is a stream."""
+        queue, server = self._target.queue, self._connection.server_properties
+        if isinstance(answer, ChannelClosedByBroker):
+            if answer.reply_code != 404 or "no queue" not in answer.reply_text:
+                self._refuse(f"queue {queue!r} at {self._target.place}: {broker.explain(answer)}")
+            elif not self._target.create:
+                self._refuse(f"no queue {queue!r} at {self._target.place}: --create makes it")
+            else:
+                wanted = queues.work_declarations(queue, server)
+                queues.declare(self._connection, wanted, self._guard(self._declared), self._listener.say)
+        elif not isinstance(answer, BaseException):
+            wanted = [queues.work_declaration(queue, server)]
+            queues.declare(self._connection, wanted, self._guard(self._declared), lambda differs: None)
 
-        channel.queue_declare(self._target.queue, passive=True, callback=found)
-
-    def _ask_kind(self, channel: Any) -> None:
-        """Declare the queue that is there as one of ours: a refusal tells how it differs."""
-
-        def same(_frame: Any) -> None:
-            channel.close()
-            self._try_largest()
-
-        arguments = queues.work_declaration(self._target.queue, self._connection.server_properties).arguments
-        channel.queue_declare(self._target.queue, durable=True, arguments=arguments, callback=same)
-
-    def _not_as_ours(self, reason: ChannelClosedByBroker) -> None:
-        if queues.is_stream(reason):
-            self._listener.refused(ClusterError(f"{queues.IsStream(self._target.queue)}, at {self._target.place}"))
-        else:
-            self._try_largest()
-
-    def _not_found(self, reason: ChannelClosedByBroker) -> None:
-        queue, place = self._target.queue, self._target.place
-        if reason.reply_code != 404 or "no queue" not in reason.reply_text:
-            self._listener.refused(ClusterError(f"queue {queue!r} at {place}: {broker.explain(reason)}"))
-        elif not self._target.create:
-            self._listener.refused(ClusterError(f"no queue {queue!r} at {place}: --create makes it"))
-        else:
-            declarations = queues.work_declarations(queue, self._connection.server_properties)
-            queues.declare(self._connection, declarations, self._declared, self._listener.say)
-
-    def _declared(self, refusal: ClusterError | None) -> None:
-        if refusal:
-            self._listener.refused(ClusterError(f"{refusal}, says the broker at {self._target.place}"))
-        else:
-            self._try_largest()
-
-    def _try_largest(self) -> None:
-        self._loop.remove_timeout(self._deadline)  # a large message may take its time
-        if self._largest_bytes <= SURELY_TAKEN_BYTES:
-            self.reopen()
+    def _declared(self, problem: ClusterError | None) -> None:
+        if problem:
+            self._refuse(f"{problem} (at {self._target.place})")
             return
-        self._open_channel(self._send_largest, self._listener.channel_closed)
+        self._loop.remove_timeout(self._deadline)  # a large message may take its time
+        if self._largest_bytes > SURELY_TAKEN_BYTES:
+            self._open_channel(self._send_largest)
+        else:
+            self.reopen()
+
+    def _refuse(self, reason: str) -> None:
+        self._listener.refused(ClusterError(reason))
 
     def _send_largest(self, channel: Any) -> None:
-        """To a queue that cannot be there: the broker looks at the size first, then confirms and drops it."""
+        """Send to a queue that cannot be there: the broker looks at the size first, then confirms and drops it."""
 
         def taken(_frame: Any) -> None:
             channel.close()
             self.reopen()
 
-        channel.confirm_delivery(taken)
+        channel.confirm_delivery(self._guard(taken))
         channel.basic_publish("", f"amq.{uuid.uuid4()}", bytes(self._largest_bytes))
 
     def _confirm(self, channel: Any) -> None:
@@ -188,15 +147,15 @@ class Link:
             self._loop.remove_timeout(self._deadline)
             self._listener.ready(channel)
 
-        channel.add_on_return_callback(lambda _channel, _method, properties, _body: self._returned(properties))
-        channel.confirm_delivery(self._settled, callback=on)
+        def returned(_channel: Any, _method: Any, properties: Any, _body: bytes) -> None:
+            self._listener.returned(properties.message_id)
+
+        channel.add_on_return_callback(self._guard(returned))
+        channel.confirm_delivery(self._guard(self._settled), callback=self._guard(on))
 
     def _settled(self, frame: Any) -> None:
         method = frame.method
         self._listener.settled(method.delivery_tag, method.multiple, method.NAME == "Basic.Ack")
-
-    def _returned(self, properties: Any) -> None:
-        self._listener.returned(properties.message_id)
 
     def _lost(self, _connection: Any, reason: BaseException) -> None:
         self._loop.remove_timeout(self._deadline)

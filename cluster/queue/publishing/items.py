@@ -35,7 +35,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Split:
-    """How an input is cut: a message for every `per_message` pieces between separators."""
+    """The way an input is cut: a message for every `per_message` pieces between separators."""
 
     separator: bytes = b"\n"
     per_message: int = 1
@@ -43,17 +43,17 @@ class Split:
 
     @property
     def unit(self) -> str:
-        """What a piece is called."""
+        """The name of a piece."""
         return "line" if self.separator == b"\n" else "record"
 
     def place(self, line: int) -> str:
-        """What the piece of this number is called."""
+        """Return the name of the piece of this number."""
         return f"{self.unit} {line:,}"
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where in an input a message begins; `line` and `number` count from 1."""
+    """The place in an input where a message begins; `line` and `number` count from 1."""
 
     offset: int = 0
     line: int = 1
@@ -62,7 +62,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Scan:
-    """What a first reading found: how many messages, and the largest of them with the line it begins at."""
+    """The findings of a first reading: how many messages, and the largest of them with the line it begins at."""
 
     messages: int
     largest_bytes: int
@@ -70,7 +70,7 @@ class Scan:
 
 
 def items(chunks: Iterable[bytes | None], split: Split, name: str, prefix: str, at: Position) -> Iterator[Item | None]:
-    """The messages of an input whose bytes from `at` on are `chunks`.
+    """Cut an input, whose bytes from `at` on are `chunks`, into messages.
 
     Ids are `prefix` and the offset: the same bytes at the same place have the same id, however often they are sent.
 
@@ -82,7 +82,7 @@ def items(chunks: Iterable[bytes | None], split: Split, name: str, prefix: str, 
 
 
 def scan(chunks: Iterable[bytes], split: Split, name: str) -> Scan:
-    """Read an input through without keeping it, finding early what `items` would raise late.
+    """Read an input through without keeping it, to find early what `items` would raise late.
 
     Raises:
         ClusterError: as `items`.
@@ -145,7 +145,7 @@ def _joined(held: list[Item], split: Split, number: int) -> Item:
 
 
 def _cut(chunks: Iterable[bytes | None], split: Split, name: str, line: int) -> Iterator[bytes | None]:
-    """What stands between the separators; nothing after the last one is no piece. `line` is the first one's."""
+    """Yield what stands between the separators; nothing after the last one is no piece. `line` is the first one's."""
     parts: list[bytes] = []
     size = 0
     for chunk in chunks:

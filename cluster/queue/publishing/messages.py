@@ -1,4 +1,4 @@
-"""What a message carries besides its body: its properties, and the headers that a user gives."""
+"""The properties of a message, and the headers that a user gives it."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Properties(BasicProperties):  # type: ignore[misc]
         self._before, self._after = b"".join(super().encode()).split(_short_string(self.message_id))
 
     def encode(self) -> list[bytes]:
-        """What pika calls for each message."""
+        """Return the pieces of the frame; pika calls this for each message."""
         return [self._before, _short_string(self.message_id), self._after]
 
 
 def headers_of(pairs: Iterable[str]) -> dict[str, str]:
-    """Message headers from `name=value` texts.
+    """Read message headers from `name=value` texts.
 
     Raises:
         ClusterError: not of that form, a name twice or of this project's own, or more than fits in a frame.

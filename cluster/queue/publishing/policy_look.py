@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
-from threading import Thread
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
 
 from scripts.amqp.management import Management
 from scripts.amqp.policies import losses
+from scripts.background import in_background
 from scripts.errors import ClusterError
 
 
 class PolicyLook:
-    """Looks in a thread of its own, as soon as the queue is there; without an API nothing is said."""
+    """Looks in the background, as soon as the queue is there; without an API nothing is said."""
 
-    def __init__(self, management: Callable[[], Management], queue: str, patience_s: float) -> None:
-        """`patience_s`: how long to wait in the end for an API that does not answer."""
+    def __init__(self, management: Callable[[], Management], queue: str, limit_s: float) -> None:
+        """`limit_s`: how long to wait in the end for an API that does not answer."""
         self._management = management
         self._queue = queue
-        self._patience_s = patience_s
-        self._lines: SimpleQueue[Sequence[str]] = SimpleQueue()
-        self._started = False
+        self._limit_s = limit_s
+        self._found: Future[list[str]] | None = None
 
     def start(self) -> None:
         """Look now."""
-        self._started = True
-        Thread(target=self._look, daemon=True).start()
+        self._found = in_background(lambda: losses(self._management(), self._queue, [self._queue], 0, 0))
 
     def tell(self, say: Callable[[str], None]) -> None:
         """Say what was found."""
-        if self._started:
-            try:
-                for line in self._lines.get(timeout=self._patience_s):
+        if self._found:
+            with suppress(ClusterError, TimeoutError):
+                for line in self._found.result(self._limit_s):
                     say(line)
-            except Empty:
-                return
-
-    def _look(self) -> None:
-        try:
-            self._lines.put(losses(self._management(), self._queue, [self._queue], attempts=0, patience_s=0))
-        except ClusterError:
-            self._lines.put(())

@@ -14,10 +14,10 @@ from typing import Any
 
 from cluster.interrupts import Signals
 from cluster.queue.publishing.confirms import Target
-from cluster.queue.publishing.items import Position, Split
+from cluster.queue.publishing.items import Position
 from cluster.queue.publishing.publisher import Publisher, Watch
 from cluster.queue.publishing.resume import Record, Sidecar, start_at
-from cluster.queue.publishing.sources import Source, text_file
+from cluster.queue.publishing.sources import Source
 from cluster.settings import ROOT
 from scripts.errors import ClusterError
 
@@ -26,7 +26,7 @@ SIDECARS = ROOT / ".run" / "publish"
 
 @dataclass(frozen=True)
 class Published:
-    """What came of it: the messages and bytes that the broker confirmed, and how long it took."""
+    """The messages and bytes that the broker confirmed, and how long it took."""
 
     queue: str
     messages: int
@@ -34,12 +34,12 @@ class Published:
     seconds: float
 
     def as_json(self) -> str:
-        """The same for programs."""
+        """Return the same for programs."""
         return json.dumps(asdict(self))
 
 
 def publish(source: Source, target: Target, watch: Watch = Watch(), at: Position = Position()) -> Published:  # noqa: B008
-    """Publish a source from a position on; returns when all of it is confirmed.
+    """Publish a source from a position on, until all of it is confirmed.
 
     Raises:
         ClusterError: no such queue, a message that the broker or its queue does not take, or a source that failed.
@@ -86,11 +86,10 @@ def _publish_from(
     if at.offset:
         watch.say(f"going on from {source.place(at.line)} of {source.name}")
     sidecar.write(wanted.at(at))
-    noting = Watch(
-        watch.say,
-        lambda messages: watch.progress(at.number - 1 + messages),
-        lambda position: sidecar.write(wanted.at(position)),
-        watch.begins,
+    noting = replace(
+        watch,
+        progress=lambda messages: watch.progress(at.number - 1 + messages),
+        confirmed=lambda position: sidecar.write(wanted.at(position)),
     )
     try:
         done = publish(source, target, noting, at)
@@ -101,12 +100,3 @@ def _publish_from(
     if sidecar.record:
         sidecar.write(replace(sidecar.record, complete=True))
     return done
-
-
-def publish_file(path: str | Path, url: str, queue: str) -> int:
-    """Publish a file, a message a line, to a queue that is there; the number of messages.
-
-    Raises:
-        ClusterError: as `publish`.
-    """
-    return publish(text_file(str(path), Split()), Target(url, queue)).messages

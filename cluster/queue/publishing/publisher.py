@@ -8,19 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pika.adapters.select_connection import IOLoop
 from pika.exceptions import ChannelClosedByBroker, ConnectionBlockedTimeout
 
 from cluster.interrupts import Interrupted, Signals
 from cluster.queue.publishing.confirms import Link, Target
 from cluster.queue.publishing.items import Position
-from cluster.queue.publishing.retry_deadline import Patience
-from cluster.queue.publishing.sender import Outflow
+from cluster.queue.publishing.retry_deadline import RetryDeadline
+from cluster.queue.publishing.sender import Sender
 from cluster.queue.publishing.sources import Source
 from cluster.queue.publishing.window import Window
 from scripts.amqp.broker import BLOCKED_TIMEOUT_S, broker_errors, explain
 from scripts.errors import ClusterError, ServiceAway
-from scripts.event_loop import in_thread
+from scripts.event_loop import EventLoop, in_thread
 
 TICK_S = 0.1
 # How long an interrupted publishing waits for the confirms of what it has sent, and then for a polite goodbye.
@@ -32,7 +31,7 @@ STALLED_AFTER_S = BLOCKED_TIMEOUT_S + 60
 
 @dataclass(frozen=True)
 class Watch:
-    """Who is told meanwhile: `progress` how many messages are confirmed, `confirmed` up to where all of them are.
+    """The receivers of news: `progress` of how many messages are confirmed, `confirmed` of up to where all of them are.
 
     Both are called several times a second; `say` gets lines for a person, `begins` is called when the queue is there.
     """
@@ -44,16 +43,16 @@ class Watch:
 
 
 class Publisher:
-    """Publishes a source once; a `confirms.Listener` of its links."""
+    """Publishes a source once; its links tell it what happens on them."""
 
     def __init__(self, source: Source, target: Target, watch: Watch, at: Position) -> None:
         self.say = watch.say
         self._source = source
         self._target = target
         self._watch = watch
-        self._loop = IOLoop()
-        self._out = Outflow(source, target, at, self._loop, self._close)
-        self._patience = Patience(target.retry_for_s, watch.say)
+        self._loop = EventLoop()
+        self._sender = Sender(source, target, at, self._loop, self._close)
+        self._retry = RetryDeadline(target.retry_for_s, watch.say)
         self._link: Link | None = None
         self._was_ready = False
         self._closes = False
@@ -71,7 +70,7 @@ class Publisher:
         try:
             self._connect(check=True)
             self._tick(signals)
-            self._loop.start()
+            self._loop.run()
         except KeyboardInterrupt as again:
             # It may have come between two steps of the accounting: only what was noted before is sure.
             where = self._source.place(self._noted.line)
@@ -79,85 +78,101 @@ class Publisher:
         finally:
             self._loop.close()
         self._report()
-        error = self._error or self._out.feed.error
+        error = self._error or self._sender.feed.error
         if error:
-            raise type(error)(f"{error}{self._out.how_far()}") from error
-        return self._out.window
+            raise type(error)(f"{error}{self._sender.progress()}") from error
+        return self._sender.window
 
     # What happens on a link
 
     def ready(self, channel: Any) -> None:
-        """The first time, and again after each loss."""
-        if self._was_ready and self._patience.trouble:
+        """Begin, and go on after each loss."""
+        if self._was_ready and self._retry.trouble:
             self.say("connected again")
         if not self._was_ready:
             self._watch.begins()
         self._was_ready = True
         self._last_confirm = time.monotonic()
-        self._out.use(channel)
+        self._sender.use(channel)
 
     def settled(self, tag: int, multiple: bool, accepted: bool) -> None:
-        """What was refused is sent again after a pause: a queue that is full has room later."""
-        self._out.window.settled(tag, multiple, accepted)
+        """Send again after a pause what was refused: a queue that is full has room later."""
+        self._sender.window.settled(tag, multiple, accepted)
         if accepted:
-            self._patience.success()
+            self._retry.success()
             self._last_confirm = time.monotonic()
-        elif not self._out.waits:
+        elif not self._sender.is_paused:
             full = ClusterError(f"queue {self._target.queue!r} at {self._target.place} is full")
-            self._out.pause(self._patience.failure(full))
-        if self._out.window.is_low():
-            self._out.fill()
+            self._sender.pause(self._retry.failure(full))
+        if self._sender.window.is_low():
+            self._sender.fill()
 
     def returned(self, message_id: str) -> None:
-        """The queue was there at the start: somebody has deleted it."""
-        self._out.window.returned(message_id)
-        self._stop(ClusterError(f"queue {self._target.queue!r} at {self._target.place} is gone"))
+        """Stop: the queue was there at the start, and somebody has deleted it."""
+        self._sender.window.returned(message_id)
+        self.refused(ClusterError(f"queue {self._target.queue!r} at {self._target.place} is gone"))
 
     def blocked(self, is_blocked: bool) -> None:
-        """pika closes a connection that is blocked for too long."""
+        """Wait: pika closes a connection that is blocked for too long."""
         self._is_blocked = is_blocked
         self._last_confirm = time.monotonic()
-        where = f"the broker at {self._target.place}"
-        if is_blocked:
-            self.say(f"{where} is short of memory or disk and takes nothing; waiting up to {BLOCKED_TIMEOUT_S} s")
-        else:
-            self.say(f"{where} takes messages again")
+        state = (
+            f"is short of memory or disk and takes nothing; waiting up to {BLOCKED_TIMEOUT_S} s"
+            if is_blocked
+            else "takes messages again"
+        )
+        self.say(f"the broker at {self._target.place} {state}")
 
     def channel_closed(self, reason: ChannelClosedByBroker) -> None:
-        """A message that is too large ends the input before it; any other refusal ends all."""
-        self._out.lose_channel()
+        """End the input before a message that is too large; stop after any other refusal."""
+        self._sender.lose_channel()
         limit = _size_limit(reason)
         if limit is None or not self._link:
-            self._stop(ClusterError(f"the broker at {self._target.place} refused: {explain(reason)}"))
+            self.refused(ClusterError(f"the broker at {self._target.place} refused: {explain(reason)}"))
         elif not self._was_ready:
-            self._stop(self._too_large(limit))
+            self.refused(self._too_large(limit))
         else:
             self._error = self._too_large(limit)
             self._link.reopen()
 
     def refused(self, error: ClusterError) -> None:
-        """Nothing can be published here."""
-        self._stop(error)
+        """Send nothing more, and wait a little for the confirms of what was sent."""
+        if self._sender.is_stopped:
+            return
+        self._sender.is_stopped = True
+        self._error = self._error or error
+        if self._sender.has_channel and len(self._sender.window) and not self._is_blocked:
+            self._loop.call_later(LAST_CONFIRMS_S, self._close)
+        else:
+            self._close()
 
     def lost(self, reason: BaseException) -> None:
         """Try again for a while, unless it is over anyway."""
         self._link = None
-        self._out.lose_channel()
+        self._sender.lose_channel()
         if self._closes:
             self._loop.stop()
             return
         error = self._away(reason)
         if self._was_ready and not isinstance(reason, ConnectionBlockedTimeout):
-            self._loop.call_later(self._patience.failure(error), self._find)
+            self._connect_later(error)
         else:
-            self._stop(error)
+            self.refused(error)
 
     # What is done about it
+
+    def _connect_later(self, error: ClusterError) -> None:
+        self._loop.call_later(self._retry.failure(error), self._find)
 
     def _find(self) -> None:
         """Connect again, where the broker is now."""
         if self._target.find:
-            in_thread(self._loop, self._target.find, self._found, self._not_found)
+            in_thread(
+                self._loop,
+                self._target.find,
+                self._found,
+                lambda reason: self._connect_later(ServiceAway(reason)),
+            )
         else:
             self._connect()
 
@@ -165,40 +180,25 @@ class Publisher:
         self._target = replace(self._target, url=url)
         self._connect()
 
-    def _not_found(self, reason: str) -> None:
-        self._loop.call_later(self._patience.failure(ServiceAway(reason)), self._find)
-
     def _connect(self, check: bool = False) -> None:
         if not self._closes:
-            _, largest_bytes = self._largest()
-            self._link = Link(self._loop, self._target, self, check, largest_bytes)
+            self._link = Link(self._loop, self._target, self, check, self._largest()[1])
 
     def _tick(self, signals: Signals) -> None:
         self._report()
         silent_s = time.monotonic() - self._last_confirm
         if signals.came:
-            self._stop(signals.came("interrupted"))
-        elif self._patience.trouble and self._patience.is_over():
-            self._stop(self._patience.trouble)
-        elif silent_s > STALLED_AFTER_S and (len(self._out.window) or not self._out.has_channel):
-            self._stop(ServiceAway(f"the broker at {self._target.place} has confirmed nothing for {silent_s:.0f} s"))
+            self.refused(signals.came("interrupted"))
+        elif self._retry.trouble and self._retry.is_over():
+            self.refused(self._retry.trouble)
+        elif silent_s > STALLED_AFTER_S and (len(self._sender.window) or not self._sender.has_channel):
+            self.refused(ServiceAway(f"the broker at {self._target.place} has confirmed nothing for {silent_s:.0f} s"))
         self._loop.call_later(TICK_S, lambda: self._tick(signals))
 
     def _report(self) -> None:
-        self._noted = self._out.position()
-        self._watch.progress(self._out.window.confirmed)
+        self._noted = self._sender.position()
+        self._watch.progress(self._sender.window.confirmed)
         self._watch.confirmed(self._noted)
-
-    def _stop(self, error: ClusterError) -> None:
-        """Send nothing more, and wait a little for the confirms of what was sent."""
-        if self._out.is_stopped:
-            return
-        self._out.stop()
-        self._error = self._error or error
-        if self._out.has_channel and len(self._out.window) and not self._is_blocked:
-            self._loop.call_later(LAST_CONFIRMS_S, self._close)
-        else:
-            self._close()
 
     def _close(self) -> None:
         self._closes = True
@@ -217,14 +217,14 @@ class Publisher:
             return error
 
     def _largest(self) -> tuple[int, int]:
-        """Line and bytes of the largest message, as far as it is known beforehand."""
+        """Return line and bytes of the largest message, as far as it is known beforehand."""
         scan = self._source.scan
         return (scan.largest_line, scan.largest_bytes) if scan else (1, 0)
 
     def _too_large(self, limit: int) -> ClusterError:
-        """The error for the first message over the limit, which is the end of the input."""
-        found = next((item for item in self._out.window.again if len(item.body) > limit), None)
-        self._out.end_before(found)
+        """Return the error for the first message over the limit, which is the end of the input."""
+        found = next((item for item in self._sender.window.again if len(item.body) > limit), None)
+        self._sender.end_before(found)
         line, size = (found.line, len(found.body)) if found else self._largest()
         return ClusterError(
             f"{self._source.name}: {self._source.place(line)} has {size:,} bytes, and the broker at "
@@ -233,6 +233,6 @@ class Publisher:
 
 
 def _size_limit(reason: ChannelClosedByBroker) -> int | None:
-    """The limit in RabbitMQ's refusal of a message that is too large."""
+    """Return the limit in RabbitMQ's refusal of a message that is too large."""
     found = re.search(r"larger than (?:configured )?max size (\d+)", reason.reply_text)
     return int(found[1]) if found else None

@@ -1,9 +1,8 @@
-"""The sidecar: a small file that knows how far the publishing of an input has come.
+"""The sidecar: a small file in `.run/publish/` that says how far the publishing of an input has come.
 
-It lies in `.run/publish/`, so that inputs in read-only folders can be resumed too, and is named after the input and
-the queue. While publishing it is locked and written in place; a process that is killed leaves the old text, the new
-one, or the new one with the rest of a longer old one behind it, which is ignored. After a loss of power it may say
-less than was confirmed, never more.
+While publishing it is locked and written in place; a process that is killed leaves the old text, the new one, or the
+new one with the rest of a longer old one behind it, which is ignored. After a loss of power it may say less than was
+confirmed, never more.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _LARGEST_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class Record:
-    """What is published where, with which flags, and up to where all of it is confirmed."""
+    """A publication: the input, where it goes, the flags, and up to where all of it is confirmed."""
 
     path: str
     size: int
@@ -38,9 +37,9 @@ class Record:
     number: int = 1
     complete: bool = False
 
-    def at(self, position: Position, complete: bool = False) -> Record:
-        """The same with another position."""
-        return replace(self, **asdict(position), complete=complete)
+    def at(self, position: Position) -> Record:
+        """Return the same with another position."""
+        return replace(self, **asdict(position))
 
     @property
     def position(self) -> Position:
@@ -49,7 +48,7 @@ class Record:
 
 
 def start_at(found: Record | None, wanted: Record, resume: bool, sidecar: Path) -> Position | None:
-    """Where to begin; None when all is published already.
+    """Return where to begin; None when all is published already.
 
     Raises:
         ClusterError: there is something to resume and nobody said so, or the other way round, or it does not fit.
@@ -99,7 +98,10 @@ class Sidecar:
             raise _unwritable(path, error) from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return cls(path, fd, _read(os.pread(fd, _LARGEST_BYTES, 0)))
+            found = os.pread(fd, _LARGEST_BYTES, 0).decode()
+            # Not json.loads: behind the text may be the rest of a longer one.
+            record = Record(**json.JSONDecoder().raw_decode(found)[0]) if found else None
+            return cls(path, fd, record)
         except BlockingIOError as error:
             os.close(fd)
             raise ClusterError(
@@ -126,15 +128,10 @@ class Sidecar:
         self.record = record
 
     def close(self) -> None:
-        """Unlock it; one that says nothing (nothing was confirmed) is deleted."""
+        """Unlock it; delete one that says nothing, since nothing was confirmed."""
         if not self.record or not (self.record.offset or self.record.complete):
             self.path.unlink(missing_ok=True)
         os.close(self._fd)
-
-
-def _read(data: bytes) -> Record | None:
-    # Not json.loads: behind the text may be the rest of a longer one.
-    return Record(**json.JSONDecoder().raw_decode(data.decode())[0]) if data else None
 
 
 def _unwritable(path: Path, error: OSError) -> ClusterError:

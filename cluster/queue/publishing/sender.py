@@ -16,13 +16,14 @@ from cluster.queue.publishing.window import Window
 SOURCE_PAUSE_S = 0.02
 
 
-class Outflow:
+class Sender:
     """Sends a source's messages, what must be sent again first; calls `done` when nothing is left or in flight."""
 
     def __init__(self, source: Source, target: Target, at: Position, loop: Any, done: Callable[[], None]) -> None:
         self.window = Window()
         self.feed = Feed(source, at)
         self.is_stopped = False
+        self.is_paused = False
         self._source = source
         self._target = target
         self._loop = loop
@@ -30,12 +31,6 @@ class Outflow:
         self._channel: Any = None
         self._properties = Properties(target.headers)
         self._made_at = time.monotonic()
-        self._waits = False
-
-    @property
-    def waits(self) -> bool:
-        """Whether it pauses."""
-        return self._waits
 
     @property
     def has_channel(self) -> bool:
@@ -48,48 +43,46 @@ class Outflow:
         self.fill()
 
     def lose_channel(self) -> None:
-        """What is in flight goes out again on the next channel."""
+        """Send what is in flight again on the next channel."""
         self._channel = None
         self.window.channel_lost()
 
     def end_before(self, item: Item | None) -> None:
         """Take nothing more from the source, and send nothing again that comes after `item`."""
-        self.feed.end()
+        self.feed.is_over = True
         if item:
             self.window.give_up_from(item)
-
-    def stop(self) -> None:
-        """Send nothing more at all."""
-        self.is_stopped = True
 
     def pause(self, pause_s: float) -> None:
         """Send nothing for a while."""
 
-        def over() -> None:
-            self._waits = False
+        def go_on() -> None:
+            self.is_paused = False
             self.fill()
 
-        if not self._waits:
-            self._waits = True
-            self._loop.call_later(pause_s, over)
+        if not self.is_paused:
+            self.is_paused = True
+            self._loop.call_later(pause_s, go_on)
 
     def fill(self) -> None:
         """Send as much as there is room for."""
-        if self._channel is None or self._waits:
+        if self._channel is None or self.is_paused:
             return
-        self._renew_timestamp()
-        with self._channel.connection.corked():
+        if time.monotonic() - self._made_at > 1:  # of a new second is the timestamp, too
+            self._properties = Properties(self._target.headers)
+            self._made_at = time.monotonic()
+        with self._channel.connection.batching():
             self._send()
         if not len(self.window) and (self.is_stopped or (self.feed.is_over and not self.window.again)):
             self._done()
 
     def position(self) -> Position:
-        """The first message that is not confirmed, or the one after the last."""
+        """Return the first message that is not confirmed, or the one after the last."""
         item = self.window.first_open()
         return Position(item.offset, item.line, item.number) if item else self.feed.position
 
-    def how_far(self) -> str:
-        """For the end of an error: what is confirmed, and the first message that is not."""
+    def progress(self) -> str:
+        """Return the end of an error: how much is confirmed, and the first message that is not."""
         if not self.feed.has_begun:
             return ""
         confirmed = f"{self.feed.begin.number - 1 + self.window.confirmed:,}"
@@ -126,8 +119,3 @@ class Outflow:
         """With its refusal the channel ends, and what is in flight beside it would be sent twice: so it goes alone."""
         tried = self._source.scan.largest_bytes if self._source.scan else 0
         return len(item.body) > max(SURELY_TAKEN_BYTES, tried, self.window.largest_confirmed_bytes)
-
-    def _renew_timestamp(self) -> None:
-        if time.monotonic() - self._made_at > 1:
-            self._properties = Properties(self._target.headers)
-            self._made_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""What can be published: one body, a file, a set of files, or a stream."""
+"""The inputs that can be published: one body, a file, a set of files, or a stream."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Feed:
         self._last: Item | None = None
 
     def take(self) -> Item | None:
-        """The next item; None when nothing has come yet, or when it is over (an `error` is the end too)."""
+        """Return the next item; None when nothing has come yet, or when it is over (an `error` is the end too)."""
         if self.is_over:
             return None
         try:
@@ -71,10 +71,6 @@ class Feed:
         self._last = item or self._last
         return item
 
-    def end(self) -> None:
-        """Nothing more is wanted."""
-        self.is_over = True
-
     @property
     def has_begun(self) -> bool:
         """Whether an item was taken, or failed to be."""
@@ -82,13 +78,13 @@ class Feed:
 
     @property
     def position(self) -> Position:
-        """Where the next item begins."""
+        """The beginning of the next item."""
         last = self._last
         return Position(last.end, last.next_line, last.number + 1) if last else self.begin
 
 
 def chosen(body: str | None, file: str, files: str, split: Split) -> Source:
-    """The source that the flags of a command line name: --body, --file (`-` is STDIN) or --files.
+    """Return the source that the flags of a command line name: --body, --file (`-` is STDIN) or --files.
 
     Raises:
         ClusterError: none or several of them, or as the functions below.
@@ -105,7 +101,7 @@ def chosen(body: str | None, file: str, files: str, split: Split) -> Source:
 
 
 def one_body(body: bytes) -> Source:
-    """A single message.
+    """Return a single message as a source.
 
     Raises:
         ClusterError: it is empty.
@@ -116,7 +112,7 @@ def one_body(body: bytes) -> Source:
 
 
 def listed(bodies: Iterable[bytes], name: str, prefix: str = "") -> Source:
-    """Messages made by a program; their ids are `prefix` (default: random) and their place in the order."""
+    """Return messages of a program as a source; their ids are `prefix` (default: random) and their place in it."""
     prefix = prefix or uuid.uuid4().hex
 
     def start(at: Position) -> Iterator[Item]:
@@ -127,7 +123,7 @@ def listed(bodies: Iterable[bytes], name: str, prefix: str = "") -> Source:
 
 
 def text_file(path: str, split: Split) -> Source:
-    """A file cut into messages; anything that is no regular file (a pipe, a terminal) is read as a stream.
+    """Return a file, cut into messages; anything that is no regular file (a pipe, a terminal) is read as a stream.
 
     The file is read through once before anything is sent, for its digest and to find what could not be sent.
 
@@ -141,8 +137,14 @@ def text_file(path: str, split: Split) -> Source:
     if not stat.S_ISREG(found.st_mode):
         return stream(os.open(path, os.O_RDONLY), path, split)
     digest = hashlib.sha256()
+
+    def hashed() -> Iterator[bytes]:
+        for chunk in _chunks(path, found, 0):
+            digest.update(chunk)
+            yield chunk
+
     try:
-        seen = scan(_hashed(_chunks(path, found, 0), digest.update), split, path)
+        seen = scan(hashed(), split, path)
     except KeyboardInterrupt as interrupt:
         raise Interrupted(f"interrupted while {path} was checked; nothing of it is published") from interrupt
     if not seen.messages and not split.skip_empty:
@@ -156,7 +158,7 @@ def text_file(path: str, split: Split) -> Source:
 
 
 def stream(fd: int, name: str, split: Split) -> Source:
-    """What comes from a pipe or a terminal, as it comes; ids begin with a random part."""
+    """Return what comes from a pipe or a terminal, as it comes; ids begin with a random part."""
     prefix = uuid.uuid4().hex[:16]
 
     def chunks() -> Iterator[bytes | None]:
@@ -173,12 +175,12 @@ def stream(fd: int, name: str, split: Split) -> Source:
 
 
 def nothing_in(name: str) -> ClusterError:
-    """The error for an input without a message: whoever should have written it may have failed."""
+    """Return the error for an input without a message: whoever should have written it may have failed."""
     return ClusterError(f"{name} is empty: there is nothing to publish; --skip-empty allows that")
 
 
 def file_set(pattern: str, skip_empty: bool = False) -> Source:
-    """A message a file, for the regular files that match, in the order of their names; see `_matching`.
+    """Return a message a file, for the regular files that match, in the order of their names; see `_matching`.
 
     The digest is over names, sizes and times, so that a large set is not read twice.
 
@@ -280,7 +282,7 @@ def _unreadable(path: str, error: OSError) -> ClusterError:
 
 
 def _chunks(path: str, known: os.stat_result, offset: int) -> Iterator[bytes]:
-    """The bytes of a file from `offset` to the size it had; an error when it is another file by then."""
+    """Yield the bytes of a file from `offset` to the size it had; an error when it is another file by then."""
     try:
         with Path(path).open("rb", buffering=0) as file:
             file.seek(offset)
@@ -296,12 +298,6 @@ def _chunks(path: str, known: os.stat_result, offset: int) -> Iterator[bytes]:
 def _check_unchanged(path: str, known: os.stat_result, now: os.stat_result) -> None:
     if (now.st_size, now.st_mtime_ns) != (known.st_size, known.st_mtime_ns):
         raise ClusterError(f"{path} has changed while it was read; publish a copy that nothing writes to")
-
-
-def _hashed(chunks: Iterable[bytes], update: Callable[[bytes], None]) -> Iterator[bytes]:
-    for chunk in chunks:
-        update(chunk)
-        yield chunk
 
 
 def _whole_files(files: list[tuple[str, os.stat_result]], prefix: str, at: Position) -> Iterator[Item]:

@@ -1,9 +1,8 @@
-"""What was sent and is not confirmed yet: the accounting of publishing, without a broker."""
+"""The accounting of publishing, without a broker: what was sent and is not confirmed yet."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from itertools import chain, takewhile
 from operator import attrgetter
 
@@ -38,25 +37,25 @@ class Window:
         return len(self._in_flight)
 
     def has_room(self) -> bool:
-        """Whether one more may be sent; a large body may go over the limit in bytes."""
+        """Tell whether one more may be sent; a large body may go over the limit in bytes."""
         return len(self._in_flight) < self._messages and self._in_flight_bytes < self._bytes
 
     def is_low(self) -> bool:
-        """Whether a quarter of it is free: sending more then makes a few large writes, not many small ones."""
+        """Tell whether a quarter of it is free: sending more then makes a few large writes, not many small ones."""
         return 4 * len(self._in_flight) <= 3 * self._messages and 4 * self._in_flight_bytes <= 3 * self._bytes
 
     def sent(self, item: Item) -> None:
-        """`item` was published as the next message of the channel."""
+        """Note that `item` was published as the next message of the channel."""
         self._tag += 1
         self._in_flight[self._tag] = item
         self._in_flight_bytes += len(item.body)
 
     def returned(self, message_id: str) -> None:
-        """The broker sent a message back; its confirm, which follows, does not count."""
+        """Note that the broker sent a message back; its confirm, which follows, does not count."""
         self._returned.add(message_id)
 
     def settled(self, tag: int, multiple: bool, accepted: bool) -> None:
-        """The broker's ack (`accepted`) or nack for `tag`, or with `multiple` for all up to it."""
+        """Take the broker's ack (`accepted`) or nack for `tag`, or with `multiple` for all up to it."""
         tags = list(takewhile(lambda known: known <= tag, self._in_flight)) if multiple else [tag]
         for known in tags:
             item = self._in_flight.pop(known)
@@ -71,7 +70,7 @@ class Window:
                 self.again.append(item)
 
     def channel_lost(self) -> None:
-        """Tags start anew; what is in flight may or may not have arrived."""
+        """Begin the tags anew, and send again what is in flight, which may or may not have arrived."""
         self.again.extendleft(reversed(self._in_flight.values()))
         self._in_flight.clear()
         self._in_flight_bytes = self._tag = 0
@@ -83,8 +82,6 @@ class Window:
         self.again = deque(item for item in self.again if item.offset < refused.offset)
 
     def first_open(self) -> Item | None:
-        """The first item of the input that was sent and is not confirmed."""
-        return min(self._open(), key=attrgetter("offset"), default=None)
-
-    def _open(self) -> Iterator[Item]:
-        return chain(self._in_flight.values(), self.again, self.given_up)
+        """Return the first item of the input that was sent and is not confirmed."""
+        not_confirmed = chain(self._in_flight.values(), self.again, self.given_up)
+        return min(not_confirmed, key=attrgetter("offset"), default=None)

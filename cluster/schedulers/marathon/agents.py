@@ -25,8 +25,7 @@ from cluster.schedulers.docker import logs as container_logs
 from cluster.schedulers.docker.containers import CONFLICT, GONE
 from cluster.settings import Settings
 from scripts.errors import ClusterError
-from scripts.worker.process_name import DRAINED, DRAINING
-from scripts.worker.stop_signals import HOLD
+from scripts.worker.draining import DRAINED, DRAINING, HOLD
 
 # Gives the engines of the agents, for as long as they are needed.
 Engines = Callable[[], AbstractContextManager[Sequence[docker.DockerClient]]]

@@ -4,7 +4,7 @@ import pika
 import pytest
 from pika.adapters.select_connection import IOLoop
 
-from cluster.queue.publishing.batched_connection import SEGMENT_BYTES, CorkedConnection
+from cluster.queue.publishing.batched_connection import SEGMENT_BYTES, BatchedConnection
 
 
 @pytest.fixture
@@ -16,26 +16,26 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 
 @pytest.fixture
-def connection() -> Iterator[CorkedConnection]:
+def connection() -> Iterator[BatchedConnection]:
     """One that does not connect."""
     loop = IOLoop()
-    connection = CorkedConnection(pika.ConnectionParameters(), custom_ioloop=loop, internal_connection_workflow=False)
+    connection = BatchedConnection(pika.ConnectionParameters(), custom_ioloop=loop, internal_connection_workflow=False)
     connection._set_connection_state(connection.CONNECTION_OPEN)
     yield connection
     loop.close()
 
 
-def emit(connection: CorkedConnection, *frames: bytes) -> None:
+def emit(connection: BatchedConnection, *frames: bytes) -> None:
     connection._output_marshaled_frames(frames)
 
 
-def test_a_frame_goes_out_at_once(connection: CorkedConnection, sent: list[bytes]) -> None:
+def test_a_frame_goes_out_at_once(connection: BatchedConnection, sent: list[bytes]) -> None:
     emit(connection, b"one", b"two")
     assert sent == [b"one", b"two"]
 
 
-def test_corked_frames_go_out_together_and_in_order(connection: CorkedConnection, sent: list[bytes]) -> None:
-    with connection.corked():
+def test_batched_frames_go_out_together_and_in_order(connection: BatchedConnection, sent: list[bytes]) -> None:
+    with connection.batching():
         emit(connection, b"one", b"two")
         emit(connection, b"three")
         assert sent == []
@@ -44,15 +44,15 @@ def test_corked_frames_go_out_together_and_in_order(connection: CorkedConnection
     assert sent == [b"onetwothree", b"four"]
 
 
-def test_a_segment_does_not_wait(connection: CorkedConnection, sent: list[bytes]) -> None:
-    with connection.corked():
+def test_a_segment_does_not_wait(connection: BatchedConnection, sent: list[bytes]) -> None:
+    with connection.batching():
         emit(connection, b"small", b"x" * SEGMENT_BYTES)
         assert sent == [b"small" + b"x" * SEGMENT_BYTES]
     assert len(sent) == 1
 
 
-def test_what_a_connection_held_when_it_closed_is_dropped(connection: CorkedConnection, sent: list[bytes]) -> None:
-    with connection.corked():
+def test_what_a_connection_held_when_it_closed_is_dropped(connection: BatchedConnection, sent: list[bytes]) -> None:
+    with connection.batching():
         emit(connection, b"one")
         connection._set_connection_state(connection.CONNECTION_CLOSED)
     connection._set_connection_state(connection.CONNECTION_OPEN)

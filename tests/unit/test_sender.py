@@ -6,7 +6,7 @@ from typing import Any
 
 from cluster.queue.publishing.confirms import SURELY_TAKEN_BYTES, Target
 from cluster.queue.publishing.items import Position
-from cluster.queue.publishing.sender import Outflow
+from cluster.queue.publishing.sender import Sender
 from cluster.queue.publishing.sources import listed
 
 
@@ -18,7 +18,7 @@ class Channel:
         self.sizes: list[int] = []
 
     @contextmanager
-    def corked(self) -> Iterator[None]:
+    def batching(self) -> Iterator[None]:
         yield
 
     def basic_publish(self, _exchange: str, _queue: str, body: bytes, *_: Any) -> None:
@@ -29,7 +29,7 @@ def test_what_may_be_too_large_goes_alone_until_the_broker_has_taken_as_much() -
     large = SURELY_TAKEN_BYTES + 1
     bodies = [b"x" * size for size in (1, 2, SURELY_TAKEN_BYTES, large, 3, large, 4)]
     ends: list[bool] = []
-    out = Outflow(listed(bodies, "list"), Target("amqp://", "q"), Position(), None, lambda: ends.append(True))
+    out = Sender(listed(bodies, "list"), Target("amqp://", "q"), Position(), None, lambda: ends.append(True))
     channel = Channel()
     out.use(channel)
     assert channel.sizes == [1, 2, SURELY_TAKEN_BYTES]
