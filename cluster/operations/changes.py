@@ -18,7 +18,7 @@ def describe_change(change: Change, engine: Scheduler) -> list[str]:
     if change.kind == "create":
         return [f"{app_id} is new on {engine.place}"]
     if change.kind == "nothing":
-        return [f"{app_id} runs on {engine.place} just so: nothing changes"]
+        return [f"{app_id} runs on {engine.place} as it should: nothing changes"]
     if change.kind == "restart":
         return [f"{app_id} on {engine.place} is started anew"]
     return [f"{app_id} on {engine.place} changes:", *(f"  {line}" for line in change.differences)]

@@ -87,8 +87,9 @@ def test_workers_go_on_when_others_could_not_start_their_action(inv: CommandLine
     before = json.loads(inv("status", "--json"))["apps"]
     done = inv.try_("worker.run-local", "-t", "worker:e2e", "-q", "myqueue", "--action", "mistyped.r")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: --action 'mistyped.r'")
-    assert done.stderr.endswith("; the workers that run go on\n")
+    error = done.stderr.splitlines()[-1]
+    assert error.startswith("error: --action 'mistyped.r'")
+    assert error.endswith("; the workers that run go on")
     assert json.loads(inv("status", "--json"))["apps"] == before
 
 

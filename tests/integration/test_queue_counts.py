@@ -130,5 +130,5 @@ def test_without_amqp_the_management_api_is_believed(broker: Broker, management:
 def test_a_queue_that_does_not_answer_stops_nothing(broker: Broker) -> None:
     away = replace(broker.settings, queue=replace(broker.settings.queue, management_port=1))
     assert "is not known" in down._messages_lost(away)
-    assert json.loads(listing.status(away, as_json=True))["queues"] is None
-    assert str(away.queue.management.url) in listing.status(away, as_json=False).splitlines()[-1]
+    assert json.loads(listing.status(away, as_json=True, say=print))["queues"] is None
+    assert str(away.queue.management.url) in listing.status(away, as_json=False, say=print).splitlines()[-1]

@@ -125,7 +125,7 @@ def resting(rig: Rig) -> tuple[WorkerProcess, Path]:
 
 
 def _open_breakers(broker: Broker, queue: str) -> list[dict[str, Any]]:
-    found = json.loads(listing.status(broker.settings, as_json=True))["open_breakers"]
+    found = json.loads(listing.status(broker.settings, as_json=True, say=print))["open_breakers"]
     return [one for one in found if one["queue"] == queue]
 
 
@@ -136,7 +136,7 @@ def test_under_an_engine_it_stays_says_so_and_goes_on_when_the_host_is_mended(
     [told] = until(lambda: _open_breakers(broker, rig.queue), "status knows of it")
     assert told["pid"] == str(worker.process.pid)
     assert "exit 1" in told["reason"]
-    lines = listing.status(broker.settings, as_json=False).splitlines()
+    lines = listing.status(broker.settings, as_json=False, say=print).splitlines()
     assert [rig.queue in line and told["since"] in line for line in lines].count(True) == 1
     until(lambda: worker.log.count("attempt 1 of 100") >= 3, "it has tried a third one")
     assert (rig.tmp / "alive").exists()
