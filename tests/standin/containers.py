@@ -103,6 +103,7 @@ def _as_is(value: str) -> str:
 _PARAMETERS: dict[str, tuple[str, str, Callable[[str], Any]]] = {
     "init": ("host", "init", _flag),
     "read-only": ("host", "read_only", _flag),
+    "cap-add": ("host", "cap_add", _one),
     "cap-drop": ("host", "cap_drop", _one),
     "security-opt": ("host", "security_opt", _one),
     "tmpfs": ("host", "tmpfs", _tmpfs),
