@@ -388,7 +388,7 @@ def test_two_deploys_at_once_leave_one_of_them(rig: Rig, world: World) -> None:
 
 def test_a_stop_that_grants_no_time_needs_the_agents_and_does_nothing_without(rig: Rig, world: World) -> None:
     rig.put()
-    with pytest.raises(ClusterError, match=r"the containers of /x are on the agents, .*agents\.hosts"):
+    with pytest.raises(ClusterError, match=r"agents\.hosts"):
         rig.marathon().stop("/x", now=True)
     assert "/x" in world.apps
 

@@ -14,7 +14,7 @@ import pytest
 from cluster.apps.definitions import RUNTIME
 from cluster.schedulers.marathon import following
 from cluster.schedulers.marathon.api import Accepted, Api, Locked
-from cluster.schedulers.marathon.following import Following, Watch
+from cluster.schedulers.marathon.following import Following
 from cluster.schedulers.marathon.judgement import Goal
 from scripts.errors import ClusterError
 from scripts.marathon.api import Marathon as Asked
@@ -244,7 +244,7 @@ class TestStandstill:
         accepted = Accepted(world.plans[0].id, world.plans[0].version)
         goal = Goal(app(mem=65, **self.ALONE).native, accepted.deployment, accepted.version, present)
         with instances_come(world):
-            Following(Api(Asked(rig.standin.address, "", 2, {}), ""), goal, Watch(rig.said.append, len)).follow(10)
+            Following(Api(Asked(rig.standin.address, "", 2, {}), ""), goal, rig.said.append, len).follow(10)
         assert self.ended(rig) == [old]
 
     def test_one_that_is_healthy_is_marathons_to_end(self, rig: Rig, world: World) -> None:

@@ -71,6 +71,12 @@ def test_a_worker_without_flags_is_as_invoke_yaml_says() -> None:
     assert (app.instances, app.cpus, app.mem_mib) == (1, 1.0, 1024)
 
 
+def test_a_name_with_capitals_is_no_id_and_stays_the_queues_name() -> None:
+    app = worker(queue="My_Queue")
+    assert (app.id, app.env["QUEUE_NAME"]) == ("/worker-my-queue", "My_Queue")
+    assert "-q My_Queue" in app.command
+
+
 def test_flags_of_the_work_become_options_each_quoted() -> None:
     app = worker(
         queue="My Queue", action="sum.py '/tmp/a b'", jobs=4, timeout_s=1234567.5, attempts=5, keep_alive=True,

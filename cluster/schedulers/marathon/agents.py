@@ -27,10 +27,12 @@ from cluster.settings import Settings
 from scripts.errors import ClusterError
 from scripts.worker.draining import DRAINED, DRAINING, HOLD
 
-# Gives the engines of the agents, for as long as they are needed.
+# Opens the engines of the agents for as long as they are needed.
 Engines = Callable[[], AbstractContextManager[Sequence[docker.DockerClient]]]
 
 TASK = "MESOS_TASK_ID"
+
+NO_HOSTS = f"agents.hosts of invoke.yaml names no hosts whose containers, by the label {TASK}, could be asked over SSH"
 
 _LAST = 3
 _AT_ONCE = 32
@@ -39,19 +41,16 @@ _AT_ONCE = 32
 _HAS_NAME = "grep -qsx {} /proc/[0-9]*/comm"
 
 
-def engines_of(settings: Settings, say: Say) -> Engines | None:
-    """Return what opens the engines of the hosts in invoke.yaml; None where it names none."""
-    hosts = agent_hosts(settings)
-    return (lambda: _opened(settings, hosts, say)) if hosts else None
-
-
 @contextmanager
-def _opened(settings: Settings, hosts: Sequence[Host], say: Say) -> Iterator[list[docker.DockerClient]]:
-    """Open all that can be reached; a host that cannot is said and hides no other.
+def opened(settings: Settings, say: Say) -> Iterator[Sequence[docker.DockerClient]]:
+    """Open the engines of the hosts in invoke.yaml; a host that cannot be reached is said and hides no other.
 
     Raises:
-        ClusterError: none can be reached.
+        ClusterError: it names none, or none can be reached.
     """
+    hosts = agent_hosts(settings)
+    if not hosts:
+        raise ClusterError(NO_HOSTS)
 
     def open_one(host: Host) -> docker.DockerClient | ClusterError:
         try:
@@ -68,23 +67,6 @@ def _opened(settings: Settings, hosts: Sequence[Host], say: Say) -> Iterator[lis
         if len(errors) == len(found):
             raise ClusterError(f"none of the agent hosts can be reached: {'; '.join(errors)}")
         yield [one for one in found if not isinstance(one, ClusterError)]
-
-
-def opened(
-    engines: Engines | None, app_id: str, task_ids: Collection[str]
-) -> AbstractContextManager[Sequence[docker.DockerClient]]:
-    """Open the engines.
-
-    Raises:
-        ClusterError: nobody has said where they are.
-    """
-    if engines is None:
-        example = f", such as {min(task_ids)}" if task_ids else ""
-        raise ClusterError(
-            f"the containers of {app_id} are on the agents, each with the label {TASK}{example}: name those hosts in "
-            "agents.hosts of invoke.yaml, to be reached over SSH"
-        )
-    return engines()
 
 
 def containers_of(engines: Sequence[docker.DockerClient], task_ids: Collection[str]) -> dict[str, Container]:
@@ -151,8 +133,5 @@ def kill(engines: Sequence[docker.DockerClient], task_ids: Collection[str]) -> N
     found = containers_of(engines, task_ids)
     with docker_errors("end the containers of the tasks"):
         for container in found.values():
-            try:
+            with containers.ignored(GONE, CONFLICT):
                 container.kill()
-            except APIError as error:
-                if error.status_code not in (GONE, CONFLICT):
-                    raise

@@ -27,6 +27,12 @@ class Accepted:
     deployment: str
     version: str
 
+    @classmethod
+    def of(cls, app: App) -> Accepted:
+        """Return what works on an app now."""
+        under_way = mappings(app.get("deployments")) or [{}]
+        return cls(str(under_way[0].get("id") or ""), str(app.get("version") or ""))
+
 
 class Locked(ClusterError):
     """Another deployment works on the app."""

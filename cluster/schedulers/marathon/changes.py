@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from cluster.schedulers import Say
 from cluster.schedulers.marathon.api import Accepted, Api, App, Locked
 from scripts.errors import ServiceAway
 from scripts.http_failures import AnswerLost
-from scripts.json_values import mappings
 
 _TRIES = 3
 _PAUSE_S = 1
 
 
-@dataclass(frozen=True)
-class Request:
-    """A change of an app: `send` makes it, `is_made` sees it in the app (None: there is no app any more)."""
-
-    app_id: str
-    send: Callable[[], Accepted]
-    is_made: Callable[[App | None], bool]
+Send = Callable[[], Accepted]
+IsMade = Callable[[App | None], bool]
 
 
-def make(api: Api, request: Request, say: Say) -> Accepted:
-    """Make a change once, also when an answer is lost.
+def make(api: Api, app_id: str, send: Send, is_made: IsMade, say: Say) -> Accepted:
+    """Make a change of an app once, also when an answer is lost: `is_made` sees it in the app (None: it is gone).
 
     Raises:
         ServiceAway: Marathon cannot be reached, or its answers are lost again and again.
@@ -35,32 +28,29 @@ def make(api: Api, request: Request, say: Say) -> Accepted:
     lost: AnswerLost | None = None
     for _ in range(_TRIES):
         try:
-            return request.send()
+            return send()
         except AnswerLost as error:
             lost = error
-            say(f"the answer was lost ({error}): looking whether {request.app_id} was changed")
+            say(f"the answer was lost ({error}): looking whether {app_id} was changed")
             time.sleep(_PAUSE_S)
         except Locked:
-            # The lock may be that of our own request.
-            found = lost and _found(api, request)
+            # The lock may be that of our own change.
+            found = lost and _found(api, app_id, is_made)
             if not found:
                 raise
             return found
-        found = _found(api, request)
+        found = _found(api, app_id, is_made)
         if found:
             return found
     assert lost is not None
     raise lost
 
 
-def _found(api: Api, request: Request) -> Accepted | None:
+def _found(api: Api, app_id: str, is_made: IsMade) -> Accepted | None:
     try:
-        app = api.app(request.app_id)
+        app = api.app(app_id)
     except ServiceAway as away:
         raise ServiceAway(
-            f"{away}; it may have changed {request.app_id} before: ./inv status -m {api.address} tells when it is back"
+            f"{away}; it may have changed {app_id} before: ./inv status -m {api.address} tells when it is back"
         ) from away
-    if not request.is_made(app):
-        return None
-    under_way = mappings((app or {}).get("deployments"))
-    return Accepted(str(under_way[0].get("id")) if under_way else "", str((app or {}).get("version") or ""))
+    return Accepted.of(app or {}) if is_made(app) else None

@@ -28,34 +28,29 @@ class Draining:
     """Lets tasks of an app finish what they run: all, or those that fewer instances leave no room for."""
 
     api: Api
-    engines: Engines | None
+    engines: Engines
     say: Say
 
     def all_of(self, app: App) -> None:
         """Return when no task of the app runs an action, and none takes a message."""
-        self._drain(app, lambda: self.api.task_ids(str(app.get("id"))))
+        self._drain(app, lambda: self.api.task_ids(app["id"]))
 
     def beyond(self, app: App, instances: int) -> None:
         """Return when those tasks run no action that Marathon ends for so many instances."""
         chosen = first_to_go(app, instances)
-        if chosen:
-            self._drain(app, lambda: self.api.task_ids(str(app.get("id"))) & chosen)
+        self._drain(app, lambda: self.api.task_ids(app["id"]) & chosen)
 
     def _drain(self, app: App, task_ids: Callable[[], set[str]]) -> None:
-        app_id = str(app.get("id"))
         spec = app_of(app)
         if DRAIN not in spec.labels or not task_ids():
             return
-        otherwise = f"Marathon gives what {app_id} runs {spec.kill_grace_s} s, and longer actions return to the queue"
-        if self.engines is None:
-            self.say(f"agents.hosts of invoke.yaml names no hosts: {otherwise}")
-            return
+        otherwise = f"Marathon gives what {spec.id} runs {spec.kill_grace_s} s, and longer actions return to the queue"
         try:
             with self.engines() as engines:
                 self._wait(_Round(engines, self.say, otherwise), task_ids, spec.stop_grace_s)
         except KeyboardInterrupt:
             raise Interrupted(
-                f"interrupted: Marathon was told nothing, and workers of {app_id} that are done start anew in 5 minutes"
+                f"interrupted: Marathon was told nothing; workers of {spec.id} that are done start anew in 5 minutes"
             ) from None
         except ClusterError as error:
             self.say(f"{error}: {otherwise}")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Collection
 
 from cluster.schedulers import Say, waiting
 from cluster.schedulers.marathon import standstill
@@ -35,14 +34,6 @@ class NotDeployed(ClusterError):
     def __init__(self, words: str, has_printed: bool = False) -> None:
         super().__init__(words)
         self.has_printed = has_printed
-
-
-@dataclass(frozen=True)
-class Watch:
-    """Takes what people read: `say` a line for each event, `show` what goes on now."""
-
-    say: Say
-    show: Callable[[str], None]
 
 
 class _History:
@@ -99,10 +90,10 @@ class _History:
 
 
 class Following:
-    """Follows one change; `follow` may be called once."""
+    """Follows one change: `say` takes a line for each event, `show` what goes on now; `follow` may be called once."""
 
-    def __init__(self, api: Api, goal: Goal, watch: Watch) -> None:
-        self._api, self._goal, self._watch = api, goal, watch
+    def __init__(self, api: Api, goal: Goal, say: Say, show: Say) -> None:
+        self._api, self._goal, self._say, self._show = api, goal, say, show
         self._app_id = str(goal.wanted["id"])
         self._history = _History(goal)
         self._was_listed = False
@@ -125,7 +116,7 @@ class Following:
             except ServiceAway as away:
                 if time.monotonic() >= deadline:
                     raise
-                self._watch.show(str(away))
+                self._show(str(away))
                 words = ""
             if words:
                 return words
@@ -143,7 +134,7 @@ class Following:
             raise NotDeployed(found.words)
         failure = self._history.note(app)
         if failure:
-            self._watch.say(f"an instance of {self._app_id} {failure}")
+            self._say(f"an instance of {self._app_id} {failure}")
         if is_listed:
             self._make_way(app)
         if found.state == "done" and self._history.is_steady(app):
@@ -164,13 +155,13 @@ class Following:
         self._api.kill(self._app_id, new)
         self._made_way |= new
         hosts = ", ".join(sorted({str(tasks[task].get("host")) for task in new}))
-        self._watch.say(f"the old instance of {self._app_id} on {hosts} was not healthy, and is ended for the new one")
+        self._say(f"the old instance of {self._app_id} on {hosts} was not healthy, and is ended for the new one")
 
     def _report(self, now: str, timeout_s: float) -> None:
         """Show what goes on; once also to those who have no line to show it on."""
-        self._watch.show(now)
+        self._show(now)
         if not self._is_said and time.monotonic() - self._begun > waiting.SILENCE_S:
-            self._watch.say(f"waiting for {self._app_id}, {timeout_s:g} s at most: {now}")
+            self._say(f"waiting for {self._app_id}, {timeout_s:g} s at most: {now}")
             self._is_said = True
 
     def _given_up(self, found: Judgement) -> str:

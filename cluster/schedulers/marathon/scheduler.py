@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,14 +30,14 @@ from cluster.schedulers.marathon.app_status import oldest_first, status_of
 from cluster.schedulers.marathon.comparison import app_of, differences, is_same
 from cluster.schedulers.marathon.definition import definition_of
 from cluster.schedulers.marathon.draining import Draining
-from cluster.schedulers.marathon.following import Following, NotDeployed, Watch
+from cluster.schedulers.marathon.following import Following, NotDeployed
 from cluster.schedulers.marathon.judgement import Goal
 from cluster.settings import Settings
 from cluster.terminal.live_line import live_line
 from scripts.app_id import canonical_app_id
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
-from scripts.json_values import mapping, mappings
+from scripts.json_values import mapping
 from scripts.marathon.access import addresses
 from scripts.marathon.api import Marathon as Client
 from scripts.marathon.discovery import pick
@@ -54,7 +55,7 @@ def make(settings: Settings, address: str, say: Say) -> Marathon:
         ClusterError: an address or credentials that cannot be.
     """
     api = Api(Client(address, "", _ANSWER_S, os.environ), address)
-    return Marathon(api, settings, say, agents.engines_of(settings, say))
+    return Marathon(api, settings, say)
 
 
 class Marathon:
@@ -73,9 +74,10 @@ class Marathon:
     user = ""
 
     def __init__(self, api: Api, settings: Settings, say: Say, engines: Engines | None = None) -> None:
-        """`engines` are needed for logs, and for a stop that grants no time, or more than Marathon does."""
-        self._api, self._settings, self._say, self._engines = api, settings, say, engines
-        self._draining = Draining(api, engines, say)
+        """`engines` opens those of the agents: for logs, and a stop that grants no time, or more than Marathon does."""
+        self._api, self._settings, self._say = api, settings, say
+        self._engines = engines or partial(agents.opened, settings, say)
+        self._draining = Draining(api, self._engines, say)
 
     @property
     def address(self) -> str:
@@ -128,7 +130,7 @@ class Marathon:
             ClusterError: no agent is known, or none answers.
         """
         trial = replace(app, secret_files=(), pinned_to="")
-        why = "agents.hosts of invoke.yaml names no hosts"
+        why = agents.NO_HOSTS
         for host in agent_hosts(self._settings)[:_ASKED]:
             try:
                 with ssh.connected(self._settings, host) as remote:
@@ -157,7 +159,7 @@ class Marathon:
         app = self._existing(app_id)
         self._refuse_foreign(app, "read the logs of")
         task_ids = [str(task.get("id")) for task in oldest_first(app)]
-        with agents.opened(self._engines, app_id, task_ids) as engines:
+        with self._engines() as engines:
             yield from agents.lines(engines, app_id, task_ids, tail, follow)
 
     def address_of(self, app_id: str, port_name: str = "") -> HostPort:
@@ -236,36 +238,33 @@ class Marathon:
     def _make(self, change: Change, present: Answer | None, force: bool) -> Accepted:
         """Tell Marathon to make a change; return what it has named it, also where it is at it already."""
         app_id, wanted, instances = change.app.id, change.sent, change.app.instances
-        if change.kind == "nothing" and present is not None:
-            return _under_way(present)
-        if change.kind == "scale":
-            request = changes.Request(
-                app_id,
-                lambda: self._api.put(app_id, {"instances": instances}, force=force, partial=True),
-                lambda now: now is not None and now.get("instances") == instances,
-            )
-        elif change.kind == "restart" and present is not None:
+        if present is not None and change.kind == "nothing":
+            return Accepted.of(present)
+        if present is not None and change.kind == "restart":
             version = present.get("version")
-            request = changes.Request(
+            return self._ask(
                 app_id,
                 lambda: self._api.restart(app_id, force=force),
                 lambda now: now is not None and now.get("version") != version,
             )
-        else:
-            request = changes.Request(
+        if change.kind == "scale":
+            return self._ask(
                 app_id,
-                lambda: self._api.put(app_id, wanted, force=force),
-                lambda now: now is not None and not differences(now, wanted),
+                lambda: self._api.put(app_id, {"instances": instances}, force=force, partial=True),
+                lambda now: now is not None and now.get("instances") == instances,
             )
-        return self._ask_for(request)
+        return self._ask(
+            app_id,
+            lambda: self._api.put(app_id, wanted, force=force),
+            lambda now: now is not None and not differences(now, wanted),
+        )
 
-    def _ask_for(self, request: changes.Request) -> Accepted:
+    def _ask(self, app_id: str, send: changes.Send, is_made: changes.IsMade) -> Accepted:
         try:
-            return changes.make(self._api, request, self._say)
+            return changes.make(self._api, app_id, send, is_made, self._say)
         except KeyboardInterrupt:
             raise Interrupted(
-                f"interrupted: Marathon may have taken on the change of {request.app_id}; ./inv status -m "
-                f"{self.address} shows it"
+                f"interrupted: Marathon may change {app_id} all the same; ./inv status -m {self.address} shows it"
             ) from None
 
     def _reach(self, goal: Goal, options: DeployOptions) -> AppStatus:
@@ -274,7 +273,7 @@ class Marathon:
         if options.wait:
             try:
                 with live_line(f"{app_id} on Marathon") as show:
-                    Following(self._api, goal, Watch(self._say, show)).follow(options.timeout_s)
+                    Following(self._api, goal, self._say, show).follow(options.timeout_s)
             except NotDeployed as failure:
                 if options.undo and goal.deployment:  # the caller goes back, and says what came of it
                     raise NotDeployed(f"deploy {app_id}: {failure}") from failure
@@ -292,9 +291,8 @@ class Marathon:
         # Asked for before: an app that is deleted names its tasks no longer.
         task_ids = self._api.task_ids(app_id)
         # Reached before anything is done: without them there is no `now`.
-        with agents.opened(self._engines, app_id, task_ids) if now else nullcontext([]) as engines:
-            deletion = changes.Request(app_id, lambda: self._api.delete(app_id), lambda found: found is None)
-            accepted = self._ask_for(deletion)
+        with self._engines() if now else nullcontext([]) as engines:
+            accepted = self._ask(app_id, lambda: self._api.delete(app_id), lambda found: found is None)
             if now:
                 agents.kill(engines, task_ids)
         try:
@@ -331,9 +329,3 @@ def _project_of(definition: Answer) -> str:
 def _needs_login(image: str) -> bool:
     registry, slash, _ = image.partition("/")
     return bool(slash) and is_registry(registry) and registry_login.for_registry(registry) is not None
-
-
-def _under_way(app: Answer) -> Accepted:
-    """Return the deployment that works on the app, and its version."""
-    deployments = mappings(app.get("deployments")) or [{}]
-    return Accepted(str(deployments[0].get("id") or ""), str(app.get("version")))
