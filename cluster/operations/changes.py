@@ -52,7 +52,8 @@ def _undo(engine: Scheduler, app_id: str, before: AppSpec | None, say: Say) -> s
     """Bring back what ran before and return what came of it; empty where it runs anyway."""
     options = DeployOptions(force=True, drain=False)
     try:
-        if engine.present(app_id) == before:
+        now = engine.present(app_id)
+        if now == before and (now is None or before is None or now.native == before.native):
             return ""
         say(f"{app_id}: going back to what ran before")
         if before is None:

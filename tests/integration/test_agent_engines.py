@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from cluster.apps.app import AppSpec
 from cluster.schedulers.marathon import agents
-from cluster.schedulers.marathon import engines as agent_engines
+from cluster.schedulers.marathon.scheduler import make
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 from tests.conftest import own_settings
@@ -27,9 +28,7 @@ def settings(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Settings
 
 
 def opened(settings: Settings, hosts: str, said: list[str]) -> Any:
-    engines = agent_engines.of(replace(settings, agents=replace(settings.agents, hosts=hosts)), said.append)
-    assert engines
-    return engines()
+    return agents.opened(replace(settings, agents=replace(settings.agents, hosts=hosts)), said.append)
 
 
 def test_a_host_that_cannot_be_reached_is_said_and_hides_no_other(settings: Settings) -> None:
@@ -45,8 +44,12 @@ def test_none_that_can_be_reached_is_an_error(settings: Settings) -> None:
         opened(settings, "127.0.0.1:1", []).__enter__()
 
 
-def test_without_hosts_there_are_no_engines(tmp_path: Path) -> None:
-    assert agent_engines.of(own_settings(tmp_path), print) is None
+def test_without_hosts_an_error_says_where_to_name_them(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ClusterError, match=r"agents\.hosts of invoke\.yaml"),
+        agents.opened(own_settings(tmp_path), print),
+    ):
+        pass
 
 
 @pytest.fixture
@@ -73,3 +76,17 @@ def test_tasks_are_found_on_whichever_host_they_are(settings: Settings, tasks: d
         agents.kill(engines, ids)
         found = agents.containers_of(engines, ids)
     assert [container.status for container in found.values()] == ["exited", "exited"]
+
+
+def test_a_command_is_tried_on_the_first_agent_that_answers(settings: Settings, hosts: Hosts) -> None:
+    there, said = hosts.agents[0], list[str]()
+    there.make_image("tries")
+    named = replace(settings, agents=replace(settings.agents, hosts=f"127.0.0.1:1,{there.name}"))
+    app = AppSpec("/x", 'echo "as $A"; exit 7', "tries", {"A": "b"}, pinned_to="elsewhere")
+    try:
+        assert make(named, "127.0.0.1:1", said.append).run_once(app) == (7, ["as b"])
+    finally:
+        there.clear()
+    nobody = replace(settings, agents=replace(settings.agents, hosts="127.0.0.1:1"))
+    with pytest.raises(ClusterError, match=r"127\.0\.0\.1:1"):
+        make(nobody, "127.0.0.1:1", said.append).run_once(app)

@@ -344,6 +344,16 @@ class TestGoingBack:
         assert "rolled back: 2 of 2 instances of what ran before run" in str(failure.value)
         assert (world.apps["/x"].definition["mem"], world.plans) == (64, [])
 
+    def test_comes_also_after_a_change_of_what_only_marathon_knows(self, rig: Rig, world: World) -> None:
+        rig.put()
+        fits: dict[str, Any] = {"constraints": [["rack", "GROUP_BY"]]}
+        with (
+            instances_come(world, fits=lambda definition: "constraints" not in definition),
+            pytest.raises(ClusterError, match="rolled back: 1 of 1"),
+        ):
+            rig.deploy(app(**fits), 0.3, undo=True)
+        assert "constraints" not in world.apps["/x"].definition
+
     def test_that_fails_too_hides_nothing(self, rig: Rig, world: World) -> None:
         rig.put()
         left = [1]
