@@ -26,7 +26,7 @@ def build_and_push(
     """
     ref = ImageRef.parse(tag, settings.images)
     settings = replace(settings, registry=ref.registry)
-    if settings.scheduler == "process":
+    if not selection.SCHEDULERS[settings.scheduler].has_images:
         raise ClusterError(
             f"scheduler: {settings.scheduler} in invoke.yaml runs no containers and needs no images: nothing to build"
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import bcrypt
 from cryptography import x509
 
 from cluster.apps.app import AppSpec
@@ -13,7 +15,6 @@ from cluster.image_ref import checked_registry, is_local, registry_address
 from cluster.images import registry_login
 from cluster.images.registry_login import Access
 from cluster.registry import certificates
-from cluster.registry import htpasswd as login
 from cluster.registry.app import CERTIFICATE, HTPASSWD, KEY, host_app
 from cluster.registry.certificates import Authority, Pair
 from cluster.settings import Settings
@@ -21,6 +22,11 @@ from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 
 PORT = 5000
+_USER = "cluster"
+# The registry works the hash out anew for each request of each push and pull. Its cost makes up for passwords that
+# people think of; nobody guesses one of 192 random bits, so it may be small.
+_COST = 5
+_PASSWORD_BYTES = 24
 
 
 @dataclass(frozen=True)
@@ -89,17 +95,31 @@ def for_host(where: str, found: Found, ca: Authority, now: datetime) -> Plan:
         pair = ca.issue(host, now)
         news = {KEY: "new, with its certificate", CERTIFICATE: f"new: {lack}"}
     htpasswd = found.htpasswd
-    if htpasswd is None or not login.lets_in(htpasswd, access.user, access.password):
+    if htpasswd is None or not lets_in(htpasswd, access.user, access.password):
         news[HTPASSWD] = "new: there is none" if htpasswd is None else "new: it does not let our login in"
-        htpasswd = login.htpasswd(access.user, access.password)
+        htpasswd = htpasswd_file(access.user, access.password)
     return Plan(where, access, ca, pair, htpasswd, news)
 
 
 def _login(found: Found, kept: Access | None, others: Iterable[Access], ca: Authority) -> Access:
     """Return the login that is kept for the address, else one that the host lets in already, else a new one."""
-    access = kept or next((one for one in others if login.lets_in(found.htpasswd, one.user, one.password)), None)
-    user, password = (access.user, access.password) if access else (login.USER, login.new_password())
+    access = kept or next((one for one in others if lets_in(found.htpasswd, one.user, one.password)), None)
+    user, password = (access.user, access.password) if access else (_USER, secrets.token_urlsafe(_PASSWORD_BYTES))
     return Access(user, password, ca.file)
+
+
+def htpasswd_file(user: str, password: str) -> bytes:
+    """Return the file that the registry reads: the user and the bcrypt hash of the password."""
+    return f"{user}:".encode() + bcrypt.hashpw(password.encode(), bcrypt.gensalt(_COST)) + b"\n"
+
+
+def lets_in(file: bytes | None, user: str, password: str) -> bool:
+    """Return whether this htpasswd file lets this user in, and nobody else."""
+    name, colon, hashed = (file or b"").strip().partition(b":")
+    try:
+        return bool(colon) and name == user.encode() and bcrypt.checkpw(password.encode(), hashed)
+    except ValueError:  # not a hash of bcrypt
+        return False
 
 
 def refuse_other_authority(found: Found, ca: Authority, name: str) -> None:

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 class Engine:
     """A line of the table: the module with the engine's `make`, and what has to be known before it is made.
 
-    `make(settings, address, say)` returns the Scheduler. `setting` is the key of invoke.yaml with its usual address.
+    `make(settings, address, say)` returns the Scheduler. `setting` is the key of invoke.yaml with its usual address,
+    `has_images` says that apps run in containers.
     """
 
     module: str
     is_here: bool = False
     setting: str = ""
+    has_images: bool = True
 
     def make(self, settings: Settings, address: str, say: Say) -> Scheduler:
         """Return the engine at an address; engines are imported when they are needed, since that takes its time."""
@@ -34,7 +36,7 @@ class Engine:
 
 SCHEDULERS: Mapping[str, Engine] = {
     "local": Engine("cluster.schedulers.docker.scheduler", is_here=True),
-    "process": Engine("cluster.schedulers.process.scheduler", is_here=True),
+    "process": Engine("cluster.schedulers.process.scheduler", is_here=True, has_images=False),
     "marathon": Engine("cluster.schedulers.marathon.scheduler", setting="marathon"),
 }
 

@@ -10,7 +10,6 @@ from cluster import credentials
 from cluster.atomic_file import write_atomically
 from cluster.images import registry_login
 from cluster.images.registry_login import Access
-from cluster.registry import htpasswd
 from scripts.errors import ClusterError
 
 pytestmark = pytest.mark.usefixtures("secrets_folder")
@@ -82,24 +81,3 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         write_atomically(path, b"second")
     assert [one.name for one in tmp_path.iterdir()] == ["folder"]
-
-
-def test_the_hash_lets_in_who_has_the_password_and_nobody_else() -> None:
-    password = htpasswd.new_password()
-    file = htpasswd.htpasswd(htpasswd.USER, password)
-    assert password.encode() not in file
-    assert file.startswith(b"cluster:$2b$")
-    assert htpasswd.lets_in(file, htpasswd.USER, password)
-    assert not htpasswd.lets_in(file, htpasswd.USER, password + "x")
-    assert not htpasswd.lets_in(file, "other", password)
-    assert not htpasswd.lets_in(file + htpasswd.htpasswd("other", "x"), htpasswd.USER, password)
-
-
-@pytest.mark.parametrize("file", [None, b"", b"cluster", b"cluster:", b"cluster:plain\n", b"\xff"])
-def test_a_file_that_is_no_htpasswd_lets_nobody_in(file: bytes | None) -> None:
-    assert not htpasswd.lets_in(file, "cluster", "plain")
-
-
-def test_no_two_passwords_are_alike() -> None:
-    assert len({htpasswd.new_password() for _ in range(100)}) == 100
-    assert len(htpasswd.new_password()) == 32

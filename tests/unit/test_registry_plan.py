@@ -10,7 +10,6 @@ import pytest
 from cluster.hosts.engine_errors import ports_of
 from cluster.images import registry_login
 from cluster.registry import certificates, plan
-from cluster.registry import htpasswd as login
 from cluster.registry.app import CERTIFICATE, HTPASSWD, KEY, host_app
 from cluster.registry.certificates import Authority
 from cluster.registry.plan import Found, Plan
@@ -46,7 +45,7 @@ def found(made: Plan) -> Found:
 def test_a_host_with_nothing_gets_everything(first: Plan) -> None:
     assert list(first.news) == [KEY, CERTIFICATE, HTPASSWD]
     assert list(first.files)[-1] == CERTIFICATE
-    assert login.lets_in(first.htpasswd, first.access.user, first.access.password)
+    assert plan.lets_in(first.htpasswd, first.access.user, first.access.password)
 
 
 def test_a_host_that_has_all_keeps_all(first: Plan, ca: Authority) -> None:
@@ -160,3 +159,23 @@ def test_the_ports_that_are_listened_on() -> None:
    0: 00000000000000000000000000000000:0016 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000
 """
     assert ports_of(sockets) == {5000, 22}
+
+
+def test_the_hash_lets_in_who_has_the_password_and_nobody_else() -> None:
+    file = plan.htpasswd_file("cluster", "hidden")
+    assert b"hidden" not in file
+    assert file.startswith(b"cluster:$2b$")
+    assert plan.lets_in(file, "cluster", "hidden")
+    assert not plan.lets_in(file, "cluster", "hiddenx")
+    assert not plan.lets_in(file, "other", "hidden")
+    assert not plan.lets_in(file + plan.htpasswd_file("other", "x"), "cluster", "hidden")
+
+
+@pytest.mark.parametrize("file", [None, b"", b"cluster", b"cluster:", b"cluster:plain\n", b"\xff"])
+def test_a_file_that_is_no_htpasswd_lets_nobody_in(file: bytes | None) -> None:
+    assert not plan.lets_in(file, "cluster", "plain")
+
+
+def test_no_two_passwords_are_alike(ca: Authority) -> None:
+    found = {plan.for_host(f"10.0.0.{number}:5000", Found(), ca, NOW).access.password for number in range(5)}
+    assert sorted(map(len, found)) == [32] * 5
