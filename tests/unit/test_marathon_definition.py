@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from cluster.apps.definitions import read
 from cluster.components import QUEUE, REGISTRY, WORKER
 from cluster.schedulers.marathon.comparison import differences
 from cluster.schedulers.marathon.definition import definition_of
-from cluster.schedulers.marathon.secret_files import with_paths
+from cluster.schedulers.marathon.secret_files import broker_location, with_paths
 from scripts.errors import ClusterError
 
 # All that an AppSpec cannot hold, in a person's own definition.
@@ -150,3 +151,24 @@ def test_secret_files_are_named_and_not_shown() -> None:
         {"containerPath": folder, "hostPath": folder, "mode": "RO"},
         {"containerPath": "/etc/rabbitmq/conf.d", "hostPath": "/etc/cluster/secrets/ours/queue", "mode": "RO"},
     ]
+
+
+def test_workers_open_marathon_with_what_opens_it_here(tmp_path: Path) -> None:
+    token, ca = tmp_path / "token", tmp_path / "ca.crt"
+    token.write_text("to-ken")
+    ca.write_text("a certificate")
+    environ = {
+        "MARATHON_USER": "m", "MARATHON_PASSWORD": "pl@nted", "DCOS_ACS_TOKEN_FILE": str(token),
+        "MARATHON_CA_FILE": str(ca),
+    }  # fmt: skip
+    found = broker_location("a:8080,b:8080", "/amqp", environ)
+    assert (found.words, found.env) == (("-m", "a:8080,b:8080", "-a", "/amqp"), {"MARATHON_USER": "m"})
+    assert "pl@nted" not in repr(found)
+    assert [(one.group, one.name, one.env, one.content, one.owner) for one in found.secret_files] == [
+        ("worker", "marathon-password-file", "MARATHON_PASSWORD_FILE", b"pl@nted\n", 1000),
+        ("worker", "dcos-acs-token-file", "DCOS_ACS_TOKEN_FILE", b"to-ken\n", 1000),
+        ("worker", "marathon-ca-file", "MARATHON_CA_FILE", b"a certificate", 1000),
+    ]
+    assert broker_location("a:8080", "/amqp", {}).secret_files == ()
+    with pytest.raises(ClusterError, match=r"MARATHON_CA_FILE: /nowhere"):
+        broker_location("a:8080", "/amqp", {"MARATHON_CA_FILE": "/nowhere"})

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from docker.errors import DockerException
 
+from cluster.components import QUEUE
 from cluster.credentials import folder_on_hosts
 from cluster.hosts.disk import disk_of
 from cluster.hosts.engine_errors import engine_errors
@@ -22,6 +23,7 @@ from cluster.operations.agents import facts, findings, trust
 from cluster.operations.agents.findings import Finding
 from cluster.operations.agents.pull import explained, mismatch
 from cluster.queue import login as queue_login
+from cluster.schedulers import selection
 from cluster.settings import Settings
 from scripts.amqp import broker
 from scripts.errors import ClusterError
@@ -57,6 +59,10 @@ def request(settings: Settings, url: str, marathon: str) -> CheckRequest:
         ClusterError: `url` or `marathon` is no address.
     """
     addresses = marathon_access.addresses(marathon) if marathon else ()
+    files = queue_login.workers_files(settings)
+    if files and marathon:
+        engine = selection.scheduler(settings, selection.where(settings, marathon=marathon), lambda line: None)
+        files = (*files, *engine.broker_for(QUEUE.app_id).secret_files)
     return CheckRequest(
         registry=settings.registry,
         image=ImageRef.parse(settings.worker.tag, settings.images),
@@ -64,10 +70,7 @@ def request(settings: Settings, url: str, marathon: str) -> CheckRequest:
         login=registry_login.auth_config(settings.registry) if settings.registry else {},
         queue=broker.address(url) if url else None,
         marathon=tuple(HostPort.parse(urlsplit(address).netloc) for address in addresses),
-        secrets={
-            f"{folder_on_hosts(settings.project, file.group)}/{file.name}": file.content
-            for file in queue_login.workers_files(settings)
-        },
+        secrets={f"{folder_on_hosts(settings.project, file.group)}/{file.name}": file.content for file in files},
     )
 
 
