@@ -15,7 +15,7 @@ from scripts.marathon.discovery import ask, pick
 
 @dataclass(frozen=True)
 class QueueAddress:
-    """Where the queue answers; `login` is None where it is open to guest."""
+    """The address of a queue; `login` is None where it is open to guest."""
 
     address: HostPort
     management_address: HostPort

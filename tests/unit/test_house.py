@@ -62,7 +62,6 @@ NOT_YET_DOWNWARDS: set[tuple[str, str]] = {
     ("cluster.apps.cluster_apps", "cluster.schedulers"),
     ("cluster.apps.one_machine", "cluster.schedulers"),
     ("cluster.apps.one_machine", "cluster.schedulers.instances"),
-    ("cluster.queue.address", "cluster.schedulers.selection"),
     ("cluster.hosts.remote", "cluster.hosts.remote_engine"),
     ("cluster.schedulers.marathon.agents", "cluster.schedulers.docker.containers"),
     ("cluster.schedulers.marathon.agents", "cluster.schedulers.docker.logs"),
@@ -70,13 +69,13 @@ NOT_YET_DOWNWARDS: set[tuple[str, str]] = {
     ("cluster.schedulers.process.scheduler", "cluster.schedulers.docker.parts"),
 }
 NOT_YET_NEUTRAL = {
-    "cluster", "cluster/apps", "cluster/operations", "cluster/operations/agents", "cluster/queue", "cluster/registry",
+    "cluster", "cluster/apps", "cluster/operations", "cluster/operations/agents", "cluster/registry",
 }  # fmt: skip
 NOT_YET_PLAIN = {
     "cluster", "cluster/apps", "cluster/engine", "cluster/hosts", "cluster/operations",
-    "cluster/operations/agents", "cluster/queue", "cluster/queue/publishing", "cluster/schedulers",
-    "cluster/schedulers/docker", "cluster/schedulers/marathon", "cluster/schedulers/process", "cluster/terminal",
-    "commands", "scripts", "scripts/amqp", "scripts/marathon",
+    "cluster/operations/agents", "cluster/schedulers",
+    "cluster/schedulers/docker", "cluster/schedulers/marathon", "cluster/schedulers/process",
+    "commands", "scripts",
 }  # fmt: skip
 NOT_YET_SILENT = {"cluster/operations", "cluster/schedulers"}
 

@@ -17,7 +17,7 @@ MAX_BODY_BYTES = 128 * 1024 * 1024
 
 
 class Item(NamedTuple):
-    """One message to be: its bytes, the byte of the input it begins at (`offset`), and the next one's (`end`).
+    """A message to be: its bytes, the byte of the input it begins at (`offset`), and the next one's (`end`).
 
     `line` and `next_line` are the same in lines, `number` is which message it is; these count from 1. `file` is set
     when the input is a set of files.
