@@ -75,7 +75,7 @@ NOT_YET_PLAIN = {
     "cluster", "cluster/apps", "cluster/engine", "cluster/hosts", "cluster/operations",
     "cluster/operations/agents", "cluster/schedulers",
     "cluster/schedulers/docker", "cluster/schedulers/marathon", "cluster/schedulers/process",
-    "commands", "scripts",
+    "commands",
 }  # fmt: skip
 NOT_YET_SILENT = {"cluster/operations", "cluster/schedulers"}
 
