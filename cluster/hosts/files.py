@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from cluster.credentials import HostFile
 from cluster.hosts import ssh_config
+from cluster.hosts.all_hosts import Say, Show, on_all_hosts, values
 from cluster.hosts.host import Host, chosen
 from cluster.hosts.remote import Remote
-from cluster.hosts.together import Say, Show, together, values
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 
@@ -31,8 +31,8 @@ def put(settings: Settings, hosts: Sequence[Host], files: Sequence[HostFile], do
         new = [remote.write(file.path, file.content, mode=_MODE, owner=_owner(file)) for file in files]
         return any(new)
 
-    outcomes = together(
-        settings, hosts, act, doing=doing, timeout_s=_HOST_S, say=lambda line: None, told=lambda new: "put"
+    outcomes = on_all_hosts(
+        settings, hosts, act, doing=doing, timeout_s=_HOST_S, say=lambda line: None, describe=lambda new: "put"
     )  # fmt: skip
     new = sum(values(outcomes, doing, say))
     if new:

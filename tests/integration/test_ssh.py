@@ -17,11 +17,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
+from cluster.hosts.all_hosts import on_all_hosts
 from cluster.hosts.channel_socket import ChannelSocket
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.hosts.ssh import connected
-from cluster.hosts.together import together
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
 from tests.conftest import own_settings
@@ -142,7 +142,9 @@ def test_much_input_and_output_at_once_does_not_block(root: Remote) -> None:
 def test_lines_are_shown_as_they_come(root: Remote) -> None:
     shown: list[tuple[bytes, bool, bool]] = []
     ended = threading.Event()
-    ran = root.run("echo a; echo b >&2; sleep 0.5; printf c", show=lambda *what: shown.append((*what, ended.is_set())))
+    ran = root.run(
+        "echo a; echo b >&2; sleep 0.5; printf c", on_line=lambda *what: shown.append((*what, ended.is_set()))
+    )
     assert sorted(shown[:2]) == [(b"a", False, False), (b"b", True, False)]
     assert (shown[2:], ran.out) == ([(b"c", False, False)], b"a\nc")
 
@@ -615,7 +617,7 @@ def test_a_session_that_ends_in_the_middle_is_told(root: Remote, hosts: Hosts) -
         hosts.agent.run("pkill -KILL sshd-session")
 
     with pytest.raises(ServiceAway, match=r"^agent1: the connection broke in the middle.*run this again"):
-        root.run("echo ready; sleep 20", show=cut)
+        root.run("echo ready; sleep 20", on_line=cut)
 
 
 # Jump hosts
@@ -663,7 +665,9 @@ def test_many_hosts_behind_one_jump_host(hosts: Hosts, settings: Settings, tmp_p
     config.write_text(f"Host many*\n  HostName {hosts.agent.ip}\n  ProxyJump jump:{usual}\n" + config.read_text())
     there = replace(settings, agents=replace(settings.agents, ssh_config=str(config), timeout_s=20))
     many = [Host(f"many{number}") for number in range(24)]
-    outcomes = together(there, many, lambda remote, show: remote.run("true").code, doing="x", timeout_s=60, say=print)
+    outcomes = on_all_hosts(
+        there, many, lambda remote, show: remote.run("true").code, doing="x", timeout_s=60, say=print
+    )
     assert [str(outcome.error) for outcome in outcomes if outcome.value != 0] == []
 
 

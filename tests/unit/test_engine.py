@@ -225,7 +225,7 @@ def test_an_engine_that_lets_nobody_in_tells_of_the_group(tmp_path: Path) -> Non
 
 def test_systemd_starts_dockerd_where_it_runs_else_the_init_script_else_we() -> None:
     def commands(systemd: bool, service: bool) -> list[str]:
-        return [" ".join(way.command) for way in engine_install.ways(systemd, service)]
+        return [" ".join(starter.command) for starter in engine_install.starters(systemd, service)]
 
     assert commands(systemd=True, service=True) == ["systemctl start docker"]
     assert commands(systemd=False, service=True) == ["service docker start", "dockerd"]

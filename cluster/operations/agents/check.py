@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 from docker.errors import DockerException
 
+from cluster.hosts.all_hosts import Outcome, Say, Show, on_all_hosts
 from cluster.hosts.disk import disk_of
 from cluster.hosts.engine_errors import engine_errors
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
-from cluster.hosts.together import Outcome, Say, Show, together
 from cluster.image_ref import ImageRef, is_local
 from cluster.images import registry_login
 from cluster.images.registry_errors import Trouble, trouble_in
@@ -69,9 +69,9 @@ def request(settings: Settings, url: str, marathon: str) -> CheckRequest:
 
 def check(settings: Settings, hosts: Sequence[Host], asked: CheckRequest, timeout_s: float, say: Say) -> dict[str, Row]:
     """Ask every host everything and return the findings by host; a host out of reach has one finding."""
-    outcomes = together(
+    outcomes = on_all_hosts(
         settings, hosts, partial(_row, asked), doing="check the agent hosts", timeout_s=timeout_s, say=say,
-        told=_summary,
+        describe=_summary,
     )  # fmt: skip
     return {str(outcome.host): _outcome_row(outcome) for outcome in outcomes}
 
