@@ -154,8 +154,18 @@ def _connect_named(named: _Named) -> docker.DockerClient:
         return _open(named.place, named.make)
     except _CONNECT_ERRORS as error:
         if engine_errors.is_caused_by(error, PermissionError):
-            raise ServiceAway(engine_errors.no_permission(named.place)) from error
-        raise ServiceAway(engine_errors.wrong_place(named.place, named.by, error)) from error
+            raise _no_permission(named.place) from error
+        raise ServiceAway(
+            f"no Docker Engine answers at {named.place}, which {named.by} names ({engine_errors.reason(error)}): "
+            "start it, or name another"
+        ) from error
+
+
+def _no_permission(place: str) -> ServiceAway:
+    return ServiceAway(
+        f"the Docker Engine at {place} does not let you in: sudo usermod -aG docker $USER, then log in again, "
+        "or use a rootless engine"
+    )
 
 
 def _connect_local() -> docker.DockerClient:
@@ -166,10 +176,19 @@ def _connect_local() -> docker.DockerClient:
         if rootless:
             return rootless
         if engine_errors.is_caused_by(error, PermissionError):
-            raise ServiceAway(engine_errors.no_permission(SOCKET)) from error
+            raise _no_permission(SOCKET) from error
         if engine_errors.is_caused_by(error, FileNotFoundError, ConnectionRefusedError):
-            raise NoEngine(engine_errors.no_engine(SOCKET, engine_install.is_installed())) from error
+            raise NoEngine(
+                f"no Docker Engine answers at {SOCKET}: {_how_to_get_one(engine_install.is_installed())}, or set "
+                "scheduler: process in invoke.yaml"
+            ) from error
         raise ServiceAway(f"the Docker Engine at {SOCKET} fails: {engine_errors.reason(error)}: see its log") from error
+
+
+def _how_to_get_one(is_installed: bool) -> str:
+    if is_installed:
+        return "it is installed but not running: sudo systemctl start docker, or run ./inv demo as root"
+    return "run ./inv demo or ./inv test as root (they install one on Debian and Ubuntu), or install Docker"
 
 
 def _connect_rootless() -> docker.DockerClient | None:

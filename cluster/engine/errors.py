@@ -32,29 +32,6 @@ class Lookups:
     machine: str = "this machine"
 
 
-def no_engine(place: str, is_installed: bool) -> str:
-    """Return the line for a machine where nothing listens at `place`."""
-    remedy = (
-        "it is installed but not running: sudo systemctl start docker, or run ./inv demo as root"
-        if is_installed
-        else "run ./inv demo or ./inv test as root (they install one on Debian and Ubuntu), or install Docker"
-    )
-    return f"no Docker Engine answers at {place}: {remedy}, or set scheduler: process in invoke.yaml"
-
-
-def no_permission(place: str) -> str:
-    """Return the line for an engine that does not let this user in."""
-    return (
-        f"the Docker Engine at {place} does not let you in: sudo usermod -aG docker $USER, then log in again, "
-        f"or use a rootless engine"
-    )
-
-
-def wrong_place(place: str, by: str, error: BaseException) -> str:
-    """Return the line for an engine that the user named, by DOCKER_HOST or a context, and that does not answer."""
-    return f"no Docker Engine answers at {place}, which {by} names ({reason(error)}): start it, or name another"
-
-
 def explained(doing: str, error: Exception, lookups: Lookups) -> ClusterError:
     """Return the one-line error for an exception of the SDK."""
     words = _words(error)

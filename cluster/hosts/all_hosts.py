@@ -74,15 +74,12 @@ def values(outcomes: Sequence[Outcome[T]], doing: str, say: Say) -> list[T]:
     failed = [outcome for outcome in outcomes if outcome.error]
     for outcome in failed:
         say(str(outcome.error))
-    refuse_failed(doing, [outcome.host for outcome in failed], len(outcomes))
-    return [outcome.value for outcome in outcomes if outcome.value is not None]
-
-
-def refuse_failed(doing: str, failed: Sequence[Host], count: int) -> None:
-    """Raise ClusterError with the names of the hosts that failed, if any did."""
     if failed:
-        names = ", ".join(map(str, failed))
-        raise ClusterError(f"{doing}: {len(failed)} of {count} hosts failed: {names}: mend that and run it again")
+        names = ", ".join(str(outcome.host) for outcome in failed)
+        raise ClusterError(
+            f"{doing}: {len(failed)} of {len(outcomes)} hosts failed: {names}: mend that and run it again"
+        )
+    return [outcome.value for outcome in outcomes if outcome.value is not None]
 
 
 @dataclass

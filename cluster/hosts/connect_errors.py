@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import paramiko
-from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from paramiko.ssh_exception import (
     AuthenticationException,
     BadAuthenticationType,
@@ -25,6 +23,8 @@ from scripts.errors import ClusterError, ServiceAway
 from scripts.one_line import one_line
 
 _FORWARDING_IS_OFF = 1  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, RFC 4254 5.1
+# A key in OpenSSH's own format, and how it begins (in base64) where it is not encrypted; PEM says ENCRYPTED.
+_OPENSSH, _NO_CIPHER = b"BEGIN OPENSSH PRIVATE KEY", b"b3BlbnNzaC1rZXktdjEAAAAABG5vbmU"
 
 
 @contextmanager
@@ -47,8 +47,11 @@ def _away(hop: Way, error: BaseException, timeout_s: float) -> str:
     place = "the ProxyCommand" if hop.command else f"{hop.hostname} port {hop.port}"
     if isinstance(error, socket.gaierror):
         return f"no address is known for the name {hop.hostname}: is it right, and in DNS, /etc/hosts or ssh's config?"
-    if isinstance(error, NoValidConnectionsError):
-        return _no_connection(place, error)
+    if isinstance(error, NoValidConnectionsError):  # of all addresses; a refusal says most, as there is a machine
+        if errno.ECONNREFUSED in {inner.errno for inner in error.errors.values()}:
+            start = "start sshd there (systemctl start ssh), or give its port as NAME:PORT"
+            return f"connection refused at {place}: {start}"
+        return f"no way to {place}: is it up, and the address right?"
     if _is_silence(error):
         return (
             f"{place} did not answer within {timeout_s:g} s: is it up and the port right, does a firewall drop this? "
@@ -59,13 +62,6 @@ def _away(hop: Way, error: BaseException, timeout_s: float) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{place}: {error.strerror}: is the address right and the network up?"
     return f"{place}: {one_line(error)}: try `ssh -v {hop.said}`"
-
-
-def _no_connection(place: str, error: NoValidConnectionsError) -> str:
-    """All addresses of a name were tried; a refusal says most, as there is a machine."""
-    if errno.ECONNREFUSED in {inner.errno for inner in error.errors.values()}:
-        return f"connection refused at {place}: start sshd there (systemctl start ssh), or give its port as NAME:PORT"
-    return f"no way to {place}: is it up, and the address right?"
 
 
 def _is_silence(error: BaseException) -> bool:
@@ -122,10 +118,4 @@ def needs_passphrase(key: Path) -> bool:
         content = key.read_bytes()
     except OSError:
         return False
-    try:
-        load_ssh_private_key(content, None)
-    except TypeError:  # what cryptography says when a password is missing
-        return True
-    except (ValueError, paramiko.SSHException):
-        return b"ENCRYPTED" in content  # PEM of older ssh-keygens
-    return False
+    return b"ENCRYPTED" in content or (_OPENSSH in content and _NO_CIPHER not in content)

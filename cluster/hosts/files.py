@@ -1,4 +1,4 @@
-"""Files with secrets, put over SSH on the hosts that run an app, before it is deployed."""
+"""Files with secrets on the hosts that run an app, put there over SSH before it is deployed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cluster.credentials import HostFile
 from cluster.hosts import ssh_config
 from cluster.hosts.all_hosts import Say, Show, on_all_hosts, values
-from cluster.hosts.host import Host, chosen
+from cluster.hosts.host import Host, of_settings
 from cluster.hosts.remote import Remote
 from cluster.settings import Settings
 from scripts.errors import ClusterError
@@ -20,7 +20,7 @@ _HOST_S = 60.0
 
 
 def put(settings: Settings, hosts: Sequence[Host], files: Sequence[HostFile], doing: str, say: Say) -> None:
-    """Put the files on all hosts; what is there just so stays.
+    """Put the files on all hosts; what is there already stays.
 
     Raises:
         ClusterError: a host failed; the others have the files.
@@ -28,7 +28,7 @@ def put(settings: Settings, hosts: Sequence[Host], files: Sequence[HostFile], do
 
     def act(remote: Remote, show: Show) -> bool:
         show("writes")
-        new = [remote.write(file.path, file.content, mode=_MODE, owner=_owner(file)) for file in files]
+        new = [remote.write(file.path, file.content, mode=_MODE, owner=f"{file.owner}:{file.owner}") for file in files]
         return any(new)
 
     outcomes = on_all_hosts(
@@ -40,27 +40,23 @@ def put(settings: Settings, hosts: Sequence[Host], files: Sequence[HostFile], do
 
 
 def agents(settings: Settings) -> list[Host]:
-    """The hosts that may run workers.
+    """Return the hosts that may run workers.
 
     Raises:
-        ClusterError: nobody says which.
+        ClusterError: invoke.yaml names none.
     """
-    if not settings.agents.hosts and not settings.agents.hosts_file:
+    hosts = of_settings(settings)
+    if not hosts:
         raise ClusterError(
             "the workers' password has to be on every agent: name the hosts in agents.hosts of invoke.yaml, to be "
             "reached over SSH; or open the queue to everyone with `./inv queue.deploy --guest`"
         )
-    return chosen(settings)
+    return hosts
 
 
 def host_of(settings: Settings, agent: str) -> Host:
-    """What ssh calls the host that Marathon calls `agent`: one of agents.hosts of this name or address, else as is."""
-    if settings.agents.hosts or settings.agents.hosts_file:
-        for host in chosen(settings):
-            if agent in (host.name, ssh_config.way_to(settings.agents.ssh_config, host).hostname):
-                return host
+    """Return the host whose name or address the engine gives as `agent`: one of agents.hosts, else the name itself."""
+    for host in of_settings(settings):
+        if agent in (host.name, ssh_config.way_to(settings.agents.ssh_config, host).hostname):
+            return host
     return Host.parse(agent)
-
-
-def _owner(file: HostFile) -> str:
-    return f"{file.owner}:{file.owner}"

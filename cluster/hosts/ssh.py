@@ -30,8 +30,9 @@ from cluster.settings import Settings
 logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
 
 
-# sshd drops some of more than ten that log in at once (MaxStartups 10:30:100), and one jump host stands before many.
-_LOGINS_AT_ONCE = 8
+# sshd drops some of more than ten that log in at once (MaxStartups 10:30:100), and counts them a moment longer. One
+# jump host stands before many hosts.
+_LOGINS_AT_ONCE = 5
 _LOGINS: dict[tuple[str, int], threading.Semaphore] = {}
 
 
@@ -50,7 +51,9 @@ def connected(settings: Settings, host: Host) -> Iterator[Remote]:
         for hop in (*way.jumps, way):
             with connect_errors(host, hop, way, timeout_s):
                 before = _open(opened, hop, before, timeout_s)
-        opened.enter_context(_beating(before.transport, timeout_s))
+        ended = threading.Event()
+        opened.callback(ended.set)
+        threading.Thread(target=_beat, args=(before.transport, timeout_s, ended), daemon=True).start()
         remote = Remote(str(host), way.hostname, way.user, before.transport, timeout_s)
         opened.callback(remote.close)
         yield remote
@@ -73,21 +76,11 @@ def _open(opened: ExitStack, hop: Way, before: Any, timeout_s: float) -> Any:
     return connection
 
 
-@contextmanager
-def _beating(transport: Any, silence_s: float) -> Iterator[None]:
+def _beat(transport: Any, silence_s: float, ended: threading.Event) -> None:
     """Ask for a sign of life now and then, and close a connection that gives none for `silence_s`.
 
     Paramiko's keepalive waits for no answer, and TCP alone takes a quarter of an hour to notice that a host is gone.
     """
-    ended = threading.Event()
-    threading.Thread(target=_beat, args=(transport, silence_s, ended), daemon=True).start()
-    try:
-        yield
-    finally:
-        ended.set()
-
-
-def _beat(transport: Any, silence_s: float, ended: threading.Event) -> None:
     while transport.is_active() and not ended.wait(silence_s / 4):
         limit = threading.Timer(silence_s, end, (transport,))
         limit.daemon = True
