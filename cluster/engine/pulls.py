@@ -49,7 +49,7 @@ def events(lines: Iterable[bytes | str]) -> Iterator[dict[str, Any]]:
 
 
 class Progress:
-    """How much of an image's layers has come, such as `12 of 120 MB`."""
+    """Progress of a pull, by the bytes of its layers that have come, such as `12 of 120 MB`."""
 
     def __init__(self) -> None:
         self._layers: dict[str, tuple[int, int]] = {}

@@ -166,5 +166,5 @@ class _Work(Generic[T]):
             "not begun": [turn for turn in open_ if not turn.remote],
             "cut off, where what was begun may go on until its time limit": [turn for turn in open_ if turn.remote],
         }
-        told = [f"{how}: {', '.join(str(turn.host) for turn in which)}" for how, which in hosts.items() if which]
-        return "; ".join(["interrupted", *told])
+        parts = [f"{how}: {', '.join(str(turn.host) for turn in which)}" for how, which in hosts.items() if which]
+        return "; ".join(["interrupted", *parts])

@@ -102,7 +102,7 @@ def _feed(channel: Any, data: bytes) -> None:
 
 
 class _Output:
-    """All of one stream; whole lines are shown as they come."""
+    """The output on one stream; whole lines are shown as they come."""
 
     def __init__(self, on_line: OnLine | None, *, is_error: bool) -> None:
         self._all, self._begun = bytearray(), b""

@@ -42,7 +42,7 @@ fi
 
 
 class Remote:
-    """One host over one SSH connection. Commands run under /bin/sh, whatever the user's login shell is.
+    """A host over its SSH connection. Commands run under /bin/sh, whatever the user's login shell is.
 
     Everything here raises ClusterErrors that begin with the host's name; ServiceAway when the host went away.
     """

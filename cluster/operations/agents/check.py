@@ -34,7 +34,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class CheckRequest:
-    """What the hosts have to reach and to hold. No queue, no Marathon, no secrets: not asked for."""
+    """Things that the hosts have to reach and to hold. No queue, no Marathon, no secrets: not asked for."""
 
     registry: str
     image: ImageRef
