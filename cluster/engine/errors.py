@@ -34,7 +34,7 @@ class Lookups:
 
 def explained(doing: str, error: Exception, lookups: Lookups) -> ClusterError:
     """Return the one-line error for an exception of the SDK."""
-    words = _words(error)
+    words = words_of(error)
     lower = words.lower()
     if any(phrase in lower for phrase in _PORT_TAKEN):
         return ClusterError(f"{doing}: {_port_taken(words, lookups)}")
@@ -56,13 +56,13 @@ def reason(error: BaseException) -> str:
     for cause in causes(error):
         if isinstance(cause, OSError) and isinstance(cause.strerror, str):
             return f"{cause.strerror}: {cause.filename}" if isinstance(cause.filename, str) else cause.strerror
-    return _words(error)
+    return words_of(error)
 
 
 def problem_of(event: Mapping[str, Any]) -> str:
     """Return the error in an event of a build, push or pull, "" for none: the SDK raises none of them."""
     detail = event.get("errorDetail") or {}
-    return " ".join(str(detail.get("message") or event.get("error") or event.get("message") or "").split())
+    return " ".join(str(detail.get("message") or event.get("error") or "").split())
 
 
 def is_silence(error: BaseException) -> bool:
@@ -83,7 +83,8 @@ def causes(error: BaseException) -> Iterator[BaseException]:
             yield from causes(cause)
 
 
-def _words(error: BaseException) -> str:
+def words_of(error: BaseException) -> str:
+    """Return the engine's words in an error, else the error's own, in one line."""
     explanation = error.explanation if isinstance(error, APIError) else None
     return " ".join(str(explanation or error).split())
 

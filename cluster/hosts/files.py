@@ -20,7 +20,7 @@ _HOST_S = 60.0
 
 
 def put(settings: Settings, hosts: Sequence[Host], files: Sequence[HostFile], doing: str, say: Say) -> None:
-    """Put the files on all hosts; what is there already stays.
+    """Put the files on all hosts; leave those that are the same already.
 
     Raises:
         ClusterError: a host failed; the others have the files.

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from docker.errors import DockerException
 
+from cluster.engine.errors import words_of
 from cluster.hosts.all_hosts import Outcome, Say, Show, on_all_hosts
 from cluster.hosts.disk import disk_of
 from cluster.hosts.engine_errors import engine_errors
@@ -152,7 +153,7 @@ def _registry(remote: Remote, asked: CheckRequest) -> Row:
         try:
             found = remote.engine().images.get_registry_data(str(asked.image), auth_config=asked.login)
         except DockerException as error:
-            words = str(getattr(error, "explanation", "") or error)
+            words = words_of(error)
             if trouble_in(words) is Trouble.ABSENT:
                 return {"registry": Finding(f"yes, no {asked.image.name}:{asked.image.tag} yet")}
             return {"registry": Finding("no", explained(registry, words))}
