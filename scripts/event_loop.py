@@ -65,7 +65,7 @@ def _count(_number: int, _frame: Any) -> None:
 
 
 class Timer:
-    """One call of `expired` after a while, unless it is set anew or stopped before."""
+    """A call of `expired` after a while, unless it is set anew or stopped before."""
 
     def __init__(self, loop: IOLoop, expired: Callable[..., object]) -> None:
         self._loop, self._expired = loop, expired

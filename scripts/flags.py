@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from scripts.errors import WrongUsage
+from scripts.number import MOST, number
 
 
 class Parser(argparse.ArgumentParser):
@@ -18,6 +20,18 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say that flags are wrong."""
         raise WrongUsage(f"{message}; see {self.prog} --help")
+
+
+def number_of(kind: type[int] | type[float], words: str, least: float = 0, most: float = MOST) -> Callable[[str], Any]:
+    """Return a reader of a flag's number; `words` say what it is."""
+
+    def read(text: str) -> float:
+        try:
+            return number(kind, text, least, most)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {words}") from None
+
+    return read
 
 
 class _Once(argparse.Action):

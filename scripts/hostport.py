@@ -39,7 +39,7 @@ class HostPort:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host means this machine and no other; a v6 address may have its brackets."""
+    """Tell whether a host means this machine and no other; a v6 address may have its brackets."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

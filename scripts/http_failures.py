@@ -31,7 +31,7 @@ _UNSENT = (
 
 
 class WrongServer(ClusterError):
-    """What answers there is not what was asked for, or cannot prove who it is."""
+    """Another server than the one that was asked for answers, or it cannot prove who it is."""
 
 
 class AnswerLost(ServiceAway):

@@ -1,4 +1,4 @@
-"""One HTTP request: within a time, and with credentials for the servers they are meant for.
+"""HTTP requests: within a time, and with credentials for the servers they are meant for.
 
 Importing this costs 8 MiB and 50 ms, which is requests.
 """
@@ -94,7 +94,7 @@ class Fetcher:
 
     @property
     def has_credentials(self) -> bool:
-        """Whether there is anything to send."""
+        """True where there is anything to send."""
         return bool(self._authorization)
 
     def sends_credentials(self, url: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +11,8 @@ if not __package__:  # started as a file, which has the wrong folder on its path
 
 from scripts import streams
 from scripts.errors import ClusterError
-from scripts.flags import Parser
+from scripts.flags import Parser, number_of
 from scripts.marathon.discovery import discover
-from scripts.number import number
 from scripts.one_line import one_line
 
 _ABOUT = """Print the host:port of a running instance of an app, and nothing else. An instance is taken that runs, is
@@ -54,7 +52,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
+    seconds, index = number_of(float, "a number of seconds"), number_of(int, "a number from 0")
     parser = Parser(prog="marathon_app_hostport", description=_ABOUT, epilog=_ENVIRONMENT)
     add = parser.add_argument
     add("--host", required=True, metavar="HOST:PORT", help="Marathon: host:port or a URL; several with commas between")
@@ -62,25 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     port = parser.add_mutually_exclusive_group()
     port.add_argument("--port-name", default="", metavar="NAME", help="the app's port of this name")
     # The default is not 0: argparse would not see `--port-index 0` beside --port-name.
-    port.add_argument("--port-index", type=_index, metavar="N", help="the app's port at this place, from 0")
-    add("--wait", type=_seconds, default=0, metavar="S", help="seconds to go on asking until there is an instance")
-    add("--timeout", type=_seconds, default=10, metavar="S", help="seconds for an answer of one address (10)")
+    port.add_argument("--port-index", type=index, metavar="N", help="the app's port at this place, from 0")
+    add("--wait", type=seconds, default=0, metavar="S", help="seconds to go on asking until there is an instance")
+    add("--timeout", type=seconds, default=10, metavar="S", help="seconds for an answer of one address (10)")
     add("--ca", default="", metavar="FILE", help="the certificates of the CA that https is checked with")
     return parser
-
-
-def _index(text: str) -> int:
-    try:
-        return int(number(int, text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0") from None
-
-
-def _seconds(text: str) -> float:
-    try:
-        return number(float, text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
 
 
 def _say_waiting(wait_s: float, reason: str) -> None:

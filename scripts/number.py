@@ -9,7 +9,7 @@ MOST = 1_000_000_000
 
 
 def number(kind: type[int] | type[float], text: Any, least: float = 0, most: float = MOST) -> int | float:
-    """The number that is meant; none is infinite, and `nan` is none.
+    """Read a number; none is infinite, and `nan` is none.
 
     Raises:
         ValueError: no number of this kind, or not from `least` to `most`; it says what is wanted.

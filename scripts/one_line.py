@@ -6,7 +6,7 @@ import unicodedata
 
 
 def visible(text: object, kept: str = "") -> str:
-    """The text on one line, with all that a terminal obeys, hides or cannot write shown as an escape, such as `\\x1b`.
+    """Put a text on one line, with all that a terminal obeys, hides or cannot write as escapes, such as `\\x1b`.
 
     That is every character without a form of its own: control characters, line ends, what turns the direction of
     writing, lone surrogates. Those in `kept` stay.
@@ -18,7 +18,7 @@ def visible(text: object, kept: str = "") -> str:
 
 
 def one_line(text: object, longest: int = 300) -> str:
-    """The visible text with single spaces, also for line ends, cut to so many characters."""
+    """Return the visible text with single spaces, also for line ends, cut to so many characters."""
     line = visible(" ".join(str(text).split()))
     return line if len(line) <= longest else line[: longest - 4] + " ..."
 

@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from docker.context import Context, ContextAPI
 from docker.context.config import get_context_id, get_current_context_name
 from docker.utils.config import find_config_file
 
+from cluster.engine import apt
 from cluster.engine import errors as engine_errors
 from cluster.engine import install as engine_install
 from cluster.engine.errors import ENGINE_ERRORS, Lookups
@@ -38,38 +40,34 @@ class OtherMachine(ClusterError):
 
 
 def connect() -> docker.DockerClient:
-    """The engine of DOCKER_HOST, else of the docker context, else of this machine, rootless ones included.
+    """Connect to the engine of DOCKER_HOST, else of the docker context, else of this machine, rootless ones included.
 
     Raises:
         NoEngine: there is none; `ensure` may install one.
         ServiceAway: the one that was named does not answer, or an engine does not let this user in.
     """
-    host, context = os.environ.get("DOCKER_HOST"), _context_name()
-    if host:
-        return _connect_named(host, "DOCKER_HOST", docker.from_env)
-    if context:
-        return _connect_context(context)
-    return _connect_local()
+    named = _named()
+    return _connect_named(named) if named else _connect_local()
 
 
 def connect_here() -> docker.DockerClient:
-    """Return the engine that `connect` finds, for what needs the ports and the files of this machine.
+    """Connect to the engine that `connect` finds, for what needs the ports and the files of this machine.
 
     Raises:
         OtherMachine: it is another machine's.
         NoEngine, ServiceAway: as `connect`.
     """
-    host, name = os.environ.get("DOCKER_HOST", ""), _context_name()
-    if host:
-        _refuse_other_machine(host, "DOCKER_HOST", "unset DOCKER_HOST")
-    elif name and (context := _context(name)):
-        undo = "unset DOCKER_CONTEXT" if os.environ.get("DOCKER_CONTEXT") else "docker context use default"
-        _refuse_other_machine(context.Host, f"the docker context {name!r}", undo)
+    named = _named()
+    if named and not is_of_this_machine(named.place):
+        raise OtherMachine(
+            f"{named.by} names the Docker Engine of another machine ({named.place}), which cannot run what is this "
+            f"machine's: {named.undo}, or run ./inv there"
+        )
     return connect()
 
 
 def ensure(say: Callable[[str], None]) -> docker.DockerClient:
-    """The engine that `connect` finds; where there is none, Debian's is installed and started if this user may.
+    """Connect to the engine that `connect` finds; if there is none, install and start Debian's where this user may.
 
     Raises:
         ServiceAway: as `connect`; or it was installed and does not come up (a container that may not run one).
@@ -77,14 +75,14 @@ def ensure(say: Callable[[str], None]) -> docker.DockerClient:
     try:
         return connect()
     except NoEngine:
-        if not engine_install.is_allowed():
+        if not apt.is_allowed():
             raise
     engine_install.install(say)
     return engine_install.start(say, connect)
 
 
 def is_rootless(client: docker.DockerClient) -> bool:
-    """Whether the engine runs as a plain user, whom the root of its containers then is."""
+    """Tell whether the engine runs as a plain user; the root of its containers is that user."""
     with docker_errors("ask the Docker Engine what it is"):
         return any("rootless" in option for option in client.info().get("SecurityOptions") or [])
 
@@ -99,7 +97,7 @@ def docker_errors(doing: str) -> Iterator[None]:
 
 
 def port_holder(port: int) -> str:
-    """Who listens on a TCP port of this machine (see `who_listens`), containers included where an engine answers."""
+    """Name who listens on a TCP port of this machine, containers included where an engine answers."""
     try:
         with closing(connect()) as client:
             return who_listens(port, client.containers.list(ignore_removed=True))
@@ -115,51 +113,59 @@ def _data_folder() -> str:
         return ""
 
 
-def _connect_named(url: str, said_by: str, make: Callable[..., docker.DockerClient]) -> docker.DockerClient:
-    try:
-        return _open(url, make)
-    except _CONNECT_ERRORS as error:
-        if _is_caused_by(error, PermissionError):
-            raise ServiceAway(engine_errors.no_permission(url)) from error
-        raise ServiceAway(engine_errors.wrong_place(url, said_by, error)) from error
+@dataclass(frozen=True)
+class _Named:
+    """An engine that the user named: its address, by what, how to undo that, and what makes a client of it."""
+
+    place: str
+    by: str
+    undo: str
+    make: Callable[..., docker.DockerClient]
 
 
-def _refuse_other_machine(place: str, said_by: str, undo: str) -> None:
-    if not is_of_this_machine(place):
-        raise OtherMachine(
-            f"{said_by} names the Docker Engine of another machine ({place}), which cannot run what is this machine's: "
-            f"{undo}, or run ./inv there"
-        )
-
-
-def _context_name() -> str:
-    """Return the docker context that somebody chose; empty where nobody did."""
+def _named() -> _Named | None:
+    if host := os.environ.get("DOCKER_HOST"):
+        return _Named(host, "DOCKER_HOST", "unset DOCKER_HOST", docker.from_env)
     name = os.environ.get("DOCKER_CONTEXT") or get_current_context_name()
-    return "" if name == "default" else str(name)
-
-
-def _context(name: str) -> Context | None:
-    return ContextAPI.get_context(name) if find_config_file() else _context_without_config(name)
-
-
-def _connect_context(name: str) -> docker.DockerClient:
-    context = _context(name)
+    if not name or name == "default":
+        return None
+    context = ContextAPI.get_context(name) if find_config_file() else _context_without_config(name)
     if context is None:
         raise ServiceAway(
             f"no docker context is called {name!r}: docker context use chooses one, or unset DOCKER_CONTEXT"
         )
+    undo = "unset DOCKER_CONTEXT" if os.environ.get("DOCKER_CONTEXT") else "docker context use default"
     make = partial(docker.DockerClient, base_url=context.Host, tls=context.TLSConfig or False)
-    return _connect_named(context.Host, f"the docker context {name!r}", make)
+    return _Named(context.Host, f"the docker context {name!r}", undo, make)
 
 
 def _context_without_config(name: str) -> Context | None:
-    """The SDK looks for contexts beside config.json, which the docker command does without."""
+    """Read a context as the docker command does; the SDK looks for them beside a config.json alone."""
     folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
     try:
         meta = json.loads((folder / "contexts/meta" / get_context_id(name) / "meta.json").read_text(encoding="utf-8"))
         return Context(name, host=meta["Endpoints"]["docker"]["Host"])
     except (OSError, ValueError, KeyError):
         return None
+
+
+def _connect_named(named: _Named) -> docker.DockerClient:
+    try:
+        return _open(named.place, named.make)
+    except _CONNECT_ERRORS as error:
+        if engine_errors.is_caused_by(error, PermissionError):
+            raise _no_permission(named.place) from error
+        raise ServiceAway(
+            f"no Docker Engine answers at {named.place}, which {named.by} names ({engine_errors.reason(error)}): "
+            "start it, or name another"
+        ) from error
+
+
+def _no_permission(place: str) -> ServiceAway:
+    return ServiceAway(
+        f"the Docker Engine at {place} does not let you in: sudo usermod -aG docker $USER, then log in again, "
+        "or use a rootless engine"
+    )
 
 
 def _connect_local() -> docker.DockerClient:
@@ -169,11 +175,20 @@ def _connect_local() -> docker.DockerClient:
         rootless = _connect_rootless()
         if rootless:
             return rootless
-        if _is_caused_by(error, PermissionError):
-            raise ServiceAway(engine_errors.no_permission(SOCKET)) from error
-        if _is_caused_by(error, FileNotFoundError, ConnectionRefusedError):
-            raise NoEngine(engine_errors.no_engine(SOCKET, engine_install.is_installed())) from error
+        if engine_errors.is_caused_by(error, PermissionError):
+            raise _no_permission(SOCKET) from error
+        if engine_errors.is_caused_by(error, FileNotFoundError, ConnectionRefusedError):
+            raise NoEngine(
+                f"no Docker Engine answers at {SOCKET}: {_how_to_get_one(engine_install.is_installed())}, or set "
+                "scheduler: process in invoke.yaml"
+            ) from error
         raise ServiceAway(f"the Docker Engine at {SOCKET} fails: {engine_errors.reason(error)}: see its log") from error
+
+
+def _how_to_get_one(is_installed: bool) -> str:
+    if is_installed:
+        return "it is installed but not running: sudo systemctl start docker, or run ./inv demo as root"
+    return "run ./inv demo or ./inv test as root (they install one on Debian and Ubuntu), or install Docker"
 
 
 def _connect_rootless() -> docker.DockerClient | None:
@@ -190,7 +205,7 @@ def _open_socket(path: str) -> docker.DockerClient:
 
 
 def _open(url: str, make: Callable[..., docker.DockerClient]) -> docker.DockerClient:
-    """A client of an engine that has answered; a step that works may then be silent for longer than the first one."""
+    """Make a client of an engine that answers; its later steps may be silent for longer than its first answer."""
     if url.startswith("unix://"):
         _knock("/" + url.removeprefix("unix://").lstrip("/"))
     client = make(timeout=PROBE_TIMEOUT_S, use_ssh_client=True)
@@ -203,7 +218,3 @@ def _knock(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as knock:
         knock.settimeout(PROBE_TIMEOUT_S)
         knock.connect(path)
-
-
-def _is_caused_by(error: BaseException, *kinds: type[BaseException]) -> bool:
-    return any(isinstance(cause, kinds) for cause in engine_errors.causes(error))

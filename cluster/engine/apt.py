@@ -14,15 +14,15 @@ TIMEOUT_S = 900
 
 
 def is_allowed() -> bool:
-    """Whether this user is root on a machine with apt."""
+    """Tell whether this user is root on a machine with apt."""
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
 def install(packages: list[str], say: Callable[[str], None]) -> None:
-    """Install packages with what they need and nothing that is merely recommended.
+    """Install packages with what they need, without what is merely recommended.
 
-    The package lists of a fresh machine are empty and those of an old one out of date: they are read when a first
-    try fails. A source that cannot be read need not be the one that matters.
+    The package lists may be empty or out of date: they are read when a first try fails. A source that cannot be read
+    then need not be the one that matters.
 
     Raises:
         ClusterError: apt-get's last complaint.
@@ -39,7 +39,7 @@ def install(packages: list[str], say: Callable[[str], None]) -> None:
 
 
 def complaint_of(output: str) -> str:
-    """Why apt-get (or a tool that calls it) failed: a full disk, else its first error, else its last line."""
+    """Find why apt-get or a tool that calls it failed: a full disk, else its first error, else its last line."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     full = [line for line in lines if "No space left on device" in line]
     errors = [line for line in lines if line.startswith(("E: ", "dpkg: error"))]
@@ -47,18 +47,17 @@ def complaint_of(output: str) -> str:
 
 
 def environment() -> dict[str, str]:
-    """This process's environment for a system tool: no questions, English words, and the sbin folders of root."""
+    """Return the environment for a system tool: no questions, English words, and the sbin folders of root."""
     path = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
     return {**os.environ, "PATH": path, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 
 
 def _complaint(arguments: list[str]) -> str:
-    """Run apt-get: "" when it went well. A file takes its output: a service it starts would keep a pipe open."""
+    """Run apt-get and return why it failed, or "". A service that it starts would keep a pipe open, but no file."""
     with tempfile.TemporaryFile("w+", errors="replace") as output:
         try:
             done = subprocess.run(
-                ["apt-get", "-q", *arguments],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                ["apt-get", "-q", *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                 env=environment(), timeout=TIMEOUT_S, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""What the Docker Engine and its SDK say, as one line with a next step."""
+"""Errors of the Docker Engine and its SDK, as one line with a next step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib3.exceptions import TimeoutError as HTTPTimeout
 
 from scripts.errors import ClusterError, ServiceAway
 
-# What the SDK lets through.
+# What the SDK raises for an engine that refuses something or is away.
 ENGINE_ERRORS = (DockerException, requests.RequestException, HTTPError)
 
 # The engine's words are all there is: it answers 500 to each of these.
@@ -25,42 +25,16 @@ _FULL = "no space left on device"
 
 @dataclass(frozen=True)
 class Lookups:
-    """What is looked up only when an error needs it: who listens on a port, where the engine keeps its data.
-
-    `machine` is what the machine of the engine is called.
-    """
+    """Answers that only some errors need: who listens on a port, where the engine of `machine` keeps its data."""
 
     port_holder: Callable[[int], str]
     data_folder: Callable[[], str]
     machine: str = "this machine"
 
 
-def no_engine(place: str, is_installed: bool) -> str:
-    """The line for a machine where nothing listens at `place`."""
-    remedy = (
-        "it is installed but not running: sudo systemctl start docker, or run ./inv demo as root"
-        if is_installed
-        else "run ./inv demo or ./inv test as root (they install one on Debian and Ubuntu), or install Docker"
-    )
-    return f"no Docker Engine answers at {place}: {remedy}, or set scheduler: process in invoke.yaml"
-
-
-def no_permission(place: str) -> str:
-    """The line for an engine that does not let this user in."""
-    return (
-        f"the Docker Engine at {place} does not let you in: sudo usermod -aG docker $USER, then log in again, "
-        f"or use a rootless engine"
-    )
-
-
-def wrong_place(place: str, said_by: str, error: BaseException) -> str:
-    """The line for an engine that the user named and that does not answer; `said_by` is where it was named."""
-    return f"no Docker Engine answers at {place}, which {said_by} names ({reason(error)}): start it, or name another"
-
-
 def explained(doing: str, error: Exception, lookups: Lookups) -> ClusterError:
-    """The one-line error for an exception of the SDK."""
-    words = _words(error)
+    """Return the one-line error for an exception of the SDK."""
+    words = words_of(error)
     lower = words.lower()
     if any(phrase in lower for phrase in _PORT_TAKEN):
         return ClusterError(f"{doing}: {_port_taken(words, lookups)}")
@@ -78,34 +52,39 @@ def explained(doing: str, error: Exception, lookups: Lookups) -> ClusterError:
 
 
 def reason(error: BaseException) -> str:
-    """The system's words for what is behind an exception, else its own, in one line."""
+    """Return the system's words for what is behind an exception, else its own, in one line."""
     for cause in causes(error):
         if isinstance(cause, OSError) and isinstance(cause.strerror, str):
             return f"{cause.strerror}: {cause.filename}" if isinstance(cause.filename, str) else cause.strerror
-    return _words(error)
+    return words_of(error)
 
 
 def problem_of(event: Mapping[str, Any]) -> str:
     """Return the error in an event of a build, push or pull, "" for none: the SDK raises none of them."""
     detail = event.get("errorDetail") or {}
-    return " ".join(str(detail.get("message") or event.get("error") or event.get("message") or "").split())
+    return " ".join(str(detail.get("message") or event.get("error") or "").split())
 
 
 def is_silence(error: BaseException) -> bool:
-    """Whether a time limit ended it; in the middle of an answer, requests calls that a ConnectionError."""
-    return any(isinstance(cause, requests.Timeout | HTTPTimeout | TimeoutError) for cause in causes(error))
+    """Tell whether a time limit ended it; in the middle of an answer, requests calls that a ConnectionError."""
+    return is_caused_by(error, requests.Timeout, HTTPTimeout, TimeoutError)
+
+
+def is_caused_by(error: BaseException, *kinds: type[BaseException]) -> bool:
+    """Tell whether the exception, or one that it was made from, is of these kinds."""
+    return any(isinstance(cause, kinds) for cause in causes(error))
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """The exception and what it was made from; requests and urllib3 keep that in `args`, or in `reason`."""
-    inner = [error.__cause__, error.__context__, getattr(error, "reason", None), *error.args]
+    """Yield the exception and those it was made from; requests and urllib3 keep them in `args`, or in `reason`."""
     yield error
-    for cause in inner:
+    for cause in (error.__cause__, error.__context__, getattr(error, "reason", None), *error.args):
         if isinstance(cause, BaseException):
             yield from causes(cause)
 
 
-def _words(error: BaseException) -> str:
+def words_of(error: BaseException) -> str:
+    """Return the engine's words in an error, else the error's own, in one line."""
     explanation = error.explanation if isinstance(error, APIError) else None
     return " ".join(str(explanation or error).split())
 

@@ -26,30 +26,27 @@ LOG = Path("/var/log/dockerd.log")
 _FIELD = re.compile(r'\b(msg|error)=("(?:[^"\\]|\\.)*"|\S+)')
 _ERROR = re.compile(r"level=(error|fatal)")
 
+_DOCKERD = ["dockerd"]
+
 Connect = Callable[[], Any]
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Way:
-    """A command that starts dockerd in the background, or is dockerd itself, and one that prints what dockerd said."""
+class Starter:
+    """A command that starts dockerd in the background, or is dockerd itself, and one that prints dockerd's log."""
 
     command: list[str]
     log: list[str]
 
 
-def is_allowed() -> bool:
-    """Whether this user may install and start an engine here."""
-    return apt.is_allowed()
-
-
 def is_installed() -> bool:
-    """Whether dockerd is on this machine."""
+    """Tell whether dockerd is on this machine."""
     return shutil.which("dockerd", path=apt.environment()["PATH"]) is not None
 
 
 def install(say: Say) -> None:
-    """Install dockerd where it is missing (ClusterError when apt-get cannot)."""
+    """Install dockerd if it is missing. Raises ClusterError when apt-get cannot."""
     if not is_installed():
         apt.install(PACKAGES, say)
 
@@ -60,31 +57,32 @@ def start(say: Say, connect: Connect) -> Any:
     Raises:
         ServiceAway: it does not come up, with the last thing it said.
     """
-    for way in ways(systemd=Path("/run/systemd/system").is_dir(), service=Path("/etc/init.d/docker").exists()):
-        say(f"starting the Docker Engine: {' '.join(way.command)}")
-        client = _client_after(way, connect)
+    for starter in starters(Path("/run/systemd/system").is_dir(), Path("/etc/init.d/docker").exists()):
+        say(f"starting the Docker Engine: {' '.join(starter.command)}")
+        client = _client_after(starter.command, connect)
         if client:
             return client
+    log = subprocess.run(starter.log, capture_output=True, text=True, errors="replace", check=False).stdout
     raise ServiceAway(
-        f"dockerd does not come up on this machine: {why(_output(way.log))}: "
+        f"dockerd does not come up on this machine: {why(log)}: "
         f"mend that, or set scheduler: process in invoke.yaml (a container may not be allowed to run containers)"
     )
 
 
-def ways(systemd: bool, service: bool) -> list[Way]:
-    """The ways to start dockerd on a machine, the best first.
+def starters(systemd: bool, service: bool) -> list[Starter]:
+    """List the ways to start dockerd on a machine, the best first.
 
     Debian's init script raises limits and gives up where it may not, so dockerd itself comes after it.
     """
     if systemd:
-        return [Way(["systemctl", "start", "docker"], ["journalctl", "-u", "docker", "-n", "50", "-o", "cat"])]
-    script = Way(["service", "docker", "start"], ["tail", "-n", "50", "/var/log/docker.log"])
-    itself = Way(["dockerd"], ["tail", "-n", "50", str(LOG)])
+        return [Starter(["systemctl", "start", "docker"], ["journalctl", "-u", "docker", "-n", "50", "-o", "cat"])]
+    script = Starter(["service", "docker", "start"], ["tail", "-n", "50", "/var/log/docker.log"])
+    itself = Starter(_DOCKERD, ["tail", "-n", "50", str(LOG)])
     return [script, itself] if service else [itself]
 
 
 def why(log: str) -> str:
-    """What went wrong according to dockerd's log: the last words it did not log but print, else the last error."""
+    """Find in dockerd's log what went wrong: the last line it printed without a level, else the last error."""
     lines = [line.rstrip() for line in log.splitlines() if line.strip() and not line[0].isspace()]
     printed = [line for line in lines if "level=" not in line]
     errors = [line for line in lines if _ERROR.search(line)]
@@ -93,20 +91,19 @@ def why(log: str) -> str:
     return ": ".join(fields) or line
 
 
-def _client_after(way: Way, connect: Connect) -> Any:
-    if way.command == ["dockerd"]:
-        return _client_of_dockerd(way.command, connect)
-    return _wait(connect, _dockerd_runs) if _succeeds(way.command) else None
+def _client_after(command: list[str], connect: Connect) -> Any:
+    if command == _DOCKERD:
+        return _client_of_dockerd(connect)
+    return _wait(connect, _dockerd_runs) if _succeeds(command) else None
 
 
-def _client_of_dockerd(command: list[str], connect: Connect) -> Any:
+def _client_of_dockerd(connect: Connect) -> Any:
     """Start dockerd in a session of its own, so that it outlives this command and its terminal."""
     if LOG.exists():
         LOG.replace(LOG.with_suffix(".log.1"))
     with LOG.open("wb") as log:
         dockerd = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            _DOCKERD, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             cwd="/", env=apt.environment(), start_new_session=True,
         )  # fmt: skip
     client = _wait(connect, lambda: dockerd.poll() is None)
@@ -117,13 +114,13 @@ def _client_of_dockerd(command: list[str], connect: Connect) -> Any:
 
 
 def _dockerd_runs() -> bool:
-    """Whether there is a dockerd that is not dead and merely unburied, as under a container's first process."""
+    """Tell whether a dockerd runs; a container's first process may leave dead ones as zombies."""
     processes = psutil.process_iter(["name", "status"])
     return any(one.info["name"] == "dockerd" and one.info["status"] != psutil.STATUS_ZOMBIE for one in processes)
 
 
 def _wait(connect: Connect, is_alive: Callable[[], bool]) -> Any:
-    """The client, as soon as the engine answers; None when it is dead or the time is over."""
+    """Return the client as soon as the engine answers; None when it is dead or the time is over."""
     begin = time.monotonic()
     while time.monotonic() - begin < DEADLINE_S:
         try:
@@ -138,14 +135,9 @@ def _wait(connect: Connect, is_alive: Callable[[], bool]) -> Any:
 def _succeeds(command: list[str]) -> bool:
     try:
         done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env=apt.environment(), timeout=DEADLINE_S, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return False
     return done.returncode == 0
-
-
-def _output(command: list[str]) -> str:
-    return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False).stdout

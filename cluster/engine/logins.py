@@ -1,4 +1,4 @@
-"""The logins that the docker command keeps on this machine, in config.json or with a credential helper.
+"""Logins that the docker command keeps on this machine, in config.json or with a credential helper.
 
 The SDK asks every helper there is before a build, waits for it for ever, and knows its failures as bugs.
 """
@@ -21,7 +21,7 @@ from cluster.image_ref import is_local
 from scripts.errors import ClusterError
 from scripts.one_line import one_line
 
-PATIENCE_S = 20
+HELPER_TIMEOUT_S = 20
 
 _ABSENT = "credentials not found"  # docker-credential-helpers' words, with exit 1
 _TOKEN = "<token>"  # the user's name where the secret is a token
@@ -29,7 +29,7 @@ _FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*([^\s/$]+)/", re.IGNORECASE | re.MU
 
 
 def of(registry: str) -> dict[str, str]:
-    """The login for a registry as the SDK takes it; empty where docker has none.
+    """Return the login for a registry as the SDK takes it; empty if docker has none.
 
     Raises:
         ClusterError: the helper that has it is missing, fails, or does not answer.
@@ -38,34 +38,34 @@ def of(registry: str) -> dict[str, str]:
 
 
 def of_build(client: docker.DockerClient, dockerfile: str) -> None:
-    """Let a build have the logins of the registries that its images come from, and ask no helper for others."""
+    """Give a build the logins of the registries that its base images come from; no helper is asked for others."""
     client.api._auth_configs = Logins(client.api._auth_configs, _FROM.findall(dockerfile))
 
 
 class Logins(auth.AuthConfig):  # type: ignore[misc]
-    """What is in config.json, of which only these registries are asked for where it names a helper."""
+    """The logins in config.json; its credential helpers are asked for `registries` alone."""
 
     def __init__(self, config: dict[str, Any], registries: Iterable[str] = ()) -> None:
         super().__init__(config)
         self._registries = list(registries)
 
     def resolve_authconfig(self, registry: str | None = None) -> Any:
-        """The login for a registry, None where there is none."""
+        """Return the login for a registry, None if there is none."""
         registry = registry or auth.INDEX_NAME
         helper = self.get_credential_store(registry)
         if is_local(registry) and registry not in (self.cred_helpers or {}) and registry not in self.auths:
-            helper = ""  # what stands there for all has nothing for a registry of this machine that docker never used
+            helper = ""  # the helper for all has nothing for a registry of this machine that docker never used
         found = _ask(helper, registry) if helper else None
         return found or auth.AuthConfig({"auths": self.auths}).resolve_authconfig(registry)
 
     def get_all_credentials(self) -> dict[str, Any]:
-        """The logins that a build gets."""
+        """Return the logins that a build gets."""
         asked = {registry: self.resolve_authconfig(registry) for registry in self._registries}
         return {**self.auths} | {registry: login for registry, login in asked.items() if login}
 
 
 def _ask(helper: str, registry: str) -> dict[str, str] | None:
-    """What a helper has, by its protocol: the registry on STDIN, JSON or the failure's reason on STDOUT."""
+    """Ask a helper by its protocol: the registry on STDIN, JSON or the failure's reason on STDOUT."""
     program = f"docker-credential-{helper}"
     who = f"the credential helper {program} of {find_config_file()}, which has the login of {registry},"
     step = "mend it, or take it out of that file"
@@ -73,9 +73,9 @@ def _ask(helper: str, registry: str) -> dict[str, str] | None:
         raise ClusterError(f"{who} is not installed: install it, or take it out of that file")
     server = auth.INDEX_URL if registry == auth.INDEX_NAME else registry
     try:
-        done = programs.run([program, "get"], server.encode(), limit_s=PATIENCE_S)
+        done = programs.run([program, "get"], server.encode(), limit_s=HELPER_TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
-        raise ClusterError(f"{who} did not answer within {PATIENCE_S} s: {step}") from error
+        raise ClusterError(f"{who} did not answer within {HELPER_TIMEOUT_S} s: {step}") from error
     except OSError as error:
         raise ClusterError(f"{who} cannot be run: {error.strerror}: {step}") from error
     said = (done.stdout + done.stderr).decode(errors="replace")

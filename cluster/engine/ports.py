@@ -1,4 +1,4 @@
-"""Which addresses are this machine's, and who listens on its TCP ports, so that an error can name them."""
+"""Addresses and TCP ports of this machine, and who listens there, so that an error can name them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 
 
 def is_of_this_machine(engine: str) -> bool:
-    """Tell whether an engine's address, such as `ssh://user@host`, is on this machine; so is one that makes no sense.
+    """Tell whether an engine's address, such as `ssh://user@host`, is on this machine.
 
-    The near end of a tunnel is here, too, wherever it leads.
+    So is the near end of a tunnel, and an address that makes no sense.
     """
     try:
         address = urlsplit(parse_host(engine))
@@ -36,10 +36,10 @@ def is_of_this_machine(engine: str) -> bool:
 
 
 def who_listens(port: int, containers: Iterable[Any] = ()) -> str:
-    """The listener in words: `the container NAME`, `PROGRAM (process 123)`, or "" when there is none.
+    """Name who listens on a port: `the container NAME`, `PROGRAM (process 123)`, "" for nobody.
 
     A container is known by the ports it publishes and by its processes (host network); `containers` are the SDK's.
-    The program of another user is visible to root only.
+    Only root sees the programs of other users.
     """
     by_id = {container.id: container for container in containers}
     for container in by_id.values():
@@ -49,10 +49,10 @@ def who_listens(port: int, containers: Iterable[Any] = ()) -> str:
     if not listeners:
         return ""
     pid = next((listener.pid for listener in listeners if listener.pid), None)
-    container = by_id.get(_container_id(pid)) if pid else None
-    if container:
-        return f"the container {container.name}"
-    return _program(pid) if pid else "a program of another user"
+    if not pid:
+        return "a program of another user"
+    container = by_id.get(_container_id(pid))
+    return f"the container {container.name}" if container else _program(pid)
 
 
 def published(container: Any) -> set[int]:

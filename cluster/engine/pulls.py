@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from docker.auth import encode_header
+from docker.errors import APIError
 from docker.utils import parse_repository_tag
 
 from cluster.engine import TIMEOUT_S
-from cluster.engine.errors import problem_of
+from cluster.engine.errors import problem_of, words_of
 
 
 class NotPulled(Exception):
@@ -35,6 +36,10 @@ def pull(
     headers = {"X-Registry-Auth": encode_header(login)} if login else {}
     url = api._url("/images/create")
     with api.post(url, params=parameters, headers=headers, stream=True, timeout=silence_s) as answer:
+        try:
+            api._raise_for_status(answer)
+        except APIError as error:
+            raise NotPulled(words_of(error)) from error
         for event in events(answer.iter_lines()):
             if problem := problem_of(event):
                 raise NotPulled(problem)
@@ -49,7 +54,7 @@ def events(lines: Iterable[bytes | str]) -> Iterator[dict[str, Any]]:
 
 
 class Progress:
-    """How much of an image's layers has come, such as `12 of 120 MB`."""
+    """Progress of a pull, by the bytes of its layers that have come, such as `12 of 120 MB`."""
 
     def __init__(self) -> None:
         self._layers: dict[str, tuple[int, int]] = {}

@@ -1,11 +1,10 @@
-"""One command on one host: its input, both its outputs, its exit code, under a time limit."""
+"""Execution of one command on one host: its input, both its outputs, its exit code, under a time limit."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from paramiko.ssh_exception import SSHException
@@ -16,8 +15,8 @@ from scripts.one_line import one_line
 _PIECE = 65536
 BY_A_SIGNAL = -1
 
-# Told each whole line and whether it came on STDERR.
-Show = Callable[[bytes, bool], None]
+# Called with each whole line and whether it came on STDERR.
+OnLine = Callable[[bytes, bool], None]
 
 
 @dataclass(frozen=True)
@@ -30,37 +29,37 @@ class Ran:
 
     @property
     def reason(self) -> str:
-        """The last thing it said, for a line of ours."""
+        """The last line that it printed, for an error."""
         lines = (self.err.strip() or self.out.strip()).decode(errors="replace").splitlines()
         ended = "a signal ended it" if self.code == BY_A_SIGNAL else f"exit code {self.code}"
         return one_line(lines[-1]) if lines else ended
 
 
-class Lost(Exception):
+class ConnectionLost(Exception):
     """The connection ended before the command did."""
 
 
 def quoted(word: str) -> str:
-    r"""A word quoted so that sh, fish and csh read the same: fish knows \' and \\ in single quotes, csh knows !."""
+    r"""Quote a word so that sh, fish and csh read the same: fish knows \' and \\ in single quotes, csh knows !."""
     special = {"'": r"\'", "\\": "\\\\", "!": r"\!"}
     pieces = "".join(f"'{special[char]}'" if char in special else char for char in word)
     return f"'{pieces}'"
 
 
-def execute(transport: Any, line: str, stdin: bytes, timeout_s: float, show: Show | None) -> Ran:
+def execute(transport: Any, line: str, stdin: bytes, timeout_s: float, on_line: OnLine | None) -> Ran:
     """Run a line of shell and wait for its end.
 
     Raises:
         TimeoutError: it did not end in time; it may go on over there.
-        Lost: the host went away in the middle.
+        ConnectionLost: the host went away in the middle.
     """
     try:
         channel = transport.open_session(timeout=timeout_s)
     except (SSHException, EOFError, OSError) as error:
-        raise Lost from error
-    out, err = _Gathered(show, False), _Gathered(show, True)
+        raise ConnectionLost from error
+    out, err = _Output(on_line, is_error=False), _Output(on_line, is_error=True)
     expired = threading.Event()
-    limit = threading.Timer(timeout_s, _end, (channel, expired))
+    limit = threading.Timer(timeout_s, _cut, (channel, expired))
     limit.daemon = True
     limit.start()
     try:
@@ -71,28 +70,25 @@ def execute(transport: Any, line: str, stdin: bytes, timeout_s: float, show: Sho
     if expired.is_set():
         raise TimeoutError
     if code == BY_A_SIGNAL and not (channel.eof_received and transport.is_active()):
-        raise Lost
+        raise ConnectionLost
     return Ran(code, out.finish(), err.finish())
 
 
-def _talk(channel: Any, line: str, stdin: bytes, out: _Gathered, err: _Gathered) -> int:
-    """All three streams at once, so that none can block another; a channel that is closed ends them all."""
+def _talk(channel: Any, line: str, stdin: bytes, out: _Output, err: _Output) -> int:
+    """Serve all three streams at once, so that none can block another; a channel that is closed ends them all."""
     try:
         channel.exec_command(line)
     except (SSHException, EOFError, OSError):
         return BY_A_SIGNAL
-    others = [
-        threading.Thread(target=_feed, args=(channel, stdin), daemon=True),
-        threading.Thread(target=_drain, args=(partial(channel.recv_stderr, _PIECE), err), daemon=True),
-    ]
-    for thread in others:
-        thread.start()
-    _drain(partial(channel.recv, _PIECE), out)
-    others[1].join()
+    threading.Thread(target=_feed, args=(channel, stdin), daemon=True).start()
+    draining = threading.Thread(target=err.drain, args=(channel.recv_stderr,), daemon=True)
+    draining.start()
+    out.drain(channel.recv)
+    draining.join()
     return int(channel.recv_exit_status())
 
 
-def _end(channel: Any, expired: threading.Event) -> None:
+def _cut(channel: Any, expired: threading.Event) -> None:
     expired.set()
     end(channel)
 
@@ -105,31 +101,22 @@ def _feed(channel: Any, data: bytes) -> None:
         return  # it does not read all of it, or has ended
 
 
-def _drain(receive: Callable[[], bytes], into: _Gathered) -> None:
-    while data := receive():
-        into.feed(data)
+class _Output:
+    """The output on one stream; whole lines are shown as they come."""
 
+    def __init__(self, on_line: OnLine | None, *, is_error: bool) -> None:
+        self._all, self._begun = bytearray(), b""
+        self._on_line, self._is_error = on_line, is_error
 
-class _Gathered:
-    """All of one stream; whole lines are shown as they come."""
-
-    def __init__(self, show: Show | None, is_error: bool) -> None:
-        self._all = bytearray()
-        self._shown = 0
-        self._show, self._is_error = show, is_error
-
-    def feed(self, data: bytes) -> None:
-        self._all += data
-        if self._show:
-            self._show_to(self._all.rfind(b"\n") + 1)
+    def drain(self, receive: Callable[[int], bytes]) -> None:
+        while data := receive(_PIECE):
+            self._all += data
+            if self._on_line:
+                *lines, self._begun = (self._begun + data).split(b"\n")
+                for line in lines:
+                    self._on_line(line, self._is_error)
 
     def finish(self) -> bytes:
-        if self._show:
-            self._show_to(len(self._all))
+        if self._on_line and self._begun:
+            self._on_line(self._begun, self._is_error)
         return bytes(self._all)
-
-    def _show_to(self, end: int) -> None:
-        if self._show and end > self._shown:
-            for line in bytes(self._all[self._shown : end]).removesuffix(b"\n").split(b"\n"):
-                self._show(line, self._is_error)
-            self._shown = end

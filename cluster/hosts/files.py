@@ -1,15 +1,14 @@
-"""Files with secrets, put over SSH on the hosts that run an app, before it is deployed."""
+"""Files with secrets on the hosts that run an app, put there over SSH before it is deployed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from cluster.credentials import HostFile
-from cluster.hosts import host as hosts_named
 from cluster.hosts import ssh_config
-from cluster.hosts.host import Host
+from cluster.hosts.all_hosts import Say, Show, on_all_hosts, values
+from cluster.hosts.host import Host, of_settings
 from cluster.hosts.remote import Remote
-from cluster.hosts.together import Say, Show, together, values
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 
@@ -21,7 +20,7 @@ _HOST_S = 60.0
 
 
 def put(settings: Settings, hosts: Sequence[Host], files: Sequence[HostFile], doing: str, say: Say) -> None:
-    """Put the files on all hosts; what is there just so stays.
+    """Put the files on all hosts; leave those that are the same already.
 
     Raises:
         ClusterError: a host failed; the others have the files.
@@ -29,11 +28,11 @@ def put(settings: Settings, hosts: Sequence[Host], files: Sequence[HostFile], do
 
     def act(remote: Remote, show: Show) -> bool:
         show("writes")
-        new = [remote.write(file.path, file.content, mode=_MODE, owner=_owner(file)) for file in files]
+        new = [remote.write(file.path, file.content, mode=_MODE, owner=f"{file.owner}:{file.owner}") for file in files]
         return any(new)
 
-    outcomes = together(
-        settings, hosts, act, doing=doing, timeout_s=_HOST_S, say=lambda line: None, told=lambda new: "put"
+    outcomes = on_all_hosts(
+        settings, hosts, act, doing=doing, timeout_s=_HOST_S, say=lambda line: None, describe=lambda new: "put"
     )  # fmt: skip
     new = sum(values(outcomes, doing, say))
     if new:
@@ -41,27 +40,23 @@ def put(settings: Settings, hosts: Sequence[Host], files: Sequence[HostFile], do
 
 
 def agents(settings: Settings) -> list[Host]:
-    """The hosts that may run workers.
+    """Return the hosts that may run workers.
 
     Raises:
-        ClusterError: nobody says which.
+        ClusterError: invoke.yaml names none.
     """
-    found = hosts_named.agents(settings)
-    if not found:
+    hosts = of_settings(settings)
+    if not hosts:
         raise ClusterError(
             "the workers' password has to be on every agent: name the hosts in agents.hosts of invoke.yaml, to be "
             "reached over SSH; or open the queue to everyone with `./inv queue.deploy --guest`"
         )
-    return found
+    return hosts
 
 
 def host_of(settings: Settings, agent: str) -> Host:
-    """What ssh calls the host that Marathon calls `agent`: one of agents.hosts of this name or address, else as is."""
-    for host in hosts_named.agents(settings):
+    """Return the host whose name or address the engine gives as `agent`: one of agents.hosts, else the name itself."""
+    for host in of_settings(settings):
         if agent in (host.name, ssh_config.way_to(settings.agents.ssh_config, host).hostname):
             return host
     return Host.parse(agent)
-
-
-def _owner(file: HostFile) -> str:
-    return f"{file.owner}:{file.owner}"

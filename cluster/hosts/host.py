@@ -1,4 +1,4 @@
-"""Which hosts: what a person wrote, parsed once at the border."""
+"""Hosts as a person names them, parsed once at the border."""
 
 from __future__ import annotations
 
@@ -45,34 +45,28 @@ class Host:
 
 
 def chosen(settings: Settings, hosts: str = "", hosts_file: str = "") -> list[Host]:
-    """The hosts of --hosts or --hosts-file, else of invoke.yaml; each once, in the order given.
+    """Return the hosts of --hosts or --hosts-file, else of invoke.yaml; each once, in the order given.
 
     Raises:
         ClusterError: none are named anywhere, or by both flags; one cannot be read, or the file cannot.
     """
-    agents = settings.agents
     if hosts and hosts_file:
         raise ClusterError("--hosts and --hosts-file both say which hosts: give one")
-    if hosts:
-        found = _of_list(hosts)
-    elif hosts_file:
-        found = _of_file(Path(hosts_file))
-    elif agents.hosts:
-        found = _of_list(agents.hosts)
-    elif agents.hosts_file:
-        found = _of_file(ROOT / Path(agents.hosts_file).expanduser())
-    else:
+    found = _named(hosts, Path(hosts_file) if hosts_file else None) or of_settings(settings)
+    if not found:
         raise ClusterError("no hosts: give --hosts a,b,c or --hosts-file FILE, or set agents.hosts in invoke.yaml")
+    return found
+
+
+def of_settings(settings: Settings) -> list[Host]:
+    """Return the hosts of invoke.yaml, empty if it names none."""
+    file = settings.agents.hosts_file
+    return _named(settings.agents.hosts, ROOT / Path(file).expanduser() if file else None)
+
+
+def _named(hosts: str, file: Path | None) -> list[Host]:
+    found = _of_list(hosts) if hosts else _of_file(file) if file else []
     return list(dict.fromkeys(found))
-
-
-def agents(settings: Settings) -> list[Host]:
-    """Return the hosts of invoke.yaml; none where it names none.
-
-    Raises:
-        ClusterError: one cannot be read, or the file cannot.
-    """
-    return chosen(settings) if settings.agents.hosts or settings.agents.hosts_file else []
 
 
 def _of_list(text: str) -> list[Host]:

@@ -21,13 +21,16 @@ _NAME_OF_SIGNATURE = len(b"rsa-sha2-512") + 4  # what stands before the signatur
 
 
 def authority(kind: str, blob: bytes) -> bytes:
-    """The public key of the CA that signed a certificate, b"" of one that cannot be read."""
+    """Return the public key of the CA that signed a certificate, b"" if that cannot be read."""
     certificate = _read(kind, blob)
-    return _bytes_of(certificate) if certificate else b""
+    if not certificate:
+        return b""
+    line = certificate.signature_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    return b64decode(line.split()[1])
 
 
 def objection(kind: str, blob: bytes, name: str) -> str:
-    """Why a certificate, of a CA that is known, does not vouch for the host of this name; "" when it does."""
+    """Return why a certificate, of a CA that is known, does not vouch for the host `name`; "" if it does."""
     certificate = _read(kind, blob)
     if not certificate or certificate.type is not SSHCertificateType.HOST or certificate.critical_options:
         return "is none for a host that can be understood here"
@@ -48,7 +51,7 @@ def _read(kind: str, blob: bytes) -> SSHCertificate | None:
 
 
 def _is_signed(certificate: SSHCertificate, blob: bytes) -> bool:
-    """Whether the signature is right, and not made with SHA-1, which ssh does not take."""
+    """Check the signature; ssh does not take one with SHA-1."""
     key = certificate.signature_key()
     if isinstance(key, RSAPublicKey) and b"rsa-sha2-" not in blob[-key.key_size // 8 - _NAME_OF_SIGNATURE :]:
         return False
@@ -57,9 +60,3 @@ def _is_signed(certificate: SSHCertificate, blob: bytes) -> bool:
     except InvalidSignature:
         return False
     return True
-
-
-def _bytes_of(certificate: SSHCertificate) -> bytes:
-    """The CA's key as known_hosts has it."""
-    line = certificate.signature_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
-    return b64decode(line.split()[1])

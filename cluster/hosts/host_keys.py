@@ -1,4 +1,4 @@
-"""Host keys, checked on every hop: only a key that the person's known_hosts has for the host is taken."""
+"""Checks of host keys on every hop: a key must be in the person's known_hosts, or certified by a CA there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import paramiko
 
 from cluster.hosts import openssh
 from cluster.hosts.host_certificates import authority, objection
-from cluster.hosts.known_hosts import AUTHORITY, REVOKED, KnownKey, fingerprint, keys_in, known_keys, names_of
+from cluster.hosts.known_hosts import AUTHORITY, REVOKED, KnownKey, contents, fingerprint, known_keys, names_of
 from cluster.hosts.ssh_config import Way
 from scripts.errors import ClusterError
 from scripts.one_line import one_line
@@ -37,32 +37,32 @@ class Shown:
 
     @property
     def words(self) -> str:
-        """What people know it by."""
+        """The key as people know it."""
         return f"{self.kind} {fingerprint(self.blob)}"
 
 
 class KnownOnly(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
-    """Takes a key that is known for this hop. Paramiko asks it about every key, as its own stores are left empty."""
+    """Takes a key that is known for this hop. Paramiko asks about every key, as its own stores are left empty."""
 
     def __init__(self, way: Way) -> None:
         self._way = way
         self._names = names_of(way.hostname, way.port, way.known_as)
-        self.known = known_keys(way.known_hosts, self._names) + self._told("ORDER", None)
+        self.known = known_keys(contents(way.known_hosts), self._names) + self._from_command("ORDER", None)
 
     def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:
         """Raise ClusterError unless the key is known."""
         certificate = (key.public_blob.key_type, key.public_blob.key_blob) if key.public_blob else ()
         shown = Shown(key.get_name(), key.asbytes(), *certificate)
-        problem = refusal(self._way, [*self.known, *self._told("HOSTNAME", shown)], shown)
+        problem = refusal(self._way, [*self.known, *self._from_command("HOSTNAME", shown)], shown)
         if problem:
             raise ClusterError(problem)
 
     def transport_factory(self) -> Any:
-        """What makes Paramiko's transport ask for the kinds of key that are known, as ssh does."""
+        """Return what makes a Paramiko transport that asks for the kinds of key that are known, as ssh does."""
         return partial(_Transport, known=self.known)
 
-    def _told(self, reason: str, shown: Shown | None) -> list[KnownKey]:
-        """What the person's KnownHostsCommand says, which ssh asks for the kinds first and then for the key."""
+    def _from_command(self, reason: str, shown: Shown | None) -> list[KnownKey]:
+        """Ask the person's KnownHostsCommand, as ssh does: for the kinds first (ORDER), then for the key (HOSTNAME)."""
         if not self._way.known_command:
             return []
         key = (shown.kind, b64encode(shown.blob).decode(), fingerprint(shown.blob)) if shown else ("NONE",) * 3
@@ -70,13 +70,13 @@ class KnownOnly(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
         command = [re.sub("%(.)", lambda token: values[token[1]], word) for word in self._way.known_command]
         done = openssh.ask(command)
         if done.returncode:
-            reason = one_line(done.stderr.decode(errors="replace")) or f"exit {done.returncode}"
-            raise ClusterError(f"the {_COMMAND} of the ssh configuration failed: {command[0]}: {reason}")
-        return keys_in(done.stdout, _COMMAND, self._names)
+            why = one_line(done.stderr.decode(errors="replace")) or f"exit {done.returncode}"
+            raise ClusterError(f"the {_COMMAND} of the ssh configuration failed: {command[0]}: {why}")
+        return known_keys({_COMMAND: done.stdout}, self._names)
 
 
 def refusal(way: Way, known: Iterable[KnownKey], shown: Shown) -> str:
-    """Why a host's key is not taken, "" when it is."""
+    """Return why a host's key is not taken, "" if it is."""
     known = list(known)
     ca = authority(shown.certificate_kind, shown.certificate)
     revoked = next((key for key in known if key.marker == REVOKED and key.blob in (shown.blob, ca)), None)
@@ -86,15 +86,14 @@ def refusal(way: Way, known: Iterable[KnownKey], shown: Shown) -> str:
         return f"its host key {shown.words} is one of RevokedHostKeys, {way.revoked}, or that file cannot be read"
     if any(key.blob == shown.blob and not key.marker for key in known):
         return ""
-    authorities = [key for key in known if key.marker == AUTHORITY]
-    if authorities:
+    if authorities := [key for key in known if key.marker == AUTHORITY]:
         return _uncertified(way, authorities, shown, ca)
     other = next((key for key in known if not key.marker), None)
     return _changed(way, other, shown) if other else _unknown(way, shown)
 
 
 def _uncertified(way: Way, authorities: list[KnownKey], shown: Shown, ca: bytes) -> str:
-    """Why the certificate does not let the host pass, "" when it does."""
+    """Return why the certificate does not let the host pass, "" if it does."""
     wanted = f"{authorities[0].place} wants a certificate of its CA"
     if not shown.certificate:
         return f"its host key {shown.words} is not known, and {wanted}: HostCertificate in its sshd_config"
@@ -124,7 +123,7 @@ def _unknown(way: Way, shown: Shown) -> str:
 
 
 def _keep(way: Way, kind: str) -> str:
-    """The command that notes a key; ssh-keyscan takes no jumps."""
+    """Return the command that notes a key; ssh-keyscan takes no jumps."""
     if not [file for file in way.known_hosts if str(file) != "/dev/null"]:
         return "name a UserKnownHostsFile in the ssh configuration, and note it there"
     if way.jumps or way.command or way.known_as:
@@ -134,19 +133,21 @@ def _keep(way: Way, kind: str) -> str:
 
 
 def _short(kind: str) -> str:
-    """ssh-ed25519 is ed25519, ecdsa-sha2-nistp256 is ecdsa."""
+    """Shorten ssh-ed25519 to ed25519, ecdsa-sha2-nistp256 to ecdsa."""
     return kind.removeprefix("ssh-").partition("-")[0]
 
 
 def _is_revoked(file: Path, shown: Shown) -> bool:
-    """Whether a file has the key or its certificate: a list of revocation (KRL), or public keys, one a line."""
-    keys = [(shown.kind, shown.blob), (shown.certificate_kind, shown.certificate)][: 1 + bool(shown.certificate)]
-    lines = [f"{kind} {b64encode(blob).decode()}" for kind, blob in keys]
-    answer = openssh.ask(["ssh-keygen", "-Q", "-f", str(file), "/dev/stdin"], lines[-1].encode()).returncode
+    """Tell whether a file has the key or its certificate: a list of revocation (KRL), or public keys, one a line."""
+    key = b64encode(shown.blob).decode()
+    kind, tried = shown.kind, key
+    if shown.certificate:
+        kind, tried = shown.certificate_kind, b64encode(shown.certificate).decode()
+    answer = openssh.ask(["ssh-keygen", "-Q", "-f", str(file), "/dev/stdin"], f"{kind} {tried}".encode()).returncode
     if answer in (0, 1):
         return answer == 1
     try:
-        return lines[0].split()[1] in file.read_text(errors="replace").split()
+        return key in file.read_text(errors="replace").split()
     except OSError:
         return True
 
@@ -162,7 +163,7 @@ class _Transport(paramiko.Transport):  # type: ignore[misc]
 
 
 def preferred(known: Iterable[KnownKey], offered: Iterable[str]) -> tuple[str, ...]:
-    """The offered kinds of host key, the best first: certificates where a CA is known, then kinds that are known."""
+    """Sort the offered kinds of host key: certificates first where a CA is known, then kinds that are known."""
     known = list(known)
     certified = any(key.marker == AUTHORITY for key in known)
     kinds = {name for key in known for name in (_RSA_SIGNATURES if key.kind == _RSA else (key.kind,))}

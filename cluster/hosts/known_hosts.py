@@ -1,4 +1,4 @@
-"""Which keys a host may show: the files of known_hosts, in which ssh-keygen looks, as ssh does.
+"""Keys that hosts may show, from files of known_hosts, in which ssh-keygen looks, as ssh does.
 
 Paramiko reads neither name patterns nor @revoked or @cert-authority, and stops at a line it cannot decode.
 """
@@ -9,7 +9,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +18,11 @@ from cluster.hosts import openssh
 REVOKED, AUTHORITY = "@revoked", "@cert-authority"
 
 _FOUND = re.compile(r"# Host .* found: line (\d+)\b.*")
-_STDIN = Path("/dev/stdin")
 
 
 @dataclass(frozen=True)
 class KnownKey:
-    """A key that a file has for a host's name; `place` is `FILE line N`, `marker` REVOKED, AUTHORITY or ""."""
+    """A key that is known for a host's name; `place` is `FILE line N`, `marker` REVOKED, AUTHORITY or ""."""
 
     kind: str
     blob: bytes
@@ -32,44 +31,44 @@ class KnownKey:
 
 
 def names_of(hostname: str, port: int, alias: str = "") -> list[str]:
-    """What a host may be called there, the best first: HostKeyAlias alone, else with its port, else without."""
-    name = hostname.lower()
+    """List the names of a host in known_hosts, the best first: HostKeyAlias alone, else with its port, else without."""
     if alias:
         return [alias.lower()]
+    name = hostname.lower()
     return [name] if port == 22 else [f"[{name}]:{port}", name]
 
 
-def known_keys(files: Iterable[Path], names: Iterable[str]) -> list[KnownKey]:
-    """The keys of the first of `names` that any of the files has; a file that cannot be read knows nothing."""
-    there = [file for file in files if file.is_file()]
-    for name in names:
-        found = [key for file in there for key in _keys(name, file, str(file))]
-        if found:
-            return found
-    return []
+def contents(files: Iterable[Path]) -> dict[str, bytes]:
+    """Read the files that are there and can be read."""
+    found = {}
+    for file in files:
+        try:
+            found[str(file)] = file.read_bytes()
+        except OSError:
+            continue
+    return found
 
 
-def keys_in(lines: bytes, source: str, names: Iterable[str]) -> list[KnownKey]:
-    """The same of lines that a program wrote."""
+def known_keys(sources: Mapping[str, bytes], names: Iterable[str]) -> list[KnownKey]:
+    """Return the keys of the first of `names` that any source has: contents of known_hosts, by what they are called."""
     for name in names:
-        found = list(_keys(name, _STDIN, source, lines))
+        found = [key for source, lines in sources.items() for key in _keys(name, source, lines)]
         if found:
             return found
     return []
 
 
 def fingerprint(blob: bytes) -> str:
-    """A key as ssh shows it, `SHA256:...`."""
+    """Return a key as ssh shows it, `SHA256:...`."""
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
-def _keys(name: str, file: Path, called: str, lines: bytes = b"") -> Iterator[KnownKey]:
-    shown = openssh.ask(["ssh-keygen", "-F", name, "-f", str(file)], lines).stdout.decode(errors="replace")
-    place = called
+def _keys(name: str, source: str, lines: bytes) -> Iterator[KnownKey]:
+    shown = openssh.ask(["ssh-keygen", "-F", name, "-f", "/dev/stdin"], lines).stdout.decode(errors="replace")
+    place = source
     for line in shown.splitlines():
-        found = _FOUND.fullmatch(line)
-        if found:
-            place = f"{called} line {found[1]}"
+        if found := _FOUND.fullmatch(line):
+            place = f"{source} line {found[1]}"
             continue
         *marker, _, kind, key = line.split()[: 4 if line.startswith("@") else 3]
         try:

@@ -1,4 +1,4 @@
-"""Logging in with keys, those of files and of an ssh-agent, in the order of the person's ssh configuration.
+"""Logins with keys, those of files and of an ssh-agent, in the order of the person's ssh configuration.
 
 Paramiko's own way knows no IdentitiesOnly and no CertificateFile, and waits for an agent for ever.
 """
@@ -20,7 +20,7 @@ from cluster.hosts.openssh import fingerprints
 from cluster.hosts.ssh_config import Way, public_half
 
 # An agent may ask the person to touch a key or to agree; in a batch run nobody will.
-PATIENCE_S = 30
+AGENT_TIMEOUT_S = 30
 SECOND_FACTOR = "more than a key is wanted"
 
 _CERTIFICATE = "-cert-v01@openssh.com"
@@ -57,12 +57,12 @@ class Login:
 
 
 class KeyAgent(AgentSSH):  # type: ignore[misc]
-    """The agent at a socket; one that is not there has no keys."""
+    """The agent at a socket; without one there it has no keys."""
 
     def __init__(self, path: str) -> None:
         super().__init__()
         connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(PATIENCE_S)
+        connection.settimeout(AGENT_TIMEOUT_S)
         try:
             connection.connect(path)
             self._connect(connection)
@@ -70,7 +70,7 @@ class KeyAgent(AgentSSH):  # type: ignore[misc]
             connection.close()
 
     def close(self) -> None:
-        """Leave it."""
+        """Close the connection."""
         self._close()
 
 
@@ -89,7 +89,7 @@ def _lets_in(transport: Any, user: str, key: Any) -> bool:
 
 
 def _keys(way: Way, held: Iterable[Any], offered: list[Path]) -> Iterator[Any]:
-    """The keys to try: those that are named, then the others of the agent; each after its certificates."""
+    """Yield the keys to try: those that are named, then the others of the agent; each after its certificates."""
     others = [(_fingerprint(key), key) for key in held]
     certificates = [(owner, file) for file in _certificates(way) for owner in fingerprints(str(file))]
     for file, owner, key in _named(way):
@@ -103,7 +103,7 @@ def _keys(way: Way, held: Iterable[Any], offered: list[Path]) -> Iterator[Any]:
 
 
 def _certified(key: Any, certificates: Iterable[Path]) -> Iterator[Any]:
-    """The key with each of its certificates, of which Paramiko shows one in place of the key, and then alone."""
+    """Yield the key with each of its certificates, which Paramiko shows in its place, and then alone."""
     for certificate in certificates:
         key.public_blob = PublicBlob.from_file(str(certificate))
         yield key
@@ -112,27 +112,24 @@ def _certified(key: Any, certificates: Iterable[Path]) -> Iterator[Any]:
 
 
 def _named(way: Way) -> Iterator[tuple[Path, str, Any]]:
-    """The named keys: the file, whose key it is, and the key where Paramiko can use the file without an agent."""
+    """Yield each named key: its file, its fingerprint, and the key where Paramiko can use the file without an agent."""
     for file in way.keys:
         try:
             key = PKey.from_path(file)
             yield file, key.fingerprint, key
         except _NO_KEY:
-            yield file, _owner(file) or _owner(public_half(file)), None
+            found = fingerprints(str(file)) or fingerprints(str(public_half(file))) or [""]
+            yield file, found[0], None
 
 
 def _certificates(way: Way) -> list[Path]:
-    """Those that are named and, as ssh does, those that lie beside a named key."""
+    """Find the certificates that are named and, as ssh does, those beside a named key."""
     beside = [key.with_name(f"{key.name}-cert.pub") for key in way.keys]
     return [file for file in (*way.certificates, *beside) if file.is_file()]
 
 
-def _owner(file: Path) -> str:
-    return "".join(fingerprints(str(file))[:1])
-
-
 def _fingerprint(key: Any) -> str:
-    """An agent's key as ssh shows it; of a certificate Paramiko makes another fingerprint."""
+    """Return an agent's key as ssh shows it; Paramiko makes another fingerprint of a certificate."""
     if not key.get_name().endswith(_CERTIFICATE):
         return str(key.fingerprint)
     return "".join(fingerprints("-", f"{key.get_name()} {b64encode(key.blob).decode()}".encode()))

@@ -1,4 +1,4 @@
-"""A host that was reached: commands, files and the Docker Engine there."""
+"""A host over one SSH connection: commands, files and the Docker Engine there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from cluster.hosts import remote_engine
 from cluster.hosts.channel_socket import end
-from cluster.hosts.execution import Lost, Ran, Show, execute, quoted
+from cluster.hosts.execution import ConnectionLost, OnLine, Ran, execute, quoted
 from scripts.errors import ClusterError, ServiceAway
 from scripts.one_line import one_line
 
@@ -42,7 +42,7 @@ fi
 
 
 class Remote:
-    """One host over one SSH connection. Commands run under /bin/sh, whatever the user's login shell is.
+    """A host over its SSH connection. Commands run under /bin/sh, whatever the user's login shell is.
 
     Everything here raises ClusterErrors that begin with the host's name; ServiceAway when the host went away.
     """
@@ -54,27 +54,25 @@ class Remote:
 
     def run(
         self, command: str, *, input: bytes = b"", sudo: bool = False,  # noqa: A002 (as subprocess.run calls it)
-        timeout_s: float = COMMAND_TIMEOUT_S, show: Show | None = None,
+        timeout_s: float = COMMAND_TIMEOUT_S, on_line: OnLine | None = None,
     ) -> Ran:  # fmt: skip
         """Run a command for /bin/sh and return how it ended, whatever its exit code; `sudo` runs it as root."""
         line = f"sh -c {quoted(command)}"
         if sudo and not self.is_root:
-            self._refuse_without_sudo()
+            if self.sudo_refusal:
+                raise ClusterError(f"{self.name}: {self.sudo_refusal}")
             line = f"sudo -n -H -- {line}"
-        return self._execute(line, input, timeout_s, show)
+        return self._execute(line, input, timeout_s, on_line)
 
-    def step(
-        self, doing: str, command: str, *, input: bytes = b"", sudo: bool = False,  # noqa: A002
-        timeout_s: float = COMMAND_TIMEOUT_S,
-    ) -> bytes:  # fmt: skip
-        """Run a command that must succeed; its output. `doing` begins the error, such as "install the engine"."""
-        ran = self.run(command, input=input, sudo=sudo, timeout_s=timeout_s)
+    def step(self, doing: str, command: str, *, sudo: bool = False) -> bytes:
+        """Run a command that must succeed and return its output; the error begins with `doing`."""
+        ran = self.run(command, sudo=sudo)
         if ran.code:
             raise ClusterError(f"{self.name}: {doing}: {ran.reason}")
         return ran.out
 
     def read(self, path: str, *, sudo: bool = True) -> bytes | None:
-        """A file's content, None where there is none."""
+        """Return a file's content, None if there is no file."""
         ran = self.run(_script(_READ, path), sudo=sudo)
         if ran.code == _ABSENT:
             return None
@@ -83,10 +81,10 @@ class Remote:
         return ran.out
 
     def write(self, path: str, content: bytes, *, mode: int, owner: str = "", sudo: bool = True) -> bool:
-        """Put a file there at once, with its folders; False when it was there already, just so.
+        """Put a file there at once, with its folders; return False if it was there already, just so.
 
-        The content travels on STDIN. `owner` is `user:group` (names or numbers), else who writes: root, or the user
-        without `sudo`.
+        The content travels on STDIN. `owner` is `user:group` (names or numbers); without it root owns the file, or
+        the user if `sudo` is off.
         """
         script = _script(_WRITE, path, str(len(content)), f"{mode:o}", owner)
         ran = self.run(script, input=content, sudo=sudo)
@@ -95,13 +93,13 @@ class Remote:
         return ran.out.strip() == b"changed"
 
     def engine(self) -> Any:
-        """The host's Docker Engine (docker.DockerClient) through this connection; closed with it."""
+        """Return the host's Docker Engine (docker.DockerClient), which is reached through this connection."""
         if self._engine is None:
             self._engine = remote_engine.client(self._transport, *self._docker(), self._timeout_s)
         return self._engine
 
     def _docker(self) -> tuple[str, str]:
-        """Return the docker command that the user may run there, with sudo where it must be, and its API version."""
+        """Return the docker command that the user may run there, with sudo if need be, and the engine's API version."""
         user = "root" if self.is_root else self.user  # and it is known then that the login shell is quiet
         for command in ("docker", "sudo -n docker"):
             ran = self.run(_ASK_DOCKER.format(docker=command))
@@ -115,7 +113,7 @@ class Remote:
 
     @cached_property
     def is_root(self) -> bool:
-        """Whether the SSH user is root."""
+        """The SSH user is root."""
         said = self.step("ask who the user is", "id -u").decode(errors="replace").strip()
         if not said.isdigit():
             raise ClusterError(
@@ -126,10 +124,10 @@ class Remote:
 
     @cached_property
     def sudo_refusal(self) -> str:
-        """Why the user cannot become root without a password, "" when that works or needs not be."""
+        """The reason why the user cannot become root without a password, "" if that works or the user is root."""
         if self.is_root:
             return ""
-        ran = self._execute("env LC_ALL=C sudo -n -- true", b"", COMMAND_TIMEOUT_S, None)
+        ran = self._execute("env LC_ALL=C sudo -n -- true", b"", COMMAND_TIMEOUT_S)
         if not ran.code:
             return ""
         rule = f"echo '{self.user} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/{self.user} there, or log in as root"
@@ -148,23 +146,19 @@ class Remote:
         """Cut the connection, from any thread: whatever waits for the host ends."""
         end(self._transport)
 
-    def _execute(self, line: str, stdin: bytes, timeout_s: float, show: Show | None) -> Ran:
+    def _execute(self, line: str, stdin: bytes, timeout_s: float, on_line: OnLine | None = None) -> Ran:
         try:
-            return execute(self._transport, line, stdin, timeout_s, show)
+            return execute(self._transport, line, stdin, timeout_s, on_line)
         except TimeoutError:
             raise ClusterError(
                 f"{self.name}: the command did not end within {timeout_s:g} s; it may still run there: look, or give "
                 "it longer (--timeout)"
             ) from None
-        except Lost as error:
+        except ConnectionLost as error:
             raise ServiceAway(
                 f"{self.name}: the connection broke in the middle: is the host down? what was begun there may be half "
                 "done; when it is up again, run this again"
             ) from error
-
-    def _refuse_without_sudo(self) -> None:
-        if self.sudo_refusal:
-            raise ClusterError(f"{self.name}: {self.sudo_refusal}")
 
     def _not_written(self, path: str, ran: Ran) -> str:
         if _FULL in ran.err.decode(errors="replace"):
@@ -185,5 +179,5 @@ def _why_no_engine(user: str, ran: Ran, words: str) -> str:
 
 
 def _script(script: str, *args: str) -> str:
-    """A script with its arguments, as one command."""
+    """Give a script its arguments, as one command."""
     return f"set -- {shlex.join(args)}; {script}"

@@ -1,4 +1,4 @@
-"""A connection to one host, by the person's own ssh configuration, keys, jump hosts and known hosts.
+"""Connections to hosts, by the person's own ssh configuration, keys, jump hosts and known hosts.
 
 Nothing is ever asked for: neither a password nor a passphrase nor whether a key is right.
 """
@@ -17,11 +17,11 @@ from paramiko.ssh_exception import SSHException
 
 from cluster.hosts import ssh_config
 from cluster.hosts.channel_socket import end
+from cluster.hosts.connect_errors import connect_errors
 from cluster.hosts.host import Host
 from cluster.hosts.host_keys import KnownOnly
 from cluster.hosts.login import Login
 from cluster.hosts.proxy_command import proxied
-from cluster.hosts.refusals import connect_errors
 from cluster.hosts.remote import Remote
 from cluster.hosts.ssh_config import Way
 from cluster.settings import Settings
@@ -30,22 +30,15 @@ from cluster.settings import Settings
 logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
 
 
-class _Doors(dict[tuple[str, int], threading.Semaphore]):
-    """How many may log in to a host at once: sshd drops some of more than ten (MaxStartups 10:30:100).
-
-    One jump host stands before many hosts.
-    """
-
-    def __missing__(self, door: tuple[str, int]) -> threading.Semaphore:
-        return self.setdefault(door, threading.Semaphore(8))
-
-
-_DOORS = _Doors()
+# sshd drops some of more than ten that log in at once (MaxStartups 10:30:100), and counts them a moment longer. One
+# jump host stands before many hosts.
+_LOGINS_AT_ONCE = 5
+_LOGINS: dict[tuple[str, int], threading.Semaphore] = {}
 
 
 @contextmanager
 def connected(settings: Settings, host: Host) -> Iterator[Remote]:
-    """The host, reached; closed at the end.
+    """Connect to a host; the connection is closed at the end.
 
     Raises:
         ServiceAway: it, or a jump host, cannot be reached in time.
@@ -58,47 +51,36 @@ def connected(settings: Settings, host: Host) -> Iterator[Remote]:
         for hop in (*way.jumps, way):
             with connect_errors(host, hop, way, timeout_s):
                 before = _open(opened, hop, before, timeout_s)
-        opened.enter_context(_beating(before.transport, timeout_s))
+        ended = threading.Event()
+        opened.callback(ended.set)
+        threading.Thread(target=_beat, args=(before.transport, timeout_s, ended), daemon=True).start()
         remote = Remote(str(host), way.hostname, way.user, before.transport, timeout_s)
         opened.callback(remote.close)
         yield remote
 
 
 def _open(opened: ExitStack, hop: Way, before: Any, timeout_s: float) -> Any:
-    """Fabric's connection to a hop through the one before; Fabric itself checks no key and has no time limit."""
+    """Open a hop through the one before. Fabric itself checks no key and has no time limit."""
     keys = KnownOnly(hop)
     limits = dict.fromkeys(("timeout", "banner_timeout", "auth_timeout", "channel_timeout"), timeout_s)
     through = {"sock": opened.enter_context(proxied(hop.command))} if hop.command else {}
     connection = fabric.Connection(
-        hop.hostname,
-        user=hop.user,
-        port=hop.port,
-        gateway=before or False,
+        hop.hostname, user=hop.user, port=hop.port, gateway=before or False,
         config=fabric.Config(ssh_config=SSHConfig(), lazy=True),  # all of it is in `hop`
         connect_kwargs=limits | through | {"auth_strategy": Login(hop), "transport_factory": keys.transport_factory()},
-    )
+    )  # fmt: skip
     connection.client.set_missing_host_key_policy(keys)
     opened.callback(end, connection.client)  # Fabric's own close does nothing to one that was half open
-    with _DOORS[hop.hostname, hop.port]:
+    with _LOGINS.setdefault((hop.hostname, hop.port), threading.Semaphore(_LOGINS_AT_ONCE)):
         connection.open()
     return connection
 
 
-@contextmanager
-def _beating(transport: Any, silence_s: float) -> Iterator[None]:
-    """Ask for a sign of life now and then, and close a connection that gives none for so long.
+def _beat(transport: Any, silence_s: float, ended: threading.Event) -> None:
+    """Ask for a sign of life now and then, and close a connection that gives none for `silence_s`.
 
     Paramiko's keepalive waits for no answer, and TCP alone takes a quarter of an hour to notice that a host is gone.
     """
-    ended = threading.Event()
-    threading.Thread(target=_beat, args=(transport, silence_s, ended), daemon=True).start()
-    try:
-        yield
-    finally:
-        ended.set()
-
-
-def _beat(transport: Any, silence_s: float, ended: threading.Event) -> None:
     while transport.is_active() and not ended.wait(silence_s / 4):
         limit = threading.Timer(silence_s, end, (transport,))
         limit.daemon = True

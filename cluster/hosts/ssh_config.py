@@ -1,4 +1,4 @@
-"""How a host is reached, by the person's ssh configuration (ssh_config(5)), which ssh itself reads: `ssh -G`."""
+"""The way to a host by the person's ssh configuration (ssh_config(5)), which ssh itself reads: `ssh -G`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ from scripts.one_line import one_line
 
 MOST_JUMPS = 8
 
-_Found = dict[str, list[str]]
 _UNBRACKETED = re.compile(r"\[([^:\]]+)\]")  # ssh shows a hop's name in brackets, also where it is no v6 address
 _OF_THE_KEY = "HIKtf"  # tokens of KnownHostsCommand that are known when the host has shown its key
 
 
 @dataclass(frozen=True)
 class Way:
-    """How one host is reached.
+    """The way to one host.
 
     `jumps` are passed in this order; `command` is a ProxyCommand instead of them; `agent` is an ssh-agent's socket, of
     which with `only_named` no keys are used but `keys` and `certificates`; of `known_command` (KnownHostsCommand) the
@@ -50,124 +49,120 @@ class Way:
 
 
 def way_to(config: str, host: Host, depth: int = 0) -> Way:
-    """How a host is reached, by the configuration in this file alone, else (with "") the person's and the system's.
+    """Find the way to a host by the configuration in this file alone, else (with "") the person's and the system's.
 
     Raises:
         ClusterError: the configuration says something impossible about it, or there is no ssh.
     """
     ssh = _Ssh(config, host)
-    found = ssh.answer()
-    way = _alone(ssh, found)
-    jumps = _one(found, "proxyjump")
+    jumps = ssh.one("proxyjump")
     if not jumps:
-        return replace(way, command=ssh.filled_for_a_shell(_one(found, "proxycommand")))
+        return replace(_alone(ssh), command=ssh.filled_for_a_shell(ssh.one("proxycommand")))
     if depth >= MOST_JUMPS:
         raise ClusterError(f"{host}: ProxyJump in the ssh configuration goes in circles: {jumps}")
     hops = [Host.parse(_UNBRACKETED.sub(r"\1", hop.strip().removeprefix("ssh://"))) for hop in jumps.split(",")]
     first = way_to(config, hops[0], depth + 1)  # its own jumps come before it
-    through = (_Ssh(config, hop, ("-o", "ProxyJump=none")) for hop in hops[1:])
-    rest = (_alone(hop, hop.answer()) for hop in through)
-    return replace(way, jumps=(*first.jumps, replace(first, jumps=()), *rest))
+    rest = (_alone(_Ssh(config, hop, "-o", "ProxyJump=none")) for hop in hops[1:])
+    return replace(_alone(ssh), jumps=(*first.jumps, replace(first, jumps=()), *rest))
 
 
-@dataclass(frozen=True)
 class _Ssh:
-    """What answers for a host: `ssh -G`."""
+    """The answers of `ssh -G` about a host."""
 
-    config: str
-    host: Host
-    options: tuple[str, ...] = ()
-
-    def answer(self, *options: str) -> _Found:
-        """What ssh says, by keyword."""
-        file = ["-F", str(ROOT / Path(self.config).expanduser())] if self.config else []
-        user, port = self.host.user, self.host.port
-        said = [*["-l", user] * bool(user), *["-p", str(port)] * bool(port)]
+    def __init__(self, config: str, host: Host, *options: str) -> None:
+        self.host = host
+        file = ["-F", str(ROOT / Path(config).expanduser())] if config else []
+        user_and_port = [*["-l", host.user] * bool(host.user), *["-p", str(host.port)] * bool(host.port)]
         # -T, as it would remark that there is no terminal.
-        done = openssh.ask(["ssh", "-G", "-T", *file, *said, *self.options, *options, "--", self.host.name])
+        self._command = ["ssh", "-G", "-T", *file, *user_and_port, *options]
+        self._answer = self._ask()
+
+    def all(self, keyword: str) -> list[str]:
+        """Return the values of a keyword."""
+        return self._answer[keyword]
+
+    def one(self, keyword: str) -> str:
+        """Return the value of a keyword, "" for none."""
+        value = (self._answer[keyword] or ["none"])[0]
+        return "" if value.lower() == "none" else value
+
+    def filled(self, text: str) -> str:
+        """Fill in the tokens and ${VARIABLES} of a text; ssh shows only some options filled, such as ControlPath."""
+        quoted = text.replace("\\", r"\\").replace('"', r"\"")
+        return self._in("ControlPath", f'"{quoted}"') if "%" in text or "${" in text else text
+
+    def filled_for_a_shell(self, command: str) -> str:
+        """Fill in the tokens alone: RemoteCommand leaves the variables to the shell, too."""
+        return self._in("RemoteCommand", command) if "%" in command else command
+
+    def files(self, texts: Iterable[str]) -> tuple[Path, ...]:
+        """Return the files that these values mean; ssh shows keys and certificates as they were written."""
+        return tuple(_expanded(self.filled(text)) for text in texts if text.lower() != "none")
+
+    def _in(self, option: str, text: str) -> str:
+        return self._ask("-o", f"{option}={text}")[option.lower()][0]
+
+    def _ask(self, *options: str) -> dict[str, list[str]]:
+        done = openssh.ask([*self._command, *options, "--", self.host.name])
         if done.returncode:
             why = one_line(done.stderr.decode(errors="replace"))
             raise ClusterError(
                 f"{self.host}: the ssh configuration cannot be applied to it: {why}: see agents.ssh_config"
             )
-        found: _Found = defaultdict(list)
+        found: dict[str, list[str]] = defaultdict(list)
         for line in done.stdout.decode(errors="replace").splitlines():
             keyword, _, value = line.partition(" ")
             found[keyword].append(value)
         return found
 
-    def filled(self, text: str) -> str:
-        """A text with its tokens and ${VARIABLES} filled in, which ssh shows of some options alone: of ControlPath."""
-        quoted = text.replace("\\", r"\\").replace('"', r"\"")
-        return self._in("ControlPath", f'"{quoted}"') if "%" in text or "${" in text else text
 
-    def filled_for_a_shell(self, command: str) -> str:
-        """The same of tokens alone: RemoteCommand leaves the variables to the shell, too."""
-        return self._in("RemoteCommand", command) if "%" in command else command
-
-    def files(self, texts: Iterable[str]) -> tuple[Path, ...]:
-        """Keys or certificates, which ssh shows as they were written."""
-        return tuple(_expanded(self.filled(text)) for text in texts if text.lower() != "none")
-
-    def _in(self, option: str, text: str) -> str:
-        return self.answer("-o", f"{option}={text}")[option.lower()][0]
-
-
-def _one(found: _Found, keyword: str) -> str:
-    """A value, "" where there is none."""
-    value = found.get(keyword, ["none"])[0]
-    return "" if value.lower() == "none" else value
-
-
-def _alone(ssh: _Ssh, found: _Found) -> Way:
-    """The host itself, without what stands in between."""
-    if _one(found, "proxyusefdpass") == "yes":
+def _alone(ssh: _Ssh) -> Way:
+    """Find the way to the host itself, without what stands in between."""
+    if ssh.one("proxyusefdpass") == "yes":
         raise ClusterError(f"{ssh.host}: ProxyUseFdpass of the ssh configuration is not possible here: use ProxyJump")
-    revoked = _one(found, "revokedhostkeys")
+    revoked = ssh.one("revokedhostkeys")
     return Way(
         said=str(ssh.host),
-        hostname=_one(found, "hostname"),
-        port=int(_one(found, "port")),
-        user=_one(found, "user"),
-        known_as=_one(found, "hostkeyalias"),
-        known_hosts=(*_split(_one(found, "userknownhostsfile")), *_split(_one(found, "globalknownhostsfile"))),
-        known_command=_known_command(ssh, _one(found, "knownhostscommand")),
+        hostname=ssh.one("hostname"),
+        port=int(ssh.one("port")),
+        user=ssh.one("user"),
+        known_as=ssh.one("hostkeyalias"),
+        known_hosts=(*_split(ssh.one("userknownhostsfile")), *_split(ssh.one("globalknownhostsfile"))),
+        known_command=_known_command(ssh),
         revoked=_expanded(revoked) if revoked else None,
         # As ssh does, which passes over those that are not there; the public half is enough for an agent's key.
-        keys=tuple(key for key in ssh.files(found["identityfile"]) if key.is_file() or public_half(key).is_file()),
-        certificates=ssh.files(found["certificatefile"]),
-        only_named=_one(found, "identitiesonly") == "yes",
-        agent=_agent(found),
+        keys=tuple(key for key in ssh.files(ssh.all("identityfile")) if key.is_file() or public_half(key).is_file()),
+        certificates=ssh.files(ssh.all("certificatefile")),
+        only_named=ssh.one("identitiesonly") == "yes",
+        agent=_agent(ssh),
     )
 
 
 def public_half(key: Path) -> Path:
-    """Where the public half of a private key lies."""
+    """Return the file of a private key's public half."""
     return key.with_name(f"{key.name}.pub")
 
 
 def _expanded(text: str) -> Path:
-    """A file as ssh means it: the home of ~ is the account's, whatever HOME says."""
+    """Return a file as ssh means it: the home of ~ is the account's, whatever HOME says."""
     home = pwd.getpwuid(os.getuid()).pw_dir
     return Path(f"{home}/{text[2:]}" if text.startswith("~/") else text).expanduser()
 
 
 def _split(files: str) -> list[Path]:
-    """The files in a line, in which ssh puts no quotes: a blank may belong to a name."""
+    """Split a line of files, in which ssh puts no quotes: a blank may belong to a name."""
     pieces = re.split(r" (?=/)", files) if files else []
     return [Path(file) for piece in pieces for file in ([piece] if Path(piece).exists() else piece.split())]
 
 
-def _known_command(ssh: _Ssh, command: str) -> tuple[str, ...]:
-    kept = re.sub("%(.)", lambda token: "%" * (token[1] in _OF_THE_KEY) + token[0], command)
+def _known_command(ssh: _Ssh) -> tuple[str, ...]:
+    kept = re.sub("%(.)", lambda token: "%" * (token[1] in _OF_THE_KEY) + token[0], ssh.one("knownhostscommand"))
     return tuple(ssh.filled(word) for word in shlex.split(kept))
 
 
-def _agent(found: _Found) -> str:
-    """Where the ssh-agent listens, "" for none."""
-    said = found.get("identityagent", ["SSH_AUTH_SOCK"])[0]
-    if said.lower() == "none":
-        return ""
+def _agent(ssh: _Ssh) -> str:
+    """Return the ssh-agent's socket, "" for none."""
+    said = (ssh.all("identityagent") or ["SSH_AUTH_SOCK"])[0]
     if said == "SSH_AUTH_SOCK" or said.startswith("$"):
         return os.environ.get(said.strip("${}"), "")
-    return said
+    return "" if said.lower() == "none" else said

@@ -15,7 +15,7 @@ from cluster.apps.templates import app_id_of
 from cluster.apps.worker import Work
 from cluster.components import QUEUE
 from cluster.hosts import files as host_files
-from cluster.hosts.host import agents
+from cluster.hosts.host import of_settings as agents
 from cluster.image_ref import is_local
 from cluster.operations import replacing
 from cluster.operations.changes import as_json, describe_change, undone_on_failure

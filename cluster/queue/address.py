@@ -19,7 +19,7 @@ from scripts.hostport import HostPort
 
 
 class QueueEngine(Protocol):
-    """What is asked of the engine that runs the queue (see `cluster.schedulers.Scheduler`)."""
+    """The part of an engine (`cluster.schedulers.Scheduler`) that knows its queue."""
 
     is_here: bool
 
@@ -32,7 +32,7 @@ class QueueEngine(Protocol):
 
 @dataclass(frozen=True)
 class QueueAddress:
-    """The addresses at which the queue answers; `login` is None where it is open to guest."""
+    """The address of a queue; `login` is None where it is open to guest."""
 
     amqp: HostPort
     web: HostPort

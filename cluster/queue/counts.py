@@ -1,4 +1,4 @@
-"""How many messages are in the queues of a broker, each figure from whom knows it best."""
+"""Sizes of a broker's queues: ready and consumers over AMQP, unacknowledged from the management API."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NOT_THERE = 404  # AMQP's reply code
 
 
 def now(management: Management, url: str) -> list[QueueCount]:
-    """All queues, by name: what is ready and who consumes as it is now, over AMQP, where that can be asked.
+    """Return all queues by name, with what is ready and consumers of this moment where AMQP tells them.
 
     What is in hand the management API alone knows: that figure is up to ten seconds old.
 
@@ -32,12 +32,12 @@ def now(management: Management, url: str) -> list[QueueCount]:
 
 
 def at_rest(queues: Sequence[QueueCount]) -> list[QueueCount]:
-    """The same when workers have ended: where nobody consumes, nothing is in hand, whatever the API still says."""
+    """Correct the counts when workers have ended: where nobody consumes, nothing is in hand."""
     return [replace(queue, unacknowledged=0) if queue.consumers == 0 else queue for queue in queues]
 
 
 def _fresh(connection: Any, found: Sequence[QueueCount]) -> Iterator[QueueCount]:
-    """A round trip each; a refusal costs a channel."""
+    """Yield the counts of this moment: a round trip each; a refusal costs a channel."""
     channel = connection.channel()
     for queue in found:
         try:
@@ -51,7 +51,7 @@ def _fresh(connection: Any, found: Sequence[QueueCount]) -> Iterator[QueueCount]
 
 
 def _newer(queue: QueueCount, ready: int, consumers: int) -> QueueCount:
-    """The count with what AMQP says of this moment.
+    """Return the count with what AMQP says of this moment.
 
     Of a quorum queue that is not up yet AMQP says that nothing is in it; the API has no figure then. It has none of an
     empty queue that was just made, either: that is not known for some seconds, too.

@@ -1,4 +1,4 @@
-"""The queues as people think of them: one with all that belongs to it."""
+"""Work queues as people think of them: each with all queues that belong to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scripts.amqp.queues import PAUSES_S, alone_queue, failed_queue, retry_queue
 
 @dataclass(frozen=True)
 class WorkQueue:
-    """A queue and how many of its messages are where; `to_retry` wait to be tried again. None is not known."""
+    """A queue and where its messages are; `to_retry` wait to be tried again. None is not known."""
 
     name: str
     waiting: int | None
@@ -34,7 +34,7 @@ def work_queues(queues: Sequence[QueueCount]) -> list[WorkQueue]:
 
 
 def beside(name: str) -> list[str]:
-    """The queues that belong to a work queue, whether they are there or not."""
+    """Return the names of the queues that belong to a work queue, whether they are there or not."""
     return [failed_queue(name), *_retry(name), alone_queue(name)]
 
 

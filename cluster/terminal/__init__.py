@@ -1,1 +1,1 @@
-"""What a person sees on a terminal while something lasts."""
+"""Lines and bars on a person's terminal while something lasts."""

@@ -1,4 +1,4 @@
-"""One line on a terminal's STDERR that shows what is going on now; nothing where STDERR is no terminal."""
+"""A line on a terminal's STDERR that shows what is going on now; nothing where STDERR is no terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SPINNER_WIDTH = 3  # with the blank after it and the cursor; a line that wraps 
 
 @contextmanager
 def live_line(doing: str, console: Console | None = None) -> Iterator[Callable[[str], None]]:
-    """Show `doing` and what the yielded function is told last; lines printed meanwhile stay above it."""
+    """Show `doing` and what the yielded function got last; lines printed meanwhile stay above it."""
     console = console or Console(stderr=True)
     if not console.is_terminal:
         yield lambda now: None

@@ -1,1 +1,1 @@
-"""RabbitMQ: how it is reached, the queues on the wire, and what its management API tells."""
+"""RabbitMQ: connections to it, the queues on the wire, and its management API."""

@@ -1,4 +1,4 @@
-"""How the broker is reached: an AMQP URL with credentials, and its failures in one line."""
+"""The broker's URL, with credentials, and the failures of connections in one line."""
 
 from __future__ import annotations
 
@@ -46,16 +46,18 @@ def parameters(url: str, environ: Mapping[str, str] = os.environ) -> pika.URLPar
     user, password = credentials(url, environ)
     query = parse_qsl(parts.query, keep_blank_values=True)
     _refuse_path(parts.path, url)
-    asked = {name: value for name, value in query if name in tls.PARAMETERS}
-    if asked and (parts.scheme != "amqps" or "ssl_options" in dict(query)):
-        raise ClusterError(f"?{next(iter(asked))}= in the broker's URL needs amqps://, and no ?ssl_options= beside it")
-    rest = urlencode([(name, value) for name, value in query if name not in asked])
+    for_tls = {name: value for name, value in query if name in tls.PARAMETERS}
+    if for_tls and (parts.scheme != "amqps" or "ssl_options" in dict(query)):
+        raise ClusterError(
+            f"?{next(iter(for_tls))}= in the broker's URL needs amqps://, and no ?ssl_options= beside it"
+        )
+    rest = urlencode([(name, value) for name, value in query if name not in for_tls])
     try:
         found = pika.URLParameters(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=rest).geturl())
     except (ValueError, TypeError, SyntaxError, AttributeError, OSError) as error:  # of what it makes of the query
         raise ClusterError(f"{redacted(url)!r} is not a broker's URL: {error}") from error
-    if asked:
-        found.ssl_options = tls.options(asked)
+    if for_tls:
+        found.ssl_options = tls.options(for_tls)
     found.credentials = pika.PlainCredentials(user or "guest", password or "guest", erase_on_connect=False)
     found.heartbeat = HEARTBEAT_S if found.heartbeat is None else found.heartbeat
     found.blocked_connection_timeout = BLOCKED_TIMEOUT_S
@@ -72,9 +74,9 @@ def _refuse_path(path: str, url: str) -> None:
 
 
 def credentials(url: str, environ: Mapping[str, str] = os.environ) -> tuple[str, str]:
-    """User and password, each from the URL, else from AMQP_USER and AMQP_PASSWORD or AMQP_PASSWORD_FILE, else empty.
+    """Return user and password, each of the URL, else of AMQP_USER and AMQP_PASSWORD(_FILE), else empty.
 
-    Without a URL those of the environment.
+    An empty URL has neither.
 
     Raises:
         ClusterError: not an AMQP URL, or the password file cannot be used.
@@ -85,7 +87,7 @@ def credentials(url: str, environ: Mapping[str, str] = os.environ) -> tuple[str,
 
 
 def without_login(url: str) -> str:
-    """The URL without user and password, for programs.
+    """Return the URL without user and password, for programs.
 
     Raises:
         ClusterError: not an AMQP URL.
@@ -95,7 +97,7 @@ def without_login(url: str) -> str:
 
 
 def redacted(url: str) -> str:
-    """The URL for people and logs: without user and password, and without a query that has a key's password.
+    """Return the URL for people and logs: without user and password, nor a query that has a key's password.
 
     Raises:
         ClusterError: not an AMQP URL.
@@ -105,7 +107,7 @@ def redacted(url: str) -> str:
 
 
 def address(url: str) -> HostPort:
-    """The broker's host and port.
+    """Return the broker's host and port.
 
     Raises:
         ClusterError: not an AMQP URL.
@@ -149,19 +151,13 @@ def identity(url: str) -> str:
 
 
 def url_of(host: str, port: int) -> str:
-    """An amqp:// URL without credentials."""
+    """Return an amqp:// URL without credentials."""
     return f"amqp://{quote(f'[{host}]' if ':' in host else host, safe='[]:.%')}:{port}"
 
 
 def explain(error: BaseException | None) -> str:
-    """What a pika failure means, in a few words for a person."""
-    while True:
-        causes = getattr(error, "exceptions", None) if isinstance(error, AMQPConnectionWorkflowFailed) else None
-        cause = causes[-1] if causes else getattr(error, "exception", None)
-        if cause is None and isinstance(error, AMQPConnectionError) and error.args:
-            cause = error.args[0] if isinstance(error.args[0], BaseException) else None
-        if cause is None:
-            break
+    """Explain a pika failure in a few words for a person."""
+    while cause := _cause(error):
         error = cause
     if isinstance(error, ConnectionClosedByBroker | ChannelClosedByBroker):
         return f"{error.reply_text} ({error.reply_code})"
@@ -171,6 +167,15 @@ def explain(error: BaseException | None) -> str:
         return error.strerror.lower()
     name = type(error).__name__
     return _MEANINGS.get(name) or (f"{name}: {error}" if str(error) else name)
+
+
+def _cause(error: BaseException | None) -> BaseException | None:
+    if isinstance(error, AMQPConnectionWorkflowFailed) and error.exceptions:
+        return error.exceptions[-1]  # type: ignore[no-any-return]
+    cause = getattr(error, "exception", None)
+    if cause is None and isinstance(error, AMQPConnectionError) and error.args:
+        cause = error.args[0]
+    return cause if isinstance(cause, BaseException) else None
 
 
 _MEANINGS = {
@@ -207,7 +212,7 @@ def broker_errors(url: str) -> Iterator[None]:
 
 
 def open_blocking(url: str) -> Any:
-    """A pika BlockingConnection, for short questions only: it beats no heart while the caller is busy.
+    """Open a pika BlockingConnection, for short questions only: it beats no heart while the caller is busy.
 
     Raises:
         ServiceAway: the broker does not answer or refuses the credentials.

@@ -1,4 +1,4 @@
-"""Header values that pika would change or choke on, kept as they came.
+"""Values of headers that pika would change or fail on, kept as they came.
 
 pika cuts doubles to whole numbers and cannot write them, mixes up the signs of long integers (1.3.2), turns a string
 that is not UTF-8 into another type, and raises on a timestamp after the year 9999 and on lists in lists in lists by
@@ -43,12 +43,7 @@ class Field:
         return str(self.value)
 
 
-class _Nesting:
-    """How deep the list or table is that is being read."""
-
-    depth = 0
-
-
+_depth = 0  # of the list or table that is being read
 _pika_decode = data.decode_value
 _pika_encode = data.encode_value
 
@@ -79,14 +74,15 @@ def _fixed(encoded: bytes, offset: int, shape: str) -> tuple[Field, int]:
 
 
 def _nested(encoded: bytes, offset: int) -> tuple[Any, int]:
-    if _Nesting.depth == _DEEPEST:
+    global _depth
+    if _depth == _DEEPEST:
         end = offset + 5 + int(struct.unpack_from(">I", encoded, offset + 1)[0])
         return Field(encoded[offset:end], "(nested too deep)"), end
-    _Nesting.depth += 1
+    _depth += 1
     try:
         value, end = _pika_decode(encoded, offset)
     finally:
-        _Nesting.depth -= 1
+        _depth -= 1
     return value, end
 
 

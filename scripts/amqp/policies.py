@@ -1,4 +1,4 @@
-"""Settings of the broker, policies above all, that take messages out of our queues."""
+"""Settings of the broker, policies above all, that take messages out of our queues undone."""
 
 from __future__ import annotations
 
@@ -13,30 +13,29 @@ from scripts.amqp.queues import DELIVERY_LIMIT, failed_queue
 _LOOK_EVERY_S = 2.0
 
 
-def losses(management: Management, queue: str, names: Sequence[str], attempts: int, patience_s: float) -> list[str]:
+def losses(management: Management, queue: str, names: Sequence[str], attempts: int, limit_s: float) -> list[str]:
     """Say what takes messages out of these queues, the work queue `queue` or beside it, in a line for each cause.
 
-    `attempts`: how often a message of the work queue is tried; `patience_s`: how long to wait for what the API has only
-    later. What it does not know by then is not told. Blocks.
+    `attempts`: how often a message of the work queue is tried; `limit_s`: how long to wait for what the API has only
+    later. What it does not know by then is left out. Blocks.
 
     Raises:
         ServiceAway: the API does not answer.
         ClusterError: it refuses.
     """
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + limit_s
     causes: dict[str, list[str]] = {}
     for name in names:
         harms: dict[str, list[str]] = {}
-        found = _described(management, name, deadline)
-        for cause, what in _harms(found, queue, attempts) if found else ():
-            harms.setdefault(cause, []).append(what)
-        for cause, whats in harms.items():
-            causes.setdefault(cause, []).append(f"{name!r} ({', '.join(whats)})")
+        for cause, setting in _harms(_described(management, name, deadline), queue, attempts):
+            harms.setdefault(cause, []).append(setting)
+        for cause, settings in harms.items():
+            causes.setdefault(cause, []).append(f"{name!r} ({', '.join(settings)})")
     return [f"{cause} can take messages undone out of {', '.join(queues)}" for cause, queues in causes.items()]
 
 
 def _described(management: Management, name: str, deadline: float) -> Mapping[str, Any]:
-    """The queue with its effective policy; nothing where that is not known in time."""
+    """Return the queue with its effective policy; an empty one where that is not known in time."""
     while True:
         found = management.read(management.place("queues", name), absent=404)
         if not isinstance(found, dict):
@@ -49,7 +48,7 @@ def _described(management: Management, name: str, deadline: float) -> Mapping[st
 
 
 def _new(management: Management, name: str) -> Mapping[str, Any]:
-    """A queue without figures: RabbitMQ 4 names its policy nevertheless, but no operator's policy."""
+    """Return a queue that has no figures yet: RabbitMQ 4 names its policy nevertheless, but no operator's policy."""
     path = management.place("queues", name) + "?disable_stats=true&enable_queue_totals=true"
     found = management.read(path, absent=404)
     if not isinstance(found, dict) or not isinstance(found.get("policy"), str):
@@ -59,9 +58,12 @@ def _new(management: Management, name: str) -> Mapping[str, Any]:
 
 
 def _harms(found: Mapping[str, Any], queue: str, attempts: int) -> Iterator[tuple[str, str]]:
-    """Cause and setting, of each by which messages go; what comes back to the work queue does not."""
+    """Yield cause and setting of each by which messages go; those that come back to the work queue do not."""
     settings = _Settings(found)
-    yield from _dropped(settings)
+    if not str(settings.value("overflow")).startswith("reject-publish"):  # which keeps all
+        for key in ("max-length", "max-length-bytes"):
+            if (most := settings.number(key)) is not None:
+                yield settings.cause(key), f"{key} {most:,} with drop-head"
     if (unused_ms := settings.number("expires")) is not None:
         yield settings.cause("expires"), f"expires {unused_ms / 1000:g} s"
     if found.get("name") not in (queue, failed_queue(queue)):
@@ -74,17 +76,8 @@ def _harms(found: Mapping[str, Any], queue: str, attempts: int) -> Iterator[tupl
         yield settings.cause("delivery-limit"), f"delivery-limit {limit} (below {why}{needed})"
 
 
-def _dropped(settings: _Settings) -> Iterator[tuple[str, str]]:
-    """As `_harms`, of a full queue; one that rejects what is too much keeps all."""
-    if str(settings.value("overflow")).startswith("reject-publish"):
-        return
-    for key in ("max-length", "max-length-bytes"):
-        if (most := settings.number(key)) is not None:
-            yield settings.cause(key), f"{key} {most:,} with drop-head"
-
-
 class _Settings:
-    """What policies and arguments make of a queue."""
+    """The settings of a queue, by policies and by its arguments."""
 
     def __init__(self, found: Mapping[str, Any]) -> None:
         self._found = found
@@ -92,7 +85,7 @@ class _Settings:
         self._arguments = found.get("arguments") or {}
 
     def value(self, key: str) -> Any:
-        """The policy's, else the argument's; of two numbers the smaller one counts."""
+        """Return the policy's value, else the argument's; of two numbers the smaller one counts."""
         values = [self._policy.get(key), self._arguments.get(f"x-{key}")]
         numbers = [value for value in values if isinstance(value, int)]
         return min(numbers) if numbers else values[0] or values[1]
@@ -102,7 +95,7 @@ class _Settings:
         return value if isinstance(value, int) else None
 
     def cause(self, key: str) -> str:
-        """Who set it, as far as can be known: the broker says of its two policies only what comes of them."""
+        """Name who set a value, as far as can be known: the broker says of its two policies only what comes of them."""
         if key not in self._policy:
             return "the queue's own settings"
         kinds = {"policy": "policy", "operator_policy": "operator policy"}

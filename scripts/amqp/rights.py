@@ -1,4 +1,4 @@
-"""What a user of the broker may do: the missing right in words, and the command that gives it."""
+"""The rights of a user at the broker: a missing one in words, with the command that gives it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NOWHERE = "amq.nowhere"
 
 
 def refusal(reason: ChannelClosedByBroker, parameters: Any, name: str) -> str:
-    """The broker's reason for a refusal; for a missing right with the command that gives a worker all it needs.
+    """Explain a refusal; for a missing right with the command that gives a worker all it needs.
 
     `parameters` are the connection's, `name` is the work queue or one that belongs to it.
     """

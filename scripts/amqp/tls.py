@@ -1,4 +1,4 @@
-"""TLS as a broker's URL asks for it, in the words of RabbitMQ's own URLs."""
+"""The TLS parameters of a broker's URL, in the words of RabbitMQ's own URLs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _loaded(parameter: str, path: str, load: Callable[[], None]) -> None:
 
 
 def problem(error: BaseException | None) -> str:
-    """Return what a failure of TLS means, in a few words for a person; empty if it is none that is known."""
+    """Explain a failure of TLS in a few words for a person; empty for a failure that is not known."""
     if isinstance(error, ssl.SSLCertVerificationError):
         mend = "cacertfile=FILE in the URL names its CA"
         if error.verify_code in _FOR_ANOTHER:

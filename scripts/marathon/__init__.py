@@ -1,1 +1,1 @@
-"""Marathon: how it is asked, and where an app runs by what it answers."""
+"""Marathon: its API, and where an app runs by its answers."""

@@ -1,4 +1,4 @@
-"""Where Marathon is and what opens it: addresses from the command line, secrets from the environment.
+"""Access to Marathon: addresses from the command line, secrets from the environment.
 
 MARATHON_USER, MARATHON_PASSWORD or MARATHON_PASSWORD_FILE      basic authentication
 DCOS_ACS_TOKEN or DCOS_ACS_TOKEN_FILE                           a DC/OS token
@@ -29,7 +29,7 @@ _URL = re.compile(r"(?:(?P<scheme>https?)://)?(?P<place>[^/?#\s]+)(?P<path>(?:/[
 
 
 def addresses(text: str) -> list[str]:
-    """Marathon's addresses as URLs without a trailing slash.
+    """Read Marathon's addresses as URLs without a trailing slash.
 
     Each is `host:port` or a URL, which may have a path (`https://dcos/service/marathon`); commas stand between them.
 
@@ -58,7 +58,7 @@ def _address(text: str) -> str:
 
 
 def authorization(environ: Mapping[str, str]) -> str:
-    """The value of the Authorization header, empty when the environment has no credentials.
+    """Return the value of the Authorization header, empty when the environment has no credentials.
 
     Raises:
         ClusterError: credentials that are incomplete or cannot be sent; their values are not shown.
@@ -79,7 +79,7 @@ def authorization(environ: Mapping[str, str]) -> str:
 
 
 def ca_file(path: str, environ: Mapping[str, str]) -> str:
-    """The file with the certificates to trust; empty means the system's.
+    """Return the file with the certificates to trust; empty means the system's.
 
     Raises:
         ClusterError: the file cannot be read or holds no certificate.

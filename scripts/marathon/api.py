@@ -1,4 +1,4 @@
-"""What Marathon is asked and told: at each of its addresses until one answers."""
+"""Requests to Marathon: to each of its addresses until one answers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Marathon:
         return ", ".join(sorted(self._urls))
 
     def app(self, app_id: str) -> Mapping[str, Any]:
-        """An app with its tasks.
+        """Return an app with its tasks.
 
         Raises:
             NotFound, ServiceAway, ClusterError: as `get` does.
@@ -57,16 +57,16 @@ class Marathon:
         return mapping(self.get(f"/v2/apps{app_id}", "app"))
 
     def ids_with(self, text: str) -> list[str]:
-        """The ids of the apps that have the text in their id."""
+        """Return the ids of the apps that have the text in their id."""
         apps = mappings(self.get(f"/v2/apps?{urlencode({'id': text})}", "apps", list))
         return sorted(str(app.get("id")) for app in apps)
 
     def queue(self) -> list[Mapping[str, Any]]:
-        """What Marathon has yet to start, and why it has not."""
+        """Return Marathon's launch queue: what it has yet to start, and why it has not."""
         return mappings(self.get("/v2/queue", "queue", list))
 
     def get(self, path: str, wrapper: str = "", kind: type = dict) -> Any:
-        """What stands under the name `wrapper` (empty: the whole) in the answer of the first address that answers.
+        """Return what stands under `wrapper` (empty: all) in the answer of the first address that answers.
 
         Raises:
             NotFound: there is no such thing.
@@ -76,7 +76,7 @@ class Marathon:
         return self._first(lambda url: self._read(self._fetcher.get(url + path), wrapper, kind))
 
     def send(self, method: str, path: str, content: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
-        """What is answered to a change, by the first address that a connection can be made to.
+        """Send a change to the first address that a connection can be made to; return the answer.
 
         Raises:
             AnswerLost: Marathon may have obeyed: look before you send it again.
@@ -87,7 +87,7 @@ class Marathon:
         return mapping(self._first(lambda url: self._read(ask(method, url + path, body), "", dict), changes=True))
 
     def _first(self, ask: Callable[[str], Any], changes: bool = False) -> Any:
-        """The answer of the first address that has one; a change that may have been made is not asked for again."""
+        """Return the first answer of an address; a change that may have been made is not asked for again."""
         failures: list[ClusterError] = []
         for url in self._urls:
             try:
@@ -138,7 +138,7 @@ def _wants_credentials(answer: Answer, message: str) -> bool:
 
 
 def _unanswered(failures: list[ClusterError]) -> ClusterError:
-    """One error for all addresses: that Marathon is away if any of them may come back."""
+    """Return the error for all addresses: that Marathon is away if any of them may come back."""
     away = any(isinstance(failure, ServiceAway) for failure in failures)
     reasons = "; ".join(str(failure) for failure in failures)
     return ServiceAway(f"Marathon cannot be reached: {reasons}; check the address") if away else WrongServer(reasons)

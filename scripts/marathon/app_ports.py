@@ -17,7 +17,7 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?")
 
 @dataclass(frozen=True)
 class Port:
-    """One port of an app; `host_index` is its place among the ports that a task has of its host, if it has one.
+    """A port of an app; `host_index` is its place among the ports that a task has of its host, if it has one.
 
     `networks` are those in which it is reached without a port of the host.
     """

@@ -1,4 +1,4 @@
-"""Why instances do not come up: Marathon's last failure, refused offers and back-off in a person's words.
+"""Reasons why instances do not come up: Marathon's last failure, refused offers and back-off in a person's words.
 
 The reasons of refused offers are those of Marathon's NoOfferMatchReason.scala, the words of failures those of Mesos'
 Docker containerizer (slave/containerizer/docker.cpp, docker/executor.cpp) and of the Docker Engine.
@@ -49,7 +49,7 @@ _REMEDIES = (
 
 
 def reasons(app: App, queue: Sequence[Mapping[str, Any]], failure: str) -> list[str]:
-    """All that Marathon tells of why instances are not up; `failure` is what became of the last one that failed."""
+    """Collect all reasons why instances are not up; `failure` is of the last one that failed."""
     waiting = waiting_for(queue, str(app.get("id")))
     if failure and waiting == _NO_OFFER:
         waiting = ""  # it was offered something a moment ago
@@ -58,18 +58,18 @@ def reasons(app: App, queue: Sequence[Mapping[str, Any]], failure: str) -> list[
 
 
 def last_failure(app: App) -> str:
-    """What became of the last instance that failed since the app's last change: `failed on agent1: ...`, else empty."""
+    """Describe the last failure of an instance since the app's last change: `failed on agent1: ...`, else empty."""
     failure = fresh_failure(app)
     if not failure:
         return ""
     message = str(failure.get("message") or failure.get("state") or "")
     host = f" on {failure['host']}" if failure.get("host") else ""
-    told = _unpulled(message, host) or _unfetched(app, message, host) or _out_of_memory(app, message, host)
-    return told or f"failed{host}: {one_line(message)}"
+    known = _unpulled(message, host) or _unfetched(app, message, host) or _out_of_memory(app, message, host)
+    return known or f"failed{host}: {one_line(message)}"
 
 
 def last_check(app: App) -> str:
-    """What the health check of a running instance said last: `the last check says: ...`; empty when it said nothing."""
+    """Quote the last health check of a running instance: `the last check says: ...`; empty when it said nothing."""
     running = [task for task in mappings(app.get("tasks")) if runs(task)]
     results = [result for task in running for result in mappings(task.get("healthCheckResults"))]
     causes = [str(result["lastFailureCause"]) for result in results if result.get("lastFailureCause")]
@@ -77,7 +77,7 @@ def last_check(app: App) -> str:
 
 
 def waiting_for(queue: Sequence[Mapping[str, Any]], wanted_id: str) -> str:
-    """Why Marathon does not start what is wanted of an app (its launch queue); empty when nothing is wanted."""
+    """Explain by its launch queue why Marathon does not start an app's instances; empty when none is to be started."""
     entry = next((item for item in queue if mapping(item.get("app")).get("id") == wanted_id), None)
     if entry is None:
         return ""
@@ -95,7 +95,7 @@ def waiting_for(queue: Sequence[Mapping[str, Any]], wanted_id: str) -> str:
 
 
 def _refusal(app: App, reason: str) -> str:
-    """Marathon's word for a refusal, and what the app asks for."""
+    """Explain Marathon's word for a refusal, with what the app asks for."""
     if reason in _SHORT:
         word, key, unit = _SHORT[reason]
         return f"not enough {word} free" + (f", an instance wants {app[key]:g} {unit}" if amount(app.get(key)) else "")

@@ -60,7 +60,7 @@ def ask(
         ca: the file of the CA that https is checked with, else MARATHON_CA_FILE, else the system's.
         timeout_s: limit for one answer of one address.
         wait_s: how long to go on asking while there is no instance or no answer.
-        waiting: told once why it waits.
+        waiting: is called once with why it waits.
         environ: has the credentials (see `access`).
 
     Raises:
@@ -72,16 +72,16 @@ def ask(
     app_id = canonical_app_id(app)
     marathon = Marathon(hosts, ca, timeout_s, environ)
     deadline = time.monotonic() + wait_s
-    has_told = False
+    has_said = False
     while True:
         try:
             return choose(marathon.app(app_id))
         except (NoInstance, NotFound, ServiceAway) as failure:
             if time.monotonic() >= deadline:
                 raise _explained(failure, marathon, app_id) from failure
-            if not has_told:
+            if not has_said:
                 waiting(str(failure))
-                has_told = True
+                has_said = True
         time.sleep(min(_POLL_S, max(0.0, deadline - time.monotonic())))
 
 

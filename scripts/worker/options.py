@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 from scripts.action.cgroup import cores
 from scripts.action.jobs import RunLimits
 from scripts.amqp.queues import PAUSES_S, checked_name
 from scripts.errors import ClusterError, WrongUsage
-from scripts.flags import Parser
-from scripts.number import MOST, number
+from scripts.flags import Parser, number_of
 from scripts.worker.verdicts import Policy
 
 _EXAMPLES = """\
@@ -170,21 +168,11 @@ def _batch_options(parser: Parser) -> None:
                        "https at 15671)")  # fmt: skip
 
 
-def _checked(kind: type[int] | type[float], least: float, most: float, words: str) -> Callable[[str], Any]:
-    def read(text: str) -> float:
-        try:
-            return number(kind, text, least, most)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {words}") from None
-
-    return read
-
-
-_count = _checked(int, 0, 10_000, "a number from 0 to 10000")
-_positive = _checked(int, 1, 1_000_000, "a number from 1")
-_seconds = _checked(float, 0.001, MOST, "a time in seconds")
-_seconds_or_0 = _checked(float, 0, MOST, "a time in seconds")
-_pause = _checked(float, 0, PAUSES_S[-1], f"a pause of 0 to {PAUSES_S[-1]} seconds")
+_count = number_of(int, "a number from 0 to 10000", most=10_000)
+_positive = number_of(int, "a number from 1", 1, 1_000_000)
+_seconds = number_of(float, "a time in seconds", 0.001)
+_seconds_or_0 = number_of(float, "a time in seconds")
+_pause = number_of(float, f"a pause of 0 to {PAUSES_S[-1]} seconds", most=PAUSES_S[-1])
 
 
 def _queue(text: str) -> str:

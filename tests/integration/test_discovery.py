@@ -17,9 +17,9 @@ import pytest
 from scripts import marathon_app_hostport
 from scripts.errors import ServiceAway
 from scripts.marathon.discovery import discover
+from tests.certificates import server_context, write_certificates
 from tests.standin import filters, wire
 from tests.standin.api import Response, message
-from tests.standin.certificates import make_tls
 from tests.standin.server import Standin
 from tests.standin.world import World
 
@@ -83,7 +83,9 @@ def marathon() -> Iterator[Standin]:
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
     """The CA's file and what a server needs."""
-    return make_tls(tmp_path_factory.mktemp("tls"))
+    folder = tmp_path_factory.mktemp("tls")
+    write_certificates(folder, "127.0.0.1")
+    return folder / "ca.pem", server_context(folder)
 
 
 def queue_world() -> World:
@@ -148,20 +150,6 @@ class TestAnswers:
             assert program(marathon.address, "--port-index", "1").out == "agent1:31001\n"
             assert program(marathon.address, "--port-name", "management").out == "agent1:31001\n"
 
-    def test_with_an_ip_per_task(self, program: Program) -> None:
-        with Standin() as marathon:
-            container = {"docker": {"image": "amqp:v1"}, "portMappings": [{"containerPort": 5672}]}
-            networks = [{"mode": "container", "name": "dcos"}]
-            marathon.world.put_app({"id": "/amqp", "networks": networks, "container": container})
-            marathon.world.add_task("/amqp", ip="9.0.1.7")
-            assert program(marathon.address).out == "9.0.1.7:5672\n"
-
-    def test_with_the_hosts_network(self, program: Program) -> None:
-        with Standin() as marathon:
-            marathon.world.put_app({"id": "/amqp"})
-            marathon.world.add_task("/amqp", ports=(31000,))
-            assert program(marathon.address).out == AGENT
-
     @pytest.mark.parametrize("app", ["amqp", "/amqp", "/amqp/", "//amqp"])
     def test_to_an_id_with_slashes_more_or_less(self, program: Program, marathon: Standin, app: str) -> None:
         assert program(marathon.address, app=app).out == AGENT
@@ -180,13 +168,6 @@ class TestAnswers:
         """Some Marathons answer with text otherwise."""
         program(marathon.address)
         assert [request.headers["accept"] for request in marathon.requests] == ["application/json"]
-
-    def test_while_an_app_is_replaced_are_of_the_current_version(self, program: Program, marathon: Standin) -> None:
-        marathon.world.put_app(BRIDGE | {"cpus": 2})
-        new = marathon.world.add_task("/amqp", host="new", ports=(31005, 31006))
-        assert program(marathon.address).out == AGENT
-        new.results.append(marathon.world.health_result(new, alive=True))
-        assert program(marathon.address).out == "new:31005\n"
 
 
 class TestNoInstance:
@@ -220,11 +201,6 @@ class TestNoInstance:
             "the last one failed on agent1: Container exited with status 1; "
             f"no agent fits: not enough memory free (3 of 3 offers refused) (Marathon at {marathon.url})"
         )
-
-    def test_a_failure_of_an_earlier_version_is_not_told(self, program: Program, marathon: Standin) -> None:
-        marathon.world.fail("/amqp", "Container exited with status 1")
-        marathon.world.put_app(BRIDGE | {"cpus": 2}).tasks.clear()
-        assert "exited" not in program(marathon.address).error
 
     def test_a_queue_that_is_not_told_hides_nothing(self, program: Program, marathon: Standin) -> None:
         marathon.world.put_app({"id": "/idle"})

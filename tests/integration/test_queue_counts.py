@@ -114,8 +114,8 @@ def test_what_is_not_known_is_a_question_mark_and_null(
 ) -> None:
     """As of a queue that the API has no figures of: it is asked for names alone here, which a new queue soon ends."""
     channel.queue_declare(queue_name, durable=True, arguments={"x-queue-type": "quorum"})
-    answer = Management.ask
-    monkeypatch.setattr(Management, "ask", lambda self, method, path: answer(self, method, f"{path}?columns=name"))
+    read = Management.read
+    monkeypatch.setattr(Management, "read", lambda self, path: read(self, f"{path}?columns=name"))
     counted = found(queue_counts.now(management, broker.url), queue_name)
     assert counted == [QueueCount(queue_name, None, None, None)]
     assert listing._queue_table(counted).splitlines()[1].split() == [queue_name, "?", "?", "0", "0", "?"]

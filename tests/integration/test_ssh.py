@@ -6,22 +6,20 @@ import os
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
-from cluster.hosts.channel_socket import ChannelSocket
+from cluster.hosts.all_hosts import on_all_hosts
+from cluster.hosts.channel_socket import socket_of
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.hosts.ssh import connected
-from cluster.hosts.together import together
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
 from tests.conftest import own_settings
@@ -44,6 +42,8 @@ echo 'admin ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/admin
 
 @pytest.fixture(scope="module")
 def settings(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    assert hosts.agent
+    assert hosts.jump
     return hosts.settings(own_settings(tmp_path_factory.mktemp("ssh")), timeout_s=20)
 
 
@@ -74,14 +74,12 @@ def listens(host: TestHost, port: int) -> None:
 
 @pytest.fixture
 def root(hosts: Hosts, settings: Settings) -> Iterator[Remote]:
-    assert hosts.agent
     with connected(settings, Host("agent1")) as remote:
         yield remote
 
 
 @pytest.fixture
 def ops(hosts: Hosts, settings: Settings) -> Iterator[Remote]:
-    assert hosts.agent
     with connected(settings, Host("agent1", "ops")) as remote:
         yield remote
 
@@ -93,17 +91,21 @@ def refusal(settings: Settings, host: str) -> str:
     return str(caught.value)
 
 
+def impatient(settings: Settings, timeout_s: float) -> Settings:
+    return replace(settings, agents=replace(settings.agents, timeout_s=timeout_s))
+
+
+def configured(settings: Settings, hosts: Hosts, folder: Path, first: str = "", **files: Path | None) -> Settings:
+    """Settings whose ssh configuration begins with `first`; with another identity or other known_hosts."""
+    config = hosts.write_ssh_config(folder / "config", **files)
+    config.write_text(f"{first}\n\n{config.read_text()}")
+    return replace(settings, agents=replace(settings.agents, ssh_config=str(config)))
+
+
 def known_by(settings: Settings, hosts: Hosts, folder: Path, lines: str) -> Settings:
     """Settings with these known_hosts."""
-    known = folder / "known_hosts"
-    known.write_text(lines)
-    config = hosts.write_ssh_config(folder / "config", known_hosts=known)
-    return replace(settings, agents=replace(settings.agents, ssh_config=str(config)))
-
-
-def with_key(settings: Settings, hosts: Hosts, folder: Path, identity: Path) -> Settings:
-    config = hosts.write_ssh_config(folder / "config", identity=identity)
-    return replace(settings, agents=replace(settings.agents, ssh_config=str(config)))
+    (folder / "known_hosts").write_text(lines)
+    return configured(settings, hosts, folder, known_hosts=folder / "known_hosts")
 
 
 @contextmanager
@@ -142,7 +144,9 @@ def test_much_input_and_output_at_once_does_not_block(root: Remote) -> None:
 def test_lines_are_shown_as_they_come(root: Remote) -> None:
     shown: list[tuple[bytes, bool, bool]] = []
     ended = threading.Event()
-    ran = root.run("echo a; echo b >&2; sleep 0.5; printf c", show=lambda *what: shown.append((*what, ended.is_set())))
+    ran = root.run(
+        "echo a; echo b >&2; sleep 0.5; printf c", on_line=lambda *what: shown.append((*what, ended.is_set()))
+    )
     assert sorted(shown[:2]) == [(b"a", False, False), (b"b", True, False)]
     assert (shown[2:], ran.out) == ([(b"c", False, False)], b"a\nc")
 
@@ -239,11 +243,10 @@ def test_a_file_that_may_not_be_written_is_named(root: Remote) -> None:
 def test_a_file_that_does_not_arrive_whole_leaves_the_old_one(root: Remote, hosts: Hosts) -> None:
     root.write("/srv/cut/file", b"old", mode=0o600)
 
-    def cut() -> None:
-        hosts.agent.run("until ls -A /srv/cut | grep -q cluster; do :; done; pkill -KILL sshd-session")
-
-    cutting = threading.Thread(target=cut)
+    cut = "touch /tmp/armed; until pkill -STOP -x cat; do :; done; pkill -KILL sshd-session; pkill -CONT -x cat"
+    cutting = threading.Thread(target=hosts.agent.run, args=(cut,))
     cutting.start()
+    until(lambda: root.run("rm /tmp/armed").code == 0, "the write will be cut")
     with pytest.raises(ServiceAway, match=r"^agent1: the connection broke in the middle"):
         root.write("/srv/cut/file", bytes(200_000_000), mode=0o600)
     cutting.join()
@@ -286,11 +289,11 @@ def test_a_stream_of_the_engine_is_read_as_it_comes_and_ended(root: Remote) -> N
 def test_an_answer_is_read_to_its_end_when_its_connection_is_closed_already(root: Remote) -> None:
     channel = root._transport.open_session()
     channel.exec_command("sleep 0.2; echo late")
-    sock = ChannelSocket(channel)
-    with sock.makefile() as file:
+    sock = socket_of(channel)
+    with sock.makefile("rb") as file:
         sock.close()
         assert file.read() == b"late\n"
-    assert channel.closed
+    until(lambda: channel.closed, "the channel is closed")
 
 
 def test_who_may_not_use_the_engine_is_told_what_to_do(settings: Settings, users: None) -> None:
@@ -301,8 +304,7 @@ def test_who_may_not_use_the_engine_is_told_what_to_do(settings: Settings, users
         remote.engine()
 
 
-def test_a_host_without_docker_is_named(hosts: Hosts, settings: Settings) -> None:
-    assert hosts.jump
+def test_a_host_without_docker_is_named(settings: Settings) -> None:
     with connected(settings, Host("jump")) as remote:
         remote.run("mv /usr/bin/docker /usr/bin/docker.away")
         with pytest.raises(ClusterError, match=r"^jump: there is no docker command: install Docker there"):
@@ -326,7 +328,6 @@ def test_an_unknown_key_is_refused_and_told_how_to_take(hosts: Hosts, settings: 
 
 
 def test_a_changed_key_is_refused(hosts: Hosts, settings: Settings, tmp_path: Path) -> None:
-    assert hosts.agent
     lines = "# a comment\n" + known_hosts([("agent1", hosts.agent.ip, Key())])
     words = refusal(known_by(settings, hosts, tmp_path, lines), "agent1")
     assert "agent1: its host key has changed: it shows ssh-ed25519 SHA256:" in words
@@ -341,14 +342,12 @@ def test_a_revoked_key_is_refused(hosts: Hosts, settings: Settings, tmp_path: Pa
 
 
 def test_the_key_of_a_jump_host_is_checked_too(hosts: Hosts, settings: Settings, tmp_path: Path) -> None:
-    assert hosts.jump
     inner = f"{hosts.agent.ip} {hosts.agent.key.public}\n"
     words = refusal(known_by(settings, hosts, tmp_path, inner), "inner-1")
     assert words.startswith("inner-1: the jump host jump: its host key is not known")
 
 
 def test_the_key_behind_a_jump_host_is_checked_too(hosts: Hosts, settings: Settings, tmp_path: Path) -> None:
-    assert hosts.agent
     jump = f"{hosts.jump.ip} {hosts.jump.key.public}\n"
     words = refusal(known_by(settings, hosts, tmp_path, jump), "inner-1")
     assert words.startswith("inner-1: its host key is not known")
@@ -359,24 +358,21 @@ def test_the_key_behind_a_jump_host_is_checked_too(hosts: Hosts, settings: Setti
 
 
 def test_a_wrong_key_is_told_and_where_it_lies(hosts: Hosts, settings: Settings, tmp_path: Path) -> None:
-    assert hosts.agent
     wrong = write_private(tmp_path / "wrong", Key())
-    words = refusal(with_key(settings, hosts, tmp_path, wrong), "ops@agent1")
+    words = refusal(configured(settings, hosts, tmp_path, identity=wrong), "ops@agent1")
     assert words.startswith(f"ops@agent1: ops is not let in with {wrong}: ssh-copy-id ops@agent1")
 
 
 def test_a_key_that_is_not_there_is_told(hosts: Hosts, settings: Settings, tmp_path: Path) -> None:
-    assert hosts.agent
-    words = refusal(with_key(settings, hosts, tmp_path, tmp_path / "none"), "agent1")
+    words = refusal(configured(settings, hosts, tmp_path, identity=tmp_path / "none"), "agent1")
     assert words.startswith("agent1: root is not let in with no key (the IdentityFile is not there)")
 
 
 def test_a_passphrase_is_never_asked_for(hosts: Hosts, settings: Settings, tmp_path: Path) -> None:
-    assert hosts.agent
     locked = tmp_path / "locked"
     encryption = BestAvailableEncryption(b"secret")
     locked.write_bytes(Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, encryption))
-    words = refusal(with_key(settings, hosts, tmp_path, locked), "agent1")
+    words = refusal(configured(settings, hosts, tmp_path, identity=locked), "agent1")
     assert f"agent1: the key {locked} needs a passphrase, and no ssh-agent has it: " in words
 
 
@@ -385,9 +381,8 @@ def test_a_passphrase_is_never_asked_for(hosts: Hosts, settings: Settings, tmp_p
 def test_a_locked_key_that_the_ssh_agent_has(
     hosts: Hosts, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agent_of: str
 ) -> None:
-    assert hosts.agent
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", tmp_path / "locked"], check=True)
-    locked = with_key(settings, hosts, tmp_path, tmp_path / "locked")
+    locked = configured(settings, hosts, tmp_path, identity=tmp_path / "locked")
     config = Path(locked.agents.ssh_config)
     config.write_text(config.read_text().replace("IdentitiesOnly yes", agent_of.format(socket=tmp_path / "agent")))
     with ssh_agent(tmp_path / "agent"):
@@ -419,12 +414,11 @@ def ssh_agent(path: Path, *keys: Path) -> Iterator[None]:
 
 def as_ssh(settings: Settings, hosts: Hosts, folder: Path, said: str, identity: Path | None = None) -> Settings:
     """Settings with this said of agent1 before all else, by which ssh gets there without a question."""
-    config = hosts.write_ssh_config(folder / "config", identity=identity)
-    config.write_text(f"Host agent1\n{said}\n\n{config.read_text()}")
-    command = ["ssh", "-F", config, "-o", "BatchMode=yes", "agent1", "true"]
+    there = configured(settings, hosts, folder, f"Host agent1\n{said}", identity=identity)
+    command = ["ssh", "-F", there.agents.ssh_config, "-o", "BatchMode=yes", "agent1", "true"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    return replace(settings, agents=replace(settings.agents, ssh_config=str(config)))
+    return there
 
 
 def made(folder: Path, *options: str | Path) -> None:
@@ -458,7 +452,7 @@ def test_a_named_key_of_the_agent_with_identities_only(
             (tmp_path / "key.pub").write_bytes(subprocess.check_output(["ssh-keygen", "-y", "-f", key]))
             key.unlink()
         assert gets_in(as_ssh(settings, hosts, tmp_path, said, identity=key))
-    words = refusal(with_key(settings, hosts, tmp_path, key), "agent1")
+    words = refusal(configured(settings, hosts, tmp_path, identity=key), "agent1")
     assert f"{key} needs a passphrase" in words or f"{key} has only its public half here" in words
 
 
@@ -539,8 +533,7 @@ def test_a_login_shell_that_talks_is_named(hosts: Hosts, settings: Settings, use
     hosts.agent.run("rm /home/plain/.bashrc")
 
 
-def test_a_user_who_is_not_there_is_not_let_in(hosts: Hosts, settings: Settings) -> None:
-    assert hosts.agent
+def test_a_user_who_is_not_there_is_not_let_in(settings: Settings) -> None:
     assert refusal(settings, "nobody-here@agent1").startswith("nobody-here@agent1: nobody-here is not let in with ")
 
 
@@ -570,35 +563,27 @@ def test_something_listens_and_hangs_up(settings: Settings) -> None:
 
 
 def test_something_listens_and_says_nothing(settings: Settings) -> None:
-    impatient = replace(settings, agents=replace(settings.agents, timeout_s=0.5))
     with server(None) as port:
-        words = refusal(impatient, f"127.0.0.1:{port}")
+        words = refusal(impatient(settings, 0.5), f"127.0.0.1:{port}")
     assert f"127.0.0.1 port {port} did not answer within 0.5 s: is it up" in words
 
 
 def test_a_host_that_hangs(hosts: Hosts, settings: Settings) -> None:
-    impatient = replace(settings, agents=replace(settings.agents, timeout_s=0.5))
-    assert hosts.agent
     with hosts.agent.paused():
-        began = time.monotonic()
-        assert "did not answer within 0.5 s" in refusal(impatient, "agent1")
-    assert time.monotonic() - began < 20
+        assert "did not answer within 0.5 s" in refusal(impatient(settings, 0.5), "agent1")
 
 
 # Hosts that go away
 
 
 def test_a_host_that_falls_silent_in_the_middle_is_given_up(hosts: Hosts, settings: Settings) -> None:
-    impatient = replace(settings, agents=replace(settings.agents, timeout_s=5))
-    assert hosts.agent
-    with connected(impatient, Host("agent1")) as remote:
+    with connected(impatient(settings, 5), Host("agent1")) as remote:
         assert remote.run("true").code == 0
         with hosts.agent.paused(), pytest.raises(ServiceAway, match=r"^agent1: the connection broke in the middle"):
             remote.run("true")
 
 
 def test_a_host_that_is_silent_for_a_moment_is_not_given_up(hosts: Hosts, settings: Settings) -> None:
-    assert hosts.agent
     with connected(settings, Host("agent1")) as remote:
         answers: list[int] = []
         with hosts.agent.paused():
@@ -615,15 +600,13 @@ def test_a_session_that_ends_in_the_middle_is_told(root: Remote, hosts: Hosts) -
         hosts.agent.run("pkill -KILL sshd-session")
 
     with pytest.raises(ServiceAway, match=r"^agent1: the connection broke in the middle.*run this again"):
-        root.run("echo ready; sleep 20", show=cut)
+        root.run("echo ready; sleep 20", on_line=cut)
 
 
 # Jump hosts
 
 
 def test_a_host_behind_a_jump_host(hosts: Hosts, settings: Settings) -> None:
-    assert hosts.agent
-    assert hosts.jump
     with connected(settings, Host("inner-1")) as remote:
         assert remote.run("hostname; echo $SSH_CLIENT").out.split()[:2] == [
             hosts.agent.run("hostname").strip().encode(), hosts.jump.ip.encode()
@@ -636,60 +619,50 @@ def test_two_jump_hosts_are_passed_in_the_order_they_are_written(
     hosts: Hosts, settings: Settings, tmp_path: Path
 ) -> None:
     agent, jump, registry = hosts.agent, hosts.jump, hosts.registry
-    config = hosts.write_ssh_config(tmp_path / "config")
-    config.write_text(
-        f"Host far\n  HostName {agent.ip}\n  ProxyJump {jump.ip},root@{registry.ip}:22\n" + config.read_text()
-    )
-    there = replace(settings, agents=replace(settings.agents, ssh_config=str(config)))
+    first = f"Host far\n  HostName {agent.ip}\n  ProxyJump {jump.ip},root@{registry.ip}:22"
+    there = configured(settings, hosts, tmp_path, first)
     with connected(there, Host("far")) as remote:
         assert remote.run("echo $SSH_CLIENT").out.split()[0] == registry.ip.encode()
 
 
-def test_a_host_that_the_jump_host_does_not_reach(hosts: Hosts, settings: Settings) -> None:
-    assert hosts.jump
+def test_a_host_that_the_jump_host_does_not_reach(settings: Settings) -> None:
     words = refusal(settings, "inner-1:2222")
     assert words.startswith("inner-1:2222: the jump host jump cannot reach ")
 
 
 def test_a_jump_host_that_is_away(hosts: Hosts, settings: Settings, tmp_path: Path) -> None:
-    config = hosts.write_ssh_config(tmp_path / "config")
-    config.write_text("Host jump\n  Port 2222\n" + config.read_text())
-    there = replace(settings, agents=replace(settings.agents, ssh_config=str(config)))
+    there = configured(settings, hosts, tmp_path, "Host jump\n  Port 2222")
     assert refusal(there, "inner-1").startswith("inner-1: the jump host jump: connection refused at ")
 
 
 def test_many_hosts_behind_one_jump_host(hosts: Hosts, settings: Settings, tmp_path: Path, usual: int) -> None:
-    config = hosts.write_ssh_config(tmp_path / "config")
-    config.write_text(f"Host many*\n  HostName {hosts.agent.ip}\n  ProxyJump jump:{usual}\n" + config.read_text())
-    there = replace(settings, agents=replace(settings.agents, ssh_config=str(config), timeout_s=20))
+    first = f"Host many*\n  HostName {hosts.agent.ip}\n  ProxyJump jump:{usual}"
+    there = configured(settings, hosts, tmp_path, first)
     many = [Host(f"many{number}") for number in range(24)]
-    outcomes = together(there, many, lambda remote, show: remote.run("true").code, doing="x", timeout_s=60, say=print)
+    outcomes = on_all_hosts(
+        there, many, lambda remote, show: remote.run("true").code, doing="x", timeout_s=60, say=print
+    )
     assert [str(outcome.error) for outcome in outcomes if outcome.value != 0] == []
 
 
 def test_a_proxy_command(hosts: Hosts, settings: Settings, tmp_path: Path) -> None:
-    assert hosts.agent
-    config = hosts.write_ssh_config(tmp_path / "config")
     proxy = "python3 -c 'import socket,sys,threading,os;s=socket.create_connection((sys.argv[1],int(sys.argv[2])));"
     proxy += 'threading.Thread(target=lambda:[s.sendall(d) for d in iter(lambda:os.read(0,65536),b"")],daemon=True)'
     proxy += '.start();[os.write(1,d) for d in iter(lambda:s.recv(65536),b"")]\' %h %p'
-    config.write_text(f"Host proxied\n  HostName {hosts.agent.ip}\n  ProxyCommand {proxy}\n" + config.read_text())
-    there = replace(settings, agents=replace(settings.agents, ssh_config=str(config)))
+    first = f"Host proxied\n  HostName {hosts.agent.ip}\n  ProxyCommand {proxy}"
+    there = configured(settings, hosts, tmp_path, first)
     with connected(there, Host("proxied")) as remote:
         assert remote.run("echo through").out == b"through\n"
 
 
-def test_a_proxy_command_that_fails(settings: Settings, tmp_path: Path) -> None:
-    config = tmp_path / "config"
-    config.write_text("Host proxied\n  ProxyCommand false\n")
-    there = replace(settings, agents=replace(settings.agents, ssh_config=str(config)))
+def test_a_proxy_command_that_fails(hosts: Hosts, settings: Settings, tmp_path: Path) -> None:
+    there = configured(settings, hosts, tmp_path, "Host proxied\n  ProxyCommand false")
     assert refusal(there, "proxied").startswith("proxied: the ProxyCommand does not speak SSH to us")
 
 
-def test_nothing_is_left_open(hosts: Hosts, settings: Settings) -> None:
-    before: Any = threading.active_count()
-    assert hosts.agent
+def test_nothing_is_left_open(settings: Settings) -> None:
+    before = threading.active_count()
     for _ in range(3):
         with connected(settings, Host("agent1")) as remote:
             remote.engine().ping()
-    until(lambda: threading.active_count() <= before, "its threads end")
+    until(lambda: threading.active_count() <= before, "its threads have ended")

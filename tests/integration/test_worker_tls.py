@@ -7,21 +7,15 @@ import secrets
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from cluster.registry import certificates
 from scripts.amqp.broker import open_blocking
 from scripts.errors import ServiceAway
+from tests.certificates import write_certificates
 from tests.integration.worker_rig import Rig, patched
 from tests.waiting import until
 
@@ -66,35 +60,13 @@ class TlsBroker:
         return f"amqps://{self.host}?{urlencode(files)}"
 
 
-def _write_certificates(folder: Path, host: str) -> None:
-    """Write a CA, and one certificate that is the server's and the client's."""
-    now = datetime.now(UTC)
-    ca, key = certificates.new("test", now), ec.generate_private_key(ec.SECP256R1())
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)]))
-        .issuer_name(ca.certificate.subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(host))]), critical=False)
-        .sign(ca.key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    no_password = serialization.NoEncryption()
-    (folder / "ca.pem").write_bytes(ca.certificate.public_bytes(pem))
-    (folder / "cert.pem").write_bytes(certificate.public_bytes(pem))
-    (folder / "key.pem").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, no_password))
-
-
 @pytest.fixture(scope="module")
 def tls(docker_client: Any, queue_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsBroker]:
     """The broker, when it answers."""
     host = "127." + ".".join(str(random.randrange(1, 255)) for _ in range(3))
     files = tmp_path_factory.mktemp("tls")
     files.chmod(0o755)
-    _write_certificates(files, host)
+    write_certificates(files, host)
     (files / "tls.conf").write_text(_CONF)
     for file in files.iterdir():
         file.chmod(0o644)

@@ -27,7 +27,6 @@ What happens:
     cluster.py         the threads of all this
 
 For tests of other things:
-    certificates.py    what https needs
     wire.py            servers that are no Marathon at all
     asking.py          an HTTP client
 

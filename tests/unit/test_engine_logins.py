@@ -106,7 +106,7 @@ def test_a_registry_of_this_machine_is_asked_for_where_docker_knows_it(docker_co
 
 
 def test_a_helper_that_hangs_is_ended_with_all_it_started(docker_config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logins, "PATIENCE_S", 1)
+    monkeypatch.setattr(logins, "HELPER_TIMEOUT_S", 1)
     helper(docker_config.parent, "slow", f"sleep 600 & echo $! >{docker_config.parent}/child; wait")
     docker_config.write_text(json.dumps({"credHelpers": {OURS: "slow"}}))
     assert "did not answer within 1 s" in refused()

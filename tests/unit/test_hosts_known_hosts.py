@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cluster.hosts.host_keys import Shown, preferred, refusal
-from cluster.hosts.known_hosts import AUTHORITY, REVOKED, KnownKey, fingerprint, keys_in, known_keys, names_of
+from cluster.hosts.known_hosts import AUTHORITY, REVOKED, KnownKey, contents, fingerprint, known_keys, names_of
 from cluster.hosts.ssh_config import Way
 
 pytestmark = pytest.mark.program("ssh-keygen")
@@ -21,7 +21,7 @@ KNOWN_HOSTS = (Path("/k"),)
 def known(folder: Path, text: str, *names: str) -> list[KnownKey]:
     file = folder / "known_hosts"
     file.write_text(text)
-    return known_keys([folder / "not-there", file], names)
+    return known_keys(contents([folder / "not-there", folder, file]), names)
 
 
 def way(**changes: object) -> Way:
@@ -51,9 +51,9 @@ def test_a_line_that_is_not_understood_lets_nobody_in(tmp_path: Path, line: str)
 
 
 def test_lines_of_a_program_are_read_as_those_of_a_file() -> None:
-    (found,) = keys_in(f"b {ED} {OTHER}\na {ED} {KEY}\n".encode(), "it", ["[a]:22", "a"])
+    (found,) = known_keys({"it": f"b {ED} {OTHER}\na {ED} {KEY}\n".encode()}, ["[a]:22", "a"])
     assert (found.place, found.kind) == ("it line 2", ED)
-    assert keys_in(b"nothing", "it", ["a"]) == []
+    assert known_keys({"it": b"nothing"}, ["a"]) == []
 
 
 def test_hidden_names_and_fingerprints_are_openssh_s(tmp_path: Path) -> None:
@@ -61,8 +61,8 @@ def test_hidden_names_and_fingerprints_are_openssh_s(tmp_path: Path) -> None:
     file.write_text(f"agent1 {ED} {KEY}\n[agent1]:2222 {ED} {OTHER}\n")
     subprocess.run(["ssh-keygen", "-q", "-H", "-f", str(file)], check=True, capture_output=True)
     assert "agent1" not in file.read_text()
-    (one,) = known_keys([file], ["agent1"])
-    (other,) = known_keys([file], ["[agent1]:2222"])
+    (one,) = known_keys(contents([file]), ["agent1"])
+    (other,) = known_keys(contents([file]), ["[agent1]:2222"])
     assert one.blob != other.blob
     shown = subprocess.run(["ssh-keygen", "-lf", str(file)], check=True, capture_output=True, text=True).stdout
     assert fingerprint(one.blob) in shown
@@ -121,7 +121,7 @@ def test_an_unknown_key_is_refused_and_told_how_to_take(changes: dict[str, objec
 def test_keys_that_the_person_has_revoked_are_refused(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(f"{ED} {KEY}\n")
     (tmp_path / "other").write_text(f"{ED} {OTHER}\n")
-    keys = {name: keys_in(f"a {ED} {key}".encode(), "", ["a"]) for name, key in (("key", KEY), ("other", OTHER))}
+    keys = {name: known_keys({"": f"a {ED} {key}".encode()}, ["a"]) for name, key in (("key", KEY), ("other", OTHER))}
     subprocess.run(["ssh-keygen", "-q", "-k", "-f", tmp_path / "krl", tmp_path / "key"], check=True)
     for file in ("krl", "key"):  # a binary list, and keys as text
         theirs = way(revoked=tmp_path / file)

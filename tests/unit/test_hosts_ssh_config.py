@@ -165,6 +165,6 @@ def test_where_there_is_no_ssh_it_is_told_how_to_get_one(tmp_path: Path, monkeyp
 def test_a_configuration_that_never_comes_to_an_end_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openssh, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(openssh, "TIMEOUT_S", 0.5)
     with pytest.raises(ClusterError, match=r"^`ssh -G .* did not end within 0\.5 s"):
         way(tmp_path, 'Match exec "exec sleep 60"')

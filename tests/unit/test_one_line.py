@@ -11,8 +11,7 @@ from invoke import Config, Context
 from invoke.exceptions import Exit
 from rich.console import Console
 
-from cluster.hosts.board import _table
-from cluster.hosts.host import Host
+from cluster.hosts.live_table import table_of
 from cluster.operations.agents.findings import Finding
 from cluster.operations.agents.report import as_table
 from cluster.operations.status import table
@@ -71,12 +70,9 @@ def test_an_error_is_one_line() -> None:
 
 
 def test_what_hosts_answer_is_shown_in_tables_and_live_lines() -> None:
-    class Row:
-        host, now = Host("agent1"), HOSTILE
-
     shown = io.StringIO()
     console = Console(file=shown, width=200, force_terminal=True, color_system=None)
-    console.print(_table(HOSTILE, [Row()]))
+    console.print(table_of(HOSTILE, [(HOSTILE, HOSTILE)]))
     with live_line(HOSTILE, console) as now:
         now(HOSTILE)
         console.print("", end="")

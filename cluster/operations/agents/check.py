@@ -11,11 +11,12 @@ from docker.errors import DockerException
 
 from cluster.components import QUEUE
 from cluster.credentials import folder_on_hosts
+from cluster.engine.errors import words_of
+from cluster.hosts.all_hosts import Outcome, Say, Show, on_all_hosts
 from cluster.hosts.disk import disk_of
 from cluster.hosts.engine_errors import engine_errors
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
-from cluster.hosts.together import Outcome, Say, Show, together
 from cluster.image_ref import ImageRef, is_local
 from cluster.images import registry_login
 from cluster.images.registry_errors import Trouble, trouble_in
@@ -37,7 +38,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class CheckRequest:
-    """What the hosts have to reach and to hold. No queue, no Marathon, no secrets: not asked for."""
+    """Things that the hosts have to reach and to hold. No queue, no Marathon, no secrets: not asked for."""
 
     registry: str
     image: ImageRef
@@ -76,9 +77,9 @@ def request(settings: Settings, url: str, marathon: str) -> CheckRequest:
 
 def check(settings: Settings, hosts: Sequence[Host], asked: CheckRequest, timeout_s: float, say: Say) -> dict[str, Row]:
     """Ask every host everything and return the findings by host; a host out of reach has one finding."""
-    outcomes = together(
+    outcomes = on_all_hosts(
         settings, hosts, partial(_row, asked), doing="check the agent hosts", timeout_s=timeout_s, say=say,
-        told=_summary,
+        describe=_summary,
     )  # fmt: skip
     return {str(outcome.host): _outcome_row(outcome) for outcome in outcomes}
 
@@ -159,7 +160,7 @@ def _registry(remote: Remote, asked: CheckRequest) -> Row:
         try:
             found = remote.engine().images.get_registry_data(str(asked.image), auth_config=asked.login)
         except DockerException as error:
-            words = str(getattr(error, "explanation", "") or error)
+            words = words_of(error)
             if trouble_in(words) is Trouble.ABSENT:
                 return {"registry": Finding(f"yes, no {asked.image.name}:{asked.image.tag} yet")}
             return {"registry": Finding("no", explained(registry, words))}

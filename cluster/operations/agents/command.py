@@ -6,12 +6,12 @@ import json
 import shlex
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from cluster.hosts.all_hosts import Outcome, Say, Show, on_all_hosts, values
 from cluster.hosts.execution import BY_A_SIGNAL, Ran
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
-from cluster.hosts.together import Outcome, Say, Show, refuse, together
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 
@@ -59,29 +59,26 @@ def run(
         limited = _LIMITED.format(
             kill=_KILL_AFTER_S, limit=f"{command.timeout_s:f}", command=shlex.quote(command.line)
         )  # fmt: skip
-        shown = None if as_json else print_line
-        return remote.run(limited, sudo=command.sudo, timeout_s=command.timeout_s + _LATER_S, show=shown)
+        on_line = None if as_json else print_line
+        return remote.run(limited, sudo=command.sudo, timeout_s=command.timeout_s + _LATER_S, on_line=on_line)
 
-    outcomes = together(
+    outcomes = on_all_hosts(
         settings, hosts, act, doing=f"run {command.line}", say=say, table=as_json,
         timeout_s=command.timeout_s + _LATER_S + _CONNECTS * settings.agents.timeout_s,
-        told=lambda ran: f"exit code {ran.code}",
+        describe=lambda ran: f"exit code {ran.code}",
     )  # fmt: skip
     if as_json:
         result(json.dumps([_as_dict(outcome) for outcome in outcomes], indent=2))
-    failures = {outcome.host: failure for outcome in outcomes if (failure := _failure(outcome, command))}
-    for failure in failures.values():
-        say(failure)
-    refuse("run the command", list(failures), len(outcomes))
+    values([_judged(outcome, command) for outcome in outcomes], "run the command", say)
 
 
-def _failure(outcome: Outcome[Ran], command: Command) -> str:
-    """Return why a host counts as failed, "" if it does not."""
+def _judged(outcome: Outcome[Ran], command: Command) -> Outcome[Ran]:
+    """Make a failure of a command that did not exit with 0."""
     ran = outcome.value
-    if outcome.error or ran is None:
-        return str(outcome.error)
+    if ran is None or not ran.code:
+        return outcome
     ended = {_OVER: f"ended by the time limit of {command.timeout_s:g} s (exit code {_OVER})", BY_A_SIGNAL: ran.reason}
-    return f"{outcome.host}: {ended.get(ran.code, f'exit code {ran.code}')}" if ran.code else ""
+    return replace(outcome, error=ClusterError(f"{outcome.host}: {ended.get(ran.code, f'exit code {ran.code}')}"))
 
 
 def _as_dict(outcome: Outcome[Ran]) -> dict[str, object]:

@@ -7,10 +7,10 @@ from collections.abc import Collection, Sequence
 from docker.errors import ImageNotFound
 
 from cluster.engine import pulls
+from cluster.hosts.all_hosts import Say, Show, on_all_hosts, values
 from cluster.hosts.engine_errors import engine_errors
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
-from cluster.hosts.together import Say, Show, together, values
 from cluster.image_ref import ImageRef
 from cluster.images import architecture, registry_login
 from cluster.images.registry_api import in_registry
@@ -46,7 +46,7 @@ def pull(settings: Settings, hosts: Sequence[Host], tag: str, *, timeout_s: floa
             except pulls.NotPulled as error:
                 raise ClusterError(f"pull {ref}: {explained(ref.registry, str(error))}") from error
 
-    outcomes = together(settings, hosts, act, doing=doing, timeout_s=timeout_s, say=say, told=str)
+    outcomes = on_all_hosts(settings, hosts, act, doing=doing, timeout_s=timeout_s, say=say, describe=str)
     values(outcomes, doing, say)
     return ref
 
@@ -68,9 +68,9 @@ def refuse_foreign(
     Raises:
         ClusterError: none can.
     """
-    outcomes = together(
+    outcomes = on_all_hosts(
         settings, hosts, lambda remote, show: mismatch(remote, architectures), doing="ask the agents what they run",
-        timeout_s=_HOST_S, say=lambda line: None, told=lambda why: "cannot run it" if why else "runs it",
+        timeout_s=_HOST_S, say=lambda line: None, describe=lambda why: "cannot run it" if why else "runs it",
     )  # fmt: skip
     foreign = {str(one.host): one.value for one in outcomes if one.value}
     if foreign and not any(one.value == "" for one in outcomes):

@@ -13,10 +13,10 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from cluster.hosts.all_hosts import Say, Show, on_all_hosts, values
 from cluster.hosts.files import LOGIN_ARCHIVE
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
-from cluster.hosts.together import Say, Show, together, values
 from cluster.images import registry_login
 from cluster.images.registry_api import refuse_local
 from cluster.images.registry_login import Access
@@ -84,7 +84,7 @@ def trust(settings: Settings, hosts: Sequence[Host], *, timeout_s: float, dry_ru
         made = ", ".join(_make(remote, changes(remote, registry, access), dry_run, show))
         return f"{'would write' if dry_run else 'wrote'} {made}" if made else f"trusts {registry} already"
 
-    outcomes = together(settings, hosts, act, doing=doing, timeout_s=timeout_s, say=say, told=str)
+    outcomes = on_all_hosts(settings, hosts, act, doing=doing, timeout_s=timeout_s, say=say, describe=str)
     values(outcomes, doing, say)
 
 

@@ -48,7 +48,7 @@ class Target:
 
 
 class Link:
-    """One connection to the target's broker; a lost one is replaced by a new Link.
+    """A connection to the target's broker; a lost one is replaced by a new Link.
 
     What happens on it is told to the `listener`, a `Publisher`; that it is `lost` is always the last.
 

@@ -17,7 +17,7 @@ MAX_BODY_BYTES = 128 * 1024 * 1024
 
 
 class Item(NamedTuple):
-    """One message to be: its bytes, the byte of the input it begins at (`offset`), and the next one's (`end`).
+    """A message to be: its bytes, the byte of the input it begins at (`offset`), and the next one's (`end`).
 
     `line` and `next_line` are the same in lines, `number` is which message it is; these count from 1. `file` is set
     when the input is a set of files.
@@ -77,8 +77,14 @@ def items(chunks: Iterable[bytes | None], split: Split, name: str, prefix: str, 
     Raises:
         ClusterError: an empty piece (unless skipped) or one over MAX_BODY_BYTES, with `name` and its line.
     """
-    found = _pieces(chunks, split, name, prefix, at)
-    return found if split.per_message == 1 else _grouped(found, split, name, at.number)
+    number = at.number
+    for group in _groups(chunks, split, name, at):
+        if group is None:
+            yield None
+            continue
+        begin, end, line, next_line, _, pieces = group
+        yield Item(f"{prefix}-{begin}", split.separator.join(pieces), begin, end, line, next_line, number)
+        number += 1
 
 
 def scan(chunks: Iterable[bytes], split: Split, name: str) -> Scan:
@@ -87,61 +93,43 @@ def scan(chunks: Iterable[bytes], split: Split, name: str) -> Scan:
     Raises:
         ClusterError: as `items`.
     """
-    messages = largest = largest_line = held = size = begin = 0
-    for line, piece in enumerate(_cut(chunks, split, name, 1), start=1):
-        if not piece:
-            _check_empty(split, name, line)
-            continue
-        if not held:
-            begin, size = line, -1
-            messages += 1
-        size += len(piece) + 1  # no chunk is None here
-        held = (held + 1) % split.per_message
-        if size > largest:
-            largest, largest_line = size, begin
-            _check_size(size, split, name, begin)
+    messages = largest = largest_line = 0
+    for group in _groups(chunks, split, name, Position()):
+        assert group, "no chunk is None here"
+        messages += 1
+        if group[4] > largest:
+            largest, largest_line = group[4], group[2]
     return Scan(messages, largest, largest_line)
 
 
-def _pieces(
-    chunks: Iterable[bytes | None], split: Split, name: str, prefix: str, at: Position
-) -> Iterator[Item | None]:
-    offset, line, number = at.offset, at.line, at.number
+def _groups(
+    chunks: Iterable[bytes | None], split: Split, name: str, at: Position
+) -> Iterator[tuple[int, int, int, int, int, list[bytes]] | None]:
+    """Yield what makes a message: begin, end, line, next line, bytes with the separators, and the pieces."""
+    offset, line, per_message = at.offset, at.line, split.per_message
+    pieces: list[bytes] = []
+    begin = first_line = end = next_line = size = 0
     for piece in _cut(chunks, split, name, line):
         if piece is None:
             yield None
             continue
-        end = offset + len(piece) + 1
-        if piece:
-            yield Item(f"{prefix}-{offset}", piece, offset, end, line, line + 1, number)
-            number += 1
-        else:
-            _check_empty(split, name, line)
-        offset = end
+        offset += len(piece) + 1
         line += 1
-
-
-def _grouped(pieces: Iterable[Item | None], split: Split, name: str, number: int) -> Iterator[Item | None]:
-    held: list[Item] = []
-    size = 0
-    for piece in pieces:
-        if piece is None:
-            yield None
+        if not piece:
+            _check_empty(split, name, line - 1)
             continue
-        held.append(piece)
-        size += len(piece.body) + 1
-        _check_size(size - 1, split, name, held[0].line)
-        if len(held) == split.per_message:
-            yield _joined(held, split, number)
-            held, size, number = [], 0, number + 1
-    if held:
-        yield _joined(held, split, number)
-
-
-def _joined(held: list[Item], split: Split, number: int) -> Item:
-    first, last = held[0], held[-1]
-    body = split.separator.join(piece.body for piece in held)
-    return Item(first.id, body, first.offset, last.end, first.line, last.next_line, number)
+        if not pieces:
+            begin, first_line, size = offset - len(piece) - 1, line - 1, -1
+        pieces.append(piece)
+        size += len(piece) + 1
+        end, next_line = offset, line
+        if per_message > 1:  # a single piece was looked at when it was cut
+            _check_size(size, split, name, first_line)
+        if len(pieces) == per_message:
+            yield begin, end, first_line, next_line, size, pieces
+            pieces = []
+    if pieces:
+        yield begin, end, first_line, next_line, size, pieces
 
 
 def _cut(chunks: Iterable[bytes | None], split: Split, name: str, line: int) -> Iterator[bytes | None]:

@@ -34,7 +34,7 @@ class Sender:
 
     @property
     def has_channel(self) -> bool:
-        """Whether messages can go out."""
+        """True while messages can go out."""
         return self._channel is not None
 
     def use(self, channel: Any) -> None:

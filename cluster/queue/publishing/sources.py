@@ -41,7 +41,7 @@ class Source:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it is known beforehand to have no message at all."""
+        """True where it is known beforehand to have no message at all."""
         return self.scan is not None and not self.scan.messages
 
 
@@ -73,7 +73,7 @@ class Feed:
 
     @property
     def has_begun(self) -> bool:
-        """Whether an item was taken, or failed to be."""
+        """True once an item was taken, or failed to be."""
         return bool(self._last or self.error)
 
     @property

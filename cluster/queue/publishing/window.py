@@ -77,7 +77,7 @@ class Window:
         self._returned.clear()
 
     def give_up_from(self, refused: Item) -> None:
-        """Of what waits to be sent again, keep only what comes before `refused`."""
+        """Keep of what waits to be sent again only what comes before `refused`."""
         self.given_up += [item for item in self.again if item.offset >= refused.offset]
         self.again = deque(item for item in self.again if item.offset < refused.offset)
 

@@ -18,7 +18,7 @@ from docker.models.containers import Container
 from cluster.engine import docker_errors
 from cluster.hosts import ssh
 from cluster.hosts.host import Host
-from cluster.hosts.host import agents as agent_hosts
+from cluster.hosts.host import of_settings as agent_hosts
 from cluster.schedulers import Say
 from cluster.schedulers.docker import containers
 from cluster.schedulers.docker import logs as container_logs

@@ -14,7 +14,7 @@ from cluster.apps.app import AppSpec, AppStatus, Change, Kind
 from cluster.apps.definitions import refuse_other_queue
 from cluster.hosts import ssh
 from cluster.hosts.files import LOGIN_ARCHIVE
-from cluster.hosts.host import agents as agent_hosts
+from cluster.hosts.host import of_settings as agent_hosts
 from cluster.image_ref import ImageRef, is_local, is_registry
 from cluster.images import registry_login
 from cluster.images.registry_api import in_registry

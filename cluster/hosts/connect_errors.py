@@ -1,4 +1,4 @@
-"""Why a host cannot be reached, as one line that names it, the cause and the next step."""
+"""Errors of a connection, as one line that names the host, the cause and the next step."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import paramiko
-from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from paramiko.ssh_exception import (
     AuthenticationException,
     BadAuthenticationType,
@@ -25,7 +23,8 @@ from scripts.errors import ClusterError, ServiceAway
 from scripts.one_line import one_line
 
 _FORWARDING_IS_OFF = 1  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, RFC 4254 5.1
-_EXPECTED = (SSHException, OSError, EOFError)
+# A key in OpenSSH's own format, and how it begins (in base64) where it is not encrypted; PEM says ENCRYPTED.
+_OPENSSH, _NO_CIPHER = b"BEGIN OPENSSH PRIVATE KEY", b"b3BlbnNzaC1rZXktdjEAAAAABG5vbmU"
 
 
 @contextmanager
@@ -40,7 +39,7 @@ def connect_errors(host: Host, hop: Way, way: Way, timeout_s: float) -> Iterator
         raise ClusterError(who + _not_let_in(hop, error, timeout_s)) from error
     except ChannelException as error:
         raise ServiceAway(who + _not_forwarded(hop, way, error)) from error
-    except _EXPECTED as error:
+    except (SSHException, OSError, EOFError) as error:
         raise ServiceAway(who + _away(hop, error, timeout_s)) from error
 
 
@@ -48,8 +47,11 @@ def _away(hop: Way, error: BaseException, timeout_s: float) -> str:
     place = "the ProxyCommand" if hop.command else f"{hop.hostname} port {hop.port}"
     if isinstance(error, socket.gaierror):
         return f"no address is known for the name {hop.hostname}: is it right, and in DNS, /etc/hosts or ssh's config?"
-    if isinstance(error, NoValidConnectionsError):
-        return _no_connection(place, error)
+    if isinstance(error, NoValidConnectionsError):  # of all addresses; a refusal says most, as there is a machine
+        if errno.ECONNREFUSED in {inner.errno for inner in error.errors.values()}:
+            start = "start sshd there (systemctl start ssh), or give its port as NAME:PORT"
+            return f"connection refused at {place}: {start}"
+        return f"no way to {place}: is it up, and the address right?"
     if _is_silence(error):
         return (
             f"{place} did not answer within {timeout_s:g} s: is it up and the port right, does a firewall drop this? "
@@ -62,19 +64,14 @@ def _away(hop: Way, error: BaseException, timeout_s: float) -> str:
     return f"{place}: {one_line(error)}: try `ssh -v {hop.said}`"
 
 
-def _no_connection(place: str, error: NoValidConnectionsError) -> str:
-    """All addresses of a name were tried; a refusal says most, as there is a machine."""
-    numbers = {inner.errno for inner in error.errors.values()}
-    if errno.ECONNREFUSED in numbers:
-        return f"connection refused at {place}: start sshd there (systemctl start ssh), or give its port as NAME:PORT"
-    return f"no way to {place}: is it up, and the address right?"
-
-
 def _is_silence(error: BaseException) -> bool:
-    seen = [error, error.__cause__, error.__context__]
-    silent = any(isinstance(one, TimeoutError) for one in seen)
     words = str(error).lower()
-    return silent or "timeout" in words or words.endswith("timed out") or "no existing session" in words
+    return (
+        any(isinstance(one, TimeoutError) for one in (error, error.__cause__, error.__context__))
+        or "timeout" in words
+        or words.endswith("timed out")
+        or "no existing session" in words
+    )
 
 
 def _not_forwarded(hop: Way, way: Way, error: ChannelException) -> str:
@@ -97,17 +94,17 @@ def _not_let_in(hop: Way, error: BaseException, timeout_s: float) -> str:
     unused = next((key for key in hop.keys if key not in offered), None)
     if unused and not offered:
         return _useless(hop, unused)
-    tried = " and ".join(
-        [str(key) for key in hop.keys if key in offered]
-        + ["those of the ssh-agent"] * (bool(hop.agent) and not hop.only_named)
+    of_agent = ["those of the ssh-agent"] * (bool(hop.agent) and not hop.only_named)
+    tried = " and ".join([*(str(key) for key in hop.keys if key in offered), *of_agent])
+    said = (
+        f"{hop.user} is not let in with {tried or 'no key (the IdentityFile is not there)'}: "
+        f"ssh-copy-id {hop.said}, or name another User or IdentityFile"
     )
-    said = f"{hop.user} is not let in with {tried or 'no key (the IdentityFile is not there)'}: "
-    step = f"ssh-copy-id {hop.said}, or name another User or IdentityFile"
-    return said + step + (f"; {_useless(hop, unused)}" if unused else "")
+    return f"{said}; {_useless(hop, unused)}" if unused else said
 
 
 def _useless(hop: Way, key: Path) -> str:
-    """Why a key could not even be tried: only an agent could have used it."""
+    """Say why a key could not even be tried: only an agent could have used it."""
     start = "" if hop.agent else "eval $(ssh-agent); "
     if needs_passphrase(key):
         return f"the key {key} needs a passphrase, and no ssh-agent has it: {start}ssh-add {key}"
@@ -116,14 +113,9 @@ def _useless(hop: Way, key: Path) -> str:
 
 
 def needs_passphrase(key: Path) -> bool:
-    """Whether a private key is encrypted."""
+    """Tell whether a private key is encrypted."""
     try:
-        load_ssh_private_key(key.read_bytes(), None)
-    except TypeError:  # what cryptography says when a password is missing
-        return True
-    except (OSError, ValueError, paramiko.SSHException):
-        try:
-            return b"ENCRYPTED" in key.read_bytes()  # PEM of older ssh-keygens
-        except OSError:
-            return False
-    return False
+        content = key.read_bytes()
+    except OSError:
+        return False
+    return b"ENCRYPTED" in content or (_OPENSSH in content and _NO_CIPHER not in content)

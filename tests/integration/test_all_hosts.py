@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from cluster.hosts.all_hosts import Outcome, on_all_hosts, values
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
-from cluster.hosts.together import Outcome, together, values
 from cluster.interrupts import Interrupted
 from cluster.operations.agents import command as running
 from cluster.settings import Settings
@@ -43,7 +43,7 @@ class Said:
 
 
 def act_on(settings: Settings, act: Any, said: list[str], timeout_s: float = 60, **options: Any) -> list[Outcome[Any]]:
-    return together(settings, AGENTS, act, doing="test", timeout_s=timeout_s, say=said.append, **options)
+    return on_all_hosts(settings, AGENTS, act, doing="test", timeout_s=timeout_s, say=said.append, **options)
 
 
 def run(settings: Settings, line: str, *, hosts: Any = AGENTS, sudo: bool = False, timeout_s: float = 60,
@@ -68,7 +68,7 @@ def test_all_hosts_are_at_work_at_once(settings: Settings) -> None:
         return remote.run("hostname").out.decode().strip()
 
     said: list[str] = []
-    outcomes = act_on(settings, act, said, told=str.upper)
+    outcomes = act_on(settings, act, said, describe=str.upper)
     assert [str(outcome.host) for outcome in outcomes] == NAMES
     hostnames = values(outcomes, "test", said.append)
     assert sorted(said) == sorted(f"{host}: {name.upper()}" for host, name in zip(NAMES, hostnames, strict=True))
@@ -158,7 +158,7 @@ def test_an_interrupt_says_what_was_done(settings: Settings) -> None:
         "interrupted; done: agent1; cut off, where what was begun may go on until its time limit: ops@agent2, agent3"
     )
     with pytest.raises(Interrupted, match=f"^{words}$"):
-        together(settings, AGENTS, act, doing="test", timeout_s=50, say=say)
+        on_all_hosts(settings, AGENTS, act, doing="test", timeout_s=50, say=say)
     assert said == ["agent1: done"]
 
 
