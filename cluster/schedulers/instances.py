@@ -1,83 +1,91 @@
-"""Instances of apps on one machine: their names, ports and environment, and what a deploy does to them."""
+"""Instances of apps on one machine, and the names and environment that they get."""
 
 from __future__ import annotations
 
 import json
-import random
 import re
-import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from contextlib import ExitStack
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from cluster.apps import definitions
-from cluster.apps.app import AppSpec, AppStatus, Kind, Port
-from scripts.errors import ClusterError
-from scripts.hostport import HostPort
+from cluster.apps.app import AppSpec, Instance, State
+from cluster.schedulers.host_ports import LOCALHOST, addresses
+from cluster.schedulers.waiting import NotUp
 
-LOCALHOST = "127.0.0.1"  # the only address that anything is published on
-
-_CHOSEN_FROM = (20_000, 31_000)
 _DATA = re.compile(r"/var/lib/cluster/([A-Za-z0-9][A-Za-z0-9_.-]*)")
 
 
-@dataclass(frozen=True)
-class Found:
-    """An instance that is there; `as_wanted` says that it is alive and made from the app that is wanted."""
+class MachineInstance(ABC):
+    """A copy of an app that is started and ended by itself: a container or a process, as it was when it was found."""
 
+    app: AppSpec
+    name: str
     number: int
-    as_wanted: bool
-
-
-@dataclass(frozen=True)
-class Steps:
-    """The numbers of the instances that a deploy stops, makes and keeps."""
-
-    stop: tuple[int, ...]
-    create: tuple[int, ...]
-    keep: tuple[int, ...]
+    host_ports: tuple[int, ...]
+    image = ""
 
     @property
-    def kind(self) -> Kind:
-        """The name of it for people."""
-        if not self.stop and not self.create:
-            return "nothing"
-        if not self.stop and not self.keep:
-            return "create"
-        return "replace" if set(self.stop) & set(self.create) else "scale"
+    @abstractmethod
+    def runs(self) -> bool:
+        """True while its program runs."""
 
+    def still_runs(self) -> bool:
+        """Return True while its program runs, having looked anew."""
+        return self.runs
 
-def decide(instances: int, found: Iterable[Found]) -> Steps:
-    """Keep the instances 1 to `instances` that are as wanted, and make the others anew."""
-    there = {one.number: one.as_wanted for one in found}
-    keep = tuple(number for number in range(1, instances + 1) if there.get(number))
-    return Steps(
-        stop=tuple(number for number in sorted(there) if number not in keep),
-        create=tuple(number for number in range(1, instances + 1) if number not in keep),
-        keep=keep,
-    )
+    def made_from(self) -> AppSpec:
+        """Return its app, the image by content where the name may mean another."""
+        return self.app
+
+    def is_made_from(self, app: AppSpec) -> bool:
+        """Return True when it is as this app wants it, however many there are."""
+        return replace(self.app, image="").digest == replace(app, image="").digest
+
+    def seen(self) -> Instance:
+        """Return it as people see it."""
+        state, detail = self.state()
+        return Instance(self.name, state, self.image, addresses(self.app.ports, self.host_ports), detail)
+
+    @abstractmethod
+    def state(self) -> tuple[State, str]:
+        """Return its state now, and words about it."""
+
+    @abstractmethod
+    def works(self) -> bool:
+        """Return True when its health check succeeds, or without one when it has run for a second.
+
+        Raises:
+            NotUp: its program has ended.
+        """
+
+    def late(self, timeout_s: float) -> NotUp:
+        """Return the error of one that does not work in time; it is left running."""
+        said = self.check_output()
+        says = f" (its health check says: {said})" if said else ""
+        return NotUp(f"{self.name} does not work after {timeout_s:g} s{says} and is left running", self.last_lines(10))
+
+    @abstractmethod
+    def check_output(self) -> str:
+        """Return the first line that its health check printed."""
+
+    @abstractmethod
+    def last_lines(self, count: int) -> list[str]:
+        """Return the last lines that it printed."""
+
+    @abstractmethod
+    def ask_to_stop(self) -> None:
+        """Ask its program to come to an end."""
+
+    @abstractmethod
+    def remove(self) -> None:
+        """End it and forget it; its data stays."""
 
 
 def kept_app(text: str) -> AppSpec:
     """Read the app that an instance was made from, as JSON; earlier versions of this project kept Marathon's."""
     found = json.loads(text)
     return AppSpec.from_json(found) if "mem_mib" in found else definitions.read(found)
-
-
-def check_instances(app: AppSpec) -> None:
-    """Refuse a number of instances that cannot be.
-
-    Raises:
-        ClusterError: none at all, or several that would share a fixed port.
-    """
-    if app.instances < 1:
-        raise ClusterError(f"{app.id}: instances is {app.instances}: give 1 or more; stopping an app is a command")
-    fixed = [port.host for port in app.ports if port.host]
-    if app.instances > 1 and fixed:
-        raise ClusterError(
-            f"{app.id}: {app.instances} instances cannot share port {fixed[0]} of this machine; "
-            "run 1, or set its hostPort to 0 for any free port"
-        )
 
 
 def instance_name(project: str, app_id: str, number: int) -> str:
@@ -89,57 +97,6 @@ def data_name(host_path: str) -> str:
     """Return `amqp` for `/var/lib/cluster/amqp`, the data of an app; empty for any other folder."""
     match = _DATA.fullmatch(host_path)
     return match[1] if match else ""
-
-
-def choose_ports(ports: Sequence[Port], instances: int = 1) -> list[tuple[int, ...]]:
-    """Return host ports for each instance: the fixed ones, else such as are free on 127.0.0.1 now, all different."""
-    with ExitStack() as until_all_are_chosen:
-        return [tuple(port.host or _free_port(until_all_are_chosen) for port in ports) for _ in range(instances)]
-
-
-def _free_port(stack: ExitStack) -> int:
-    """Return a port that no connection of this machine takes until the app listens: those are from 32768 on."""
-    while True:
-        port = random.randrange(*_CHOSEN_FROM)
-        try:
-            stack.enter_context(socket.socket()).bind((LOCALHOST, port))
-        except OSError:
-            continue
-        return port
-
-
-def port_is_free(port: int) -> bool:
-    """Return True when a server could listen on this TCP port of 127.0.0.1 now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a closed connection's TIME_WAIT is no server
-        try:
-            probe.bind((LOCALHOST, port))
-        except OSError:
-            return False
-        return True
-
-
-def refuse_used_ports(app_id: str, ports: Sequence[Port], ours: Set[int], holder: Callable[[int], str]) -> None:
-    """Refuse fixed ports that something listens on, unless they are `ours`: the deploy ends what holds them.
-
-    Raises:
-        ClusterError: a port is in use; `holder` says by whom.
-    """
-    for port in ports:
-        if port.host and port.host not in ours and "tcp" in port.protocol and not port_is_free(port.host):
-            by = holder(port.host) or "another program (as root, ss -ltnp shows which)"
-            raise ClusterError(
-                f"deploy {app_id}: port {port.host} of this machine is in use by {by}: "
-                "stop it, or set another port in invoke.yaml"
-            )
-
-
-def addresses(ports: Sequence[Port], host_ports: Sequence[int]) -> dict[str, HostPort]:
-    """Return the addresses by the ports' names; a port without a name is called by its place: `0`, `1`."""
-    return {
-        port.name or str(index): HostPort(LOCALHOST, chosen)
-        for index, (port, chosen) in enumerate(zip(ports, host_ports, strict=True))
-    }
 
 
 def environment(
@@ -161,20 +118,3 @@ def environment(
     if app.ports:
         env |= {"PORT": env["PORT0"], "PORTS": ",".join(map(str, host_ports))}
     return {**env, **app.env, **secret_places}
-
-
-def address(app: AppStatus, port_name: str = "") -> HostPort:
-    """Return the address of a port of a running instance: the named one, else the first.
-
-    Raises:
-        ClusterError: nothing runs, or there is no such port.
-    """
-    running = [instance for instance in app.instances if instance.state == "running"]
-    if not running:
-        raise ClusterError(f"{app.id} does not run here: ./inv status shows what does")
-    ports = running[0].ports
-    if not ports:
-        raise ClusterError(f"{app.id} has no ports")
-    if port_name and port_name not in ports:
-        raise ClusterError(f"{app.id} has no port {port_name!r}; those are {', '.join(ports)}")
-    return ports[port_name] if port_name else next(iter(ports.values()))

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import groupby
 from typing import Any, Generic, TypeVar
 
-from cluster.apps.app import AppSpec, AppStatus, Change, Instance
+from cluster.apps.app import AppSpec, AppStatus, Change
 from cluster.apps.definitions import refuse_other_queue
 from cluster.apps.differences import differences
-from cluster.schedulers import BrokerLocation, DeployOptions, Image, Say, secret_files
-from cluster.schedulers.instances import Found, Steps, address, check_instances, decide
+from cluster.engine import port_holder
+from cluster.schedulers import BrokerLocation, DeployOptions, Image, Say, secret_files, waiting
+from cluster.schedulers.host_ports import choose_ports, refuse_used_ports
+from cluster.schedulers.instances import MachineInstance, instance_name
+from cluster.schedulers.steps import Steps, decide
 from cluster.schedulers.waiting import NotUp
 from cluster.settings import Settings
 from scripts.amqp.broker import without_login
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 
-T = TypeVar("T")
+T = TypeVar("T", bound=MachineInstance)
 
 _TRIAL = 0  # a number that no instance has
 
@@ -55,17 +59,13 @@ class OneMachine(ABC, Generic[T]):
     def present(self, app_id: str) -> AppSpec | None:
         """Return the app as so many instances of it run, or where none runs, are there, their very image included."""
         with self._errors(f"look for {app_id}"):
-            return self._present([one for one in self._found(app_id) if self._number(one) != _TRIAL])
-
-    def _present(self, found: Sequence[T]) -> AppSpec | None:
-        there = [one for one in found if self._runs(one)] or found
-        return replace(self._made_from(there[0]), instances=len(there)) if there else None
+            return _present([one for one in self._found(app_id) if one.number != _TRIAL])
 
     def plan(self, app: AppSpec, options: DeployOptions = DeployOptions(), *, restart: bool = False) -> Change:
         """Return what `apply` would do now."""
         with self._errors(f"plan {app.id}"):
             found = self._found(app.id)
-            steps, present = self._decide(app, found, restart), self._present(found)
+            steps, present = self._decide(app, found, restart), _present(found)
             changed = differences(present.as_json(), app.as_json()) if present else ()
             kind = "restart" if restart and found else steps.kind
             return Change(app, kind, self._prepare(app, steps.create, found), tuple(changed))
@@ -80,24 +80,17 @@ class OneMachine(ABC, Generic[T]):
             secret_files.write(self._project, app.secret_files)
             if prepared:
                 self._get_ready(app)
-            self._end([one for one in found if self._number(one) in steps.stop], drain=options.drain)
-            kept = [one for one in found if self._number(one) in steps.keep]
+            self._end([one for one in found if one.number in steps.stop], drain=options.drain)
             made = [self._start(app, name, what, options.wait) for name, what in prepared.items()]
             if options.wait:
-                self._follow(app, [*kept, *made], options.timeout_s)
-            return self._status_of(app.id, self._found(app.id))
-
-    def _follow(self, app: AppSpec, instances: Sequence[T], timeout_s: float) -> None:
-        try:
-            self._wait(instances, timeout_s)
-        except NotUp as error:
-            raise error.told(app, self._status_of(app.id, self._found(app.id)).running) from error
+                self._wait(app, [*(one for one in found if one.number in steps.keep), *made], options.timeout_s)
+            return self._status_of(app.id)
 
     def run_once(self, app: AppSpec, timeout_s: float = 60) -> tuple[int, list[str]]:
         """Run the app's command as its instances would be run, beside those that run, until it ends."""
         with self._errors(f"try {app.id}"), self._alone(app.id):
             # What an interruption has left of an earlier one.
-            self._end([one for one in self._found(app.id) if self._number(one) == _TRIAL], now=True)
+            self._end([one for one in self._found(app.id) if one.number == _TRIAL], now=True)
             self._check(app)
             ((name, what),) = self._prepare(app, [_TRIAL], ()).items()
             secret_files.write(self._project, app.secret_files)
@@ -114,8 +107,8 @@ class OneMachine(ABC, Generic[T]):
     def status(self) -> list[AppStatus]:
         """Return all apps of this project, stopped instances included."""
         with self._errors("look for what runs"):
-            by_app = groupby(self._found(), lambda one: self._app(one).id)
-            return [self._status_of(app_id, list(group)) for app_id, group in by_app]
+            by_app = groupby(self._found(), lambda one: one.app.id)
+            return [AppStatus(app_id, tuple(one.seen() for one in found)) for app_id, found in by_app]
 
     def logs(self, app_id: str, tail: int = 100, follow: bool = False) -> Iterator[str]:
         """Yield the last `tail` lines of every instance, each beginning with the instance's name."""
@@ -123,18 +116,21 @@ class OneMachine(ABC, Generic[T]):
             found = self._found(app_id)
             if not found:
                 raise ClusterError(f"{app_id} does not run on {self.place}: ./inv status shows what does")
-            yield from self._lines(found, tail, follow)
+            if follow:
+                yield from self._follow(found, tail)
+            else:
+                yield from (f"{one.name}: {line}" for one in found for line in one.last_lines(tail))
 
     def address_of(self, app_id: str, port_name: str = "") -> HostPort:
         """Return the address of a port of a running instance: the named one, else the first."""
         with self._errors(f"look for {app_id}"):
-            return address(self._status_of(app_id, self._found(app_id)), port_name)
+            return _address(self._status_of(app_id), port_name)
 
     def delete_data(self, app_id: str) -> list[str]:
         """Delete the data of a stopped app, or with an empty id of all; return the names of what was deleted."""
         with self._errors(f"delete the data of {app_id or 'all apps'}"):
             if found := self._found(app_id):
-                used_by = self._app(found[0]).id
+                used_by = found[0].app.id
                 raise ClusterError(f"the data of {used_by} is in use: stop {used_by} first")
             return self._delete_data(app_id)
 
@@ -148,14 +144,9 @@ class OneMachine(ABC, Generic[T]):
 
     def _decide(self, app: AppSpec, found: Sequence[T], restart: bool) -> Steps:
         self._check(app)
-        check_instances(app)
         for one in found:
-            refuse_other_queue(self._app(one), app)
-        return decide(
-            app.instances,
-            [Found(self._number(one), not restart and self._runs(one) and self._is_made_from(one, app))
-             for one in found],
-        )  # fmt: skip
+            refuse_other_queue(one.app, app)
+        return decide(app, {one.number: not restart and one.runs and one.is_made_from(app) for one in found})
 
     def _check(self, app: AppSpec) -> None:
         """Refuse what would be left out though it changes what the app does."""
@@ -163,8 +154,54 @@ class OneMachine(ABC, Generic[T]):
         if app.time_limit_s:
             raise ClusterError(f"{app.id}: a time limit of {app.time_limit_s:g} s: {self.name} has none: leave it out")
 
-    def _status_of(self, app_id: str, found: Sequence[T]) -> AppStatus:
-        return AppStatus(app_id, tuple(self._instance(one) for one in found))
+    def _prepare(self, app: AppSpec, numbers: Sequence[int], found: Sequence[T]) -> dict[str, dict[str, Any]]:
+        """Return what to make of the app, by name; refuse what would fail after the old instances have gone."""
+        chosen = zip(numbers, choose_ports(app.ports, len(numbers)), strict=True)
+        prepared = {instance_name(self._project, app.id, each[0]): self._what_to_make(app, *each) for each in chosen}
+        if prepared:
+            self._refuse_foreign(app, prepared)
+            self._refuse_used_ports(app, {port for one in found if one.runs for port in one.host_ports})
+        return prepared
+
+    def _wait(self, app: AppSpec, pending: Sequence[T], timeout_s: float) -> None:
+        """Return when all instances work."""
+        deadline = time.monotonic() + timeout_s
+        try:
+            while pending := [one for one in pending if not one.works()]:
+                if time.monotonic() > deadline:
+                    raise pending[0].late(timeout_s)
+                time.sleep(waiting.POLL_S)
+        except NotUp as error:
+            raise error.told(app, self._status_of(app.id).running) from error
+
+    def _end(self, found: Sequence[T], now: bool = False, drain: bool = True) -> None:
+        """Let all finish in their time, side by side, and remove them.
+
+        `now` grants none; without `drain` they have no longer than what ends them by itself gives.
+        """
+        asked = [] if now else [one for one in found if one.runs]
+        for one in asked:
+            one.ask_to_stop()
+        self._let_finish({one: one.app.stop_grace_s if drain else one.app.kill_grace_s for one in asked})
+        for one in found:
+            one.remove()
+
+    def _let_finish(self, grace_s: dict[T, int]) -> None:
+        begun, is_told = time.monotonic(), False
+        while left := [
+            one for one in grace_s if one.still_runs() and time.monotonic() - begun < grace_s[one]
+        ]:  # fmt: skip
+            if time.monotonic() - begun > waiting.SILENCE_S and not is_told:
+                names, longest_s = ", ".join(one.name for one in left), max(grace_s[one] for one in left)
+                self._say(f"waiting for {names} to finish, {longest_s} s at most (--now does not wait)")
+                is_told = True
+            time.sleep(waiting.POLL_S)
+
+    def _status_of(self, app_id: str) -> AppStatus:
+        return AppStatus(app_id, tuple(one.seen() for one in self._found(app_id)))
+
+    def _refuse_used_ports(self, app: AppSpec, ours: Set[int]) -> None:
+        refuse_used_ports(app, ours, port_holder)
 
     def _errors(self, doing: str) -> AbstractContextManager[None]:
         """Turn errors of a library into expected ones."""
@@ -183,32 +220,12 @@ class OneMachine(ABC, Generic[T]):
         """Return the instances of an app of this project, or of all; by app and number."""
 
     @abstractmethod
-    def _app(self, one: T) -> AppSpec:
-        """Return the app as this instance of it was deployed."""
-
-    def _made_from(self, one: T) -> AppSpec:
-        """Return the app of an instance, its image by content where its name may mean another."""
-        return self._app(one)
+    def _what_to_make(self, app: AppSpec, number: int, host_ports: tuple[int, ...]) -> dict[str, Any]:
+        """Return what an instance is made from, as JSON."""
 
     @abstractmethod
-    def _number(self, one: T) -> int:
-        """Return the number of an instance of its app."""
-
-    @abstractmethod
-    def _runs(self, one: T) -> bool:
-        """Return True while its program runs."""
-
-    @abstractmethod
-    def _is_made_from(self, one: T, app: AppSpec) -> bool:
-        """Return True when it was made from this app, whatever the number of instances."""
-
-    @abstractmethod
-    def _instance(self, one: T) -> Instance:
-        """Return it as people know it."""
-
-    @abstractmethod
-    def _prepare(self, app: AppSpec, numbers: Sequence[int], found: Sequence[T]) -> dict[str, dict[str, Any]]:
-        """Return what to make of the app, by name; refuse what would fail after the old instances have gone."""
+    def _refuse_foreign(self, app: AppSpec, prepared: dict[str, dict[str, Any]]) -> None:
+        """Refuse names that something else has already."""
 
     @abstractmethod
     def _get_ready(self, app: AppSpec) -> None:
@@ -223,17 +240,26 @@ class OneMachine(ABC, Generic[T]):
         """Make and start an instance, and forget it when it has ended; return its exit code and its last lines."""
 
     @abstractmethod
-    def _wait(self, started: Sequence[T], timeout_s: float) -> None:
-        """Return when all work; raise NotUp for one that does not."""
-
-    @abstractmethod
-    def _end(self, found: Sequence[T], now: bool = False, drain: bool = True) -> None:
-        """Stop and remove instances; without `drain` they have no longer than the engine grants by itself."""
-
-    @abstractmethod
-    def _lines(self, found: Sequence[T], tail: int, follow: bool) -> Iterator[str]:
-        """Yield what they print."""
+    def _follow(self, found: Sequence[T], tail: int) -> Iterator[str]:
+        """Yield their last lines and those to come, each beginning with the instance's name."""
 
     @abstractmethod
     def _delete_data(self, app_id: str) -> list[str]:
         """Delete data that nothing uses."""
+
+
+def _present(found: Sequence[MachineInstance]) -> AppSpec | None:
+    there = [one for one in found if one.runs] or found
+    return replace(there[0].made_from(), instances=len(there)) if there else None
+
+
+def _address(app: AppStatus, port_name: str) -> HostPort:
+    running = [instance for instance in app.instances if instance.state == "running"]
+    if not running:
+        raise ClusterError(f"{app.id} does not run here: ./inv status shows what does")
+    ports = running[0].ports
+    if not ports:
+        raise ClusterError(f"{app.id} has no ports")
+    if port_name and port_name not in ports:
+        raise ClusterError(f"{app.id} has no port {port_name!r}; those are {', '.join(ports)}")
+    return ports[port_name] if port_name else next(iter(ports.values()))

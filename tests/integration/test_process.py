@@ -18,6 +18,7 @@ from cluster.settings import ROOT
 from scripts.errors import ClusterError
 from tests.conftest import SETTINGS
 from tests.deploying import deploy
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -40,6 +41,7 @@ from cluster.apps.app import AppSpec
 from cluster.schedulers.process.scheduler import Process
 from tests.conftest import SETTINGS
 from tests.deploying import deploy
+from tests.waiting import until
 where = Process(replace(SETTINGS, project="test"), Path(sys.argv[1]), print)
 deploy(where, AppSpec("/app", command="sleep 2; exit 5"))
 """
@@ -81,6 +83,7 @@ def test_what_was_killed_is_told(where, tmp_path):
 
 def test_actions_and_launchers_are_on_the_path(where, tmp_path):
     deploy(where, app('echo "$PATH"; echo "$CLUSTER_WORKER_ALIVE_FILE"; exec sleep 1000'))
+    until(lambda: len(list(where.logs("/app"))) == 2)
     path, alive = [line.partition(": ")[2] for line in where.logs("/app")]
     assert path.split(":")[:2] == [str(ROOT / "scripts"), str(ROOT / "components" / "worker" / "scripts")]
     assert alive == str(tmp_path / "test" / "app" / "1" / "alive")
@@ -112,7 +115,7 @@ def test_what_it_cannot_run_is_refused(where, other, error):
 def test_a_person_s_own_login_is_not_handed_on(where, monkeypatch):
     monkeypatch.setenv("AMQP_PASSWORD", "planted")
     deploy(where, app('echo "${AMQP_PASSWORD-none}"; exec sleep 1000'))
-    assert list(where.logs("/app")) == ["test-app-1: none"]
+    until(lambda: list(where.logs("/app")) == ["test-app-1: none"])
 
 
 def test_what_an_app_writes_is_not_taken_for_an_instance(where):
@@ -124,7 +127,7 @@ def test_what_an_app_writes_is_not_taken_for_an_instance(where):
 def test_a_log_keeps_only_what_its_instance_printed(where):
     deploy(where, app("echo one; exec sleep 1000"))
     deploy(where, app("echo two; exec sleep 1000"))
-    assert list(where.logs("/app")) == ["test-app-1: two"]
+    until(lambda: list(where.logs("/app")) == ["test-app-1: two"])
 
 
 def test_a_trial_runs_beside_the_app_and_leaves_nothing(where):

@@ -7,34 +7,25 @@ from dataclasses import replace
 import pytest
 
 from cluster.apps.app import AppSpec, HealthCheck, Port
-from cluster.schedulers.instances import (
-    Found,
-    Steps,
-    addresses,
-    check_instances,
-    choose_ports,
-    decide,
-    environment,
-    instance_name,
-    kept_app,
-    port_is_free,
-)
+from cluster.schedulers.host_ports import addresses, choose_ports, port_is_free
+from cluster.schedulers.instances import environment, instance_name, kept_app
+from cluster.schedulers.steps import Steps, decide
 from scripts.errors import ClusterError
 
 
 @pytest.mark.parametrize(
     ("instances", "found", "steps", "kind"),
     [
-        (2, [], Steps((), (1, 2), ()), "create"),
-        (2, [Found(1, True), Found(2, True)], Steps((), (), (1, 2)), "nothing"),
-        (3, [Found(1, True)], Steps((), (2, 3), (1,)), "scale"),
-        (1, [Found(1, True), Found(2, True)], Steps((2,), (), (1,)), "scale"),
-        (1, [Found(1, False)], Steps((1,), (1,), ()), "replace"),
-        (2, [Found(2, True), Found(1, False), Found(7, False)], Steps((1, 7), (1,), (2,)), "replace"),
+        (2, {}, Steps((), (1, 2), ()), "create"),
+        (2, {1: True, 2: True}, Steps((), (), (1, 2)), "nothing"),
+        (3, {1: True}, Steps((), (2, 3), (1,)), "scale"),
+        (1, {1: True, 2: True}, Steps((2,), (), (1,)), "scale"),
+        (1, {1: False}, Steps((1,), (1,), ()), "replace"),
+        (2, {2: True, 1: False, 7: False}, Steps((1, 7), (1,), (2,)), "replace"),
     ],
 )
 def test_decide(instances, found, steps, kind):
-    assert decide(instances, found) == steps
+    assert decide(AppSpec("/x", instances=instances), found) == steps
     assert steps.kind == kind
 
 
@@ -45,13 +36,13 @@ def test_names_of_instances():
 def test_several_instances_cannot_share_a_port():
     app = AppSpec("/amqp", instances=2, ports=(Port(), Port(host=5672)))
     with pytest.raises(ClusterError, match=r"^/amqp: 2 instances cannot share port 5672"):
-        check_instances(app)
-    check_instances(replace(app, instances=1))
+        decide(app, {})
+    decide(replace(app, instances=1), {})
 
 
 def test_no_instance_is_no_deploy():
     with pytest.raises(ClusterError, match=r"^/amqp: instances is 0"):
-        check_instances(AppSpec("/amqp", instances=0))
+        decide(AppSpec("/amqp", instances=0), {})
 
 
 def test_an_app_is_read_as_it_was_kept_and_as_an_earlier_version_kept_it():

@@ -10,7 +10,8 @@ from typing import Any
 from cluster.apps.app import AppSpec, HealthCheck, SecretFile, Volume
 from cluster.schedulers import secret_files
 from cluster.schedulers.docker.options import Body, merged, options_body
-from cluster.schedulers.instances import LOCALHOST, data_name, environment, instance_name
+from cluster.schedulers.host_ports import LOCALHOST
+from cluster.schedulers.instances import data_name, environment, instance_name
 from scripts.errors import ClusterError
 
 PROJECT, APP, NUMBER = "cluster.project", "cluster.app", "cluster.instance"

@@ -3,103 +3,183 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 
-from docker.errors import APIError
+import docker
+from docker.errors import APIError, ImageNotFound, NotFound
 from docker.models.containers import Container
 
-from cluster.apps.app import AppSpec, Instance, State
+from cluster.apps.app import AppSpec, State
 from cluster.schedulers import waiting
-from cluster.schedulers.docker.body import APP, NUMBER, PORTS, SOURCE
-from cluster.schedulers.instances import addresses, kept_app
-from cluster.schedulers.waiting import grace_s, let_finish
+from cluster.schedulers.docker.body import APP, NUMBER, PORTS, RESTARTS, SOURCE
+from cluster.schedulers.docker.logs import lines
+from cluster.schedulers.instances import MachineInstance, kept_app
+from cluster.schedulers.waiting import NotUp
+from scripts.errors import ClusterError
 
 KILLED = 128 + 9  # how a shell and Docker tell of the signal KILL
 GONE, CONFLICT, INTERNAL = 404, 409, 500  # HTTP: no such container; not in a state for this; the engine's own error
 NEVER = {"Name": "no"}  # a restart policy
+_CHECK_S = 10  # how long a health check may take when it is run by us
 _ENDING_S = 10  # how long the engine may take to notice an end
 
 
-def app_of(container: Container) -> AppSpec:
-    """Return the app that a container was made for, as it was deployed."""
-    return replace(kept_app(container.labels[SOURCE]), id=container.labels[APP])
+class ContainerInstance(MachineInstance):
+    """A container; until it is seen to work, Docker does not start its program again."""
 
+    def __init__(self, container: Container) -> None:
+        labels = container.labels
+        self.container, self.name, self.number = container, container.name, int(labels[NUMBER])
+        self.app = replace(kept_app(labels[SOURCE]), id=labels[APP])
+        self.host_ports = tuple(int(port) for port in labels[PORTS].split(",") if port)
+        self.image = container.attrs["Config"]["Image"]
 
-def number_of(container: Container) -> int:
-    """Return the number of an instance of its app."""
-    return int(container.labels[NUMBER])
+    @property
+    def runs(self) -> bool:
+        """True while its program runs."""
+        return bool(self.container.status == "running")
 
-
-def host_ports_of(container: Container) -> tuple[int, ...]:
-    """Return the host ports that were chosen for it."""
-    return tuple(int(port) for port in container.labels[PORTS].split(",") if port)
-
-
-def instance(container: Container) -> Instance:
-    """Return a container as people know it."""
-    state, detail = state_of(container)
-    found = addresses(app_of(container).ports, host_ports_of(container))
-    return Instance(container.name, state, container.attrs["Config"]["Image"], found, detail)
-
-
-def state_of(container: Container) -> tuple[State, str]:
-    """Return the state, and words about it."""
-    state = container.attrs["State"]
-    if state["Status"] == "restarting":
-        return "unhealthy", f"{ended(container)}, starting again"
-    if state["Status"] != "running":
-        return "stopped", ended(container) if state["Status"] in ("exited", "dead") else state["Status"]
-    health: State = state.get("Health", {}).get("Status", "healthy")
-    if health in ("starting", "unhealthy") and not _works_now(container, health):
-        return health, check_output(container)
-    return "running", ""
-
-
-def _works_now(container: Container, health: State) -> bool:
-    """Look anew: Docker's checks are far apart, and what was paused is unhealthy until the next."""
-    if app_of(container).health:
-        return check_succeeds(container)
-    return health != "unhealthy"  # by a check of the image's own
-
-
-def ended(container: Container) -> str:
-    """Return how its program ended, such as `ended with exit code 3`."""
-    state, memory_mib = container.attrs["State"], container.attrs["HostConfig"]["Memory"] >> 20
-    if state["OOMKilled"]:
-        return f"was killed, since it used more than its {memory_mib} MiB of memory"
-    if state["ExitCode"] == KILLED:  # not every engine sees that memory was the reason
-        return f"was killed (exit code {KILLED}), as a program is that uses more than its {memory_mib} MiB of memory"
-    return f"ended with exit code {state['ExitCode']}"
-
-
-def is_ended(container: Container) -> bool:
-    """Return True when its program has come to an end, be it that Docker starts it again."""
-    return container.attrs["State"]["Status"] in ("exited", "dead", "restarting")
-
-
-def works(container: Container) -> bool:
-    """Return True when it runs and its health check succeeds; without a check, when it has run for a second."""
-    if container.attrs["State"]["Status"] != "running":
+    def still_runs(self) -> bool:
+        """Return True while its program runs, having looked anew."""
+        with ignored(GONE):
+            self.container.reload()
+            return self.runs
         return False
-    if app_of(container).health:
-        return check_succeeds(container)
-    started = datetime.fromisoformat(container.attrs["State"]["StartedAt"])
-    return (datetime.now(UTC) - started).total_seconds() >= waiting.SETTLED_S
+
+    def made_from(self) -> AppSpec:
+        """Name its image by content where the name is gone, as with containerd's store after the next build."""
+        client, image = self.container.client, self.container.attrs["Image"]
+        is_gone = image_id(client, self.app.image) != image and image_id(client, image) == image
+        return replace(self.app, image=image) if is_gone else self.app
+
+    def is_made_from(self, app: AppSpec) -> bool:
+        """Go by the image's content: a name such as amqp:v1 can stand for another than when the container was made."""
+        if not super().is_made_from(app):
+            return False
+        image = image_id(self.container.client, app.image)
+        return bool(image == self.container.attrs["Image"]) if image else app.image == self.app.image
+
+    def state(self) -> tuple[State, str]:
+        """Return its state now, and words about it."""
+        state = self.container.attrs["State"]
+        if state["Status"] == "restarting":
+            return "unhealthy", f"{self._ended()}, starting again"
+        if state["Status"] != "running":
+            return "stopped", self._ended() if state["Status"] in ("exited", "dead") else state["Status"]
+        health: State = state.get("Health", {}).get("Status", "healthy")
+        if health in ("starting", "unhealthy") and not self._works_now(health):
+            return health, self.check_output()
+        return "running", ""
+
+    def _works_now(self, health: State) -> bool:
+        """Look anew: Docker's checks are far apart, and what was paused is unhealthy until the next."""
+        if self.app.health:
+            return self._check_succeeds()
+        return health != "unhealthy"  # by a check of the image's own
+
+    def works(self) -> bool:
+        """Return True when it works, and let Docker start its program again when it ends from now on.
+
+        A container whose program has ended is stopped and kept, for its logs to be read.
+
+        Raises:
+            NotUp: its program has ended.
+            ClusterError: it was removed meanwhile.
+        """
+        self._reload()
+        if self.container.status in ("exited", "dead", "restarting"):
+            raise self._crashed()
+        works = self.runs and (self._check_succeeds() if self.app.health else self._has_settled())
+        if works:
+            self._supervise()
+        return works
+
+    def _has_settled(self) -> bool:
+        started = datetime.fromisoformat(self.container.attrs["State"]["StartedAt"])
+        return (datetime.now(UTC) - started).total_seconds() >= waiting.SETTLED_S
+
+    def late(self, timeout_s: float) -> NotUp:
+        """Leave it running under Docker's eyes: it may have much data to read."""
+        self._supervise()
+        return super().late(timeout_s)
+
+    def _supervise(self) -> None:
+        if self.container.attrs["HostConfig"]["RestartPolicy"]["Name"] != RESTARTS["Name"]:
+            start_again(self.container, RESTARTS)
+            self._reload()
+            if self.container.status in ("exited", "dead"):  # a moment before
+                raise self._crashed()
+
+    def _reload(self) -> None:
+        try:
+            self.container.reload()
+        except NotFound as error:
+            raise ClusterError(
+                f"container {self.name} was removed while it started: is another deploy or stop under way?"
+            ) from error
+
+    def _crashed(self) -> NotUp:
+        how = self._ended()
+        with ignored(GONE, CONFLICT):
+            start_again(self.container, NEVER)
+            self.container.stop(timeout=0)
+        return NotUp(f"{self.name} {how} and is stopped", self.last_lines(10))
+
+    def _ended(self) -> str:
+        """Return how its program ended, such as `ended with exit code 3`."""
+        state = self.container.attrs["State"]
+        memory_mib = self.container.attrs["HostConfig"]["Memory"] >> 20
+        if state["OOMKilled"]:
+            return f"was killed, since it used more than its {memory_mib} MiB of memory"
+        if state["ExitCode"] == KILLED:  # not every engine sees that memory was the reason
+            return (
+                f"was killed (exit code {KILLED}), as a program is that uses more than its {memory_mib} MiB of memory"
+            )
+        return f"ended with exit code {state['ExitCode']}"
+
+    def _check_succeeds(self) -> bool:
+        """Run the health check now; Docker's own checks are far apart, so that they cost little."""
+        assert self.app.health
+        return succeeds_in(self.container, self.app.health.command)
+
+    def check_output(self) -> str:
+        """Return the first line of what the last health check that Docker ran has printed."""
+        checks = self.container.attrs["State"].get("Health", {}).get("Log") or [{}]
+        printed = str(checks[-1].get("Output", "")).strip().splitlines()
+        return printed[0] if printed else ""
+
+    def last_lines(self, count: int) -> list[str]:
+        """Return the last lines that it printed."""
+        with ignored(GONE, CONFLICT):
+            return list(lines(self.container.logs(stream=True, follow=False, tail=count)))
+        return []
+
+    def ask_to_stop(self) -> None:
+        """Send the stop signal, and see that Docker does not start it again."""
+        with ignored(GONE, CONFLICT):
+            start_again(self.container, NEVER)
+            self.container.kill(signal=self.container.attrs["Config"].get("StopSignal") or "SIGTERM")
+
+    def remove(self) -> None:
+        """End and remove it, and volumes without a name; those with one stay."""
+        with ignored(GONE, CONFLICT):  # someone else removed it, or is about to
+            self.container.remove(force=True, v=True)
 
 
-def check_succeeds(container: Container, timeout_s: float = 10) -> bool:
-    """Run the health check now; Docker's own checks are far apart, so that they cost little."""
-    check = app_of(container).health
-    return not check or succeeds_in(container, check.command, timeout_s)
+def image_id(client: docker.DockerClient, name: str) -> str:
+    """Return the image that a name stands for now; empty where it is not here."""
+    try:
+        return str(client.images.get(name).id)
+    except ImageNotFound:
+        return ""
 
 
-def succeeds_in(container: Container, command: str, timeout_s: float = 10) -> bool:
-    """Run a shell command in the container."""
-    api, deadline = container.client.api, time.monotonic() + timeout_s
+def succeeds_in(container: Container, command: str) -> bool:
+    """Run a shell command in the container; return True when it succeeds in time."""
+    api, deadline = container.client.api, time.monotonic() + _CHECK_S
     try:
         run = api.exec_create(container.id, ["/bin/sh", "-c", command])["Id"]
         api.exec_start(run, detach=True)
@@ -111,49 +191,6 @@ def succeeds_in(container: Container, command: str, timeout_s: float = 10) -> bo
     except APIError:
         return False  # it ended meanwhile, for which the engine has many words
     return False
-
-
-def check_output(container: Container) -> str:
-    """Return the first line of what the last health check that Docker ran has printed."""
-    checks = container.attrs["State"].get("Health", {}).get("Log") or [{}]
-    lines = str(checks[-1].get("Output", "")).strip().splitlines()
-    return lines[0] if lines else ""
-
-
-def last_lines(container: Container, count: int = 10) -> list[str]:
-    """Return the last lines that it printed."""
-    with ignored(GONE, CONFLICT):
-        return str(container.logs(tail=count).decode(errors="replace")).splitlines()
-    return []
-
-
-def end(containers: Sequence[Container], say: Callable[[str], None], now: bool, drain: bool) -> None:
-    """Let all finish within their grace, side by side, and remove them; `now` grants none, `drain` the longer one."""
-    running = [] if now else [container for container in containers if container.status == "running"]
-    for container in running:
-        ask_to_stop(container)
-    let_finish(
-        {container.name: partial(_still_runs, container) for container in running},
-        {container.name: grace_s(app_of(container), drain) for container in running},
-        say,
-    )
-    for container in containers:
-        with ignored(GONE, CONFLICT):  # someone else removed it, or is about to
-            container.remove(force=True, v=True)  # v: volumes without a name; those with one stay
-
-
-def ask_to_stop(container: Container) -> None:
-    """Send the stop signal, and see that Docker does not start it again."""
-    with ignored(GONE, CONFLICT):
-        start_again(container, NEVER)
-        container.kill(signal=container.attrs["Config"].get("StopSignal") or "SIGTERM")
-
-
-def halt(container: Container) -> None:
-    """End it and keep it, for its logs to be read."""
-    with ignored(GONE, CONFLICT):
-        start_again(container, NEVER)
-        container.stop(timeout=0)
 
 
 def start_again(container: Container, policy: Mapping[str, str]) -> None:
@@ -170,13 +207,6 @@ def start_again(container: Container, policy: Mapping[str, str]) -> None:
             if error.status_code != INTERNAL or time.monotonic() > deadline:
                 raise
         time.sleep(0.01)
-
-
-def _still_runs(container: Container) -> bool:
-    with ignored(GONE):
-        container.reload()
-        return bool(container.status == "running")
-    return False
 
 
 @contextmanager

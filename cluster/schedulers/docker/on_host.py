@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from contextlib import AbstractContextManager
+from typing import Any
 
-from cluster.apps.app import AppSpec, Port
+from cluster.apps.app import AppSpec
 from cluster.hosts.engine_errors import engine_errors, listener
 from cluster.hosts.remote import Remote
 from cluster.schedulers import Say
-from cluster.schedulers.docker.body import Task
+from cluster.schedulers.docker.body import Task, container_body
 from cluster.schedulers.docker.scheduler import Local
 from cluster.settings import Settings
 from scripts.errors import ClusterError
@@ -28,11 +29,11 @@ class HostEngine(Local):
     def _errors(self, doing: str) -> AbstractContextManager[None]:
         return engine_errors(self._remote, doing)
 
-    def _task(self, app: AppSpec, number: int, host_ports: tuple[int, ...]) -> Task:
-        return Task(app, self._project, number, host_ports, on_host=True)
+    def _what_to_make(self, app: AppSpec, number: int, host_ports: tuple[int, ...]) -> dict[str, Any]:
+        return container_body(Task(app, self._project, number, host_ports, on_host=True))
 
-    def _refuse_used_ports(self, app_id: str, ports: Sequence[Port], ours: Set[int]) -> None:
-        for port in ports:
+    def _refuse_used_ports(self, app: AppSpec, ours: Set[int]) -> None:
+        for port in app.ports:
             by = "" if port.host in ours else listener(self._remote, port.host, self._client.containers.list())
             if by:
                 raise ClusterError(

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,12 @@ from typing import Any
 
 import psutil
 
-from cluster.apps.app import AppSpec
+from cluster.apps.app import AppSpec, State
 from cluster.atomic_file import write_atomically
-from cluster.schedulers.instances import instance_name, kept_app
-from cluster.schedulers.waiting import POLL_S, grace_s, let_finish
+from cluster.schedulers import waiting
+from cluster.schedulers.instances import MachineInstance, instance_name, kept_app
+from cluster.schedulers.process import logs as process_logs
+from cluster.schedulers.waiting import POLL_S, NotUp
 from scripts.errors import ClusterError
 
 # In the environment of an instance and of all that it starts: by this its processes are found when it ends, also those
@@ -33,8 +35,8 @@ _KILL_S = 10
 _SAME_START_S = 2  # the clock that start times are read from is corrected now and then
 
 
-@dataclass(frozen=True, eq=False)
-class ProcessInstance:
+@dataclass(eq=False)
+class ProcessInstance(MachineInstance):
     """An instance, as it was written down in its folder `<project>/<app>/<n>` when it was started.
 
     `pid` and `started` (its time, in seconds) are those of the shell that runs the command; 0 where the start was
@@ -46,8 +48,12 @@ class ProcessInstance:
     app: AppSpec
     pid: int
     started: float
-    ports: tuple[int, ...]
+    host_ports: tuple[int, ...]
     env: dict[str, str]
+
+    def __post_init__(self) -> None:
+        self.number = int(self.folder.name)
+        self.name = instance_name(self.project, self.app.id, self.number)
 
     @classmethod
     def read(cls, folder: Path, project: str) -> ProcessInstance | None:
@@ -77,16 +83,6 @@ class ProcessInstance:
         return instance
 
     @property
-    def number(self) -> int:
-        """The number of an instance of its app."""
-        return int(self.folder.name)
-
-    @property
-    def name(self) -> str:
-        """Its name for people, as a container's."""
-        return instance_name(self.project, self.app.id, self.number)
-
-    @property
     def log(self) -> Path:
         """The file with what it printed."""
         return self.folder / "log"
@@ -104,18 +100,44 @@ class ProcessInstance:
                 return found
         return None
 
-    def is_alive(self) -> bool:
-        """Return True while its command runs."""
+    @property
+    def runs(self) -> bool:
+        """True while its command runs."""
         return self.shell() is not None
 
-    def ended(self) -> str:
+    def state(self) -> tuple[State, str]:
+        """Return its state now, and words about it."""
+        if not self.runs:
+            return "stopped", self._ended()
+        works, said = self._run_check()
+        return ("running", "") if works else ("unhealthy", said)
+
+    def works(self) -> bool:
+        """Return True when its health check succeeds, or without one when it has run for a second.
+
+        Raises:
+            NotUp: its command has ended.
+        """
+        if not self.runs:
+            raise NotUp(f"{self.name} {self._ended()}", self.last_lines(10))
+        return self._run_check()[0] and (bool(self.app.health) or time.time() - self.started >= waiting.SETTLED_S)
+
+    def check_output(self) -> str:
+        """Run its health check and return the first line that it prints."""
+        return self._run_check()[1]
+
+    def last_lines(self, count: int) -> list[str]:
+        """Return the last lines that it printed."""
+        return process_logs.last(self.log, count)
+
+    def _ended(self) -> str:
         """Return how its command ended, such as `ended with exit code 3`."""
         try:
             return f"ended with exit code {(self.folder / 'exit').read_text().strip()}"
         except FileNotFoundError:
             return "was killed"
 
-    def run_check(self, timeout_s: float = 10) -> tuple[bool, str]:
+    def _run_check(self, timeout_s: float = 10) -> tuple[bool, str]:
         """Run its health check in its environment; return True when it succeeds, and the first line that it prints."""
         if not self.app.health:
             return True, ""
@@ -135,8 +157,8 @@ class ProcessInstance:
                 for command in shell.children() or [shell]:
                     command.terminate()
 
-    def kill(self) -> None:
-        """End all of its processes.
+    def remove(self) -> None:
+        """Kill all of its processes and remove its folder.
 
         Raises:
             ClusterError: one does not even end then.
@@ -152,16 +174,13 @@ class ProcessInstance:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
             psutil.wait_procs(processes, timeout=POLL_S)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _processes(self) -> Iterator[psutil.Process]:
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 if process.environ().get(MARK) == str(self.folder) and process.status() != psutil.STATUS_ZOMBIE:
                     yield process
-
-    def forget(self) -> None:
-        """Remove its folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def run_to_end(command: str, folder: Path, env: Mapping[str, str], timeout_s: float) -> tuple[int, str]:
@@ -194,21 +213,3 @@ def _spawn(cmd: str, folder: Path, env: Mapping[str, str]) -> int:
 
 def _write(path: Path, content: Any) -> None:
     write_atomically(path, json.dumps(content, indent=2).encode())
-
-
-def end(instances: Sequence[ProcessInstance], say: Callable[[str], None], now: bool, drain: bool) -> None:
-    """Let all finish within their grace, side by side, then kill what is left and forget them.
-
-    `now` grants none, `drain` the longer one.
-    """
-    running = [] if now else [instance for instance in instances if instance.is_alive()]
-    for instance in running:
-        instance.ask_to_stop()
-    let_finish(
-        {instance.name: instance.is_alive for instance in running},
-        {instance.name: grace_s(instance.app, drain) for instance in running},
-        say,
-    )
-    for instance in instances:
-        instance.kill()
-        instance.forget()

@@ -6,32 +6,21 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cluster.apps.app import AppSpec, Instance
-from cluster.engine.ports import who_listens
+from cluster.apps.app import AppSpec
 from cluster.image_ref import ImageRef
 from cluster.locks import locked
-from cluster.schedulers import Image, Say, secret_files, waiting
-from cluster.schedulers.instances import (
-    addresses,
-    choose_ports,
-    data_name,
-    environment,
-    instance_name,
-    refuse_used_ports,
-)
+from cluster.schedulers import Image, Say, secret_files
+from cluster.schedulers.instances import data_name, environment
 from cluster.schedulers.one_machine import OneMachine
 from cluster.schedulers.process import instance as process_instance
 from cluster.schedulers.process import logs as process_logs
 from cluster.schedulers.process import rabbitmq
 from cluster.schedulers.process.instance import ProcessInstance
-from cluster.schedulers.waiting import NotUp
 from cluster.settings import ROOT, Settings
 from scripts.amqp.broker import SECRET_VARIABLES
 from scripts.errors import ClusterError
@@ -77,25 +66,6 @@ class Process(OneMachine[ProcessInstance]):
         of_app = [one for one in found if one and app_id in ("", one.app.id)]
         return sorted(of_app, key=lambda one: (one.app.id, one.number))
 
-    def _app(self, one: ProcessInstance) -> AppSpec:
-        return one.app
-
-    def _number(self, one: ProcessInstance) -> int:
-        return one.number
-
-    def _runs(self, one: ProcessInstance) -> bool:
-        return one.is_alive()
-
-    def _is_made_from(self, one: ProcessInstance, app: AppSpec) -> bool:
-        return replace(one.app, image="").digest == replace(app, image="").digest
-
-    def _instance(self, one: ProcessInstance) -> Instance:
-        found = addresses(one.app.ports, one.ports)
-        if not one.is_alive():
-            return Instance(one.name, "stopped", "", found, one.ended())
-        works, said = one.run_check()
-        return Instance(one.name, "running" if works else "unhealthy", "", found, "" if works else said)
-
     def _check(self, app: AppSpec) -> None:
         super()._check(app)
         if not app.command:
@@ -103,27 +73,16 @@ class Process(OneMachine[ProcessInstance]):
         for name, value in app.engine_options:
             raise ClusterError(f"{app.id}: --engine-option {name}={value}: {self.name} has no options: leave it out")
 
-    def _prepare(
-        self, app: AppSpec, numbers: Sequence[int], found: Sequence[ProcessInstance]
-    ) -> dict[str, dict[str, Any]]:
-        if numbers:
-            self._refuse_other_app(app.id)
-            ours = {port for one in found if one.is_alive() for port in one.ports}
-            refuse_used_ports(app.id, app.ports, ours, who_listens)
-        return {
-            instance_name(self._project, app.id, number): {
-                "number": number, "cmd": app.command, "ports": list(chosen)
-            }
-            for number, chosen in zip(numbers, choose_ports(app.ports, len(numbers)), strict=True)
-        }  # fmt: skip
+    def _what_to_make(self, app: AppSpec, number: int, host_ports: tuple[int, ...]) -> dict[str, Any]:
+        return {"number": number, "cmd": app.command, "ports": list(host_ports)}
 
-    def _refuse_other_app(self, app_id: str) -> None:
+    def _refuse_foreign(self, app: AppSpec, prepared: dict[str, dict[str, Any]]) -> None:
         """Refuse an app whose folder is another's: `/a/b` and `/a-b` would share one."""
         for other in self._found():
-            if other.app.id != app_id and _slug(other.app.id) == _slug(app_id):
-                raise ClusterError(f"deploy {app_id}: {other.app.id} runs here and uses its folder: give it another id")
-        if app_id == "/data":
-            raise ClusterError(f"deploy {app_id}: the folder of this name is for data: give the app another id")
+            if other.app.id != app.id and _slug(other.app.id) == _slug(app.id):
+                raise ClusterError(f"deploy {app.id}: {other.app.id} runs here and uses its folder: give it another id")
+        if app.id == "/data":
+            raise ClusterError(f"deploy {app.id}: the folder of this name is for data: give the app another id")
 
     def _get_ready(self, app: AppSpec) -> None:
         if rabbitmq.is_run_by(app):
@@ -169,28 +128,9 @@ class Process(OneMachine[ProcessInstance]):
     def _data(self) -> Path:
         return self._folder / "data"
 
-    def _wait(self, started: Sequence[ProcessInstance], timeout_s: float) -> None:
-        begun = time.monotonic()
-
-        def works(instance: ProcessInstance) -> bool:
-            if not instance.is_alive():
-                raise NotUp(f"{instance.name} {instance.ended()}", process_logs.last(instance.log, 10))
-            return instance.run_check()[0] if instance.app.health else time.monotonic() - begun >= waiting.SETTLED_S
-
-        def late(instance: ProcessInstance) -> NotUp:
-            said = instance.run_check()[1]
-            return NotUp.late(instance.name, timeout_s, said, process_logs.last(instance.log, 10))
-
-        waiting.wait(started, works, late, timeout_s)
-
-    def _end(self, found: Sequence[ProcessInstance], now: bool = False, drain: bool = True) -> None:
-        process_instance.end(found, self._say, now, drain)
-
-    def _lines(self, found: Sequence[ProcessInstance], tail: int, follow: bool) -> Iterator[str]:
-        if follow:
-            logs = {one.name: one.log for one in found}
-            return process_logs.follow(logs, tail, lambda: not any(one.is_alive() for one in found))
-        return (f"{one.name}: {line}" for one in found for line in process_logs.last(one.log, tail))
+    def _follow(self, found: Sequence[ProcessInstance], tail: int) -> Iterator[str]:
+        logs = {one.name: one.log for one in found}
+        return process_logs.follow(logs, tail, lambda: not any(one.runs for one in found))
 
     def _delete_data(self, app_id: str) -> list[str]:
         owners = {file.with_suffix(""): file for file in self._data.glob("*.app")}
