@@ -43,7 +43,7 @@ from tests.conftest import SETTINGS
 from tests.deploying import deploy
 from tests.waiting import until
 where = Process(replace(SETTINGS, project="test"), Path(sys.argv[1]), print)
-deploy(where, AppSpec("/app", command="sleep 2; exit 5"))
+deploy(where, AppSpec("/app", command="until test -e go; do sleep 0.1; done; exit 5"))
 """
 
 
@@ -69,8 +69,8 @@ def test_it_runs_on_and_its_exit_code_is_known_after_its_starter_has_gone(where,
     assert instance.state == "running"
     pid = json.loads((tmp_path / "test/app/1/state.json").read_text())["pid"]
     assert os.getsid(pid) == pid  # no terminal's Ctrl-C or hang-up reaches it
-    psutil.wait_procs([psutil.Process(pid)], timeout=10)
-    assert where.status()[0].instances[0].detail == "ended with exit code 5"
+    (tmp_path / "test/app/1/go").touch()
+    until(lambda: where.status()[0].instances[0].detail == "ended with exit code 5")
 
 
 def test_what_was_killed_is_told(where, tmp_path):
