@@ -168,7 +168,9 @@ def strings(path: Path) -> Iterator[ast.Constant]:
 
 
 def test_engines_are_named_in_their_room_alone() -> None:
-    outside = [path for module, path in PATHS.items() if room(module).startswith("cluster") and not is_engines(module)]
+    keys = "cluster.settings"  # of invoke.yaml, of which some are an engine's
+    inside = {module for module in PATHS if is_engines(module)} | {keys}
+    outside = [path for module, path in PATHS.items() if room(module).startswith("cluster") and module not in inside]
     neutral = [path for path in outside if folder(path) not in NOT_YET_NEUTRAL]
     engine = re.compile(r"local|process|.*\b[Mm]arathon\b.*", re.DOTALL)
     found = [(folder(path), node.value) for path in neutral for node in strings(path)]
