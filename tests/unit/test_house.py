@@ -67,7 +67,7 @@ NOT_YET_DOWNWARDS: set[tuple[str, str]] = {
     ("cluster.schedulers.process.scheduler", "cluster.schedulers.docker.parts"),
 }
 NOT_YET_NEUTRAL = {
-    "cluster", "cluster/apps", "cluster/operations", "cluster/operations/agents", "cluster/registry",
+    "cluster", "cluster/apps", "cluster/operations", "cluster/registry",
 }  # fmt: skip
 NOT_YET_PLAIN = {
     "cluster", "cluster/apps", "cluster/operations", "cluster/schedulers", "cluster/schedulers/docker",
