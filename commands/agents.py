@@ -6,6 +6,7 @@ from typing import Any
 
 from commands.output import result, results, say, settings_of
 from commands.task import task
+from scripts.hostport import HostPort
 
 HELP = {
     "hosts": "the hosts, a,b,c, each as you would say it to ssh (default: agents.hosts in invoke.yaml)",
@@ -20,6 +21,19 @@ HOSTS = ("hosts", "hosts_file", "timeout")
 
 def _help(*names: str, **own: str) -> dict[str, str]:
     return {name: HELP[name] for name in (*HOSTS, *names)} | own
+
+
+def _services(url: str, marathon: str) -> dict[str, list[HostPort]]:
+    """Read the addresses of what the hosts have to reach, by the name that a check calls it."""
+    from urllib.parse import urlsplit
+
+    from scripts.amqp import broker
+    from scripts.marathon import access
+
+    queue = [broker.address(url)] if url else []
+    urls = access.addresses(marathon) if marathon else []
+    found = {"queue": queue, "marathon": [HostPort.parse(urlsplit(each).netloc) for each in urls]}
+    return {name: addresses for name, addresses in found.items() if addresses}
 
 
 @task(help=_help("json", "dry_run", command="what /bin/sh runs on each host", sudo="run it as root"))
@@ -50,9 +64,11 @@ def check(
     from cluster.hosts.host import chosen
     from cluster.operations.agents import check as checking
     from cluster.operations.agents import report
+    from cluster.schedulers import selection
 
     settings = settings_of(c.config, registry)
-    asked = checking.request(settings, url, marathon)
+    engine = selection.scheduler(settings, selection.where(settings, marathon=marathon), say) if marathon else None
+    asked = checking.request(settings, _services(url, marathon), engine)
     rows = checking.check(settings, chosen(settings, hosts, hosts_file), asked, timeout, say)
     # A table has colors on a terminal: its cells are visible already.
     results([report.as_json(rows) if json else report.as_table(rows)])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
 from pika.adapters.select_connection import IOLoop
 
+from scripts.background import in_background
 from scripts.errors import ClusterError
 
 
@@ -97,17 +98,12 @@ def in_thread(
 ) -> None:
     """Run `ask`, which blocks, in a thread; its answer, or the reason of a ClusterError, comes through the loop."""
 
-    def run() -> None:
+    def reply(asked: Future[Any]) -> None:
         try:
-            reply = partial(answered, ask())
+            answer = asked.result()
         except ClusterError as error:
-            reply = partial(failed, str(error))
-        except BaseException as error:
-            reply = partial(_raise, error)
-        loop.add_callback_threadsafe(reply)
+            failed(str(error))
+        else:
+            answered(answer)
 
-    threading.Thread(target=run, daemon=True).start()
-
-
-def _raise(error: BaseException) -> None:
-    raise error
+    in_background(ask).add_done_callback(lambda asked: loop.add_callback_threadsafe(partial(reply, asked)))

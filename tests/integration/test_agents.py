@@ -25,6 +25,7 @@ from cluster.operations.agents import check, pull, report, trust
 from cluster.operations.agents.findings import Finding
 from cluster.queue import login as queue_login
 from cluster.settings import Settings
+from commands import agents as agent_commands
 from scripts.errors import ClusterError
 from tests.conftest import own_settings
 from tests.hosts.cluster import Hosts
@@ -85,7 +86,7 @@ class Place:
         return [*said, str(ref)]
 
     def check(self, *names: Host, url: str = "", marathon: str = "", settings: Settings | None = None) -> Any:
-        asked = check.request(settings or self.settings, url, marathon)
+        asked = check.request(settings or self.settings, agent_commands._services(url, marathon))
         return check.check(settings or self.settings, names or AGENTS, asked, 60, lambda line: None)
 
 
@@ -365,7 +366,7 @@ def test_hosts_that_can_do_their_work_are_ready(all_fresh: Place) -> None:
     assert list(rows) == list(map(str, AGENTS))
     for row in rows.values():
         assert [name for name, cell in row.items() if cell.remedy] == []
-        assert list(row) == [name for name in check.COLUMNS if name != "password"]  # no queue has one yet
+        assert list(row) == [*check.COLUMNS[:-1], "queue", "marathon"]  # no queue has a password yet
         assert (row["ssh"].text, row["queue"].text, row["marathon"].text) == ("yes", "yes", "yes")
         assert row["registry"].text == "yes, no worker:v1 yet"
     assert rows["ops@agent2"]["user"].text == "ops, sudo"

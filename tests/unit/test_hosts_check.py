@@ -9,6 +9,7 @@ from cluster.operations.agents.check import refuse_red, request
 from cluster.operations.agents.facts import Machine
 from cluster.operations.agents.findings import Finding, of_clock, of_disk, of_memory, of_password
 from cluster.operations.agents.report import as_json, as_table
+from commands.agents import _services
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 from tests.conftest import SETTINGS
@@ -70,16 +71,16 @@ def test_the_password_is_red_where_workers_could_not_log_in() -> None:
 
 
 def test_what_is_asked_for_comes_from_settings_and_flags() -> None:
-    asked = request(SETTINGS, "amqps://user:secret@[::1]", "http://m1:8080/x,m2:80")
-    assert (asked.queue, asked.marathon) == (HostPort("::1", 5671), (HostPort("m1", 8080), HostPort("m2", 80)))
-    assert str(asked.image) == "localhost:5000/worker:v1"
-    assert (request(SETTINGS, "", "").queue, request(SETTINGS, "", "").marathon) == (None, ())
+    services = _services("amqps://user:secret@[::1]", "http://m1:8080/x,m2:80")
+    assert services == {"queue": [HostPort("::1", 5671)], "marathon": [HostPort("m1", 8080), HostPort("m2", 80)]}
+    assert str(request(SETTINGS, services).image) == "localhost:5000/worker:v1"
+    assert _services("", "") == {}
 
 
 @pytest.mark.parametrize("url", ["rabbit:5672", "http://a:1", "amqp://", "amqp://a:b", "amqp://u:secret@a:99999"])
 def test_a_url_that_is_none_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(ClusterError, match="is not a broker's URL") as caught:
-        request(SETTINGS, url, "")
+        _services(url, "")
     assert "secret" not in str(caught.value)
 
 

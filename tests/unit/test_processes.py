@@ -20,6 +20,7 @@ from scripts.action.jobs import Job, Outcome, RunLimits
 from scripts.action.processes import Processes
 from scripts.action.spawn import spawn, why_unstartable
 from scripts.event_loop import EventLoop
+from tests.waiting import until
 
 _LIMIT_S = 10
 
@@ -73,8 +74,7 @@ def test_an_exit_is_noticed_and_reaped(
 def test_an_ending_waits_for_the_whole_group(loop: EventLoop, tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     pid = _start("/bin/sh", "-c", f"trap '' TERM; sleep 0.5 & trap - TERM; touch {ready}; exec sleep 60")
-    while not ready.exists():
-        time.sleep(0.01)
+    until(ready.exists, "the program is ready")
     began = time.monotonic()
     ending = Ending(loop, pid, kill_after_s=60)
     PidfdWatch(loop).watch(pid, lambda _status: ending.ended(loop.stop))
@@ -87,13 +87,11 @@ def test_what_ignores_term_is_killed(loop: EventLoop, tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     forever = "while :; do sleep 1; done"
     pid = _start("/bin/sh", "-c", f"trap '' TERM; sh -c '{forever}' & touch {ready}; {forever}")
-    while not ready.exists():
-        time.sleep(0.01)
+    until(ready.exists, "the program is ready")
     ending = Ending(loop, pid, kill_after_s=0.3)
     PidfdWatch(loop).watch(pid, lambda _status: ending.ended(loop.stop))
     _run(loop)
-    while _members(pid):  # who was sent KILL takes a moment to end
-        time.sleep(0.01)
+    until(lambda: not _members(pid), "all have ended")  # who was sent KILL takes a moment to end
 
 
 def _members(group: int) -> list[int]:

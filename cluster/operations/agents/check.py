@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from urllib.parse import urlsplit
 
 from docker.errors import DockerException
 
@@ -24,54 +23,44 @@ from cluster.operations.agents import facts, findings, trust
 from cluster.operations.agents.findings import Finding
 from cluster.operations.agents.pull import explained, mismatch
 from cluster.queue import login as queue_login
-from cluster.schedulers import selection
+from cluster.schedulers import Scheduler
 from cluster.settings import Settings
-from scripts.amqp import broker
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
-from scripts.marathon import access as marathon_access
 
-COLUMNS = (
-    "ssh", "user", "engine", "arch", "disk", "memory", "cores", "clock", "registry", "password", "queue", "marathon",
-)  # fmt: skip
+COLUMNS = ("ssh", "user", "engine", "arch", "disk", "memory", "cores", "clock", "registry", "password")
 
 
 @dataclass(frozen=True)
 class CheckRequest:
-    """Things that the hosts have to reach and to hold. No queue, no Marathon, no secrets: not asked for."""
+    """Things that the hosts have to hold and to reach: of each service one address is enough, as workers try all."""
 
     registry: str
     image: ImageRef
     mem_mib: int
     login: Mapping[str, str] = field(default_factory=dict, repr=False)
-    queue: HostPort | None = None
-    marathon: tuple[HostPort, ...] = ()
     secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    services: Mapping[str, Sequence[HostPort]] = field(default_factory=dict)
 
 
 Row = dict[str, Finding]
 Probe = Callable[[Remote, CheckRequest], Row]
 
 
-def request(settings: Settings, url: str, marathon: str) -> CheckRequest:
-    """Gather what is asked of the hosts from the settings and the flags.
-
-    Raises:
-        ClusterError: `url` or `marathon` is no address.
-    """
-    addresses = marathon_access.addresses(marathon) if marathon else ()
+def request(
+    settings: Settings, services: Mapping[str, Sequence[HostPort]], engine: Scheduler | None = None
+) -> CheckRequest:  # fmt: skip
+    """Gather what is asked of the hosts: by the settings, that they reach these services, and what an engine needs."""
     files = queue_login.workers_files(settings)
-    if files and marathon:
-        engine = selection.scheduler(settings, selection.where(settings, marathon=marathon), lambda line: None)
+    if files and engine:
         files = (*files, *engine.broker_for(QUEUE.app_id).secret_files)
     return CheckRequest(
         registry=settings.registry,
         image=ImageRef.parse(settings.worker.tag, settings.images),
         mem_mib=settings.worker.mem_mib,
         login=registry_login.auth_config(settings.registry) if settings.registry else {},
-        queue=broker.address(url) if url else None,
-        marathon=tuple(HostPort.parse(urlsplit(address).netloc) for address in addresses),
         secrets={f"{folder_on_hosts(settings.project, file.group)}/{file.name}": file.content for file in files},
+        services=services,
     )
 
 
@@ -104,7 +93,7 @@ def _summary(row: Row) -> str:
 
 def _row(asked: CheckRequest, remote: Remote, show: Show) -> Row:
     row = {"ssh": Finding("yes")}
-    for name, probe in _PROBES.items():
+    for name, probe in (_PROBES | {name: partial(_service, name) for name in asked.services}).items():
         if name in _THROUGH_THE_ENGINE and row["engine"].remedy:
             continue
         show(f"asks: {name}")
@@ -182,23 +171,14 @@ def _password(remote: Remote, asked: CheckRequest) -> Row:
     return {"password": findings.of_password(asked.secrets, {path: remote.read(path) for path in asked.secrets})}
 
 
-def _queue(remote: Remote, asked: CheckRequest) -> Row:
-    return {"queue": _reach(remote, [asked.queue], "the queue")} if asked.queue else {}
-
-
-def _marathon(remote: Remote, asked: CheckRequest) -> Row:
-    return {"marathon": _reach(remote, asked.marathon, "Marathon")} if asked.marathon else {}
-
-
-def _reach(remote: Remote, addresses: Sequence[HostPort], what: str) -> Finding:
-    """Try the addresses; one is enough, since workers take the first that answers."""
+def _service(name: str, remote: Remote, asked: CheckRequest) -> Row:
     refused = []
-    for address in addresses:
+    for address in asked.services[name]:
         why = facts.unreachable(remote, address)
         if not why:
-            return Finding("yes")
+            return {name: Finding("yes")}
         refused.append(f"{address}: {why}")
-    return Finding("no", f"{what} is not reached from there ({'; '.join(refused)}): is it up, a firewall between?")
+    return {name: Finding("no", f"not reached from there ({'; '.join(refused)}): is it up, a firewall between?")}
 
 
 _PROBES: dict[str, Probe] = {
@@ -208,7 +188,5 @@ _PROBES: dict[str, Probe] = {
     "memory": _machine,
     "registry": _registry,
     "password": _password,
-    "queue": _queue,
-    "marathon": _marathon,
 }
 _THROUGH_THE_ENGINE = ("disk", "registry")

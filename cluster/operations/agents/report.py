@@ -31,7 +31,8 @@ def as_json(rows: Mapping[str, Row]) -> str:
 def as_table(rows: Mapping[str, Row], *, in_color: bool | None = None) -> str:
     """Return a line a host, red findings marked with !, and below what to do about each of them."""
     in_color = sys.stdout.isatty() if in_color is None else in_color
-    asked = [name for name in COLUMNS if any(name in row for row in rows.values())]
+    found = dict.fromkeys(name for row in rows.values() for name in row)
+    asked = [name for name in dict.fromkeys([*COLUMNS, *found]) if name in found]
     table = Table(box=None, pad_edge=False)
     for name in ("host", *asked):
         table.add_column(name.upper(), no_wrap=True)
