@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scripts.amqp.management import QueueCount
-from scripts.amqp.queues import PAUSES_S, alone_queue, failed_queue, retry_queue
+from scripts.amqp.queues import failed_queue, side_queues
+
+_EMPTY = QueueCount("", 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -35,30 +37,22 @@ def work_queues(queues: Sequence[QueueCount]) -> list[WorkQueue]:
 
 def beside(name: str) -> list[str]:
     """Return the names of the queues that belong to a work queue, whether they are there or not."""
-    return [failed_queue(name), *_retry(name), alone_queue(name)]
-
-
-def _retry(name: str) -> list[str]:
-    return [retry_queue(name, pause_s) for pause_s in PAUSES_S]
+    alone, *retry = side_queues(name)
+    return [failed_queue(name), *retry, alone]
 
 
 def _put_together(queue: QueueCount, sides: Mapping[str, QueueCount]) -> WorkQueue:
-    retry = [sides[name] for name in _retry(queue.name) if name in sides]
-    failed, alone = sides.get(failed_queue(queue.name)), sides.get(alone_queue(queue.name))
+    failed, *retry, alone = (sides.get(name, _EMPTY) for name in beside(queue.name))
     return WorkQueue(
         queue.name,
         waiting=queue.ready,
-        in_work=_sum([queue.unacknowledged, alone.unacknowledged if alone else 0]),
-        to_retry=_sum([*(one.messages for one in retry), alone.ready if alone else 0]),
-        failed=failed.messages if failed else 0,
+        in_work=_sum(queue.unacknowledged, alone.unacknowledged),
+        to_retry=_sum(alone.ready, *(one.messages for one in retry)),
+        failed=failed.messages,
         workers=queue.consumers,
     )
 
 
-def _sum(counts: Iterable[int | None]) -> int | None:
-    total = 0
-    for count in counts:
-        if count is None:
-            return None
-        total += count
-    return total
+def _sum(*counts: int | None) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None

@@ -150,10 +150,6 @@ class TestAnswers:
             assert program(marathon.address, "--port-index", "1").out == "agent1:31001\n"
             assert program(marathon.address, "--port-name", "management").out == "agent1:31001\n"
 
-    @pytest.mark.parametrize("app", ["amqp", "/amqp", "/amqp/", "//amqp"])
-    def test_to_an_id_with_slashes_more_or_less(self, program: Program, marathon: Standin, app: str) -> None:
-        assert program(marathon.address, app=app).out == AGENT
-
     def test_to_an_id_in_a_group(self, program: Program, marathon: Standin) -> None:
         marathon.world.put_app({"id": "/prod/eu/amqp"})
         marathon.world.add_task("/prod/eu/amqp", host="agent2", ports=(31002,))
