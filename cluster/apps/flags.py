@@ -10,6 +10,7 @@ from pathlib import Path
 from cluster.apps.app import AppSpec, Volume
 from scripts.errors import ClusterError
 
+_VARIABLE, _OPTION = re.compile(r"[^\W\d]\w*"), re.compile(r"[^\W\d][\w.-]*")
 _VOLUME = re.compile(r"(/[^:]*):(/[^:]*)(?::(ro|rw))?")
 
 # What a deploy says to workers itself, and what would be a password for everyone who can ask the engine.
@@ -47,7 +48,7 @@ class AppOverrides:
         """
         return cls(
             app, definition, instances, cpus, mem_mib, parsed_env(env), parsed_volumes(volumes),
-            parsed_constraints(constraints), pairs("--engine-option", engine_options),
+            parsed_constraints(constraints), pairs("--engine-option", engine_options, _OPTION),
         )  # fmt: skip
 
     @property
@@ -67,16 +68,12 @@ class AppOverrides:
         )
 
 
-def pairs(flag: str, texts: Sequence[str]) -> dict[str, str]:
-    """Return `NAME=value` flags as a mapping.
-
-    Raises:
-        ClusterError: one has another shape, or a name that is there already.
-    """
+def pairs(flag: str, texts: Sequence[str], names: re.Pattern[str]) -> dict[str, str]:
+    """Return `NAME=value` flags as a mapping; a name of another shape, or one that is given twice, is refused."""
     found: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        if not equals or not name.isidentifier():
+        if not equals or not names.fullmatch(name):
             raise ClusterError(f"{flag} {text!r}: write it as NAME=value")
         if name in found:
             raise ClusterError(f"{flag} {name}: it is given twice; give it once")
@@ -90,7 +87,7 @@ def parsed_env(texts: Sequence[str]) -> dict[str, str]:
     Raises:
         ClusterError: one has another shape, or a name that is not for flags.
     """
-    found = pairs("--env", texts)
+    found = pairs("--env", texts, _VARIABLE)
     for name in found:
         _refuse_reserved(name)
     return found

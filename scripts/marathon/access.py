@@ -63,7 +63,7 @@ def authorization(environ: Mapping[str, str]) -> str:
     Raises:
         ClusterError: credentials that are incomplete or cannot be sent; their values are not shown.
     """
-    user, password = environ.get("MARATHON_USER", ""), _secret("MARATHON_PASSWORD", environ)
+    user, password = environ.get("MARATHON_USER", ""), secret_of("MARATHON_PASSWORD", environ)
     if user:
         if password is None or ":" in user:
             raise ClusterError(
@@ -72,7 +72,7 @@ def authorization(environ: Mapping[str, str]) -> str:
         return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
     if password is not None:
         raise ClusterError("a password for Marathon without a user: set MARATHON_USER too")
-    token = _secret("DCOS_ACS_TOKEN", environ)
+    token = secret_of("DCOS_ACS_TOKEN", environ)
     if token and not re.fullmatch("[!-~]+", token):
         raise ClusterError("DCOS_ACS_TOKEN: this is no token: it has spaces, line ends or letters beyond ASCII")
     return f"token={token}" if token else ""
@@ -98,7 +98,8 @@ def ca_file(path: str, environ: Mapping[str, str]) -> str:
     return found
 
 
-def _secret(name: str, environ: Mapping[str, str]) -> str | None:
+def secret_of(name: str, environ: Mapping[str, str]) -> str | None:
+    """Return a secret of the environment, or out of the file that NAME_FILE says; None without both."""
     if environ.get(name):
         return environ[name]
     path = environ.get(f"{name}_FILE")

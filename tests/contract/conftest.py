@@ -72,10 +72,9 @@ def process(request: pytest.FixtureRequest, settings: Settings, say: Callable[[s
 def marathon(request: pytest.FixtureRequest, settings: Settings, say: Callable[[str], None]) -> Scheduler:
     from cluster.schedulers.marathon.api import Api
     from cluster.schedulers.marathon.scheduler import Marathon
-    from scripts.marathon.api import Marathon as Asked
 
     client, address = request.getfixturevalue("docker_client"), request.getfixturevalue("standin").address
-    return Marathon(Api(Asked(address, "", 30, {}), address), settings, say, engines=lambda: nullcontext([client]))
+    return Marathon(Api(address, 30, {}), settings, say, engines=lambda: nullcontext([client]))
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from cluster.schedulers import DeployOptions
 from cluster.schedulers.marathon.api import Api
 from cluster.schedulers.marathon.scheduler import Marathon
 from scripts.errors import ClusterError
-from scripts.marathon.api import Marathon as Asked
 from tests.conftest import SETTINGS
 from tests.standin import api
 from tests.standin.answers import Request, Response
@@ -37,7 +36,7 @@ class Rig:
 
     def marathon(self, *, project: str = PROJECT, addresses: str = "") -> Marathon:
         address = addresses or self.standin.address
-        return Marathon(Api(Asked(address, "", 20, {}), address), replace(SETTINGS, project=project), self.said.append)
+        return Marathon(Api(address, 20, {}), replace(SETTINGS, project=project), self.said.append)
 
     def deploy(self, spec: AppSpec, timeout_s: float = 10, at: Marathon | None = None, **options: bool) -> AppStatus:
         """Deploy as a command does, with `undo` back to what ran before when it fails."""

@@ -47,6 +47,11 @@ class TestChanging:
         rig.put(mem=65)
         assert {"env", "taskKillGracePeriodSeconds"}.isdisjoint(world.apps["/x"].definition)
 
+    def test_options_of_docker_that_cannot_be_read_are_refused_before_anything_is_sent(self, rig: Rig) -> None:
+        with pytest.raises(ClusterError, match="/x: the container option shm-size is 'big'"):
+            rig.deploy(replace(app(), engine_options=(("shm-size", "big"),)))
+        assert rig.sent("PUT") == []
+
     def test_nothing_is_sent_when_nothing_differs(self, rig: Rig, world: World) -> None:
         rig.put()
         rig.put()

@@ -17,7 +17,6 @@ from cluster.schedulers.marathon.api import Accepted, Api, Locked
 from cluster.schedulers.marathon.following import Following
 from cluster.schedulers.marathon.judgement import Goal
 from scripts.errors import ClusterError
-from scripts.marathon.api import Marathon as Asked
 from scripts.marathon.discovery import discover
 from tests.integration.marathon_rig import Rig, app, instances_come
 from tests.standin import api, filters
@@ -87,7 +86,7 @@ class TestRefusals:
 class TestAnswers:
     def test_every_change_names_its_deployment_and_version(self, rig: Rig, world: World) -> None:
         """But a POST of a new app, which answers with the app: so an app is made as it is changed."""
-        told = Api(Asked(rig.standin.address, "", 2, {}), rig.standin.address)
+        told = Api(rig.standin.address, 2, {})
 
         def there() -> Accepted:
             return Accepted(world.plans[-1].id, world.apps["/x"].version)
@@ -244,7 +243,7 @@ class TestStandstill:
         accepted = Accepted(world.plans[0].id, world.plans[0].version)
         goal = Goal(app(mem=65, **self.ALONE).native, accepted.deployment, accepted.version, present)
         with instances_come(world):
-            Following(Api(Asked(rig.standin.address, "", 2, {}), ""), goal, rig.said.append, len).follow(10)
+            Following(Api(rig.standin.address, 2, {}), goal, rig.said.append, len).follow(10)
         assert self.ended(rig) == [old]
 
     def test_one_that_is_healthy_is_marathons_to_end(self, rig: Rig, world: World) -> None:

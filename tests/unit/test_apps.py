@@ -115,14 +115,14 @@ def test_flags_change_the_app() -> None:
     overrides = AppOverrides.of(
         app="group/mine", instances=20, cpus=0.5, mem_mib=512, env=["A=1", "B=x=y"],
         volumes=["/data:/in:ro", "/out:/out"], constraints=["hostname:UNIQUE", "rack:LIKE:a|b"],
-        engine_options=["partition=long"],
+        engine_options=["shm-size=1g", "x.y_z=a=b"],
     )  # fmt: skip
     app = worker(overrides)
     assert (app.id, app.instances, app.cpus, app.mem_mib) == ("/group/mine", 20, 0.5, 512)
     assert app.env == {"QUEUE_NAME": "myqueue", "A": "1", "B": "x=y"}
     assert app.volumes[1:] == (Volume("/data", "/in", read_only=True), Volume("/out", "/out"))
     assert app.native["constraints"] == [["hostname", "UNIQUE"], ["rack", "LIKE", "a|b"]]
-    assert app.engine_options == (("partition", "long"),)
+    assert app.engine_options == (("shm-size", "1g"), ("x.y_z", "a=b"))
     with pytest.raises(ClusterError, match=r"--constraint hostname:UNIQUE"):
         app.refuse_unheld("local")
 
@@ -145,7 +145,9 @@ def test_flags_change_the_app() -> None:
         ({"volumes": ["/a:/in", "/b:/in:ro"]}, "--volume '/b:/in:ro': /in in the container is given twice"),
         ({"constraints": ["hostname"]}, "--constraint 'hostname'"),
         ({"constraints": ["hostname:"]}, "--constraint 'hostname:'"),
+        ({"env": ["A-B=1"]}, "--env 'A-B=1'"),
         ({"engine_options": ["partition"]}, "--engine-option 'partition'"),
+        ({"engine_options": ["--init=true"]}, "--engine-option '--init=true'"),
     ],
     ids=str,
 )

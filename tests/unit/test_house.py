@@ -61,9 +61,6 @@ NOT_YET_DOWNWARDS: set[tuple[str, str]] = {
     ("cluster.apps.cluster_apps", "cluster.schedulers"),
     ("cluster.apps.one_machine", "cluster.schedulers"),
     ("cluster.apps.one_machine", "cluster.schedulers.instances"),
-    ("cluster.schedulers.marathon.agents", "cluster.schedulers.docker.containers"),
-    ("cluster.schedulers.marathon.agents", "cluster.schedulers.docker.logs"),
-    ("cluster.schedulers.marathon.versions", "cluster.schedulers.docker.parts"),
     ("cluster.schedulers.process.scheduler", "cluster.schedulers.docker.parts"),
 }
 NOT_YET_NEUTRAL = {
@@ -71,7 +68,7 @@ NOT_YET_NEUTRAL = {
 }  # fmt: skip
 NOT_YET_PLAIN = {
     "cluster/apps", "cluster/operations", "cluster/schedulers", "cluster/schedulers/docker",
-    "cluster/schedulers/marathon", "cluster/schedulers/process", "commands",
+    "cluster/schedulers/process", "commands",
 }  # fmt: skip
 NOT_YET_SILENT = {"cluster/operations", "cluster/schedulers"}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from requests.certs import where
 
 from cluster.apps import definitions
 from cluster.apps.app import AppSpec, HealthCheck, Port, SecretFile, Volume
@@ -154,9 +155,8 @@ def test_secret_files_are_named_and_not_shown() -> None:
 
 
 def test_workers_open_marathon_with_what_opens_it_here(tmp_path: Path) -> None:
-    token, ca = tmp_path / "token", tmp_path / "ca.crt"
+    token, ca = tmp_path / "token", Path(where())
     token.write_text("to-ken")
-    ca.write_text("a certificate")
     environ = {
         "MARATHON_USER": "m", "MARATHON_PASSWORD": "pl@nted", "DCOS_ACS_TOKEN_FILE": str(token),
         "MARATHON_CA_FILE": str(ca),
@@ -167,8 +167,8 @@ def test_workers_open_marathon_with_what_opens_it_here(tmp_path: Path) -> None:
     assert [(one.group, one.name, one.env, one.content, one.owner) for one in found.secret_files] == [
         ("worker", "marathon-password-file", "MARATHON_PASSWORD_FILE", b"pl@nted\n", 1000),
         ("worker", "dcos-acs-token-file", "DCOS_ACS_TOKEN_FILE", b"to-ken\n", 1000),
-        ("worker", "marathon-ca-file", "MARATHON_CA_FILE", b"a certificate", 1000),
+        ("worker", "marathon-ca-file", "MARATHON_CA_FILE", ca.read_bytes(), 1000),
     ]
     assert broker_location("a:8080", "/amqp", {}).secret_files == ()
-    with pytest.raises(ClusterError, match=r"MARATHON_CA_FILE: /nowhere"):
+    with pytest.raises(ClusterError, match="/nowhere: "):
         broker_location("a:8080", "/amqp", {"MARATHON_CA_FILE": "/nowhere"})

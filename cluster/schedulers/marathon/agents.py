@@ -43,11 +43,7 @@ _HAS_NAME = "grep -qsx {} /proc/[0-9]*/comm"
 
 @contextmanager
 def opened(settings: Settings, say: Say) -> Iterator[Sequence[docker.DockerClient]]:
-    """Open the engines of the hosts in invoke.yaml; a host that cannot be reached is said and hides no other.
-
-    Raises:
-        ClusterError: it names none, or none can be reached.
-    """
+    """Open the engines of the hosts in invoke.yaml; a host that cannot be reached is said and hides no other."""
     hosts = agent_hosts(settings)
     if not hosts:
         raise ClusterError(NO_HOSTS)
@@ -71,28 +67,22 @@ def opened(settings: Settings, say: Say) -> Iterator[Sequence[docker.DockerClien
 
 def containers_of(engines: Sequence[docker.DockerClient], task_ids: Collection[str]) -> dict[str, Container]:
     """Return the containers of these tasks, on whichever engine, by task."""
-    with docker_errors("look for the containers of the tasks"):
-        found = {
-            container.labels[TASK]: container
-            for engine in engines
-            for container in engine.containers.list(all=True, filters={"label": TASK}, ignore_removed=True)
-        }
+    found = {container.labels[TASK]: container for container in _tasks(engines)}
     return {task_id: found[task_id] for task_id in task_ids if task_id in found}
+
+
+def _tasks(engines: Sequence[docker.DockerClient], **state: str) -> list[Container]:
+    filters = {"label": TASK, **state}
+    with docker_errors("look for the containers of the tasks"):
+        found = [engine.containers.list(all=True, filters=filters, ignore_removed=True) for engine in engines]
+    return [container for each in found for container in each]
 
 
 def _last_ended(engines: Sequence[docker.DockerClient], app_id: str) -> dict[str, Container]:
     """Return the containers of the last tasks of an app that ended, by task; agents keep them for a while."""
     # As Marathon makes ids (PathId.scala, Instance.scala): group_app.instance-UUID._app.1, before 1.8 shorter.
     task = re.compile(re.escape(app_id.strip("/").replace("/", "_")) + r"\.[^.]+(\._app\.\d+)?")
-    with docker_errors("look for the containers of tasks that ended"):
-        found = [
-            container
-            for engine in engines
-            for container in engine.containers.list(
-                all=True, filters={"label": TASK, "status": "exited"}, ignore_removed=True
-            )
-            if task.fullmatch(container.labels[TASK])
-        ]
+    found = [one for one in _tasks(engines, status="exited") if task.fullmatch(one.labels[TASK])]
     found.sort(key=lambda container: str(container.attrs["State"]["FinishedAt"]))
     return {container.labels[TASK]: container for container in found[-_LAST:]}
 

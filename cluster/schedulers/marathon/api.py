@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,12 +14,11 @@ from typing import Any
 from scripts.errors import ClusterError
 from scripts.json_values import mapping, mappings
 from scripts.marathon.api import Marathon, NotFound, Refused
+from scripts.marathon.app_tasks import App
 from scripts.one_line import one_line
 
 # The form of our definitions, with `networks` and `container.portMappings`, is 1.5's.
 _OLDEST = (1, 5)
-
-App = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -45,16 +46,12 @@ class Api:
     raises AnswerLost, too, when Marathon may have made it.
     """
 
-    def __init__(self, marathon: Marathon, address: str) -> None:
-        """`address` is as a person wrote it: several, it may be."""
-        self._marathon, self.address = marathon, address
+    def __init__(self, address: str, timeout_s: float = 10, environ: Mapping[str, str] = os.environ) -> None:
+        """`address` is as a person wrote it, perhaps several, of which each may take so long to answer."""
+        self._marathon, self.address = Marathon(address, "", timeout_s, environ), address
 
     def check(self) -> None:
-        """See that a Marathon answers that understands our definitions.
-
-        Raises:
-            ClusterError: it is older than 1.5, or no Marathon.
-        """
+        """Refuse what is no Marathon, or one that is too old for our definitions."""
         version = str(self._marathon.get("/v2/info").get("version") or "")
         match = re.match(r"(\d+)\.(\d+)", version)
         if not match:
@@ -99,12 +96,12 @@ class Api:
 
     def put(self, app_id: str, content: Mapping[str, Any], *, force: bool, partial: bool = False) -> Accepted:
         """Make an app, or change it: into what is given, or with `partial` only what is given."""
-        flags = f"force={_word(force)}&partialUpdate={_word(partial)}"
+        flags = f"force={json.dumps(force)}&partialUpdate={json.dumps(partial)}"
         return self._change("PUT", app_id, f"/v2/apps{app_id}?{flags}", content)
 
     def restart(self, app_id: str, *, force: bool) -> Accepted:
         """Start every task of an app anew."""
-        return self._change("POST", app_id, f"/v2/apps{app_id}/restart?force={_word(force)}")
+        return self._change("POST", app_id, f"/v2/apps{app_id}/restart?force={json.dumps(force)}")
 
     def delete(self, app_id: str) -> Accepted:
         """Delete an app, whatever is done to it at the moment; its tasks end later."""
@@ -116,11 +113,7 @@ class Api:
             self._marathon.send("POST", "/v2/tasks/delete", {"ids": sorted(task_ids)})
 
     def refuse_locked(self, app_id: str) -> None:
-        """Say before anything is done for a change what Marathon would answer to it.
-
-        Raises:
-            Locked: a deployment works on the app.
-        """
+        """Refuse an app on which a deployment works, as Marathon would when something had been done for a change."""
         held = [each for each in self.deployments() if app_id in (each.get("affectedApps") or [])]
         if held:
             raise Locked(self._locked(app_id, {"deployments": held}))
@@ -158,7 +151,3 @@ def details(content: Mapping[str, Any]) -> str:
         return f": {one_line(found)}"
     fields = [f"{item.get('path')}: {', '.join(map(str, item.get('errors') or []))}" for item in mappings(found)]
     return f": {one_line('; '.join(sorted(fields)), 2000)}" if fields else ""
-
-
-def _word(fact: bool) -> str:
-    return "true" if fact else "false"

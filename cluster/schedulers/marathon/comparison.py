@@ -1,4 +1,4 @@
-"""What a deploy would change: a definition beside what Marathon has, its own additions and defaults left aside.
+"""Differences that a deploy would make: a definition beside what Marathon has, its own additions left aside.
 
 The defaults are those of Marathon's RAML types (app.raml, appContainer.raml, healthCheck.raml) from 1.5 to 1.10.
 """

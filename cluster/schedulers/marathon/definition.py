@@ -28,11 +28,7 @@ _List = tuple[str, Callable[[Any], Any], Callable[[Any], Any]]
 
 
 def definition_of(app: AppSpec) -> dict[str, Any]:
-    """Return an app as Marathon's JSON; what an AppSpec cannot hold of its own definition stays there as it is.
-
-    Raises:
-        ClusterError: it has a limit of time, which Marathon does not know.
-    """
+    """Return an app as Marathon's JSON; what an AppSpec cannot hold of its own definition stays there as it is."""
     if app.time_limit_s:
         raise ClusterError(f"{app.id}: time_limit_s is {app.time_limit_s:g}: Marathon has no such limit: leave it out")
     found: dict[str, Any] = json.loads(json.dumps(dict(app.native or _EMPTY)))
@@ -102,13 +98,8 @@ def _put(found: dict[str, Any], place: str, value: Any) -> None:
         del found[key]
 
 
-def _port(port: Port) -> dict[str, Any]:
-    return {**({"name": port.name} if port.name else {}), "port": port.host, "protocol": port.protocol}
-
-
-def _mapped_port(port: Port) -> dict[str, Any]:
-    ports = {"containerPort": port.container, "hostPort": port.host, "protocol": port.protocol}
-    return {**({"name": port.name} if port.name else {}), **ports}
+def _port(port: Port, /, **numbers: int) -> dict[str, Any]:
+    return {**({"name": port.name} if port.name else {}), **numbers, "protocol": port.protocol}
 
 
 def _volume(volume: Volume) -> dict[str, Any]:
@@ -135,10 +126,18 @@ def _health_check(check: HealthCheck) -> dict[str, Any]:
 _LISTS: Mapping[str, _List] = {
     "pinned_to": ("constraints", definitions.read_pin, lambda host: ["hostname", "CLUSTER", host]),
     "volumes": ("container.volumes", definitions.read_volume, _volume),
-    "container_options": ("container.docker.parameters", definitions.read_option, _option),
+    "container_options": (
+        "container.docker.parameters",
+        definitions.read_option,
+        _option,
+    ),
     "health": ("healthChecks", definitions.read_health_check, _health_check),
 }
 _PORTS: Mapping[bool, _List] = {
-    True: ("portDefinitions", definitions.read_port, _port),
-    False: ("container.portMappings", definitions.read_mapped_port, _mapped_port),
+    True: ("portDefinitions", definitions.read_port, lambda one: _port(one, port=one.host)),
+    False: (
+        "container.portMappings",
+        definitions.read_mapped_port,
+        lambda port: _port(port, containerPort=port.container, hostPort=port.host),
+    ),
 }

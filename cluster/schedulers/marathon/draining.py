@@ -13,10 +13,10 @@ from cluster.interrupts import Interrupted
 from cluster.schedulers import Say, waiting
 from cluster.schedulers.marathon import agents
 from cluster.schedulers.marathon.agents import Engines
-from cluster.schedulers.marathon.api import Api, App
+from cluster.schedulers.marathon.api import Api
 from cluster.schedulers.marathon.comparison import app_of
 from scripts.errors import ClusterError
-from scripts.marathon.app_tasks import moment
+from scripts.marathon.app_tasks import App, moment
 
 POLL_S = 2.0
 _FIRST_POLL_S = 0.2
@@ -31,17 +31,14 @@ class Draining:
     engines: Engines
     say: Say
 
-    def all_of(self, app: App) -> None:
-        """Return when no task of the app runs an action, and none takes a message."""
-        self._drain(app, lambda: self.api.task_ids(app["id"]))
+    def let_finish(self, app: App, instances: int = 0) -> None:
+        """Wait until the tasks beyond so many instances run no action; with 0 also those that come meanwhile."""
+        spec, chosen = app_of(app), first_to_go(app, instances)
 
-    def beyond(self, app: App, instances: int) -> None:
-        """Return when those tasks run no action that Marathon ends for so many instances."""
-        chosen = first_to_go(app, instances)
-        self._drain(app, lambda: self.api.task_ids(app["id"]) & chosen)
+        def task_ids() -> set[str]:
+            there = self.api.task_ids(spec.id)
+            return there & chosen if instances else there
 
-    def _drain(self, app: App, task_ids: Callable[[], set[str]]) -> None:
-        spec = app_of(app)
         if DRAIN not in spec.labels or not task_ids():
             return
         otherwise = f"Marathon gives what {spec.id} runs {spec.kill_grace_s} s, and longer actions return to the queue"
@@ -57,8 +54,7 @@ class Draining:
 
     def _wait(self, one: _Round, task_ids: Callable[[], set[str]], most_s: float) -> None:
         began, is_said = time.monotonic(), False
-        while (left := one.left(task_ids())) and time.monotonic() - began < most_s:
-            passed_s = time.monotonic() - began
+        while (left := one.left(task_ids())) and (passed_s := time.monotonic() - began) < most_s:
             if passed_s > waiting.SILENCE_S and not is_said:
                 self.say(f"waiting for {', '.join(sorted(left))} to finish what they run")
                 is_said = True
@@ -70,8 +66,7 @@ class _Round:
 
     def __init__(self, engines: Sequence[docker.DockerClient], say: Say, otherwise: str) -> None:
         self._engines, self._say, self._otherwise = engines, say, otherwise
-        self._asked_first: dict[str, float] = {}
-        self._heard: set[str] = set()
+        self._deaf_since: dict[str, float] = {}  # infinity for those that have shown that they understand
         self._given_up: set[str] = set()
 
     def left(self, task_ids: Collection[str]) -> list[str]:
@@ -82,10 +77,8 @@ class _Round:
         states = {task_id: agents.ask_to_drain(container) for task_id, container in containers.items()}
         now = time.monotonic()
         for task_id, state in states.items():
-            self._asked_first.setdefault(task_id, now)
-            if state != "deaf":
-                self._heard.add(task_id)
-        deaf = {one for one in states.keys() - self._heard if now - self._asked_first[one] > _DEAF_S}
+            self._deaf_since[task_id] = self._deaf_since.get(task_id, now) if state == "deaf" else float("inf")
+        deaf = {task_id for task_id in states if now - self._deaf_since[task_id] > _DEAF_S}
         self._give_up(deaf, "of an image that cannot be asked to finish")
         return [task_id for task_id in states if states[task_id] in ("deaf", "draining") and task_id not in deaf]
 

@@ -8,32 +8,30 @@ from typing import Any
 
 from cluster.interrupts import Interrupted
 from cluster.schedulers.marathon import standstill
-from cluster.schedulers.marathon.api import Api, App
+from cluster.schedulers.marathon.api import Api
 from cluster.schedulers.marathon.comparison import is_same
 from cluster.schedulers.marathon.following import NotDeployed
 from cluster.schedulers.marathon.judgement import Goal, Tally
 from scripts.errors import ClusterError
 from scripts.json_values import mapping
+from scripts.marathon.app_tasks import App
 
 
 def failure_message(api: Api, goal: Goal, failure: NotDeployed) -> ClusterError:
     """Return the error that says what failed, what runs now, and how to go back."""
-    app_id = str(goal.wanted["id"])
-    app = api.app(app_id)
+    app = api.app(goal.app_id)
     now = f"now {Tally.of(app)}" if app else "nothing of it runs now"
     still = any(each.get("id") == goal.deployment for each in api.deployments())
     goes_on = ", and Marathon goes on trying (what comes next needs --force)" if still else ""
     printed = f"; what they printed: {_command('logs', goal.wanted, api.address)}" if failure.has_printed else ""
-    return NotDeployed(
-        f"deploy {app_id}: {failure}{printed}; {now}{goes_on}; {_next_step(goal, api.address, still, app)}"
-    )
+    next_step = _next_step(goal, api.address, still, app)
+    return NotDeployed(f"deploy {goal.app_id}: {failure}{printed}; {now}{goes_on}; {next_step}")
 
 
 def interrupted(api: Api, goal: Goal) -> Interrupted:
     """Return the error for Ctrl-C while a change is followed."""
-    app_id = str(goal.wanted["id"])
     return Interrupted(
-        f"interrupted: the deployment of {app_id} goes on; ./inv status -m {api.address} shows how far it is; "
+        f"interrupted: the deployment of {goal.app_id} goes on; ./inv status -m {api.address} shows how far it is; "
         f"{_next_step(goal, api.address, goes_on=True)}"
     )
 

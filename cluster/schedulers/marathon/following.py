@@ -7,12 +7,12 @@ from collections.abc import Collection
 
 from cluster.schedulers import Say, waiting
 from cluster.schedulers.marathon import standstill
-from cluster.schedulers.marathon.api import Accepted, Api, App
+from cluster.schedulers.marathon.api import Accepted, Api
 from cluster.schedulers.marathon.judgement import Goal, Judgement, judge
 from scripts.errors import ClusterError, ServiceAway
 from scripts.json_values import mapping, mappings
 from scripts.marathon.app_reasons import last_failure, reasons
-from scripts.marathon.app_tasks import Task, fresh_failure, is_healthy, is_outdated, moment, runs
+from scripts.marathon.app_tasks import App, Task, fresh_failure, is_healthy, is_outdated, moment, runs
 
 # How often Marathon is asked: at first often, later seldom, since an app of a thousand instances is a long answer.
 POLL_S = 0.5
@@ -46,6 +46,7 @@ class _History:
         self._there: set[str] = set()
         self._up_since: dict[str, float] = {}
         self.was_up = False
+        self.is_steady = True  # all that is up is past its first moment, in which a wrong command ends, or has a check
 
     @property
     def ended(self) -> int:
@@ -60,16 +61,14 @@ class _History:
         self._seen |= self._there
         up = [task for task in current if runs(task) and is_healthy(app, task)]
         self._up_since = {str(task.get("id")): self._since(task, now) for task in up}
-        self.was_up = self.was_up or any(self._is_settled(app, since) for since in self._up_since.values())
+        least_s = 0 if app.get("healthChecks") else waiting.SETTLED_S
+        settled = [now - since >= least_s for since in self._up_since.values()]
+        self.was_up, self.is_steady = self.was_up or any(settled), all(settled)
         task = self.last_failed(app)
         if not task or task in self._failed:
             return ""
         self._failed.add(task)
         return last_failure(app)
-
-    def is_steady(self, app: App) -> bool:
-        """Return whether all that is up is past its first moment, in which a wrong command ends, or has a check."""
-        return all(self._is_settled(app, since) for since in self._up_since.values())
 
     def last_failed(self, app: App) -> str:
         """Return the id of the task of the present definition that failed last since the change, else nothing."""
@@ -83,10 +82,7 @@ class _History:
     def _since(self, task: Task, now: float) -> float:
         """Return since when an instance is up; one that ran before the change has proved itself."""
         is_older = moment(task.get("startedAt")) < moment(self._goal.version)
-        return self._up_since.get(str(task.get("id")), now - waiting.SETTLED_S if is_older else now)
-
-    def _is_settled(self, app: App, since: float) -> bool:
-        return bool(app.get("healthChecks")) or time.monotonic() - since >= waiting.SETTLED_S
+        return self._up_since.get(str(task.get("id")), float("-inf") if is_older else now)
 
 
 class Following:
@@ -94,7 +90,7 @@ class Following:
 
     def __init__(self, api: Api, goal: Goal, say: Say, show: Say) -> None:
         self._api, self._goal, self._say, self._show = api, goal, say, show
-        self._app_id = str(goal.wanted["id"])
+        self._app_id = goal.app_id
         self._history = _History(goal)
         self._was_listed = False
         self._begun = time.monotonic()
@@ -102,29 +98,22 @@ class Following:
         self._undone_since: float | None = None
         self._made_way: set[str] = set()
 
-    def follow(self, timeout_s: float) -> str:
-        """Return when all instances work, with how many.
-
-        Raises:
-            NotDeployed: it failed, or did not end in time; it says why.
-            ServiceAway: Marathon has not answered for as long.
-        """
+    def follow(self, timeout_s: float) -> None:
+        """Return when all instances work; raise NotDeployed, with the reason, where they do not in this time."""
         deadline = self._begun + timeout_s
         while True:
             try:
-                words = self._look(is_late=time.monotonic() >= deadline, timeout_s=timeout_s)
+                if self._is_done(time.monotonic() >= deadline, timeout_s):
+                    return
             except ServiceAway as away:
                 if time.monotonic() >= deadline:
                     raise
                 self._show(str(away))
-                words = ""
-            if words:
-                return words
             pause_s = min(_LONGEST_POLL_S, max(POLL_S, (time.monotonic() - self._begun) / 60))
             time.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
 
-    def _look(self, is_late: bool, timeout_s: float) -> str:
-        """Look once; return how it ended, or nothing while it goes on."""
+    def _is_done(self, is_late: bool, timeout_s: float) -> bool:
+        """Look once; return whether the change has come to its end."""
         deployments = self._api.deployments()
         app = self._api.app(self._app_id)
         is_listed = any(each.get("id") == self._goal.deployment for each in deployments)
@@ -132,30 +121,27 @@ class Following:
         found = judge(self._goal, app, deployments, self._was_listed)
         if found.state == "failed" or app is None:
             raise NotDeployed(found.words)
-        failure = self._history.note(app)
-        if failure:
+        if failure := self._history.note(app):
             self._say(f"an instance of {self._app_id} {failure}")
         if is_listed:
             self._make_way(app)
-        if found.state == "done" and self._history.is_steady(app):
-            return found.words
+        if found.state == "done" and self._history.is_steady:
+            return True
         why_not = reasons(app, self._api.queue(), last_failure(app) if self._history.last_failed(app) else "")
         self._report("; ".join([found.words, *why_not[-1:]]), timeout_s)
         why = self._given_up(found) or (f"not done after {timeout_s:g} s: {found.words}" if is_late else "")
         if why:
             raise NotDeployed("; ".join([why, *why_not]), has_printed=self._history.ended > 0)
-        return ""
+        return False
 
     def _make_way(self, app: App) -> None:
         """End the old instances that Marathon would leave in the way of the new ones."""
         tasks = {str(task.get("id")): task for task in standstill.in_the_way(app, self._goal.before)}
-        new = tasks.keys() - self._made_way
-        if not new:
-            return
-        self._api.kill(self._app_id, new)
-        self._made_way |= new
-        hosts = ", ".join(sorted({str(tasks[task].get("host")) for task in new}))
-        self._say(f"the old instance of {self._app_id} on {hosts} was not healthy, and is ended for the new one")
+        if new := tasks.keys() - self._made_way:
+            self._api.kill(self._app_id, new)
+            self._made_way |= new
+            hosts = ", ".join(sorted({str(tasks[task].get("host")) for task in new}))
+            self._say(f"the old instance of {self._app_id} on {hosts} was not healthy, and is ended for the new one")
 
     def _report(self, now: str, timeout_s: float) -> None:
         """Show what goes on; once also to those who have no line to show it on."""
@@ -176,11 +162,7 @@ class Following:
 
 
 def wait_until_gone(api: Api, app: App, accepted: Accepted, task_ids: Collection[str], say: Say) -> None:
-    """Return when the tasks of an app that was deleted have ended: Marathon answers before, and lists them no longer.
-
-    Raises:
-        ClusterError: they take longer than they were promised.
-    """
+    """Wait until the tasks of a deleted app have ended: Marathon answers before, and lists them no longer."""
     grace_s = int(app.get("taskKillGracePeriodSeconds") or 0)
     begun, is_said = time.monotonic(), False
     while any(each.get("id") == accepted.deployment for each in api.deployments()):

@@ -29,14 +29,15 @@ class Goal:
     before: App | None = None
 
     @property
+    def app_id(self) -> str:
+        """The app's id."""
+        return str(self.wanted["id"])
+
+    @property
     def is_scaled(self) -> bool:
         """True where the number of instances is all that changed."""
-        before = self.before
-        return (
-            before is not None
-            and before.get("instances", 1) != self.wanted.get("instances", 1)
-            and is_same(before, self.wanted)
-        )
+        old, new = self.before or {}, self.wanted
+        return old.get("instances", 1) != new.get("instances", 1) and is_same(old, new)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -21,12 +20,12 @@ from cluster.images.registry_api import in_registry
 from cluster.interrupts import Interrupted
 from cluster.schedulers import BrokerLocation, DeployOptions, Image, Say
 from cluster.schedulers.docker.on_host import HostEngine
-from cluster.schedulers.docker.options import OPTIONS
-from cluster.schedulers.marathon import agents, changes, failures, following, secret_files, standstill
+from cluster.schedulers.docker.options import OPTIONS, options_body
+from cluster.schedulers.marathon import agents, failures, following, secret_files, standstill
 from cluster.schedulers.marathon.agents import Engines
-from cluster.schedulers.marathon.api import Accepted, Api
-from cluster.schedulers.marathon.api import App as Answer
+from cluster.schedulers.marathon.api import Api
 from cluster.schedulers.marathon.app_status import oldest_first, status_of
+from cluster.schedulers.marathon.changes import Changes
 from cluster.schedulers.marathon.comparison import app_of, differences, is_same
 from cluster.schedulers.marathon.definition import definition_of
 from cluster.schedulers.marathon.draining import Draining
@@ -39,23 +38,17 @@ from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 from scripts.json_values import mapping
 from scripts.marathon.access import addresses
-from scripts.marathon.api import Marathon as Client
+from scripts.marathon.app_tasks import App as Answer
 from scripts.marathon.discovery import pick
 
 PROJECT = "cluster.project"  # the label of an app, by which it is known as a project's
 
-_ANSWER_S = 10  # how long an address may take to answer
 _ASKED = 3  # agents, one after the other, until one answers
 
 
 def make(settings: Settings, address: str, say: Say) -> Marathon:
-    """Return the Marathon at an address, HOST:PORT[,HOST:PORT].
-
-    Raises:
-        ClusterError: an address or credentials that cannot be.
-    """
-    api = Api(Client(address, "", _ANSWER_S, os.environ), address)
-    return Marathon(api, settings, say)
+    """Return the Marathon at an address, HOST:PORT[,HOST:PORT], with the credentials of the environment."""
+    return Marathon(Api(address), settings, say)
 
 
 class Marathon:
@@ -74,20 +67,11 @@ class Marathon:
     user = ""
 
     def __init__(self, api: Api, settings: Settings, say: Say, engines: Engines | None = None) -> None:
-        """`engines` opens those of the agents: for logs, and a stop that grants no time, or more than Marathon does."""
+        """`engines` opens those of the agents: for logs, and a stop that grants other times than Marathon's."""
         self._api, self._settings, self._say = api, settings, say
         self._engines = engines or partial(agents.opened, settings, say)
-        self._draining = Draining(api, self._engines, say)
-
-    @property
-    def address(self) -> str:
-        """Marathon's address, as a person wrote it."""
-        return self._api.address
-
-    @property
-    def place(self) -> str:
-        """Where it is, for people."""
-        return f"Marathon at {self.address}"
+        self._draining, self._changes = Draining(api, self._engines, say), Changes(api, say)
+        self.address, self.place = api.address, f"Marathon at {api.address}"
 
     def image(self, tag: str) -> Image:
         """Return what agents can pull: the image by its content, as its registry has it now."""
@@ -97,8 +81,7 @@ class Marathon:
     def present(self, app_id: str) -> AppSpec | None:
         """Return the app as it is, whosever it is; None where there is none."""
         self._api.check()
-        found = self._api.app(app_id)
-        return app_of(found) if found else None
+        return app_of(found) if (found := self._api.app(app_id)) else None
 
     def plan(self, app: AppSpec, options: DeployOptions = DeployOptions(), *, restart: bool = False) -> Change:
         """Return what `apply` would do, and how it differs from what is there; change nothing."""
@@ -118,17 +101,13 @@ class Marathon:
         if present is not None and options.force and not options.drain and standstill.never_placed(present):
             self._end(present, now=False, drain=False)  # it would keep the place of what is put back
             present, planned = None, replace(planned, kind="create")
-        if present is not None and options.drain and options.wait:
-            self._drain(planned, present)
-        accepted = self._make(planned, present, options.force)
+        if present is not None and options.drain and options.wait and planned.kind != "nothing":
+            self._draining.let_finish(present, app.instances if planned.kind == "scale" else 0)
+        accepted = self._changes.make(planned, present, options.force)
         return self._reach(Goal(planned.sent, accepted.deployment, accepted.version, present), options)
 
     def run_once(self, app: AppSpec, timeout_s: float = 60) -> tuple[int, list[str]]:
-        """Run the app's command on the engine of the first agent that answers; return its exit code and last lines.
-
-        Raises:
-            ClusterError: no agent is known, or none answers.
-        """
+        """Run the app's command on the engine of the first agent that answers; return its exit code and last lines."""
         trial = replace(app, secret_files=(), pinned_to="")
         why = agents.NO_HOSTS
         for host in agent_hosts(self._settings)[:_ASKED]:
@@ -182,8 +161,7 @@ class Marathon:
         One that was refused because the app was locked may be among them (GroupManagerImpl.updateRootEither).
         """
         for version in self._api.versions(app_id):
-            found = self._api.version(app_id, version)
-            if found:
+            if found := self._api.version(app_id, version):
                 yield version, app_of(found)
 
     def broker_for(self, queue_app: str) -> BrokerLocation:
@@ -195,6 +173,7 @@ class Marathon:
     def _replaceable(self, app: AppSpec, options: DeployOptions) -> Answer | None:
         """Return what runs under an app's id, if it may be replaced by it."""
         canonical_app_id(app.id)
+        options_body(app.engine_options, app.id)
         if app.instances < 1:
             raise ClusterError(f"{app.id}: instances is {app.instances}: give 1 or more; stopping an app is a command")
         self._api.check()
@@ -211,12 +190,8 @@ class Marathon:
             return Change(app, "create", wanted)
         found = tuple(differences(present, wanted))
         kind: Kind = "replace"
-        if restart and is_same(present, wanted):
-            kind = "restart"
-        elif not found:
-            kind = "nothing"
-        elif is_same(present, wanted):
-            kind = "scale"
+        if is_same(present, wanted):
+            kind = "restart" if restart else "scale" if found else "nothing"
         return Change(app, kind, wanted, found)
 
     def _wanted(self, app: AppSpec) -> dict[str, Any]:
@@ -229,47 +204,9 @@ class Marathon:
             wanted["fetch"] = [*present, fetched]
         return wanted
 
-    def _drain(self, change: Change, present: Answer) -> None:
-        if change.kind in ("replace", "restart"):
-            self._draining.all_of(present)
-        elif change.kind == "scale":
-            self._draining.beyond(present, change.app.instances)
-
-    def _make(self, change: Change, present: Answer | None, force: bool) -> Accepted:
-        """Tell Marathon to make a change; return what it has named it, also where it is at it already."""
-        app_id, wanted, instances = change.app.id, change.sent, change.app.instances
-        if present is not None and change.kind == "nothing":
-            return Accepted.of(present)
-        if present is not None and change.kind == "restart":
-            version = present.get("version")
-            return self._ask(
-                app_id,
-                lambda: self._api.restart(app_id, force=force),
-                lambda now: now is not None and now.get("version") != version,
-            )
-        if change.kind == "scale":
-            return self._ask(
-                app_id,
-                lambda: self._api.put(app_id, {"instances": instances}, force=force, partial=True),
-                lambda now: now is not None and now.get("instances") == instances,
-            )
-        return self._ask(
-            app_id,
-            lambda: self._api.put(app_id, wanted, force=force),
-            lambda now: now is not None and not differences(now, wanted),
-        )
-
-    def _ask(self, app_id: str, send: changes.Send, is_made: changes.IsMade) -> Accepted:
-        try:
-            return changes.make(self._api, app_id, send, is_made, self._say)
-        except KeyboardInterrupt:
-            raise Interrupted(
-                f"interrupted: Marathon may change {app_id} all the same; ./inv status -m {self.address} shows it"
-            ) from None
-
     def _reach(self, goal: Goal, options: DeployOptions) -> AppStatus:
         """Follow a change to its end, unless nobody wants to wait."""
-        app_id = str(goal.wanted["id"])
+        app_id = goal.app_id
         if options.wait:
             try:
                 with live_line(f"{app_id} on Marathon") as show:
@@ -287,12 +224,12 @@ class Marathon:
         """Delete an app and wait until its instances have ended."""
         app_id = str(present["id"])
         if drain and not now:
-            self._draining.all_of(present)
+            self._draining.let_finish(present)
         # Asked for before: an app that is deleted names its tasks no longer.
         task_ids = self._api.task_ids(app_id)
         # Reached before anything is done: without them there is no `now`.
         with self._engines() if now else nullcontext([]) as engines:
-            accepted = self._ask(app_id, lambda: self._api.delete(app_id), lambda found: found is None)
+            accepted = self._changes.delete(app_id)
             if now:
                 agents.kill(engines, task_ids)
         try:
@@ -307,11 +244,7 @@ class Marathon:
         return app
 
     def _refuse_foreign(self, app: Answer, doing: str) -> None:
-        """Leave alone what someone else deployed: Marathon has one set of ids for everyone.
-
-        Raises:
-            ClusterError: the app bears another project's label, or none.
-        """
+        """Leave alone what someone else deployed: Marathon has one set of ids for everyone."""
         label = _project_of(app)
         if label == self._settings.project:
             return

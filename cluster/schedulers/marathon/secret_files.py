@@ -12,8 +12,7 @@ from cluster.credentials import WORKER_UID, HostFile, folder_on_hosts
 from cluster.hosts import files as host_files
 from cluster.schedulers import BrokerLocation, Say
 from cluster.settings import Settings
-from scripts.errors import ClusterError
-from scripts.password_file import password_in
+from scripts.marathon.access import ca_file, secret_of
 
 _GROUP = "worker"
 
@@ -27,11 +26,7 @@ def with_paths(app: AppSpec, project: str) -> AppSpec:
 
 
 def put(settings: Settings, app: AppSpec, say: Say) -> None:
-    """Put the secret files of an app on the host that it is pinned to, else on all agents.
-
-    Raises:
-        ClusterError: nobody says which hosts those are, or one failed.
-    """
+    """Put the secret files of an app on the host that it is pinned to, else on all agents."""
     if not app.secret_files:
         return
     hosts = [host_files.host_of(settings, app.pinned_to)] if app.pinned_to else host_files.agents(settings)
@@ -43,28 +38,15 @@ def put(settings: Settings, app: AppSpec, say: Say) -> None:
 
 
 def broker_location(address: str, queue_app: str, environ: Mapping[str, str] = os.environ) -> BrokerLocation:
-    """Return how workers ask a Marathon for the queue; what opens it for this machine opens it for them.
-
-    Raises:
-        ClusterError: a file that the environment names cannot be read.
-    """
+    """Return how workers ask a Marathon for the queue; what opens it for this machine opens it for them."""
     found = {}
     for name in ("MARATHON_PASSWORD", "DCOS_ACS_TOKEN"):
-        if environ.get(name):
-            found[f"{name}_FILE"] = environ[name].encode() + b"\n"
-        elif environ.get(f"{name}_FILE"):
-            found[f"{name}_FILE"] = password_in(environ[f"{name}_FILE"], f"{name}_FILE").encode() + b"\n"
-    if environ.get("MARATHON_CA_FILE"):
-        found["MARATHON_CA_FILE"] = _content("MARATHON_CA_FILE", environ)
+        if secret := secret_of(name, environ):
+            found[f"{name}_FILE"] = secret.encode() + b"\n"
+    if path := ca_file("", environ):
+        found["MARATHON_CA_FILE"] = Path(path).read_bytes()
     files = tuple(
         SecretFile(_GROUP, env.lower().replace("_", "-"), content, WORKER_UID, env) for env, content in found.items()
     )
     user = {"MARATHON_USER": environ["MARATHON_USER"]} if environ.get("MARATHON_USER") else {}
     return BrokerLocation(("-m", address, "-a", queue_app), user, files)
-
-
-def _content(name: str, environ: Mapping[str, str]) -> bytes:
-    try:
-        return Path(environ[name]).read_bytes()
-    except OSError as error:
-        raise ClusterError(f"{name}: {environ[name]}: {error.strerror}") from None
