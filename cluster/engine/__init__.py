@@ -6,10 +6,11 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import docker
 from docker.context import Context, ContextAPI
@@ -51,12 +52,7 @@ def connect() -> docker.DockerClient:
 
 
 def connect_here() -> docker.DockerClient:
-    """Connect to the engine that `connect` finds, for what needs the ports and the files of this machine.
-
-    Raises:
-        OtherMachine: it is another machine's.
-        NoEngine, ServiceAway: as `connect`.
-    """
+    """Connect as `connect` does, or raise OtherMachine: for what needs the ports and the files of this machine."""
     named = _named()
     if named and not is_of_this_machine(named.place):
         raise OtherMachine(
@@ -67,11 +63,7 @@ def connect_here() -> docker.DockerClient:
 
 
 def ensure(say: Callable[[str], None]) -> docker.DockerClient:
-    """Connect to the engine that `connect` finds; if there is none, install and start Debian's where this user may.
-
-    Raises:
-        ServiceAway: as `connect`; or it was installed and does not come up (a container that may not run one).
-    """
+    """Connect as `connect` does; if there is no engine, install and start Debian's where this user may."""
     try:
         return connect()
     except NoEngine:
@@ -98,19 +90,19 @@ def docker_errors(doing: str) -> Iterator[None]:
 
 def port_holder(port: int) -> str:
     """Name who listens on a TCP port of this machine, containers included where an engine answers."""
-    try:
-        with closing(connect()) as client:
-            return who_listens(port, client.containers.list(ignore_removed=True))
-    except (ClusterError, *ENGINE_ERRORS):
-        return who_listens(port)
+    containers = _asked(lambda client: client.containers.list(ignore_removed=True))
+    return who_listens(port, containers or ())
 
 
 def _data_folder() -> str:
-    try:
-        with closing(connect()) as client:
-            return str(client.info()["DockerRootDir"])
-    except (ClusterError, KeyError, *ENGINE_ERRORS):
-        return ""
+    return _asked(lambda client: str(client.info()["DockerRootDir"])) or ""
+
+
+def _asked(question: Callable[[docker.DockerClient], Any]) -> Any:
+    """Return an answer of the engine, None where it gives none."""
+    with suppress(ClusterError, KeyError, *ENGINE_ERRORS), closing(connect()) as client:
+        return question(client)
+    return None
 
 
 @dataclass(frozen=True)
@@ -172,31 +164,21 @@ def _connect_local() -> docker.DockerClient:
     try:
         return _open_socket(SOCKET)
     except _CONNECT_ERRORS as error:
-        rootless = _connect_rootless()
-        if rootless:
-            return rootless
+        with suppress(*_CONNECT_ERRORS):
+            return _open_socket(f"{os.environ.get('XDG_RUNTIME_DIR') or f'/run/user/{os.getuid()}'}/docker.sock")
         if engine_errors.is_caused_by(error, PermissionError):
             raise _no_permission(SOCKET) from error
         if engine_errors.is_caused_by(error, FileNotFoundError, ConnectionRefusedError):
             raise NoEngine(
-                f"no Docker Engine answers at {SOCKET}: {_how_to_get_one(engine_install.is_installed())}, or set "
-                "scheduler: process in invoke.yaml"
+                f"no Docker Engine answers at {SOCKET}: {_how_to_get_one()}, or set scheduler: process in invoke.yaml"
             ) from error
         raise ServiceAway(f"the Docker Engine at {SOCKET} fails: {engine_errors.reason(error)}: see its log") from error
 
 
-def _how_to_get_one(is_installed: bool) -> str:
-    if is_installed:
+def _how_to_get_one() -> str:
+    if engine_install.is_installed():
         return "it is installed but not running: sudo systemctl start docker, or run ./inv demo as root"
     return "run ./inv demo or ./inv test as root (they install one on Debian and Ubuntu), or install Docker"
-
-
-def _connect_rootless() -> docker.DockerClient | None:
-    runtime_folder = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
-    try:
-        return _open_socket(f"{runtime_folder}/docker.sock")
-    except _CONNECT_ERRORS:
-        return None
 
 
 def _open_socket(path: str) -> docker.DockerClient:

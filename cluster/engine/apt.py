@@ -23,17 +23,15 @@ def install(packages: list[str], say: Callable[[str], None]) -> None:
 
     The package lists may be empty or out of date: they are read when a first try fails. A source that cannot be read
     then need not be the one that matters.
-
-    Raises:
-        ClusterError: apt-get's last complaint.
     """
     names = " ".join(packages)
     say(f"installing {names} with apt-get")
-    command = ["-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", "install", *packages]
-    if not _complaint(command):
+    apt_get = ["apt-get", "-q", "-o"]
+    command = [*apt_get, "DPkg::Lock::Timeout=300", "-y", "--no-install-recommends", "install", *packages]
+    if not problem_of(command, TIMEOUT_S):
         return
-    cause = _complaint(["-o", "APT::Update::Error-Mode=any", "update"])
-    complaint = _complaint(command)
+    cause = problem_of([*apt_get, "APT::Update::Error-Mode=any", "update"], TIMEOUT_S)
+    complaint = problem_of(command, TIMEOUT_S)
     if complaint:
         raise ClusterError(f"apt-get could not install {names}: {cause or complaint}")
 
@@ -52,15 +50,15 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 
 
-def _complaint(arguments: list[str]) -> str:
-    """Run apt-get and return why it failed, or "". A service that it starts would keep a pipe open, but no file."""
+def problem_of(command: list[str], limit_s: float) -> str:
+    """Run a system tool and return why it failed, or "". A service that it starts would keep a pipe open, no file."""
     with tempfile.TemporaryFile("w+", errors="replace") as output:
         try:
             done = subprocess.run(
-                ["apt-get", "-q", *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                env=environment(), timeout=TIMEOUT_S, check=False,
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment(),
+                timeout=limit_s, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            return f"no end after {TIMEOUT_S} s"
+            return f"no end after {limit_s:g} s"
         output.seek(0)
         return complaint_of(output.read()) if done.returncode else ""

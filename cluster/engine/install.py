@@ -46,17 +46,13 @@ def is_installed() -> bool:
 
 
 def install(say: Say) -> None:
-    """Install dockerd if it is missing. Raises ClusterError when apt-get cannot."""
+    """Install dockerd if it is missing."""
     if not is_installed():
         apt.install(PACKAGES, say)
 
 
 def start(say: Say, connect: Connect) -> Any:
-    """Start dockerd and return the client when it answers; `connect` makes one or raises ServiceAway.
-
-    Raises:
-        ServiceAway: it does not come up, with the last thing it said.
-    """
+    """Start dockerd and return the client when it answers; `connect` makes one or raises ServiceAway."""
     for starter in starters(Path("/run/systemd/system").is_dir(), Path("/etc/init.d/docker").exists()):
         say(f"starting the Docker Engine: {' '.join(starter.command)}")
         client = _client_after(starter.command, connect)
@@ -94,7 +90,7 @@ def why(log: str) -> str:
 def _client_after(command: list[str], connect: Connect) -> Any:
     if command == _DOCKERD:
         return _client_of_dockerd(connect)
-    return _wait(connect, _dockerd_runs) if _succeeds(command) else None
+    return None if apt.problem_of(command, DEADLINE_S) else _wait(connect, _dockerd_runs)
 
 
 def _client_of_dockerd(connect: Connect) -> Any:
@@ -130,14 +126,3 @@ def _wait(connect: Connect, is_alive: Callable[[], bool]) -> Any:
                 return None
         time.sleep(POLL_S)
     return None
-
-
-def _succeeds(command: list[str]) -> bool:
-    try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            env=apt.environment(), timeout=DEADLINE_S, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0

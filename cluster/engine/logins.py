@@ -29,11 +29,7 @@ _FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*([^\s/$]+)/", re.IGNORECASE | re.MU
 
 
 def of(registry: str) -> dict[str, str]:
-    """Return the login for a registry as the SDK takes it; empty if docker has none.
-
-    Raises:
-        ClusterError: the helper that has it is missing, fails, or does not answer.
-    """
+    """Return the login for a registry as the SDK takes it; empty if docker has none."""
     return Logins(auth.load_config()).resolve_authconfig(registry) or {}
 
 

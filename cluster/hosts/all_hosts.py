@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from cluster.hosts.host import Host
@@ -49,28 +49,25 @@ def on_all_hosts(
     Raises:
         Interrupted: Ctrl-C or SIGTERM; it says which hosts are done.
     """
-    work = _Work(settings, act, timeout_s, [_Turn(host) for host in hosts])
-    for turn in work.turns:
-        threading.Thread(target=work.run, args=(turn,), daemon=True).start()
-    with live_table(doing, lambda: [(str(turn.host), turn.now) for turn in work.turns], table, say) as tell:
+    turns, came = [_Turn[T](host) for host in hosts], _Came[T]()
+    slots = threading.Semaphore(MOST_AT_ONCE)
+    for turn in turns:
+        threading.Thread(target=turn.run, args=(settings, act, timeout_s, slots, came), daemon=True).start()
+    with live_table(doing, lambda: [(str(turn.host), turn.now) for turn in turns], table, say) as tell:
         try:
-            for turn, outcome in work.ended():
+            for turn, outcome in _ended(turns, came, timeout_s):
                 turn.show("failed" if outcome.error else describe(outcome.value))  # type: ignore[arg-type]
                 tell(str(turn.host), turn.now)
         except KeyboardInterrupt:
-            raise Interrupted(work.cut_all()) from None
-    for turn in work.turns:
+            raise Interrupted(_cut_all(turns)) from None
+    for turn in turns:
         if turn.bug:
             raise turn.bug
-    return [turn.outcome for turn in work.turns if turn.outcome]
+    return [turn.outcome for turn in turns if turn.outcome]
 
 
 def values(outcomes: Sequence[Outcome[T]], doing: str, say: Say) -> list[T]:
-    """Return the values of all hosts.
-
-    Raises:
-        ClusterError: at least one failed; all failures are said before, a line each.
-    """
+    """Return the values of all hosts; if some failed, say so in a line each, and raise ClusterError."""
     failed = [outcome for outcome in outcomes if outcome.error]
     for outcome in failed:
         say(str(outcome.error))
@@ -96,75 +93,67 @@ class _Turn(Generic[T]):
     def show(self, now: str) -> None:
         self.now = now
 
-    @property
-    def left_s(self) -> float:
-        return self.ends_at - time.monotonic()
+    def run(
+        self, settings: Settings, act: Act[T], timeout_s: float, slots: threading.Semaphore, came: _Came[T]
+    ) -> None:
+        """Do the work, in a thread of its own."""
+        with slots:
+            self.ends_at = time.monotonic() + timeout_s
+            came.put((self, self._outcome(settings, act)))
+
+    def _outcome(self, settings: Settings, act: Act[T]) -> Outcome[T]:
+        self.show("connects")
+        try:
+            with connected(settings, self.host) as self.remote:
+                self.show("connected")
+                return Outcome(self.host, act(self.remote, self.show))
+        except ClusterError as error:
+            is_named = str(error).startswith(f"{self.host}: ")
+            return Outcome(self.host, error=error if is_named else type(error)(f"{self.host}: {error}"))
+        except BaseException as bug:
+            self.bug = bug
+            return Outcome(self.host, error=ClusterError(f"{self.host}: {type(bug).__name__}"))
 
     def cut(self) -> None:
         if self.remote:
             self.remote.abandon()
 
-
-@dataclass
-class _Work(Generic[T]):
-    """The work on all hosts."""
-
-    settings: Settings
-    act: Act[T]
-    timeout_s: float
-    turns: Sequence[_Turn[T]]
-    _slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(MOST_AT_ONCE))
-    _ended: queue.SimpleQueue[tuple[_Turn[T], Outcome[T]]] = field(default_factory=queue.SimpleQueue)
-
-    def run(self, turn: _Turn[T]) -> None:
-        """Do the work on one host, in a thread of its own."""
-        with self._slots:
-            turn.ends_at = time.monotonic() + self.timeout_s
-            self._ended.put((turn, self._outcome(turn)))
-
-    def _outcome(self, turn: _Turn[T]) -> Outcome[T]:
-        turn.show("connects")
-        try:
-            with connected(self.settings, turn.host) as turn.remote:
-                turn.show("connected")
-                return Outcome(turn.host, self.act(turn.remote, turn.show))
-        except ClusterError as error:
-            is_named = str(error).startswith(f"{turn.host}: ")
-            return Outcome(turn.host, error=error if is_named else type(error)(f"{turn.host}: {error}"))
-        except BaseException as bug:
-            turn.bug = bug
-            return Outcome(turn.host, error=ClusterError(f"{turn.host}: {type(bug).__name__}"))
-
-    def ended(self) -> Iterator[tuple[_Turn[T], Outcome[T]]]:
-        """Yield each host when it has ended or its time is over, until all have."""
-        while waiting := [turn for turn in self.turns if not turn.outcome]:
-            try:
-                came = [self._ended.get(timeout=max(0.0, min(_LOOK_S, *(turn.left_s for turn in waiting))))]
-            except queue.Empty:
-                came = [(turn, self._cut_off(turn)) for turn in waiting if turn.left_s <= 0]
-            for turn, outcome in came:
-                if not turn.outcome:  # else it was cut off before
-                    turn.outcome = outcome
-                    yield turn, outcome
-
-    def _cut_off(self, turn: _Turn[T]) -> Outcome[T]:
-        turn.cut()
+    def cut_off(self, timeout_s: float) -> Outcome[T]:
+        self.cut()
         error = ClusterError(
-            f"{turn.host}: not done within {self.timeout_s:g} s, cut off while it said: {turn.now}; it may still be at "
+            f"{self.host}: not done within {timeout_s:g} s, cut off while it said: {self.now}; it may still be at "
             "work: look there, or give it longer (--timeout), then run this again"
         )
-        return Outcome(turn.host, error=error)
+        return Outcome(self.host, error=error)
 
-    def cut_all(self) -> str:
-        """Cut off what goes on, and say what became of each host."""
-        open_ = [turn for turn in self.turns if not turn.outcome]
-        for turn in open_:
-            turn.cut()
-        hosts = {
-            "done": [turn for turn in self.turns if turn.outcome and not turn.outcome.error],
-            "failed": [turn for turn in self.turns if turn.outcome and turn.outcome.error],
-            "not begun": [turn for turn in open_ if not turn.remote],
-            "cut off, where what was begun may go on until its time limit": [turn for turn in open_ if turn.remote],
-        }
-        parts = [f"{how}: {', '.join(str(turn.host) for turn in which)}" for how, which in hosts.items() if which]
-        return "; ".join(["interrupted", *parts])
+
+_Came = queue.SimpleQueue[tuple[_Turn[T], Outcome[T]]]
+
+
+def _ended(turns: Sequence[_Turn[T]], came: _Came[T], timeout_s: float) -> Iterator[tuple[_Turn[T], Outcome[T]]]:
+    """Yield each host when it has ended or its time is over, until all have."""
+    while waiting := [turn for turn in turns if not turn.outcome]:
+        left_s = min(turn.ends_at for turn in waiting) - time.monotonic()
+        try:
+            ended = [came.get(timeout=max(0.0, min(_LOOK_S, left_s)))]
+        except queue.Empty:
+            ended = [(turn, turn.cut_off(timeout_s)) for turn in waiting if turn.ends_at <= time.monotonic()]
+        for turn, outcome in ended:
+            if not turn.outcome:  # else it was cut off before
+                turn.outcome = outcome
+                yield turn, outcome
+
+
+def _cut_all(turns: Sequence[_Turn[T]]) -> str:
+    """Cut off what goes on, and say what became of each host."""
+    open_ = [turn for turn in turns if not turn.outcome]
+    for turn in open_:
+        turn.cut()
+    hosts = {
+        "done": [turn for turn in turns if turn.outcome and not turn.outcome.error],
+        "failed": [turn for turn in turns if turn.outcome and turn.outcome.error],
+        "not begun": [turn for turn in open_ if not turn.remote],
+        "cut off, where what was begun may go on until its time limit": [turn for turn in open_ if turn.remote],
+    }
+    parts = [f"{how}: {', '.join(str(turn.host) for turn in which)}" for how, which in hosts.items() if which]
+    return "; ".join(["interrupted", *parts])

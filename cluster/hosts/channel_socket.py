@@ -13,13 +13,13 @@ from typing import Any
 
 from paramiko.ssh_exception import SSHException
 
-_PIECE = 65536
-_BROKEN = (SSHException, EOFError, OSError)
+PIECE = 65536
+BROKEN = (SSHException, EOFError, OSError)
 
 
 def end(channel: Any) -> None:
     """Close a channel or a connection; Paramiko tells the other side, and raises where that is gone."""
-    with suppress(*_BROKEN):
+    with suppress(*BROKEN):
         channel.close()
 
 
@@ -34,8 +34,8 @@ def _receive(channel: Any, theirs: socket.socket) -> None:
     with theirs:
         sending = threading.Thread(target=_send, args=(channel, theirs), daemon=True)
         sending.start()
-        with suppress(*_BROKEN):
-            while data := channel.recv(_PIECE):
+        with suppress(*BROKEN):
+            while data := channel.recv(PIECE):
                 theirs.sendall(data)
         end(channel)
         with suppress(OSError):
@@ -44,7 +44,7 @@ def _receive(channel: Any, theirs: socket.socket) -> None:
 
 
 def _send(channel: Any, theirs: socket.socket) -> None:
-    with suppress(*_BROKEN):
-        while data := theirs.recv(_PIECE):
+    with suppress(*BROKEN):
+        while data := theirs.recv(PIECE):
             channel.sendall(data)
     end(channel)

@@ -48,10 +48,9 @@ def _away(hop: Way, error: BaseException, timeout_s: float) -> str:
     if isinstance(error, socket.gaierror):
         return f"no address is known for the name {hop.hostname}: is it right, and in DNS, /etc/hosts or ssh's config?"
     if isinstance(error, NoValidConnectionsError):  # of all addresses; a refusal says most, as there is a machine
-        if errno.ECONNREFUSED in {inner.errno for inner in error.errors.values()}:
-            start = "start sshd there (systemctl start ssh), or give its port as NAME:PORT"
-            return f"connection refused at {place}: {start}"
-        return f"no way to {place}: is it up, and the address right?"
+        if errno.ECONNREFUSED not in {inner.errno for inner in error.errors.values()}:
+            return f"no way to {place}: is it up, and the address right?"
+        return f"connection refused at {place}: start sshd there (systemctl start ssh), or give its port as NAME:PORT"
     if _is_silence(error):
         return (
             f"{place} did not answer within {timeout_s:g} s: is it up and the port right, does a firewall drop this? "
@@ -66,11 +65,8 @@ def _away(hop: Way, error: BaseException, timeout_s: float) -> str:
 
 def _is_silence(error: BaseException) -> bool:
     words = str(error).lower()
-    return (
-        any(isinstance(one, TimeoutError) for one in (error, error.__cause__, error.__context__))
-        or "timeout" in words
-        or words.endswith("timed out")
-        or "no existing session" in words
+    return any(isinstance(one, TimeoutError) for one in (error, error.__cause__, error.__context__)) or (
+        "timeout" in words or words.endswith("timed out") or "no existing session" in words
     )
 
 
@@ -85,9 +81,7 @@ def _not_let_in(hop: Way, error: BaseException, timeout_s: float) -> str:
     if _is_silence(error):
         return f"it did not decide within {timeout_s:g} s whether {hop.user} may log in: see sshd's log there"
     if SECOND_FACTOR in str(error):
-        return (
-            f"the key is not enough: it wants a password or a code of {hop.user}, too, which nobody is asked for here"
-        )
+        return f"the key is not enough: it wants a password or a code of {hop.user}, too; nobody is asked for that here"
     if isinstance(error, BadAuthenticationType) and "publickey" not in error.allowed_types:
         return f"it takes no keys, only {', '.join(error.allowed_types)}: PubkeyAuthentication yes in its sshd_config"
     offered = error.offered if isinstance(error, NotLetIn) else frozenset(hop.keys)

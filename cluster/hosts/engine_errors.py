@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from requests import exceptions
@@ -25,10 +25,9 @@ def engine_errors(remote: Remote, doing: str) -> Iterator[None]:
     """Turn what the SDK raises about a host's engine into one-line errors that begin with the host and `doing`."""
 
     def data_folder() -> str:
-        try:
+        with suppress(KeyError, *ENGINE_ERRORS):
             return str(remote.engine().info()["DockerRootDir"])
-        except (KeyError, *ENGINE_ERRORS):
-            return ""
+        return ""
 
     try:
         yield

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from paramiko.ssh_exception import SSHException
-
-from cluster.hosts.channel_socket import end
+from cluster.hosts.channel_socket import BROKEN, PIECE, end
 from scripts.one_line import one_line
 
-_PIECE = 65536
 BY_A_SIGNAL = -1
 
 # Called with each whole line and whether it came on STDERR.
@@ -55,7 +53,7 @@ def execute(transport: Any, line: str, stdin: bytes, timeout_s: float, on_line: 
     """
     try:
         channel = transport.open_session(timeout=timeout_s)
-    except (SSHException, EOFError, OSError) as error:
+    except BROKEN as error:
         raise ConnectionLost from error
     out, err = _Output(on_line, is_error=False), _Output(on_line, is_error=True)
     expired = threading.Event()
@@ -78,7 +76,7 @@ def _talk(channel: Any, line: str, stdin: bytes, out: _Output, err: _Output) -> 
     """Serve all three streams at once, so that none can block another; a channel that is closed ends them all."""
     try:
         channel.exec_command(line)
-    except (SSHException, EOFError, OSError):
+    except BROKEN:
         return BY_A_SIGNAL
     threading.Thread(target=_feed, args=(channel, stdin), daemon=True).start()
     draining = threading.Thread(target=err.drain, args=(channel.recv_stderr,), daemon=True)
@@ -94,11 +92,9 @@ def _cut(channel: Any, expired: threading.Event) -> None:
 
 
 def _feed(channel: Any, data: bytes) -> None:
-    try:
+    with suppress(OSError, EOFError):  # it does not read all of it, or has ended
         channel.sendall(data)
         channel.shutdown_write()
-    except (OSError, EOFError):
-        return  # it does not read all of it, or has ended
 
 
 class _Output:
@@ -109,7 +105,7 @@ class _Output:
         self._on_line, self._is_error = on_line, is_error
 
     def drain(self, receive: Callable[[int], bytes]) -> None:
-        while data := receive(_PIECE):
+        while data := receive(PIECE):
             self._all += data
             if self._on_line:
                 *lines, self._begun = (self._begun + data).split(b"\n")

@@ -20,11 +20,7 @@ _HOST_S = 60.0
 
 
 def put(settings: Settings, hosts: Sequence[Host], files: Sequence[HostFile], doing: str, say: Say) -> None:
-    """Put the files on all hosts; leave those that are the same already.
-
-    Raises:
-        ClusterError: a host failed; the others have the files.
-    """
+    """Put the files on all hosts; leave those that are the same already. A host that fails stops no other."""
 
     def act(remote: Remote, show: Show) -> bool:
         show("writes")
@@ -40,18 +36,13 @@ def put(settings: Settings, hosts: Sequence[Host], files: Sequence[HostFile], do
 
 
 def agents(settings: Settings) -> list[Host]:
-    """Return the hosts that may run workers.
-
-    Raises:
-        ClusterError: invoke.yaml names none.
-    """
-    hosts = of_settings(settings)
-    if not hosts:
-        raise ClusterError(
-            "the workers' password has to be on every agent: name the hosts in agents.hosts of invoke.yaml, to be "
-            "reached over SSH; or open the queue to everyone with `./inv queue.deploy --guest`"
-        )
-    return hosts
+    """Return the hosts that may run workers; refuses settings that name none."""
+    if hosts := of_settings(settings):
+        return hosts
+    raise ClusterError(
+        "the workers' password has to be on every agent: name the hosts in agents.hosts of invoke.yaml, to be "
+        "reached over SSH; or open the queue to everyone with `./inv queue.deploy --guest`"
+    )
 
 
 def host_of(settings: Settings, agent: str) -> Host:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,11 +26,7 @@ class Host:
 
     @classmethod
     def parse(cls, text: str) -> Host:
-        """Read a host; a v6 address may stand in brackets, and must where a port follows.
-
-        Raises:
-            ClusterError: the text has another shape.
-        """
+        """Read a host; a v6 address may stand in brackets, and must where a port follows."""
         match = _BARE_V6.fullmatch(text) or _SHAPE.fullmatch(text)
         parts = match.groupdict() if match else {}
         port = parts.get("port")
@@ -45,11 +40,7 @@ class Host:
 
 
 def chosen(settings: Settings, hosts: str = "", hosts_file: str = "") -> list[Host]:
-    """Return the hosts of --hosts or --hosts-file, else of invoke.yaml; each once, in the order given.
-
-    Raises:
-        ClusterError: none are named anywhere, or by both flags; one cannot be read, or the file cannot.
-    """
+    """Return the hosts of --hosts or --hosts-file, else of invoke.yaml; each once, in the order given."""
     if hosts and hosts_file:
         raise ClusterError("--hosts and --hosts-file both say which hosts: give one")
     found = _named(hosts, Path(hosts_file) if hosts_file else None) or of_settings(settings)
@@ -82,17 +73,14 @@ def _of_file(path: Path) -> list[Host]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text in UTF-8"
         raise ClusterError(f"the hosts file {path}: {reason}: give a file with one host a line") from error
-    found = list(_of_lines(path, lines))
-    if not found:
+    texts = {number: text for number, line in enumerate(lines, 1) if (text := line.partition("#")[0].strip())}
+    if not texts:
         raise ClusterError(f"the hosts file {path} names no host: one a line, as you would say it to ssh")
-    return found
+    return [_of_line(text, f"{path}, line {number}") for number, text in texts.items()]
 
 
-def _of_lines(path: Path, lines: list[str]) -> Iterator[Host]:
-    for number, line in enumerate(lines, 1):
-        text = line.partition("#")[0].strip()
-        try:
-            if text:
-                yield Host.parse(text)
-        except ClusterError as error:
-            raise ClusterError(f"{path}, line {number}: {error}") from None
+def _of_line(text: str, place: str) -> Host:
+    try:
+        return Host.parse(text)
+    except ClusterError as error:
+        raise ClusterError(f"{place}: {error}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from base64 import b64decode, b64encode
+from contextlib import suppress
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -55,8 +56,7 @@ def _is_signed(certificate: SSHCertificate, blob: bytes) -> bool:
     key = certificate.signature_key()
     if isinstance(key, RSAPublicKey) and b"rsa-sha2-" not in blob[-key.key_size // 8 - _NAME_OF_SIGNATURE :]:
         return False
-    try:
+    with suppress(InvalidSignature):
         certificate.verify_cert_signature()
-    except InvalidSignature:
-        return False
-    return True
+        return True
+    return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,19 +47,16 @@ class KnownOnly(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
     def __init__(self, way: Way) -> None:
         self._way = way
         self._names = names_of(way.hostname, way.port, way.known_as)
-        self.known = known_keys(contents(way.known_hosts), self._names) + self._from_command("ORDER", None)
+        self._known = known_keys(contents(way.known_hosts), self._names) + self._from_command("ORDER", None)
+        self.transport_factory = partial(_Transport, known=self._known)
 
     def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:
         """Raise ClusterError unless the key is known."""
         certificate = (key.public_blob.key_type, key.public_blob.key_blob) if key.public_blob else ()
         shown = Shown(key.get_name(), key.asbytes(), *certificate)
-        problem = refusal(self._way, [*self.known, *self._from_command("HOSTNAME", shown)], shown)
+        problem = refusal(self._way, [*self._known, *self._from_command("HOSTNAME", shown)], shown)
         if problem:
             raise ClusterError(problem)
-
-    def transport_factory(self) -> Any:
-        """Return what makes a Paramiko transport that asks for the kinds of key that are known, as ssh does."""
-        return partial(_Transport, known=self.known)
 
     def _from_command(self, reason: str, shown: Shown | None) -> list[KnownKey]:
         """Ask the person's KnownHostsCommand, as ssh does: for the kinds first (ORDER), then for the key (HOSTNAME)."""
@@ -75,9 +72,8 @@ class KnownOnly(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
         return known_keys({_COMMAND: done.stdout}, self._names)
 
 
-def refusal(way: Way, known: Iterable[KnownKey], shown: Shown) -> str:
+def refusal(way: Way, known: Sequence[KnownKey], shown: Shown) -> str:
     """Return why a host's key is not taken, "" if it is."""
-    known = list(known)
     ca = authority(shown.certificate_kind, shown.certificate)
     revoked = next((key for key in known if key.marker == REVOKED and key.blob in (shown.blob, ca)), None)
     if revoked:
@@ -139,22 +135,22 @@ def _short(kind: str) -> str:
 
 def _is_revoked(file: Path, shown: Shown) -> bool:
     """Tell whether a file has the key or its certificate: a list of revocation (KRL), or public keys, one a line."""
-    key = b64encode(shown.blob).decode()
-    kind, tried = shown.kind, key
-    if shown.certificate:
-        kind, tried = shown.certificate_kind, b64encode(shown.certificate).decode()
-    answer = openssh.ask(["ssh-keygen", "-Q", "-f", str(file), "/dev/stdin"], f"{kind} {tried}".encode()).returncode
+    kind, tried = (shown.certificate_kind, shown.certificate) if shown.certificate else (shown.kind, shown.blob)
+    line = kind.encode() + b" " + b64encode(tried)
+    answer = openssh.ask(["ssh-keygen", "-Q", "-f", str(file), "/dev/stdin"], line).returncode
     if answer in (0, 1):
         return answer == 1
     try:
-        return key in file.read_text(errors="replace").split()
+        return b64encode(shown.blob) in file.read_bytes().split()
     except OSError:
         return True
 
 
 class _Transport(paramiko.Transport):  # type: ignore[misc]
-    def __init__(self, sock: Any, known: Iterable[KnownKey], **options: Any) -> None:
-        self._known = list(known)
+    """A transport that asks for the kinds of key that are known, as ssh does."""
+
+    def __init__(self, sock: Any, known: Sequence[KnownKey], **options: Any) -> None:
+        self._known = known
         super().__init__(sock, **options)
 
     @property
@@ -162,9 +158,8 @@ class _Transport(paramiko.Transport):  # type: ignore[misc]
         return preferred(self._known, super().preferred_keys)
 
 
-def preferred(known: Iterable[KnownKey], offered: Iterable[str]) -> tuple[str, ...]:
+def preferred(known: Sequence[KnownKey], offered: Iterable[str]) -> tuple[str, ...]:
     """Sort the offered kinds of host key: certificates first where a CA is known, then kinds that are known."""
-    known = list(known)
     certified = any(key.marker == AUTHORITY for key in known)
     kinds = {name for key in known for name in (_RSA_SIGNATURES if key.kind == _RSA else (key.kind,))}
 

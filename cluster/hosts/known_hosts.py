@@ -10,6 +10,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,10 +43,8 @@ def contents(files: Iterable[Path]) -> dict[str, bytes]:
     """Read the files that are there and can be read."""
     found = {}
     for file in files:
-        try:
+        with suppress(OSError):
             found[str(file)] = file.read_bytes()
-        except OSError:
-            continue
     return found
 
 
@@ -71,7 +70,5 @@ def _keys(name: str, source: str, lines: bytes) -> Iterator[KnownKey]:
             place = f"{source} line {found[1]}"
             continue
         *marker, _, kind, key = line.split()[: 4 if line.startswith("@") else 3]
-        try:
+        with suppress(binascii.Error):
             yield KnownKey(kind, base64.b64decode(key, validate=True), place, *marker)
-        except binascii.Error:
-            continue

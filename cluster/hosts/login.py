@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,36 +42,25 @@ class Login:
         self._way = way
 
     def authenticate(self, transport: Any) -> None:
-        """Log in.
-
-        Raises:
-            NotLetIn: no key was taken.
-            AuthenticationException: keys are not taken at all, are not enough, or there is no answer.
-        """
+        """Log in, or raise NotLetIn; another AuthenticationException means that keys do not help."""
         offered: list[Path] = []
-        with closing(KeyAgent(self._way.agent)) as agent:
+        with _agent(self._way.agent) as agent:
             for key in _keys(self._way, agent.get_keys(), offered):
                 if _lets_in(transport, self._way.user, key):
                     return
         raise NotLetIn(offered)
 
 
-class KeyAgent(AgentSSH):  # type: ignore[misc]
-    """The agent at a socket; without one there it has no keys."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        connection = socket.socket(socket.AF_UNIX)
+@contextmanager
+def _agent(path: str) -> Iterator[AgentSSH]:
+    """Connect to the agent at a socket; without one there it has no keys."""
+    agent = AgentSSH()
+    with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(AGENT_TIMEOUT_S)
-        try:
+        with suppress(OSError, SSHException):
             connection.connect(path)
-            self._connect(connection)
-        except (OSError, SSHException):
-            connection.close()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._close()
+            agent._connect(connection)
+        yield agent
 
 
 def _lets_in(transport: Any, user: str, key: Any) -> bool:

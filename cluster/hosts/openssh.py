@@ -13,11 +13,7 @@ TIMEOUT_S = 30
 
 
 def ask(command: Sequence[str], stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """Run a program to its end.
-
-    Raises:
-        ClusterError: it is not there, or does not end.
-    """
+    """Run a program to its end."""
     try:
         return programs.run(command, stdin, limit_s=TIMEOUT_S)
     except FileNotFoundError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +16,7 @@ from scripts.one_line import one_line
 COMMAND_TIMEOUT_S = 60.0
 
 _ABSENT, _CUT_SHORT = 44, 45
-_FULL = "No space left on device"
+_FULL = b"No space left on device"
 _ASK_DOCKER = "export LC_ALL=C; {docker} version --format '{{{{.Server.APIVersion}}}}'"
 
 # A link stays one, and what it points to is written. The new content is put beside the old one and takes its place
@@ -39,6 +40,14 @@ else
     echo changed
 fi
 """
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A file system, in bytes."""
+
+    total: int
+    free: int
 
 
 class Remote:
@@ -74,11 +83,9 @@ class Remote:
     def read(self, path: str, *, sudo: bool = True) -> bytes | None:
         """Return a file's content, None if there is no file."""
         ran = self.run(_script(_READ, path), sudo=sudo)
-        if ran.code == _ABSENT:
-            return None
-        if ran.code:
+        if ran.code not in (0, _ABSENT):
             raise ClusterError(f"{self.name}: read {path}: {ran.reason}")
-        return ran.out
+        return None if ran.code else ran.out
 
     def write(self, path: str, content: bytes, *, mode: int, owner: str = "", sudo: bool = True) -> bool:
         """Put a file there at once, with its folders; return False if it was there already, just so.
@@ -89,8 +96,14 @@ class Remote:
         script = _script(_WRITE, path, str(len(content)), f"{mode:o}", owner)
         ran = self.run(script, input=content, sudo=sudo)
         if ran.code:
-            raise ClusterError(f"{self.name}: {self._not_written(path, ran)}")
+            raise ClusterError(f"{self.name}: write {path}: {_why_not_written(path, ran)}")
         return ran.out.strip() == b"changed"
+
+    def disk(self, folder: str, *, sudo: bool = False) -> Disk | None:
+        """Ask for the disk under a folder; None if df cannot tell."""
+        ran = self.run(f"LC_ALL=C df -PB1 -- {shlex.quote(folder)} | tail -n 1", sudo=sudo)
+        fields = ran.out.decode(errors="replace").split()
+        return Disk(int(fields[1]), int(fields[3])) if len(fields) > 3 else None
 
     def engine(self) -> Any:
         """Return the host's Docker Engine (docker.DockerClient), which is reached through this connection."""
@@ -160,12 +173,11 @@ class Remote:
                 "done; when it is up again, run this again"
             ) from error
 
-    def _not_written(self, path: str, ran: Ran) -> str:
-        if _FULL in ran.err.decode(errors="replace"):
-            return f"write {path}: the disk is full there: df -h {shlex.quote(path.rpartition('/')[0] or '/')}"
-        if ran.code == _CUT_SHORT:
-            return f"write {path}: it did not arrive whole; the old file stays: run this again"
-        return f"write {path}: {ran.reason}"
+
+def _why_not_written(path: str, ran: Ran) -> str:
+    if _FULL in ran.err:
+        return f"the disk is full there: df -h {shlex.quote(path.rpartition('/')[0] or '/')}"
+    return "it did not arrive whole; the old file stays: run this again" if ran.code == _CUT_SHORT else ran.reason
 
 
 def _why_no_engine(user: str, ran: Ran, words: str) -> str:

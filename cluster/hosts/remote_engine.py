@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable
 from typing import Any
 
 import docker
@@ -19,22 +17,25 @@ from cluster.hosts.channel_socket import socket_of
 _KEPT_OPEN = 4
 _URL = "http+docker://channel"  # not //ssh, for which the SDK looks for a channel of Paramiko in place of a socket
 
-Open = Callable[[], socket.socket]
-
 
 def client(transport: Any, docker_command: str, api_version: str, open_timeout_s: float) -> docker.DockerClient:
     """Return the SDK's client, which speaks through channels of this SSH connection and leaves it open."""
 
-    def open_socket() -> socket.socket:
-        try:
-            channel = transport.open_session(timeout=open_timeout_s)
-            channel.exec_command(f"{docker_command} system dial-stdio")
-        except (SSHException, EOFError) as error:
-            raise ConnectionError("the SSH connection to the host broke") from error
-        return socket_of(channel)
+    class Connection(HTTPConnection):
+        def connect(self) -> None:
+            try:
+                channel = transport.open_session(timeout=open_timeout_s)
+                channel.exec_command(f"{docker_command} system dial-stdio")
+            except (SSHException, EOFError) as error:
+                raise ConnectionError("the SSH connection to the host broke") from error
+            self.sock = socket_of(channel)
+            self.sock.settimeout(self.timeout)
+
+    class Pool(HTTPConnectionPool):
+        scheme, ConnectionCls = "ssh", Connection
 
     made = docker.DockerClient(base_url="tcp://localhost:1", version=api_version, timeout=TIMEOUT_S)
-    made.api.mount(_URL, _Adapter(open_socket))
+    made.api.mount(_URL, _Adapter(Pool("localhost", timeout=TIMEOUT_S, maxsize=_KEPT_OPEN)))
     made.api.base_url = _URL
     made.api.trust_env = False  # a proxy of this machine has no meaning there
     return made
@@ -43,34 +44,13 @@ def client(transport: Any, docker_command: str, api_version: str, open_timeout_s
 class _Adapter(BaseHTTPAdapter):  # type: ignore[misc]
     """requests' way to the one pool of connections."""
 
-    def __init__(self, open_socket: Open) -> None:
-        self._pool = _Pool(open_socket)
+    def __init__(self, pool: HTTPConnectionPool) -> None:
+        self._pool = pool
         super().__init__()
 
-    def get_connection(self, url: Any, proxies: Any = None) -> _Pool:
+    def get_connection(self, url: Any, proxies: Any = None) -> HTTPConnectionPool:
         return self._pool
 
     def close(self) -> None:
         super().close()
         self._pool.close()
-
-
-class _Pool(HTTPConnectionPool):
-    scheme = "ssh"
-
-    def __init__(self, open_socket: Open) -> None:
-        super().__init__("localhost", timeout=TIMEOUT_S, maxsize=_KEPT_OPEN)
-        self._open = open_socket
-
-    def _new_conn(self) -> Any:
-        return _Connection(self._open)
-
-
-class _Connection(HTTPConnection):
-    def __init__(self, open_socket: Open) -> None:
-        super().__init__("localhost", timeout=TIMEOUT_S)
-        self._open = open_socket
-
-    def connect(self) -> None:
-        self.sock = self._open()
-        self.sock.settimeout(self.timeout)

@@ -6,6 +6,8 @@ Nothing is ever asked for: neither a password nor a passphrase nor whether a key
 from __future__ import annotations
 
 import logging
+import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -13,15 +15,13 @@ from typing import Any
 
 import fabric
 from paramiko.config import SSHConfig
-from paramiko.ssh_exception import SSHException
 
 from cluster.hosts import ssh_config
-from cluster.hosts.channel_socket import end
+from cluster.hosts.channel_socket import BROKEN, end
 from cluster.hosts.connect_errors import connect_errors
 from cluster.hosts.host import Host
 from cluster.hosts.host_keys import KnownOnly
 from cluster.hosts.login import Login
-from cluster.hosts.proxy_command import proxied
 from cluster.hosts.remote import Remote
 from cluster.hosts.ssh_config import Way
 from cluster.settings import Settings
@@ -33,6 +33,7 @@ logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
 # sshd drops some of more than ten that log in at once (MaxStartups 10:30:100), and counts them a moment longer. One
 # jump host stands before many hosts.
 _LOGINS_AT_ONCE = 5
+_PROXY_END_S = 5
 _LOGINS: dict[tuple[str, int], threading.Semaphore] = {}
 
 
@@ -63,17 +64,40 @@ def _open(opened: ExitStack, hop: Way, before: Any, timeout_s: float) -> Any:
     """Open a hop through the one before. Fabric itself checks no key and has no time limit."""
     keys = KnownOnly(hop)
     limits = dict.fromkeys(("timeout", "banner_timeout", "auth_timeout", "channel_timeout"), timeout_s)
-    through = {"sock": opened.enter_context(proxied(hop.command))} if hop.command else {}
+    through = {"sock": opened.enter_context(_proxied(hop.command))} if hop.command else {}
     connection = fabric.Connection(
         hop.hostname, user=hop.user, port=hop.port, gateway=before or False,
         config=fabric.Config(ssh_config=SSHConfig(), lazy=True),  # all of it is in `hop`
-        connect_kwargs=limits | through | {"auth_strategy": Login(hop), "transport_factory": keys.transport_factory()},
+        connect_kwargs=limits | through | {"auth_strategy": Login(hop), "transport_factory": keys.transport_factory},
     )  # fmt: skip
     connection.client.set_missing_host_key_policy(keys)
     opened.callback(end, connection.client)  # Fabric's own close does nothing to one that was half open
     with _LOGINS.setdefault((hop.hostname, hop.port), threading.Semaphore(_LOGINS_AT_ONCE)):
         connection.open()
     return connection
+
+
+@contextmanager
+def _proxied(command: str) -> Iterator[socket.socket]:
+    """Run a ProxyCommand, as ssh does, behind a socket. Paramiko's own has no shell, and spins when it ends."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", f"exec {command}"],
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            stderr=subprocess.DEVNULL,
+        )
+    try:
+        with ours:
+            yield ours
+    finally:
+        process.terminate()
+        try:
+            process.wait(_PROXY_END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _beat(transport: Any, silence_s: float, ended: threading.Event) -> None:
@@ -85,6 +109,6 @@ def _beat(transport: Any, silence_s: float, ended: threading.Event) -> None:
         limit = threading.Timer(silence_s, end, (transport,))
         limit.daemon = True
         limit.start()
-        with suppress(SSHException, EOFError, OSError):  # it has just ended
+        with suppress(*BROKEN):  # it has just ended
             transport.global_request("keepalive@openssh.com", wait=True)
         limit.cancel()

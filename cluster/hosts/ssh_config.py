@@ -49,11 +49,7 @@ class Way:
 
 
 def way_to(config: str, host: Host, depth: int = 0) -> Way:
-    """Find the way to a host by the configuration in this file alone, else (with "") the person's and the system's.
-
-    Raises:
-        ClusterError: the configuration says something impossible about it, or there is no ssh.
-    """
+    """Find the way to a host by the configuration in this file alone, else (with "") the person's and the system's."""
     ssh = _Ssh(config, host)
     jumps = ssh.one("proxyjump")
     if not jumps:
@@ -75,15 +71,11 @@ class _Ssh:
         user_and_port = [*["-l", host.user] * bool(host.user), *["-p", str(host.port)] * bool(host.port)]
         # -T, as it would remark that there is no terminal.
         self._command = ["ssh", "-G", "-T", *file, *user_and_port, *options]
-        self._answer = self._ask()
-
-    def all(self, keyword: str) -> list[str]:
-        """Return the values of a keyword."""
-        return self._answer[keyword]
+        self.all = self._ask()
 
     def one(self, keyword: str) -> str:
         """Return the value of a keyword, "" for none."""
-        value = (self._answer[keyword] or ["none"])[0]
+        value = (self.all[keyword] or ["none"])[0]
         return "" if value.lower() == "none" else value
 
     def filled(self, text: str) -> str:
@@ -109,7 +101,7 @@ class _Ssh:
             raise ClusterError(
                 f"{self.host}: the ssh configuration cannot be applied to it: {why}: see agents.ssh_config"
             )
-        found: dict[str, list[str]] = defaultdict(list)
+        found = defaultdict[str, list[str]](list)
         for line in done.stdout.decode(errors="replace").splitlines():
             keyword, _, value = line.partition(" ")
             found[keyword].append(value)
@@ -131,8 +123,8 @@ def _alone(ssh: _Ssh) -> Way:
         known_command=_known_command(ssh),
         revoked=_expanded(revoked) if revoked else None,
         # As ssh does, which passes over those that are not there; the public half is enough for an agent's key.
-        keys=tuple(key for key in ssh.files(ssh.all("identityfile")) if key.is_file() or public_half(key).is_file()),
-        certificates=ssh.files(ssh.all("certificatefile")),
+        keys=tuple(key for key in ssh.files(ssh.all["identityfile"]) if key.is_file() or public_half(key).is_file()),
+        certificates=ssh.files(ssh.all["certificatefile"]),
         only_named=ssh.one("identitiesonly") == "yes",
         agent=_agent(ssh),
     )
@@ -162,7 +154,7 @@ def _known_command(ssh: _Ssh) -> tuple[str, ...]:
 
 def _agent(ssh: _Ssh) -> str:
     """Return the ssh-agent's socket, "" for none."""
-    said = (ssh.all("identityagent") or ["SSH_AUTH_SOCK"])[0]
+    said = (ssh.all["identityagent"] or ["SSH_AUTH_SOCK"])[0]
     if said == "SSH_AUTH_SOCK" or said.startswith("$"):
         return os.environ.get(said.strip("${}"), "")
     return "" if said.lower() == "none" else said

@@ -12,7 +12,6 @@ from cluster import engine
 from cluster.components import REGISTRY
 from cluster.engine import docker_errors
 from cluster.hosts import ssh
-from cluster.hosts.disk import disk_of
 from cluster.hosts.engine_errors import engine_errors
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
@@ -124,7 +123,7 @@ def _send_image(remote: Remote, say: Say) -> bool:
 
 
 def _refuse_full_disk(remote: Remote, folder: str, needed: int) -> None:
-    disk = disk_of(remote, folder, sudo=True)
+    disk = remote.disk(folder, sudo=True)
     if disk and disk.free < needed:
         raise ClusterError(
             f"{remote.name}: the disk is full where the Docker Engine keeps its data, {folder}: "

@@ -14,7 +14,6 @@ from cryptography import x509
 from cluster.apps.app import AppSpec, AppStatus
 from cluster.components import REGISTRY
 from cluster.hosts import ssh
-from cluster.hosts.disk import disk_of
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.image_ref import is_local
@@ -134,7 +133,7 @@ def _state(apps: list[AppStatus]) -> str:
 
 
 def _room(remote: Remote) -> Room | None:
-    disk = disk_of(remote, DATA, sudo=True)
+    disk = remote.disk(DATA, sudo=True)
     ran = remote.run(f"LC_ALL=C du -sxB1 -- {shlex.quote(DATA)}", sudo=True)
     return None if ran.code or not disk else Room(int(ran.out.split()[0]), disk.free, disk.total)
 

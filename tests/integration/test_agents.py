@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from cluster import credentials
+from cluster.credentials import HostFile, folder_on_hosts
 from cluster.hosts import files as host_files
 from cluster.hosts.files import LOGIN_ARCHIVE
 from cluster.hosts.host import Host
@@ -22,7 +23,7 @@ from cluster.images import architecture, registry_login
 from cluster.images.registry_trust import CERTIFICATES
 from cluster.operations import registry as registries
 from cluster.operations.agents import check, pull, report, trust
-from cluster.operations.agents.findings import Finding
+from cluster.operations.agents.facts import Finding
 from cluster.queue import login as queue_login
 from cluster.settings import Settings
 from commands import agents as agent_commands
@@ -378,12 +379,15 @@ def test_hosts_that_can_do_their_work_are_ready(all_fresh: Place) -> None:
 def test_a_host_without_the_workers_password_is_red(fresh: Place) -> None:
     login = queue_login.ensure(fresh.settings, {})
     try:
-        secrets = queue_login.for_workers(fresh.settings, login, {})
-        host_files.put(fresh.settings, AGENTS[1:2], secrets.files, "put it", lambda line: None)
+        files = [
+            HostFile(f"{folder_on_hosts(fresh.settings.project, one.group)}/{one.name}", one.content, one.owner)
+            for one in queue_login.for_workers(login).files
+        ]
+        host_files.put(fresh.settings, AGENTS[1:2], files, "put it", lambda line: None)
         rows = fresh.check(*AGENTS[:2])
         assert rows["ops@agent2"]["password"] == Finding("yes")
         red = rows["agent1"]["password"]
-        assert (red.text, red.remedy.partition(",")[0]) == ("no", secrets.files[0].path)
+        assert (red.text, red.remedy.partition(",")[0]) == ("no", files[0].path)
         assert red.remedy.endswith("is not there: ./inv worker.deploy puts it on all of agents.hosts")
         queue_login.ensure(fresh.settings, {"AMQP_PASSWORD": "a new one"})
         assert fresh.check(AGENTS[1])["ops@agent2"]["password"].text == "another"

@@ -12,7 +12,7 @@ from invoke.exceptions import Exit
 from rich.console import Console
 
 from cluster.hosts.live_table import table_of
-from cluster.operations.agents.findings import Finding
+from cluster.operations.agents.facts import Finding
 from cluster.operations.agents.report import as_table
 from cluster.operations.status import table
 from cluster.terminal.live_line import live_line

@@ -11,16 +11,15 @@ from docker.errors import DockerException
 from cluster.components import QUEUE
 from cluster.credentials import folder_on_hosts
 from cluster.engine.errors import words_of
-from cluster.hosts.all_hosts import Outcome, Say, Show, on_all_hosts
-from cluster.hosts.disk import disk_of
+from cluster.hosts.all_hosts import Say, Show, on_all_hosts
 from cluster.hosts.engine_errors import engine_errors
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.image_ref import ImageRef, is_local
 from cluster.images import registry_login
 from cluster.images.registry_errors import Trouble, trouble_in
-from cluster.operations.agents import facts, findings, trust
-from cluster.operations.agents.findings import Finding
+from cluster.operations.agents import facts, trust
+from cluster.operations.agents.facts import Finding
 from cluster.operations.agents.pull import explained, mismatch
 from cluster.queue import login as queue_login
 from cluster.schedulers import Scheduler
@@ -68,27 +67,25 @@ def check(settings: Settings, hosts: Sequence[Host], asked: CheckRequest, timeou
     """Ask every host everything and return the findings by host; a host out of reach has one finding."""
     outcomes = on_all_hosts(
         settings, hosts, partial(_row, asked), doing="check the agent hosts", timeout_s=timeout_s, say=say,
-        describe=_summary,
+        describe=lambda row: f"red: {', '.join(red_in(row))}" if red_in(row) else "ready",
     )  # fmt: skip
-    return {str(outcome.host): _outcome_row(outcome) for outcome in outcomes}
+    return {str(one.host): _failed("ssh", one.host, one.error) if one.error else one.value or {} for one in outcomes}
 
 
 def refuse_red(rows: Mapping[str, Row]) -> None:
     """Raise ClusterError when a finding is red."""
-    red = [host for host, row in rows.items() if any(finding.remedy for finding in row.values())]
+    red = [host for host, row in rows.items() if red_in(row)]
     if red:
         raise ClusterError(f"{len(red)} of {len(rows)} hosts are not ready: {', '.join(red)}: see above what to do")
 
 
-def _outcome_row(outcome: Outcome[Row]) -> Row:
-    if outcome.error:
-        return {"ssh": Finding("no", str(outcome.error).removeprefix(f"{outcome.host}: "))}
-    return outcome.value or {}
+def red_in(row: Row) -> list[str]:
+    """List the questions whose findings are red."""
+    return [name for name, finding in row.items() if finding.remedy]
 
 
-def _summary(row: Row) -> str:
-    red = [name for name, finding in row.items() if finding.remedy]
-    return f"red: {', '.join(red)}" if red else "ready"
+def _failed(name: str, host: object, error: ClusterError) -> Row:
+    return {name: Finding("no", str(error).removeprefix(f"{host}: "))}
 
 
 def _row(asked: CheckRequest, remote: Remote, show: Show) -> Row:
@@ -100,7 +97,7 @@ def _row(asked: CheckRequest, remote: Remote, show: Show) -> Row:
         try:
             row |= probe(remote, asked)
         except ClusterError as error:
-            row[name] = Finding("no", str(error).removeprefix(f"{remote.name}: "))
+            row |= _failed(name, remote.name, error)
     return row
 
 
@@ -120,18 +117,18 @@ def _engine(remote: Remote, asked: CheckRequest) -> Row:
 def _disk(remote: Remote, asked: CheckRequest) -> Row:
     with engine_errors(remote, "ask where it keeps its data"):
         folder = str(remote.engine().info()["DockerRootDir"])
-    disk = disk_of(remote, folder)
+    disk = remote.disk(folder)
     if not disk:
         raise ClusterError(f"df says nothing of {folder}: see `df {folder}` there")
-    return {"disk": findings.of_disk(folder, disk.free)}
+    return {"disk": facts.of_disk(folder, disk.free)}
 
 
 def _machine(remote: Remote, asked: CheckRequest) -> Row:
     machine = facts.machine(remote)
     return {
-        "memory": findings.of_memory(machine, asked.mem_mib),
+        "memory": facts.of_memory(machine, asked.mem_mib),
         "cores": Finding(str(machine.cores)),
-        "clock": findings.of_clock(machine),
+        "clock": facts.of_clock(machine),
     }
 
 
@@ -142,7 +139,7 @@ def _registry(remote: Remote, asked: CheckRequest) -> Row:
         step = "no host can reach a registry on this machine alone: ./inv registry.up --host HOST sets up one"
         return {"registry": Finding("no", step)}
     access = registry_login.for_registry(registry)
-    missing = list(map(str, trust.changes(remote, registry, access))) if access else []
+    missing = [change.name for change in trust.changes(remote, registry, access)] if access else []
     if missing:
         return {"registry": Finding("no trust", f"not as it should be: {', '.join(missing)}: ./inv agents.trust")}
     with engine_errors(remote, f"ask {registry}"):
@@ -168,7 +165,7 @@ def _password(remote: Remote, asked: CheckRequest) -> Row:
     """Look at what worker.deploy puts there: a host that joined later lacks it."""
     if not asked.secrets:
         return {}
-    return {"password": findings.of_password(asked.secrets, {path: remote.read(path) for path in asked.secrets})}
+    return {"password": facts.of_password(asked.secrets, {path: remote.read(path) for path in asked.secrets})}
 
 
 def _service(name: str, remote: Remote, asked: CheckRequest) -> Row:

@@ -38,11 +38,7 @@ def run(
     settings: Settings, hosts: Sequence[Host], command: Command, *, as_json: bool, dry_run: bool, say: Say,
     result: Callable[[str], None],
 ) -> None:  # fmt: skip
-    """Run a command on all hosts. Its STDOUT lines are results, its STDERR lines are said; or all as JSON.
-
-    Raises:
-        ClusterError: no command, or it failed on hosts, or hosts were not reached.
-    """
+    """Run a command on all hosts. Its STDOUT lines are results, its STDERR lines are said; or all as JSON."""
     if not command.line.strip():
         raise ClusterError("no command: give --command '...', for /bin/sh on each host")
     if dry_run:
@@ -56,11 +52,9 @@ def run(
             with one_at_a_time:
                 (say if is_error else result)(f"{remote.name}: {line.decode(errors='replace')}")
 
-        limited = _LIMITED.format(
-            kill=_KILL_AFTER_S, limit=f"{command.timeout_s:f}", command=shlex.quote(command.line)
-        )  # fmt: skip
+        line = _LIMITED.format(kill=_KILL_AFTER_S, limit=f"{command.timeout_s:f}", command=shlex.quote(command.line))
         on_line = None if as_json else print_line
-        return remote.run(limited, sudo=command.sudo, timeout_s=command.timeout_s + _LATER_S, on_line=on_line)
+        return remote.run(line, sudo=command.sudo, timeout_s=command.timeout_s + _LATER_S, on_line=on_line)
 
     outcomes = on_all_hosts(
         settings, hosts, act, doing=f"run {command.line}", say=say, table=as_json,

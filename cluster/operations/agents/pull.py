@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 from docker.errors import ImageNotFound
 
@@ -23,12 +24,7 @@ _HOST_S = 60.0
 
 
 def pull(settings: Settings, hosts: Sequence[Host], tag: str, *, timeout_s: float, dry_run: bool, say: Say) -> ImageRef:
-    """Pull an image to all hosts and return its name by content.
-
-    Raises:
-        ServiceAway: the registry does not answer.
-        ClusterError: the registry does not hold it (no host is asked then), or hosts failed.
-    """
+    """Pull an image to all hosts and return its name by content; no host is asked where the registry lacks it."""
     ref, architectures = in_registry(ImageRef.parse(tag, settings.images))
     doing = f"pull {tag}"
     login = registry_login.auth_config(ref.registry)
@@ -63,11 +59,7 @@ def mismatch(remote: Remote, architectures: Collection[str]) -> str:
 def refuse_foreign(
     settings: Settings, hosts: Sequence[Host], image: str, architectures: Collection[str], say: Say
 ) -> None:
-    """See that at least one of the hosts can run an image, and say which cannot; hosts out of reach do not count.
-
-    Raises:
-        ClusterError: none can.
-    """
+    """Refuse an image that none of the hosts can run, and say which cannot; hosts out of reach do not count."""
     outcomes = on_all_hosts(
         settings, hosts, lambda remote, show: mismatch(remote, architectures), doing="ask the agents what they run",
         timeout_s=_HOST_S, say=lambda line: None, describe=lambda why: "cannot run it" if why else "runs it",
@@ -83,12 +75,10 @@ def refuse_foreign(
 
 
 def _is_there(remote: Remote, ref: ImageRef) -> bool:
-    with engine_errors(remote, f"look for {ref}"):
-        try:
-            remote.engine().images.get(str(ref))
-        except ImageNotFound:
-            return False
-    return True
+    with engine_errors(remote, f"look for {ref}"), suppress(ImageNotFound):
+        remote.engine().images.get(str(ref))
+        return True
+    return False
 
 
 def explained(registry: str, problem: str) -> str:

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cluster.operations.agents.check import COLUMNS, Row
-from cluster.operations.agents.findings import Finding
+from cluster.operations.agents.check import COLUMNS, Row, red_in
+from cluster.operations.agents.facts import Finding
 from scripts.one_line import visible
 
 _WIDE = 10_000  # a table is never wrapped: it may be piped
@@ -21,7 +21,7 @@ _WIDE = 10_000  # a table is never wrapped: it may be piped
 def as_json(rows: Mapping[str, Row]) -> str:
     """Return a list of hosts, each with its findings."""
     found = [
-        {"host": host, "ok": not any(finding.remedy for finding in row.values())}
+        {"host": host, "ok": not red_in(row)}
         | {name: {"text": one.text, "ok": not one.remedy, "remedy": one.remedy} for name, one in row.items()}
         for host, row in rows.items()
     ]

@@ -8,10 +8,16 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import io
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from cluster.hosts.all_hosts import Say, Show, on_all_hosts, values
 from cluster.hosts.files import LOGIN_ARCHIVE
@@ -20,94 +26,53 @@ from cluster.hosts.remote import Remote
 from cluster.images import registry_login
 from cluster.images.registry_api import refuse_local
 from cluster.images.registry_login import Access
-from cluster.operations.agents.docker_logins import archive, parsed, store_of, with_login
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 
 CERTIFICATES = "/etc/docker/certs.d"
 
 _HELPER_TIMEOUT_S = 30.0
+_IN_ARCHIVE = ".docker/config.json"
 
 
 @dataclass(frozen=True)
-class FileChange:
-    """A file to write, as root or as the SSH user."""
+class Change:
+    """Something to write on a host, by the name that people are told."""
 
-    path: str
-    content: bytes = field(repr=False)
-    mode: int
-    sudo: bool
-
-    def make(self, remote: Remote) -> None:
-        """Write the file."""
-        remote.write(self.path, self.content, mode=self.mode, sudo=self.sudo)
-
-    def __str__(self) -> str:
-        return self.path
-
-
-@dataclass(frozen=True)
-class LoginChange:
-    """A login for the credential store that a docker configuration names; only docker can write to it."""
-
-    folder: str
-    store: str
-    registry: str
-    access: Access
-    sudo: bool
-
-    def make(self, remote: Remote) -> None:
-        """Let docker keep it; the password travels on STDIN."""
-        words = ["docker", "--config", self.folder, "login", "-u", self.access.user, "--password-stdin", self.registry]
-        ran = remote.run(shlex.join(words), input=self.access.password.encode(), sudo=self.sudo)
-        if ran.code:
-            raise ClusterError(f"{remote.name}: docker login with the store {self.store}: {ran.reason}")
-
-    def __str__(self) -> str:
-        return f"the credential store {self.store} of {self.folder}/config.json"
-
-
-Change = FileChange | LoginChange
+    name: str
+    make: Callable[[], object] = field(repr=False)
 
 
 def trust(settings: Settings, hosts: Sequence[Host], *, timeout_s: float, dry_run: bool, say: Say) -> None:
-    """Make every host trust the registry and log in to it; leave what is right as it is.
-
-    Raises:
-        ClusterError: no login is kept for the registry, or hosts failed.
-    """
+    """Make every host trust the registry and log in to it; leave what is right as it is."""
     registry = settings.registry
     access = login_of(registry)
     doing = f"trust {registry}"
 
     def act(remote: Remote, show: Show) -> str:
-        made = ", ".join(_make(remote, changes(remote, registry, access), dry_run, show))
+        made = ", ".join(_make(changes(remote, registry, access), dry_run, show))
         return f"{'would write' if dry_run else 'wrote'} {made}" if made else f"trusts {registry} already"
 
     outcomes = on_all_hosts(settings, hosts, act, doing=doing, timeout_s=timeout_s, say=say, describe=str)
     values(outcomes, doing, say)
 
 
-def _make(remote: Remote, wanted: Iterator[Change], dry_run: bool, show: Show) -> list[str]:
+def _make(wanted: Iterator[Change], dry_run: bool, show: Show) -> list[str]:
     """Make the changes, or only name them; a failure says what was written before."""
     made: list[str] = []
     try:
         for change in wanted:
-            show(f"{'would write' if dry_run else 'writes'} {change}")
+            show(f"{'would write' if dry_run else 'writes'} {change.name}")
             if not dry_run:
-                change.make(remote)
-            made.append(str(change))
+                change.make()
+            made.append(change.name)
     except ClusterError as error:
         raise type(error)(f"{error}; written before: {', '.join(made) or 'nothing'}") from error
     return made
 
 
 def login_of(registry: str) -> Access:
-    """Return the login to hand to the hosts.
-
-    Raises:
-        ClusterError: there is none, or no other machine can reach this registry.
-    """
+    """Return the login to hand to the hosts; refuses a registry that no other machine can reach."""
     refuse_local(registry)
     access = registry_login.for_registry(registry)
     if access is None:
@@ -121,15 +86,19 @@ def login_of(registry: str) -> Access:
 def changes(remote: Remote, registry: str, access: Access) -> Iterator[Change]:
     """Find what is missing on a host, in the order in which it is best written."""
     if access.ca:
-        yield from _file(remote, f"{CERTIFICATES}/{registry}/ca.crt", access.ca.read_bytes(), 0o644)
+        path = f"{CERTIFICATES}/{registry}/ca.crt"
+        yield from _file(remote, path, remote.read(path), access.ca.read_bytes(), 0o644)
     for folder, sudo in _docker_folders(remote):
         yield from _login(remote, folder, registry, access, sudo)
-    yield from _file(remote, LOGIN_ARCHIVE, archive(remote.read(LOGIN_ARCHIVE), registry, access), 0o600)
+    before = remote.read(LOGIN_ARCHIVE)
+    yield from _file(remote, LOGIN_ARCHIVE, before, archive(before, registry, access))
 
 
-def _file(remote: Remote, path: str, content: bytes, mode: int) -> Iterator[FileChange]:
-    if remote.read(path) != content:
-        yield FileChange(path, content, mode, sudo=True)
+def _file(
+    remote: Remote, path: str, before: bytes | None, content: bytes, mode: int = 0o600, sudo: bool = True
+) -> Iterator[Change]:
+    if content != before:
+        yield Change(path, partial(remote.write, path, content, mode=mode, sudo=sudo))
 
 
 def _docker_folders(remote: Remote) -> Iterator[tuple[str, bool]]:
@@ -147,17 +116,23 @@ def _login(remote: Remote, folder: str, registry: str, access: Access, sudo: boo
         config = parsed(before)
     except ValueError as error:
         raise ClusterError(f"{remote.name}: {path} is not what docker writes ({error}): mend or move it") from None
-    store = store_of(config, registry)
-    if store:
-        if not _stored(remote, store, registry, access, sudo):
-            yield LoginChange(folder, store, registry, access, sudo)
-        return
-    after = with_login(config, registry, access)
-    if after != config:
-        yield FileChange(path, json.dumps(after, indent="\t").encode() + b"\n", 0o600, sudo)
+    if store := store_of(config, registry):
+        if not _is_stored(remote, store, registry, access, sudo):
+            log_in = partial(_log_in, remote, folder, store, registry, access, sudo)
+            yield Change(f"the credential store {store} of {path}", log_in)
+    elif (after := with_login(config, registry, access)) != config:
+        yield from _file(remote, path, before, json.dumps(after, indent="\t").encode() + b"\n", sudo=sudo)
 
 
-def _stored(remote: Remote, store: str, registry: str, access: Access, sudo: bool) -> bool:
+def _log_in(remote: Remote, folder: str, store: str, registry: str, access: Access, sudo: bool) -> None:
+    """Let docker keep the login, as it alone can write to the store; the password travels on STDIN."""
+    words = ["docker", "--config", folder, "login", "-u", access.user, "--password-stdin", registry]
+    ran = remote.run(shlex.join(words), input=access.password.encode(), sudo=sudo)
+    if ran.code:
+        raise ClusterError(f"{remote.name}: docker login with the store {store}: {ran.reason}")
+
+
+def _is_stored(remote: Remote, store: str, registry: str, access: Access, sudo: bool) -> bool:
     """Tell whether the credential store there has this login already."""
     helper = shlex.quote(f"docker-credential-{store}")
     ran = remote.run(f"{helper} get", input=registry.encode(), sudo=sudo, timeout_s=_HELPER_TIMEOUT_S)
@@ -166,3 +141,48 @@ def _stored(remote: Remote, store: str, registry: str, access: Access, sudo: boo
     except ValueError:
         return False
     return not ran.code and (kept.get("Username"), kept.get("Secret")) == (access.user, access.password)
+
+
+def parsed(content: bytes | None) -> dict[str, Any]:
+    """Read a docker configuration, which may be absent or empty. Raises ValueError for what docker did not write."""
+    found = json.loads(content) if content and content.strip() else {}
+    if not isinstance(found, dict) or not isinstance(found.get("auths") or {}, dict):
+        raise ValueError("no JSON object")
+    return found
+
+
+def store_of(config: dict[str, Any], registry: str) -> str:
+    """Name the credential store that docker uses for a registry, "" for none."""
+    return (config.get("credHelpers") or {}).get(registry) or config.get("credsStore") or ""
+
+
+def with_login(config: dict[str, Any], registry: str, access: Access) -> dict[str, Any]:
+    """Return the configuration with this login added; all else is kept."""
+    secret = base64.b64encode(f"{access.user}:{access.password}".encode()).decode()
+    return config | {"auths": (config.get("auths") or {}) | {registry: {"auth": secret}}}
+
+
+def archive(before: bytes | None, registry: str, access: Access) -> bytes:
+    """Pack the login for Mesos, as plain `auths`, since no task has a credential store.
+
+    Logins of other registries in the archive from `before` are kept. The same logins make the same bytes.
+    """
+    config = with_login({"auths": _logins_in(before)}, registry, access)
+    content = json.dumps(config, indent=2, sort_keys=True).encode() + b"\n"
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        entry = tarfile.TarInfo(_IN_ARCHIVE)
+        entry.size, entry.mode = len(content), 0o600
+        tar.addfile(entry, io.BytesIO(content))
+    return gzip.compress(plain.getvalue(), mtime=0)
+
+
+def _logins_in(content: bytes | None) -> dict[str, Any]:
+    """Return the logins of an archive of ours, none of a broken one."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content or b""), mode="r:gz") as tar:
+            found = tar.extractfile(_IN_ARCHIVE)
+            logins = parsed(found.read() if found else b"").get("auths") or {}
+    except (tarfile.TarError, OSError, EOFError, KeyError, ValueError):
+        return {}
+    return dict(logins)
