@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cluster.apps.flags import AppOverrides
     from cluster.operations.deploy import Rollout
     from cluster.operations.operate import Target
+    from cluster.schedulers import DeployOptions
     from cluster.settings import Settings
 
 MANY = ("env", "volume", "constraint", "engine_option")  # may be given several times
@@ -132,9 +133,8 @@ def logs(component: str, doc: str) -> Any:
     """Return the command that prints what an app printed."""
 
     def body(settings: Settings, flags: Any) -> None:
-        from cluster.operations import operate
-
-        results(operate.logs(target(settings, component, flags), flags.tail, flags.follow))
+        of = target(settings, component, flags)
+        results(of.engine.logs(of.app_id, flags.tail, flags.follow))
 
     return command("logs", component, doc, (*WHICH[component], *WHERE, "tail", "follow"), body)
 
@@ -154,23 +154,30 @@ def target(settings: Settings, component: str, flags: Any) -> Target:
     """Return the app that flags mean, where they say that it runs."""
     from cluster.components import QUEUE
     from cluster.operations import operate
-    from cluster.schedulers import DeployOptions
 
     app_id = operate.workers_id(settings, flags.queue, flags.app) if component == "worker" else QUEUE.app_id
-    options = DeployOptions(force=getattr(flags, "force", False), timeout_s=getattr(flags, "wait_timeout", 600.0))
-    return operate.target(settings, app_id, flags.at, flags.marathon, say, options)
+    return operate.target(settings, app_id, flags.at, flags.marathon, say, _options(flags))
 
 
 def rollout(settings: Settings, flags: Any) -> Rollout:
     """Return the way in which run-local, or deploy where there are its flags, brings an app to an engine."""
     from cluster.operations.deploy import Rollout
+    from cluster.schedulers import selection
 
-    if "marathon" not in vars(flags):
-        return Rollout.here(settings, say, at=flags.at, dry_run=flags.dry_run, no_wait=flags.no_wait)
-    return Rollout.elsewhere(
-        settings, say, at=flags.at, marathon=flags.marathon, dry_run=flags.dry_run, no_wait=flags.no_wait,
-        wait_timeout_s=flags.wait_timeout, force=flags.force, undo=flags.rollback_on_failure,
-    )  # fmt: skip
+    is_here = "marathon" not in vars(flags)
+    found = selection.here(settings, flags.at) if is_here else selection.elsewhere(settings, flags.at, flags.marathon)
+    engine = selection.scheduler(settings, found, say)
+    return Rollout(engine, say, _options(flags), flags.dry_run, is_watched=is_here)
+
+
+def _options(flags: Any) -> DeployOptions:
+    """Return how a change is made, as far as a command has flags for it."""
+    from cluster.operations.deploy import LOCAL_START_S
+    from cluster.schedulers import DeployOptions
+
+    usual = {"force": False, "no_wait": False, "wait_timeout": LOCAL_START_S, "rollback_on_failure": False}
+    given = SimpleNamespace(**usual | vars(flags))
+    return DeployOptions(given.force, not given.no_wait, given.wait_timeout, given.rollback_on_failure)
 
 
 def overrides(flags: Any) -> AppOverrides:

@@ -18,12 +18,8 @@ ONE_SIGNAL_S = 1.0
 _SHOW_CURSOR = "\x1b[?25h"  # a live table or line has hidden it
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: whatever tidies up after Ctrl-C does so after this, too."""
-
-
 class Interruption:
-    """While entered, the first of both signals is a KeyboardInterrupt; `number` is which one it was, else 0.
+    """While entered, the first of both signals is a KeyboardInterrupt; `number` is that of the signal, else 0.
 
     After that it stays in charge until the process ends: an exception in the middle of tidying up would leave half
     of it undone, and one at the very end would print a traceback. Signals that are ignored stay so, and in a thread
@@ -57,7 +53,7 @@ class Interruption:
         if not self.number:
             self._at, self.number = now, number
             atexit.register(self._ignore)
-            raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+            raise KeyboardInterrupt(number)  # also for SIGTERM: what tidies up after Ctrl-C does so then, too
         if now - self._at > ONE_SIGNAL_S:
             self._end_at_once()
 

@@ -1,4 +1,4 @@
-"""What concerns the whole machine: the demo, what is running, stopping it all, the tests."""
+"""The commands for the whole machine: the demo, the state of all, stopping it all, the tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where words go: results to STDOUT, everything else to STDERR."""
+"""The two outputs: results go to STDOUT, everything else to STDERR."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from commands.interruption import Terminated
 from scripts.one_line import visible
 
 if TYPE_CHECKING:
@@ -15,26 +14,26 @@ if TYPE_CHECKING:
 
 
 def say(text: str) -> None:
-    """A line for a person. Much in it comes from others, who are not to rule the terminal."""
+    """Print a line for a person. Much in it comes from others, who are not to rule the terminal."""
     print(visible(text, kept="\n\t"), file=sys.stderr, flush=True)
 
 
 def result(text: str) -> None:
-    """A line for `$( )` and pipes, or a table."""
+    """Print a line for `$( )` and pipes, or a table."""
     print(visible(text, kept="\n\t"), flush=True)
 
 
 def results(lines: Iterable[str]) -> None:
-    """Lines for pipes, as they come and as they are. What never ends is left with Ctrl-C, which is no failure."""
+    """Print lines for pipes, as they come and as they are. Those that never end are left with Ctrl-C, silently."""
     try:
         for line in lines:
             print(line, flush=True)
-    except KeyboardInterrupt as signalled:
-        raise SystemExit(128 + (signal.SIGTERM if isinstance(signalled, Terminated) else signal.SIGINT)) from None
+    except KeyboardInterrupt as interrupt:  # its argument is the signal, where a task has caught it
+        raise SystemExit(128 + (interrupt.args or (signal.SIGINT,))[0]) from None
 
 
 def settings_of(config: Mapping[str, Any], registry: str = "") -> Settings:
-    """The checked settings of an Invoke context's configuration; `registry`, where it is given, in place of theirs."""
+    """Return the checked settings of an Invoke context's configuration; a `registry` counts more than theirs."""
     from cluster.image_ref import checked_registry
     from cluster.settings import Settings
 

@@ -87,7 +87,7 @@ class Inv(Program):  # type: ignore[misc]
         super().execute()
 
     def print_task_help(self, name: str) -> None:
-        """What --help prints with a command."""
+        """Print the flags of a command, for --help."""
         known = self.parser.contexts[name]
         flags = [(_with_value(spec.split(", "), known.flags), words) for spec, words in known.help_tuples()]
         print(f"Usage: ./inv {name}{' [FLAGS]' if flags else ''}\n\n  {self.collection[name].__doc__}\n")
@@ -96,7 +96,7 @@ class Inv(Program):  # type: ignore[misc]
             self.print_columns(flags)
 
     def print_help(self) -> None:
-        """What bare `inv` and --help print."""
+        """Print what a newcomer needs, for bare `inv` and --help."""
         if not hasattr(self, "collection"):
             self.load_collection()
         self.list_root, self.list_depth, self.list_format = None, None, "flat"

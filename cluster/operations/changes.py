@@ -1,4 +1,4 @@
-"""Changes of apps: told to a person, made, and undone where they fail."""
+"""Changes of apps: shown to a person, and undone where they fail."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from cluster.schedulers import DeployOptions, Say, Scheduler
 from scripts.errors import ClusterError
 
 
-def describe_change(change: Change, engine: Scheduler) -> list[str]:
-    """Return what a change does, for people, a line each."""
-    app_id = change.app.id
-    if change.kind == "create":
-        return [f"{app_id} is new on {engine.place}"]
-    if change.kind == "nothing":
-        return [f"{app_id} runs on {engine.place} as it should: nothing changes"]
-    if change.kind == "restart":
-        return [f"{app_id} on {engine.place} is started anew"]
-    return [f"{app_id} on {engine.place} changes:", *(f"  {line}" for line in change.differences)]
+def tell_change(change: Change, engine: Scheduler, say: Say) -> None:
+    """Say what a change does, a line each."""
+    said = {
+        "create": "{0} is new on {1}",
+        "nothing": "{0} runs on {1} as it should: nothing changes",
+        "restart": "{0} on {1} is started anew",
+    }
+    say(said.get(change.kind, "{0} on {1} changes:").format(change.app.id, engine.place))
+    for line in () if change.kind in said else change.differences:
+        say(f"  {line}")
 
 
 def as_json(change: Change) -> str:
@@ -49,7 +49,7 @@ def undone_on_failure(engine: Scheduler, app_id: str, before: AppSpec | None, sa
 
 
 def _undo(engine: Scheduler, app_id: str, before: AppSpec | None, say: Say) -> str:
-    """Bring back what ran before and return what came of it; empty where it runs anyway."""
+    """Bring back what ran before and return the outcome; empty where it runs anyway."""
     options = DeployOptions(force=True, drain=False)
     try:
         now = engine.present(app_id)

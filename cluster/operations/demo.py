@@ -8,7 +8,6 @@ import os
 import shlex
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,12 +26,10 @@ from cluster.queue.publishing.confirms import Target
 from cluster.queue.publishing.items import Split
 from cluster.queue.publishing.publish import publish
 from cluster.queue.publishing.sources import text_file
-from cluster.schedulers import DeployOptions, Scheduler, provision
+from cluster.schedulers import DeployOptions, Say, Scheduler, provision
 from cluster.settings import ROOT, Settings
 from cluster.terminal import progress
 from scripts.errors import ClusterError
-
-Say = Callable[[str], None]
 
 INPUT = ROOT / "examples" / "temperatures.txt"
 DEMO_QUEUE = "demo"
@@ -57,14 +54,14 @@ def run(settings: Settings, *, process: bool, say: Say) -> str:
 
 
 def _run(settings: Settings, process: bool, say: Say) -> str:
-    where = provision.provide(settings, say, containers=not process)
-    settings = replace(settings, scheduler=where.name)
-    if where.has_images:
+    engine = provision.provide(settings, say, containers=not process)
+    settings = replace(settings, scheduler=engine.name)
+    if engine.has_images:
         _build(settings, say)
     # A container's user is another one than this.
-    mode = 0o1777 if where.has_images else 0o755
+    mode = 0o1777 if engine.has_images else 0o755
     folder = results_folder(Path(settings.worker.tmp) / f"{settings.project}-demo", mode)
-    _start(settings, where, folder, say)
+    _start(settings, engine, folder, say)
     ready = time.monotonic()
     count = _work_through(settings, folder, say)
     worked = time.monotonic()
@@ -75,7 +72,7 @@ def _run(settings: Settings, process: bool, say: Say) -> str:
         "",
         # ./inv becomes this process, so that what it did before, such as making .venv, counts.
         f"All of it took {time.time() - psutil.Process().create_time():.0f} s. Next:",
-        *_next_commands(where),
+        *_next_commands(engine),
     ]
     return "\n".join(lines)
 
@@ -143,10 +140,10 @@ def _row(month: str, days: list[dict[str, Any]]) -> str:
     return f"{month}  {degrees}  {frost_days:3d} {'#' * frost_days}".rstrip()
 
 
-def _next_commands(where: Scheduler) -> list[str]:
+def _next_commands(engine: Scheduler) -> list[str]:
     run = "./inv worker.run-local"
-    if not where.has_images:
-        run = f"INVOKE_SCHEDULER={where.name} {run} --action wordcount.sh"
+    if not engine.has_images:
+        run = f"INVOKE_SCHEDULER={engine.name} {run} --action wordcount.sh"
     return [
         "  ./inv status    shows what runs, and where the messages are",
         f"  {run} && ./inv publish --body 'hello world'    and then ./inv worker.logs",
@@ -159,12 +156,12 @@ def _build(settings: Settings, say: Say) -> None:
         building.build_and_push(settings, component, tag, push=True, say=say)
 
 
-def _start(settings: Settings, where: Scheduler, folder: Path, say: Say) -> None:
+def _start(settings: Settings, engine: Scheduler, folder: Path, say: Say) -> None:
     # A container sees the folder under /tmp, whatever it is called on this machine.
-    target = Path("/tmp") / folder.name if where.has_images else folder
+    target = Path("/tmp") / folder.name if engine.has_images else folder
     action = shlex.join(["temperatures.py", str(target)])
     work = Work.of(settings, queue=DEMO_QUEUE, action=action, jobs=1, timeout_s=60)
-    rollout = Rollout(where, say, DeployOptions(timeout_s=LOCAL_START_S), is_watched=True)
+    rollout = Rollout(engine, say, DeployOptions(timeout_s=LOCAL_START_S), is_watched=True)
     deploy_queue(settings, rollout)
     deploy_workers(settings, rollout, work, overrides=AppOverrides(instances=WORKERS))
 

@@ -1,4 +1,4 @@
-"""Running the queue and workers on any engine: all is checked before anything is changed, then it is followed."""
+"""Deploys of the queue and of workers on any engine: checked whole, changed, then followed."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ from cluster.hosts import files as host_files
 from cluster.hosts.host import of_settings as agents
 from cluster.image_ref import is_local
 from cluster.operations import replacing
-from cluster.operations.changes import as_json, describe_change, undone_on_failure
+from cluster.operations.changes import as_json, tell_change, undone_on_failure
 from cluster.operations.replacing import Waiting
-from cluster.queue import address as queue_address
 from cluster.queue import delivery_limits
 from cluster.queue import login as queue_login
-from cluster.queue import users as queue_users
+from cluster.queue.address import QueueAddress
 from cluster.queue.login import QueueLogin, Secrets
 from cluster.schedulers import BrokerLocation, DeployOptions, Image, Say, Scheduler, selection
 from cluster.settings import Settings
 from scripts.amqp.broker import open_blocking, redacted, without_login
-from scripts.amqp.management import Management
 from scripts.errors import ClusterError
+from scripts.hostport import HostPort
 
 # R and Erlang start in seconds; a cold disk and a busy machine take longer.
 LOCAL_START_S = 120.0
@@ -48,36 +47,10 @@ class Rollout:
     is_dry_run: bool = False
     is_watched: bool = False
 
-    @classmethod
-    def here(
-        cls, settings: Settings, say: Say, *, at: str = "", dry_run: bool = False, no_wait: bool = False
-    ) -> Rollout:
-        """Return that of run-local."""
-        engine = selection.scheduler(settings, selection.here(settings, at), say)
-        options = DeployOptions(wait=not no_wait, timeout_s=LOCAL_START_S)
-        return cls(engine, say, options, dry_run, is_watched=True)
-
-    @classmethod
-    def elsewhere(
-        cls, settings: Settings, say: Say, *, at: str, marathon: str, dry_run: bool, no_wait: bool,
-        wait_timeout_s: float, force: bool, undo: bool,
-    ) -> Rollout:  # fmt: skip
-        """Return that of deploy.
-
-        Raises:
-            ClusterError: no time to wait; or as `selection.elsewhere`.
-        """
-        if wait_timeout_s <= 0:
-            raise ClusterError(f"--wait-timeout {wait_timeout_s:g}: give a time in seconds, or --no-wait")
-        engine = selection.scheduler(settings, selection.elsewhere(settings, at, marathon), say)
-        options = DeployOptions(force=force, wait=not no_wait, timeout_s=wait_timeout_s, undo=undo)
-        return cls(engine, say, options, dry_run)
-
     def plan(self, app: AppSpec) -> Change:
         """Say what would change, and return it."""
         change = self.engine.plan(app, self.options)
-        for line in describe_change(change, self.engine):
-            self.say(line)
+        tell_change(change, self.engine, self.say)
         return change
 
     def make(
@@ -146,8 +119,8 @@ def deploy_queue(
         app = queue_apps.guest_from_anywhere(app)
         say("--guest: everyone who can reach the queue may read and write it, and change its settings")
     elif not engine.is_here:
-        queue_login.refuse_to_replace(settings, present, force=rollout.options.force)
-        login = _login(settings, rollout)
+        force, keep = rollout.options.force, not rollout.is_dry_run
+        login = queue_login.ensure(settings, queue=present, force=force, keep=keep)
         app = queue_login.for_queue(login).added_to(app)
     change = rollout.plan(app)
     if rollout.is_dry_run:
@@ -222,20 +195,15 @@ def _with_options(settings: Settings, engine: Scheduler, overrides: AppOverrides
     return replace(overrides, engine_options=options)
 
 
-def _login(settings: Settings, rollout: Rollout) -> QueueLogin:
-    """Return the login of the queue; one that is for show alone is not kept."""
-    if rollout.is_dry_run:
-        return queue_login.known(settings) or QueueLogin(queue_login.USER, "", salt="", id="made-when-deployed")
-    return queue_login.ensure(settings)
-
-
 def _workers_login(settings: Settings, rollout: Rollout, url: str) -> Secrets:
     """Return what workers need to log in to a broker that is named, else to the queue of their engine."""
     if url:
         given = queue_login.given(url)
         return queue_login.for_workers_elsewhere(given, redacted(url)) if given else Secrets({}, ())
     queue = rollout.engine.present(QUEUE.app_id)
-    login = queue_address.login_of(settings, queue) if queue else _login(settings, rollout)
+    login = (
+        queue_login.login_of(settings, queue) if queue else queue_login.ensure(settings, keep=not rollout.is_dry_run)
+    )
     return queue_login.for_workers(login) if login else Secrets({}, ())
 
 
@@ -244,7 +212,7 @@ def _queue_result(settings: Settings, rollout: Rollout, status: AppStatus, login
     address = engine.address_of(status.id, "amqp")
     if engine.is_here:
         open_blocking(settings.queue.url).close()
-    _bring_up_to_date(engine, status.id, login, say)
+    _bring_up_to_date(engine, status.id, address, login, say)
     if not rollout.is_watched:
         say(f"the queue answers at {address}")
         return [str(address)]
@@ -255,12 +223,11 @@ def _queue_result(settings: Settings, rollout: Rollout, status: AppStatus, login
     return [instance.name for instance in status.instances]
 
 
-def _bring_up_to_date(engine: Scheduler, app_id: str, login: QueueLogin | None, say: Say) -> None:
+def _bring_up_to_date(engine: Scheduler, app_id: str, amqp: HostPort, login: QueueLogin | None, say: Say) -> None:
     """Remove what earlier deploys have left: their users, queues without a delivery limit; the queue works without."""
-    user, password = (login.user, login.password) if login else ("guest", "guest")
     try:
-        management = Management(f"http://{engine.address_of(app_id, 'management')}", user, password, "/")
-        for name in queue_users.remove_earlier(management) if login else ():
+        management = QueueAddress(amqp, engine.address_of(app_id, "management"), login).management
+        for name in queue_login.remove_earlier(management) if login else ():
             say(f"user {name} of an earlier deploy was removed from the queue")
         for line in delivery_limits.give(management):
             say(line)

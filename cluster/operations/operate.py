@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
 from cluster.apps import definitions
-from cluster.apps.app import AppSpec, AppStatus
+from cluster.apps.app import AppSpec, AppStatus, Change
 from cluster.components import QUEUE
 from cluster.interrupts import Interrupted
-from cluster.operations.changes import as_json, describe_change
+from cluster.operations.changes import as_json, tell_change
 from cluster.schedulers import DeployOptions, Say, Scheduler, selection
 from cluster.settings import Settings
 from scripts.app_id import canonical_app_id
@@ -51,28 +51,19 @@ def scale(of: Target, instances: int, say: Say) -> AppStatus:
     """
     if instances < 1:
         raise ClusterError(f"--instances is missing: say how many of {of.app_id}; `stop` is for none")
-    change = of.engine.plan(replace(_existing(of), instances=instances), of.options)
-    status = of.engine.apply(change, of.options)
-    say(f"{of.app_id}: {_up(status)}")
-    return status
+    return _make(of, of.engine.plan(replace(_existing(of), instances=instances), of.options), "", say)
 
 
 def restart(of: Target, say: Say) -> AppStatus:
     """Start every instance anew, after its running actions."""
-    change = of.engine.plan(_existing(of), of.options, restart=True)
-    status = of.engine.apply(change, of.options)
-    say(f"{of.app_id}: started anew, {_up(status)}")
-    return status
+    return _make(of, of.engine.plan(_existing(of), of.options, restart=True), "started anew, ", say)
 
 
 def rollback(of: Target, to: str, say: Say) -> AppStatus:
     """Run an earlier version again: the one named `to`, else the newest that differs from what runs."""
     change = of.engine.plan(_earlier(of, to), of.options)
-    for line in describe_change(change, of.engine):
-        say(line)
-    status = of.engine.apply(change, of.options)
-    say(f"{of.app_id}: rolled back, {_up(status)}")
-    return status
+    tell_change(change, of.engine, say)
+    return _make(of, change, "rolled back, ", say)
 
 
 def rollback_dry_run(of: Target, to: str, say: Say) -> str:
@@ -80,17 +71,12 @@ def rollback_dry_run(of: Target, to: str, say: Say) -> str:
     change = of.engine.plan(_earlier(of, to), of.options)
     for version, app in islice(of.engine.history(of.app_id), _SHOWN):
         say(f"{version}  {app.labels.get('tag', '')}  {app.instances} instances  {app.image}")
-    for line in describe_change(change, of.engine):
-        say(line)
+    tell_change(change, of.engine, say)
     return as_json(change)
 
 
 def stop(of: Target, now: bool, say: Say) -> None:
-    """Stop the app; `now` does not wait for running actions.
-
-    Raises:
-        ClusterError: it does not run there.
-    """
+    """Stop the app that runs there; `now` does not wait for running actions."""
     app = _existing(of)
     if not now:
         say(
@@ -109,11 +95,6 @@ def stop(of: Target, now: bool, say: Say) -> None:
             f"its messages stay on {app.pinned_to}, which {of.engine.place} does not remember: deploy it again with "
             f"--on {app.pinned_to}"
         )
-
-
-def logs(of: Target, tail: int, follow: bool) -> Iterator[str]:
-    """Yield the last lines of every instance of an app."""
-    return of.engine.logs(of.app_id, tail, follow)
 
 
 def _existing(of: Target) -> AppSpec:
@@ -147,7 +128,9 @@ def _no_version(app_id: str, to: str, versions: Sequence[str]) -> ClusterError:
     return ClusterError(f"{app_id} has no earlier version that differs from the present one")
 
 
-def _up(status: AppStatus) -> str:
+def _make(of: Target, change: Change, done: str, say: Say) -> AppStatus:
+    status = of.engine.apply(change, of.options)
     wanted = len(status.instances)
     how_many = f"{status.running} of {wanted}" if status.running < wanted else str(wanted)
-    return f"{how_many} {'instance' if wanted == 1 else 'instances'} up"
+    say(f"{of.app_id}: {done}{how_many} {'instance' if wanted == 1 else 'instances'} up")
+    return status

@@ -1,4 +1,4 @@
-"""What `inv publish` does: flags to a source and a target, published with a sidecar and a progress bar."""
+"""Publishing by flags: from a source to a queue, with a progress bar, to be resumed when interrupted."""
 
 from __future__ import annotations
 
@@ -17,15 +17,13 @@ from cluster.queue.publishing.policy_look import PolicyLook
 from cluster.queue.publishing.publish import Published, publish_noting
 from cluster.queue.publishing.publisher import Watch
 from cluster.queue.publishing.sources import Source, chosen, nothing_in
-from cluster.schedulers import selection
+from cluster.schedulers import Say, selection
 from cluster.settings import Settings
 from cluster.terminal import progress
 from scripts.amqp.broker import parameters
 from scripts.amqp.management import Management, management_of
 from scripts.amqp.queues import checked_name
 from scripts.errors import ClusterError
-
-Say = Callable[[str], None]
 
 # How long the management API may take where it must be, and where it may be at the usual port, or not at all.
 _KNOWN_API_S = 20.0
@@ -54,7 +52,7 @@ class Request:
 
     @property
     def split(self) -> Split:
-        """How a file is cut."""
+        """The way in which a file is cut."""
         return Split(b"\0" if self.null else b"\n", self.lines_per_message, self.skip_empty)
 
     @property
@@ -116,13 +114,13 @@ def _look_at_stdin(say: Say) -> None:
 
 
 def _nothing(source: Source, target: Target, say: Say) -> Published:
-    """A source without a message, which --skip-empty allows."""
+    """Say that a source has no message, which --skip-empty allows."""
     say(f"nothing to publish: {source.name} is empty")
     return Published(target.queue, 0, 0, 0)
 
 
 class _Broker(NamedTuple):
-    """Where the broker is, how it is found again when it has moved, and its management API."""
+    """A broker: its URL, its management API, and how it is found again when it has moved."""
 
     url: str
     management: Callable[[], Management]
@@ -149,7 +147,7 @@ def queue_url(settings: Settings, at: str, marathon: str, say: Say) -> str:
 
 
 def _bar(source: Source) -> AbstractContextManager[Callable[[int], None]]:
-    """A bar for what can be long; one message has none."""
+    """Return a progress bar for what can be long; one message has none."""
     if source.scan and source.scan.messages == 1:
         return nullcontext(lambda messages: None)
     return progress.bar("published", source.scan.messages if source.scan else None)

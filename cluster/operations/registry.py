@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cluster import engine
@@ -10,15 +10,12 @@ from cluster.components import REGISTRY
 from cluster.hosts import ssh
 from cluster.hosts.host import Host
 from cluster.interrupts import Interrupted
-from cluster.operations import operate
 from cluster.operations.operate import Target
 from cluster.registry import host as host_registry
 from cluster.registry import local as local_registry
-from cluster.schedulers import selection
+from cluster.schedulers import Say, selection
 from cluster.settings import Settings
 from scripts.errors import ClusterError
-
-Say = Callable[[str], None]
 
 
 def up(settings: Settings, host: str, address: str, *, dry_run: bool, say: Say) -> str:
@@ -30,17 +27,17 @@ def up(settings: Settings, host: str, address: str, *, dry_run: bool, say: Say) 
         return (host_registry.dry_run if dry_run else host_registry.up)(settings, host, address, say)
     if address:
         raise ClusterError("--address is that of a host's registry: give the host, too, with --host")
-    client, where = engine.connect(), selection.local(settings, say)
+    client, here = engine.connect(), selection.local(settings, say)
     if dry_run:
-        return local_registry.dry_run(settings, where)
-    local_registry.ensure_up(settings, client, where, say)
+        return local_registry.dry_run(settings, here)
+    local_registry.ensure_up(settings, client, here, say)
     return settings.registry
 
 
 def logs(settings: Settings, host: str, tail: int, follow: bool, say: Say) -> Iterator[str]:
     """Yield the last lines that the registry of this machine, or of a host, printed."""
     with _target(settings, host, say) as registry:
-        yield from operate.logs(registry, tail, follow)
+        yield from registry.engine.logs(registry.app_id, tail, follow)
 
 
 def stop(settings: Settings, host: str, say: Say) -> None:
@@ -66,7 +63,7 @@ def _target(settings: Settings, host: str, say: Say) -> Iterator[Target]:
         yield Target(REGISTRY.app_id, selection.running(selection.of_this_machine(settings, say), REGISTRY.app_id))
         return
     with ssh.connected(settings, Host.parse(host)) as remote:
-        where = selection.on_host(settings, remote, say)
-        if where.present(REGISTRY.app_id) is None:
+        there = selection.on_host(settings, remote, say)
+        if there.present(REGISTRY.app_id) is None:
             raise ClusterError(f"{host}: no registry of this project is there: `./inv registry.up --host {host}`")
-        yield Target(REGISTRY.app_id, where)
+        yield Target(REGISTRY.app_id, there)

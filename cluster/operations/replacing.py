@@ -33,17 +33,13 @@ _ENOUGH = 10
 _FAILED = re.compile(r"cluster_worker: (.+?): .*, attempt \d+ of \d+; (?:again in|to the failed queue)")
 
 
-class CannotStart(ClusterError):
-    """New workers could not start their action; those that run go on."""
-
-
 def check_action(engine: Scheduler, app: AppSpec, work: Work, say: Say) -> None:
     """See that the new workers can start their action, before those that run are ended for them.
 
     Any other end of the trial is no reason to refuse: an older image does not know --check.
 
     Raises:
-        CannotStart: they cannot.
+        ClusterError: they cannot; those that run go on.
     """
     command = shlex.join(["exec", "cluster_worker", "--check", "-q", work.queue, "--", *work.action])
     try:
@@ -55,12 +51,12 @@ def check_action(engine: Scheduler, app: AppSpec, work: Work, say: Say) -> None:
         why = printed[-1].removeprefix("cluster_worker: error: ") if printed else f"exit code {code}"
         image = f" in {app.image}" if engine.has_images else ""
         build = "; ./inv worker.build puts the files of components/worker/scripts/ there" if image else ""
-        raise CannotStart(f"--action {shlex.join(work.action)!r}{image}: {why}{build}; the workers that run go on")
+        raise ClusterError(f"--action {shlex.join(work.action)!r}{image}: {why}{build}; the workers that run go on")
 
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What the logs of workers that have just started say of their messages."""
+    """The outcome of the first messages of new workers, as their logs have it."""
 
     succeeded: bool
     failed_runs: int
@@ -83,7 +79,7 @@ class Verdicts:
 
 @dataclass(frozen=True)
 class Waiting:
-    """How many messages wait in the queues of a worker, by a broker's URL and the queue's name."""
+    """The messages that wait in the queues of a worker, by a broker's URL and the queue's name."""
 
     url: str
     queue: str

@@ -1,4 +1,4 @@
-"""What is there, as a table for people or JSON for programs."""
+"""The state of apps and queues, and the images, as a table for people or JSON for programs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def status(settings: Settings, *, as_json: bool, at: str = "", marathon: str = "
 
 
 def images(settings: Settings, *, as_json: bool) -> str:
-    """The images in the registry."""
+    """Return the images in the registry."""
     usual = [ImageRef.parse(tag, settings.images).name for tag in (settings.queue.tag, settings.worker.tag)]
     found = registry_api.stored(settings.registry, settings.registry_path, usual)
     if as_json:
@@ -67,7 +67,7 @@ def images(settings: Settings, *, as_json: bool) -> str:
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """Columns as wide as their widest cell, two blanks apart."""
+    """Lay rows out in columns as wide as their widest cell, two blanks apart."""
     rows = [tuple(map(visible, row)) for row in rows]
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *rows])
@@ -97,7 +97,7 @@ def _asked(question: Callable[[], Sequence[T]]) -> Sequence[T] | None:
 
 
 def _short_of(node: Node) -> Iterator[str]:
-    """What a node runs out of, a line each."""
+    """Yield a line on each thing that a node runs out of."""
     free, limit = node.disk_free, node.disk_free_limit
     if free is not None and limit is not None and (node.disk_free_alarm or free < _LOW_DISK * limit):
         yield visible(
@@ -109,7 +109,7 @@ def _short_of(node: Node) -> Iterator[str]:
 
 
 def _takes_nothing(breaker: OpenBreaker) -> str:
-    """One line on such a worker, of whose words anybody may be the author."""
+    """Return a line on such a worker, of whose words anybody may be the author."""
     return visible(
         f"{breaker.host}: the worker with pid {breaker.pid} takes nothing of {breaker.queue} since {breaker.since}: "
         f"{breaker.reason}; it tries one now and then. Mend the action or the host, then ./inv worker.restart"

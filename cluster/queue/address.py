@@ -12,9 +12,7 @@ from cluster.components import QUEUE
 from cluster.queue import login as queue_login
 from cluster.queue.login import QueueLogin
 from cluster.settings import Settings
-from scripts.amqp.broker import credentials
 from scripts.amqp.management import Management
-from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 
 
@@ -62,27 +60,4 @@ def find(settings: Settings, engine: QueueEngine, environ: Mapping[str, str] = o
         return QueueAddress(HostPort("127.0.0.1", queue.port), HostPort("127.0.0.1", queue.management_port), None)
     amqp = engine.address_of(QUEUE.app_id, "amqp")
     web = engine.address_of(QUEUE.app_id, "management")
-    return QueueAddress(amqp, web, login_of(settings, engine.present(QUEUE.app_id), environ))
-
-
-def login_of(
-    settings: Settings, queue: AppSpec | None, environ: Mapping[str, str] = os.environ
-) -> QueueLogin | None:  # fmt: skip
-    """Return the login of a queue: AMQP_USER and AMQP_PASSWORD(_FILE), else the one kept; None for guest.
-
-    Raises:
-        ClusterError: the one kept is another, or there is none.
-    """
-    user, password = credentials("", environ)
-    if password:
-        return QueueLogin(user or queue_login.USER, password, salt="", id="")
-    wanted = queue_login.id_in(queue)
-    if not wanted:
-        return None
-    kept = queue_login.known(settings)
-    if kept is None or kept.id != wanted:
-        raise ClusterError(
-            f"{queue_login.place(settings)}: the login of the queue ({wanted}) is not here, since it was deployed from "
-            "elsewhere: copy this file from there, or set AMQP_USER and AMQP_PASSWORD_FILE"
-        )
-    return kept
+    return QueueAddress(amqp, web, queue_login.login_of(settings, engine.present(QUEUE.app_id), environ))

@@ -8,8 +8,9 @@ import os
 import secrets
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from cluster import credentials
@@ -18,6 +19,7 @@ from cluster.atomic_file import write_atomically
 from cluster.settings import Settings
 from scripts.amqp.broker import credentials as broker_credentials
 from scripts.amqp.broker import parameters, redacted
+from scripts.amqp.management import Management
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 
@@ -27,7 +29,7 @@ USER = "cluster"
 LOGIN_ID = "CLUSTER_LOGIN_ID"
 
 # A tag of the user in the broker, by which a later deploy with another user knows whom it may remove.
-MADE_BY_DEPLOY = "made-by-deploy"
+_MADE_BY_DEPLOY = "made-by-deploy"
 
 # The plain user of the queue's image (its Dockerfile).
 QUEUE_UID = 900
@@ -54,7 +56,7 @@ class QueueLogin:
             "name": self.user,
             "password_hash": digest,
             "hashing_algorithm": "rabbit_password_hashing_sha256",
-            "tags": ["administrator", MADE_BY_DEPLOY],
+            "tags": ["administrator", _MADE_BY_DEPLOY],
         }
         permission = {"user": self.user, "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}
         content = {"vhosts": [{"name": "/"}], "users": [user], "permissions": [permission]}
@@ -73,11 +75,18 @@ class Secrets:
         return replace(app.with_env(self.env), secret_files=(*app.secret_files, *self.files))
 
 
-def ensure(settings: Settings, environ: Mapping[str, str] = os.environ) -> QueueLogin:
+def ensure(
+    settings: Settings, environ: Mapping[str, str] = os.environ, *, queue: AppSpec | None = None, force: bool = False,
+    keep: bool = True,
+) -> QueueLogin:  # fmt: skip
     """Return the login of this project's queue: AMQP_USER and AMQP_PASSWORD(_FILE), else the one kept, else a new one.
 
+    Args:
+        queue: what runs now; without `force` it gets no new login only because the one it has is not here.
+        keep: False for a login that is for show.
+
     Raises:
-        ClusterError: a file that cannot be read or holds no login; a user without a password.
+        ClusterError: a file that cannot be read or holds no login; a user without a password; no login of `queue`.
     """
     kept = known(settings)
     user, password = broker_credentials("", environ)
@@ -85,35 +94,46 @@ def ensure(settings: Settings, environ: Mapping[str, str] = os.environ) -> Queue
         raise ClusterError("AMQP_USER: set AMQP_PASSWORD_FILE or AMQP_PASSWORD too")
     if kept and (not password or (user or USER, password) == (kept.user, kept.password)):
         return kept
+    if id_in(queue) and not (kept or password or force):
+        raise ClusterError(
+            f"{_not_here(settings, queue)}; --force makes a new login, and workers are shut out until they are "
+            "deployed again"
+        )
+    if not keep:
+        return QueueLogin(user or USER, "", salt="", id="made-when-deployed")
     login = QueueLogin(
         user or USER, password or secrets.token_urlsafe(24), salt=secrets.token_hex(4), id=secrets.token_hex(4)
     )
-    content = {"user": login.user, "password": login.password, "salt": login.salt, "id": login.id}
-    write_atomically(place(settings), (json.dumps(content, indent=2) + "\n").encode())
+    write_atomically(place(settings), (json.dumps(asdict(login), indent=2) + "\n").encode())
     return login
+
+
+def login_of(settings: Settings, queue: AppSpec | None, environ: Mapping[str, str] = os.environ) -> QueueLogin | None:
+    """Return the login of a queue that runs: AMQP_USER and AMQP_PASSWORD(_FILE), else the one kept; None for guest.
+
+    Raises:
+        ClusterError: the one kept is another, or there is none.
+    """
+    if login := _given("", USER, environ):
+        return login
+    if not id_in(queue):
+        return None
+    kept = known(settings)
+    if kept is None or kept.id != id_in(queue):
+        raise ClusterError(_not_here(settings, queue))
+    return kept
+
+
+def _not_here(settings: Settings, queue: AppSpec | None) -> str:
+    return (
+        f"{place(settings)}: the login of the queue ({id_in(queue)}) is not here, since it was deployed from "
+        "elsewhere: copy this file from there, or set AMQP_USER and AMQP_PASSWORD_FILE"
+    )
 
 
 def id_in(queue: AppSpec | None) -> str:
     """Return the id of the login that a queue has; empty without a queue, and for one that lets guest in."""
     return queue.env.get(LOGIN_ID, "") if queue else ""
-
-
-def refuse_to_replace(
-    settings: Settings, present: AppSpec | None, *, force: bool, environ: Mapping[str, str] = os.environ
-) -> None:
-    """Refuse to give a queue a new login, which shuts out all others, only because the one it has is not here.
-
-    Raises:
-        ClusterError: it is not, and nobody says which one to take.
-    """
-    used = id_in(present)
-    if not used or force or known(settings) or broker_credentials("", environ)[1]:
-        return
-    raise ClusterError(
-        f"{place(settings)}: the login of the queue ({used}) is not here, since it was deployed from elsewhere: copy "
-        "this file from there, or set AMQP_USER and AMQP_PASSWORD_FILE; --force makes a new login, and workers are "
-        "shut out until they are deployed again"
-    )
 
 
 def known(settings: Settings) -> QueueLogin | None:
@@ -168,12 +188,9 @@ def for_workers_elsewhere(login: QueueLogin, broker: str) -> Secrets:
 
 
 def workers_files(settings: Settings, environ: Mapping[str, str] = os.environ) -> tuple[SecretFile, ...]:
-    """Return what every agent needs so that workers there can log in; nothing where the queue has no login."""
+    """Return the files with which workers log in on any agent; nothing where the queue has no login."""
     kept = known(settings)
-    if kept is None:
-        return ()
-    user, password = broker_credentials("", environ)
-    return for_workers(QueueLogin(user or USER, password, salt="", id="") if password else kept).files
+    return for_workers(_given("", USER, environ) or kept).files if kept else ()
 
 
 def given(broker: str, environ: Mapping[str, str] = os.environ) -> QueueLogin | None:
@@ -185,13 +202,39 @@ def given(broker: str, environ: Mapping[str, str] = os.environ) -> QueueLogin | 
         ClusterError: no broker's URL; a user without a password.
     """
     parameters(broker, environ)
-    user, password = broker_credentials(broker, environ)
-    if user and not password:
+    login = _given(broker, "guest", environ)
+    if login is None and (user := broker_credentials(broker, environ)[0]):
         raise ClusterError(f"-u {redacted(broker)}: user {user} without a password: set AMQP_PASSWORD_FILE")
-    return QueueLogin(user or "guest", password, salt="", id="") if password else None
+    return login
+
+
+def _given(broker: str, usual_user: str, environ: Mapping[str, str]) -> QueueLogin | None:
+    user, password = broker_credentials(broker, environ)
+    return QueueLogin(user or usual_user, password, salt="", id="") if password else None
 
 
 def url(address: HostPort, login: QueueLogin | None) -> str:
     """Return the URL of the queue with its login, for the standard tools; without one as guest."""
     user = f"{quote(login.user, safe='')}:{quote(login.password, safe='')}@" if login else ""
     return f"amqp://{user}{address}"
+
+
+def remove_earlier(management: Management) -> list[str]:
+    """Remove all users that deploys have made, except the one who asks; return their names. Their connections end.
+
+    RabbitMQ takes in the user of each deploy when it starts, and forgets none by itself.
+
+    Raises:
+        ServiceAway: the API does not answer.
+        ClusterError: it refuses.
+    """
+    users = management.read("/api/users")
+    earlier = [user["name"] for user in users if _is_made(user) and user["name"] != management.user]
+    for name in earlier:
+        management.change("DELETE", f"/api/users/{quote(name, safe='')}")
+    return earlier
+
+
+def _is_made(user: Mapping[str, Any]) -> bool:
+    tags = user.get("tags") or []
+    return _MADE_BY_DEPLOY in (tags if isinstance(tags, list) else tags.split(","))  # text before RabbitMQ 3.9

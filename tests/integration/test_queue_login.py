@@ -11,7 +11,6 @@ import requests
 from cluster import credentials
 from cluster.apps.queue import queue_app
 from cluster.queue import login as queue_login
-from cluster.queue import users as queue_users
 from cluster.schedulers import DeployOptions, Image
 from cluster.settings import Settings
 from scripts.amqp.broker import open_blocking
@@ -72,12 +71,12 @@ def test_the_user_of_an_earlier_deploy_is_removed_and_a_person_s_own_stays(setti
     second = deploy(settings, queue_image, {"AMQP_USER": "me", "AMQP_PASSWORD": "x"})
     open_blocking(queue_login.url(address, first)).close()  # RabbitMQ forgets nobody by itself
     asked = Management(settings.queue.management_url, second.user, second.password, "/")
-    assert queue_users.remove_earlier(asked) == [first.user]
+    assert queue_login.remove_earlier(asked) == [first.user]
     with pytest.raises(ClusterError, match="refuses this user and password"):
         open_blocking(queue_login.url(address, first))
     open_blocking(queue_login.url(address, second)).close()
-    assert queue_users.remove_earlier(replace(asked, user=own.user, password=own.password)) == [second.user]
+    assert queue_login.remove_earlier(replace(asked, user=own.user, password=own.password)) == [second.user]
     with pytest.raises(ClusterError, match="answers with status 401"):
-        queue_users.remove_earlier(asked)
+        queue_login.remove_earlier(asked)
     with pytest.raises(ServiceAway, match=r"no management API at http://127\.0\.0\.1:1: "):
-        queue_users.remove_earlier(replace(asked, url="http://127.0.0.1:1"))
+        queue_login.remove_earlier(replace(asked, url="http://127.0.0.1:1"))

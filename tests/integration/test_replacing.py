@@ -8,8 +8,8 @@ import pytest
 
 from cluster.apps.flags import AppOverrides
 from cluster.apps.worker import Work
-from cluster.operations.deploy import Rollout, deploy_workers
-from cluster.schedulers import Scheduler
+from cluster.operations.deploy import LOCAL_START_S, Rollout, deploy_workers
+from cluster.schedulers import DeployOptions, Scheduler
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 from tests.conftest import engine_of, own_settings
@@ -36,14 +36,13 @@ def engine(settings: Settings) -> Iterator[Scheduler]:
 
 
 @pytest.fixture
-def workers(settings: Settings, rig: Rig) -> Workers:
+def workers(settings: Settings, engine: Scheduler, rig: Rig) -> Workers:
     """Runs workers with an action, as `worker.run-local` does."""
 
     def run(action: str, instances: int = 1) -> list[str]:
         work = Work.of(settings, queue=rig.queue, action=action, url=rig.url, jobs=1, drain_s=0)
-        return deploy_workers(
-            settings, Rollout.here(settings, print), work, overrides=AppOverrides(instances=instances)
-        )
+        rollout = Rollout(engine, print, DeployOptions(timeout_s=LOCAL_START_S), is_watched=True)
+        return deploy_workers(settings, rollout, work, overrides=AppOverrides(instances=instances))
 
     return run
 

@@ -63,14 +63,11 @@ NOT_YET_DOWNWARDS: set[tuple[str, str]] = {
     ("cluster.apps.one_machine", "cluster.schedulers.instances"),
     ("cluster.schedulers.process.scheduler", "cluster.schedulers.docker.parts"),
 }
-NOT_YET_NEUTRAL = {
-    "cluster/operations",
-}  # fmt: skip
+NOT_YET_NEUTRAL: set[str] = set()
 NOT_YET_PLAIN = {
-    "cluster/apps", "cluster/operations", "cluster/schedulers", "cluster/schedulers/docker",
-    "cluster/schedulers/process", "commands",
+    "cluster/apps", "cluster/schedulers", "cluster/schedulers/docker", "cluster/schedulers/process",
 }  # fmt: skip
-NOT_YET_SILENT = {"cluster/operations", "cluster/schedulers"}
+NOT_YET_SILENT = {"cluster/schedulers"}
 
 
 def module_name(path: Path) -> str:

@@ -53,16 +53,26 @@ def test_the_environment_s_password_is_taken_and_kept(tmp_path: Path) -> None:
     assert ensure() == login == ensure({"AMQP_USER": "me", "AMQP_PASSWORD": PLANTED})
 
 
-def test_a_login_that_is_elsewhere_is_replaced_by_no_new_one_unasked() -> None:
+def test_a_login_that_is_elsewhere_is_replaced_by_no_new_one_unasked(folder: Path) -> None:
     present = AppSpec("/amqp", env={"CLUSTER_LOGIN_ID": "0123abcd"})
     with pytest.raises(ClusterError, match=r"queue.json: the login of the queue \(0123abcd\) is not here.*--force"):
-        queue_login.refuse_to_replace(SETTINGS, present, force=False, environ={})
-    queue_login.refuse_to_replace(SETTINGS, present, force=True, environ={})
-    queue_login.refuse_to_replace(SETTINGS, present, force=False, environ={"AMQP_PASSWORD": PLANTED})
-    for begins in (None, AppSpec("/amqp")):
-        queue_login.refuse_to_replace(SETTINGS, begins, force=False, environ={})
-    ensure()
-    queue_login.refuse_to_replace(SETTINGS, present, force=False, environ={})
+        queue_login.ensure(SETTINGS, {}, queue=present)
+    with pytest.raises(ClusterError, match=r"\(0123abcd\) is not here"):
+        queue_login.login_of(SETTINGS, present, {})
+    assert queue_login.login_of(SETTINGS, AppSpec("/amqp"), {}) is None
+    assert not folder.exists()
+    made = queue_login.ensure(SETTINGS, {}, queue=present, force=True)
+    assert queue_login.ensure(SETTINGS, {}, queue=present) == made
+    (folder / f"{SETTINGS.project}-queue.json").unlink()
+    assert queue_login.ensure(SETTINGS, {"AMQP_PASSWORD": PLANTED}, queue=present).password == PLANTED
+
+
+def test_a_login_for_show_is_not_kept(folder: Path) -> None:
+    shown = queue_login.ensure(SETTINGS, {"AMQP_PASSWORD": PLANTED}, keep=False)
+    assert (shown.user, shown.password) == ("cluster", "")
+    assert not folder.exists()
+    login = ensure()
+    assert queue_login.ensure(SETTINGS, {}, keep=False) == login
 
 
 def test_a_user_without_a_password_is_an_error() -> None:
