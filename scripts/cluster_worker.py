@@ -8,6 +8,7 @@ import os
 import resource
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 if not __package__:  # started as a file, which has the wrong folder on its path
@@ -22,14 +23,14 @@ from scripts.action.processes import Processes
 from scripts.amqp import broker
 from scripts.amqp.fields import keep_fields
 from scripts.errors import ClusterError
-from scripts.event_loop import EventLoop
+from scripts.event_loop import EventLoop, in_thread
 from scripts.marathon import access
 from scripts.one_line import visible
 from scripts.worker.alive import VARIABLE as ALIVE_FILE
 from scripts.worker.alive import AliveFile
-from scripts.worker.broker_locator import Locate, at_url, in_marathon
 from scripts.worker.joblog import JobLog
 from scripts.worker.options import Options, parse
+from scripts.worker.reconnect import Locate
 from scripts.worker.stop_signals import StopSignals
 from scripts.worker.until_empty import UntilEmpty
 from scripts.worker.worker import Worker
@@ -89,11 +90,21 @@ def _prepare_process(jobs: int) -> None:
 
 
 def _locate(loop: EventLoop, options: Options) -> Locate:
-    if options.url is None:
-        return in_marathon(loop, str(options.marathon), str(options.app))
+    url = options.url
+    if url is None:
+        # Marathon may move it: asked anew for each connection.
+        return partial(in_thread, loop, partial(_marathon_url, str(options.marathon), str(options.app)))
     # A mistake in it is shown now, not tried again for ever.
-    broker.parameters(options.url)
-    return at_url(loop, options.url)
+    broker.parameters(url)
+    return lambda found, _failed: loop.add_callback_threadsafe(lambda: found(url))
+
+
+def _marathon_url(marathon: str, app: str) -> str:
+    # Only here, so that a worker with a URL does without requests and its 8 MB.
+    from scripts.marathon.discovery import discover
+
+    address = discover(marathon, app)
+    return broker.url_of(address.host, address.port)
 
 
 def _runner(loop: EventLoop, options: Options, command: Sequence[str]) -> Runner:

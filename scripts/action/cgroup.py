@@ -13,7 +13,8 @@ class OutOfMemoryKills:
     """Tells whether the kernel has killed a process of this control group for want of memory since last asked."""
 
     def __init__(self, mount: Path = _MOUNT, membership: Path = _MEMBERSHIP) -> None:
-        self._file = _first_readable(_files(mount, membership, "memory.events", "memory", "memory.oom_control"))
+        files = _files(mount, membership, "memory.events", "memory", "memory.oom_control")
+        self._file = next((file for file in files if os.access(file, os.R_OK)), None)
         self._seen = self._count()
 
     def happened(self) -> bool:
@@ -76,7 +77,3 @@ def _groups(membership: Path) -> tuple[str, dict[str, str]]:
         for controller in controllers.split(","):
             legacy[controller] = path.lstrip("/")
     return own, legacy
-
-
-def _first_readable(files: list[Path]) -> Path | None:
-    return next((file for file in files if os.access(file, os.R_OK)), None)

@@ -8,13 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from scripts.action.cgroup import OutOfMemoryKills
-from scripts.action.exits import exit_watch
+from scripts.action.exits import ExitWatch
 from scripts.action.jobs import KILLED, Done, Job, Outcome, RunLimits
-from scripts.action.kept_child import Program
 from scripts.action.kept_life import KeepAlive, Life, Run
 from scripts.action.kept_protocol import FRAMINGS, PROTOCOL
 from scripts.action.output import say
-from scripts.action.spawn import why_unstartable
+from scripts.action.spawn import spawn_piped, why_unstartable
 from scripts.backoff import growing_s
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop, Timer
@@ -59,15 +58,15 @@ class KeptAlive:
         keep: KeepAlive,
     ) -> None:
         self.loop = loop
-        self.watch = exit_watch(loop)
+        self.watch = ExitWatch(loop)
         self.out_of_memory = OutOfMemoryKills()
         variables = {"CLUSTER_KEEP_ALIVE": str(PROTOCOL), "CLUSTER_FRAMING": keep.framing}
-        self._program = Program(argv, {**environment, **variables})
+        self._program = argv[0]
+        self._spawn = partial(spawn_piped, argv, {**environment, **variables}, outputs=3)
         self._limits = limits
         self._keep = keep
         self._frame = FRAMINGS[keep.framing]
         self._places = [Place(loop, self._fill) for _ in range(keep.children)]
-        self._idle: list[Life] = []
         self._waiting: deque[Run] = deque()
         # Set once no child is started any more: what a message becomes that no child has then.
         self._stopped: Outcome | None = None
@@ -91,7 +90,7 @@ class KeptAlive:
 
     def free(self) -> int:
         """Return how many children wait for a message."""
-        return len(self._idle)
+        return len(self._free_lives())
 
     def kill(self) -> None:
         """End all children; the outcomes of messages in hand are `killed`."""
@@ -107,27 +106,21 @@ class KeptAlive:
             life.finish()
         self._close_when_empty()
 
-    def on_idle(self, life: Life) -> None:
+    def on_idle(self) -> None:
         """Let the child take a message again; one that waits goes first."""
-        self._idle.append(life)
         if self._waiting:
             self.hand_out(self._waiting.popleft())
 
-    def on_ready(self, life: Life) -> None:
+    def on_ready(self) -> None:
         """Let the child take a message now."""
-        self.on_idle(life)
-        if self._idle:
+        self.on_idle()
+        if self.free():
             self._changed()
-
-    def on_unusable(self, life: Life) -> None:
-        """Give the child no message any more."""
-        if life in self._idle:
-            self._idle.remove(life)
 
     def hand_out(self, run: Run) -> None:
         """Give the message to an idle child, or let it wait for one."""
-        while self._idle:
-            if self._idle.pop().start(run):
+        for life in self._free_lives():
+            if life.start(run):
                 return
         if self._stopped:
             self.loop.call_later(0, partial(run.done, self._stopped))
@@ -149,9 +142,9 @@ class KeptAlive:
 
     def _fill(self, place: Place) -> None:
         try:
-            place.life = Life(self, self._program, self._limits, self._keep)
+            place.life = Life(self, self._spawn, self._limits, self._keep)
         except (OSError, ValueError) as error:
-            self._break(why_unstartable(self._program.argv[0], error))
+            self._break(why_unstartable(self._program, error))
 
     def _break(self, reason: str) -> None:
         self._stop(Outcome("unstartable", reason))
@@ -173,6 +166,9 @@ class KeptAlive:
     def _lives(self) -> list[Life]:
         return [place.life for place in self._places if place.life is not None]
 
+    def _free_lives(self) -> list[Life]:
+        return [life for life in self._lives() if life.is_free]
+
     def _notice(self) -> None:
         if not self._stopped and not any(life.was_ready for life in self._lives()):
-            say(f"{self._program.argv[0]} has not said `ready {PROTOCOL}` on file descriptor 3 yet")
+            say(f"{self._program} has not said `ready {PROTOCOL}` on file descriptor 3 yet")

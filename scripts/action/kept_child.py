@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Protocol
 
 from scripts.action.exits import Ending, ExitWatch
 from scripts.action.kept_protocol import LONGEST_LINE_BYTES
 from scripts.action.output import Lines
 from scripts.action.pipes import Inlet, Outlet, PipeEnd
-from scripts.action.spawn import spawn_piped
 from scripts.event_loop import EventLoop
 
-
-@dataclass(frozen=True)
-class Program:
-    """A program to start: the first word of `argv` is a path."""
-
-    argv: Sequence[str]
-    environment: Mapping[str, str]
+# Starts the program with pipes (STDIN, STDOUT, STDERR, descriptor 3); returns its process id and our ends.
+Spawn = Callable[[], tuple[int, list[int]]]
 
 
 class Listener(Protocol):
@@ -43,19 +36,15 @@ class Listener(Protocol):
 
 
 class KeptChild:
-    """The program, started.
-
-    Raises:
-        OSError, ValueError: it cannot be started.
-    """
+    """The program, started."""
 
     def __init__(
-        self, loop: EventLoop, watch: ExitWatch, program: Program, kill_after_s: float, listener: Listener
+        self, loop: EventLoop, watch: ExitWatch, spawn: Spawn, kill_after_s: float, listener: Listener
     ) -> None:
         self._loop, self._kill_after_s, self._listener = loop, kill_after_s, listener
         self._heard = b""
         self._group: Ending | None = None
-        self._pid, (stdin, stdout, stderr, verdicts) = spawn_piped(program.argv, program.environment, outputs=3)
+        self._pid, (stdin, stdout, stderr, verdicts) = spawn()
         self.stdout, self.stderr = Lines(1), Lines(2)
         self.stdin = Inlet(loop, stdin, sent=listener.taken, broken=lambda: listener.lost("its STDIN"))
         self._outputs = Outlet(loop, stdout, self.stdout), Outlet(loop, stderr, self.stderr)

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 from scripts.action.cgroup import OutOfMemoryKills
 from scripts.action.exits import ExitWatch, exit_reason
 from scripts.action.jobs import KILLED, Done, Job, Outcome, RunLimits, Verdict
-from scripts.action.kept_child import KeptChild, Program
+from scripts.action.kept_child import KeptChild, Spawn
 from scripts.action.kept_protocol import PROTOCOL, VerdictLine, answer, greeting_problem, unasked_problem
 from scripts.action.output import tag_of
 from scripts.event_loop import EventLoop, Timer
@@ -52,14 +52,11 @@ class Keeper(Protocol):
     watch: ExitWatch
     out_of_memory: OutOfMemoryKills
 
-    def on_idle(self, life: Life) -> None:
+    def on_idle(self) -> None:
         """Let the child take a message again; the outcome of its last one follows."""
 
-    def on_ready(self, life: Life) -> None:
+    def on_ready(self) -> None:
         """Let the child take a message now, of which no outcome tells."""
-
-    def on_unusable(self, life: Life) -> None:
-        """Give the child no message any more."""
 
     def hand_out(self, run: Run) -> None:
         """Give a message to another child: this one ended before it had read anything of it, which was no attempt."""
@@ -73,14 +70,11 @@ class Life:
 
     `answered` counts its messages. Once it is over, `lived_s` says how many seconds it took, `faulty` that it did not
     end in good order, `left_unread` that it never read its last message.
-
-    Raises:
-        OSError, ValueError: it cannot be started.
     """
 
-    def __init__(self, keeper: Keeper, program: Program, limits: RunLimits, keep: KeepAlive) -> None:
+    def __init__(self, keeper: Keeper, spawn: Spawn, limits: RunLimits, keep: KeepAlive) -> None:
         self._keeper, self._limits, self._keep = keeper, limits, keep
-        self._child = KeptChild(keeper.loop, keeper.watch, program, limits.kill_after_s, self)
+        self._child = KeptChild(keeper.loop, keeper.watch, spawn, limits.kill_after_s, self)
         self._deadline = Timer(keeper.loop, self._fault)
         self._deadline.set(
             keep.ready_timeout_s, f"no `ready {PROTOCOL}` on file descriptor 3 within {keep.ready_timeout_s:g} s"
@@ -92,6 +86,11 @@ class Life:
         self._run: Run | None = None
         self._hung_up = self._killed = False
         self._fault_reason = ""
+
+    @property
+    def is_free(self) -> bool:
+        """True while it waits for a message and keeps its pipes open."""
+        return self.state == "idle" and not self._hung_up
 
     def start(self, run: Run) -> bool:
         """Hand the message to the idle child; False when it has just lost our trust and is being replaced."""
@@ -125,7 +124,6 @@ class Life:
         """Send TERM, then KILL."""
         self.state = "ending"
         self._deadline.stop()
-        self._keeper.on_unusable(self)
         self._child.terminate()
 
     def heard(self, line: bytes, more: bytes) -> None:
@@ -141,7 +139,8 @@ class Life:
             if problem:
                 self._fault(problem)
             else:
-                self._ready()
+                self.was_ready = True
+                self._be_ready()
         elif self.state in ("idle", "taking"):
             self._fault(unasked_problem(line))
 
@@ -149,22 +148,18 @@ class Life:
         """Expect the end of a child that closed a pipe."""
         if self.state not in ("finishing", "ending"):
             self._hung_up = True
-            self._keeper.on_unusable(self)
             self._deadline.set(LOST_GRACE_S, f"the action closed {pipe}")
 
     def taken(self) -> None:
         """Go on: the child has read all but what is in the pipe."""
         self._all_sent = True
         if self.state == "taking":
-            self.state = "idle"
-            self._deadline.stop()
-            self._keeper.on_ready(self)
+            self._be_ready()
 
     def exited(self) -> None:
         """Expect the end of the group: the child itself is gone."""
         self._hung_up = True
         self._deadline.stop()
-        self._keeper.on_unusable(self)
 
     def ended(self, status: int) -> None:
         """Settle the message in hand, and the child with it: the whole group is gone."""
@@ -184,12 +179,11 @@ class Life:
         if run is not None and not self.left_unread:
             run.done(self._cut_short(code, why))
 
-    def _ready(self) -> None:
-        self.was_ready = True
+    def _be_ready(self) -> None:
         if not self._hung_up:
             self.state = "idle"
             self._deadline.stop()
-            self._keeper.on_ready(self)
+            self._keeper.on_ready()
 
     def _answered(self, verdict: VerdictLine) -> None:
         run, self._run = self._run, None
@@ -213,7 +207,7 @@ class Life:
             self.finish()
         elif self._all_sent:
             self._deadline.stop()
-            self._keeper.on_idle(self)
+            self._keeper.on_idle()
         else:
             self.state = "taking"
             self._deadline.set(

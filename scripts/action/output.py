@@ -73,13 +73,7 @@ def write_all(descriptor: int, data: bytes) -> None:
         try:
             view = view[os.write(descriptor, view) :]
         except BlockingIOError:
-            _wait_writable(descriptor)
+            # Another program has made our STDOUT non-blocking.
+            select.select([], [descriptor], [])
         except OSError:
             return
-
-
-def _wait_writable(descriptor: int) -> None:
-    """Wait as a blocking write would, where another program has made our STDOUT non-blocking."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLOUT)
-    poll.poll()

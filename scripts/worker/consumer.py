@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import InitVar, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -15,62 +16,53 @@ from scripts.amqp.rights import refusal
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop
 from scripts.worker.alive import AliveFile
-from scripts.worker.broker_locator import Locate
 from scripts.worker.deliveries import Delivery, Link
 from scripts.worker.options import Options
 from scripts.worker.preparation import Preparation
-from scripts.worker.reconnect import Reconnecting
+from scripts.worker.reconnect import Locate, Reconnecting
 
 
+@dataclass(eq=False)
 class Consumer:
-    """Calls `delivered` for each message and `lost` when those that were delivered can no longer be settled."""
+    """Calls `delivered` for each message and `lost` when those that were delivered can no longer be settled.
 
-    def __init__(
-        self,
-        loop: EventLoop,
-        locate: Locate,
-        options: Options,
-        preparation: Preparation,
-        alive: AliveFile,
-        delivered: Callable[[Delivery], None],
-        lost: Callable[[], None],
-        refused: Callable[[str], None],
-    ) -> None:
-        """`refused` is told why this queue can never be consumed."""
-        self._loop = loop
-        self.queue = options.queue
-        self._prefetch = options.prefetch
-        # With a third of the waiting messages left, the broker has time to send new ones before they run out.
-        self._hold = max(1, (options.prefetch - options.jobs) * 2 // 3)
-        self._delivered = delivered
-        self._on_lost = lost
-        self._refused = refused
-        self._preparation = preparation
-        self._alive = alive
-        self._connection = Reconnecting(loop, locate, f"queue {options.queue!r}", self._opened, self._lost)
-        self._link: Link | None = None
-        self._channel: Any = None
-        self._consumer_tag: str | None = None
-        self._takes_more = True
-        self._rests = False
-        self._where = ""
-        self._open: Any = None
-        self.server: dict[str, Any] = {}
-        self.started = False
-        # Connected, and subscribed unless it rests.
-        self.works = False
+    `refused` is told why this queue can never be consumed; `works`: connected, and subscribed unless it rests;
+    `server` holds the broker's properties.
+    """
+
+    loop: EventLoop
+    locate: InitVar[Locate]
+    options: Options
+    preparation: Preparation
+    alive: AliveFile
+    delivered: Callable[[Delivery], None]
+    lost: Callable[[], None]
+    refused: Callable[[str], None]
+    server: dict[str, Any] = field(default_factory=dict)
+    started: bool = False
+    works: bool = False
+    _link: Link | None = None
+    _channel: Any = None
+    _consumer_tag: str | None = None
+    _takes_more: bool = True
+    _rests: bool = False
+    _where: str = ""
+
+    def __post_init__(self, locate: Locate) -> None:
+        self.queue = self.options.queue
+        self._connection = Reconnecting(self.loop, locate, f"queue {self.queue!r}", self._opened, self._lost)
 
     def start(self) -> None:
         """Connect and subscribe."""
         self.started = True
-        self._alive.not_consuming()
+        self.alive.not_consuming()
         self._connection.start()
 
     def cancel(self, stays_healthy: bool = False) -> None:
         """Take no more messages, for good; those that were delivered can still be settled."""
         self._takes_more = False
         if not stays_healthy:
-            self._alive.not_consuming()
+            self.alive.not_consuming()
         self._connection.give_up_when_lost()
         self._unsubscribe()
 
@@ -90,7 +82,7 @@ class Consumer:
         """Take messages again."""
         self._rests = False
         self._unsubscribe()
-        self._subscribe(self._prefetch)
+        self._subscribe(self.options.prefetch)
 
     def look(self, looked: Callable[[int, int], None]) -> None:
         """Ask how many messages are ready in the queue and how many consumers it has; no answer without a connection.
@@ -98,12 +90,12 @@ class Consumer:
         A quorum queue counts every channel that holds messages of it as a consumer.
         """
         if self.works and self._link and self._link.open:
-            answer = self._loop.guard(lambda frame: looked(frame.method.message_count, frame.method.consumer_count))
+            answer = self.loop.guard(lambda frame: looked(frame.method.message_count, frame.method.consumer_count))
             self._channel.queue_declare(self.queue, passive=True, callback=answer)
 
     def get(self, queue: str, got: Callable[[Delivery | None], None]) -> None:
         """Take one message of another queue, if there is one; it is settled like those that were delivered."""
-        channel, link, guard = self._channel, self._link, self._loop.guard
+        channel, link, guard = self._channel, self._link, self.loop.guard
         assert link is not None
         # Nothing that is settled may be lost with a message that takes the worker down.
         link.flush()
@@ -118,70 +110,72 @@ class Consumer:
 
     def count_ready(self, names: Sequence[str], done: Callable[[int | None], None]) -> None:
         """Count the messages that are ready in these queues together; None when there is no connection to ask."""
-        if self.works and self._open.is_open:
-            count_ready(self._open, names, self._loop.guard(done))
+        connection = self._connection.connection
+        if self.works and connection.is_open:
+            count_ready(connection, names, self.loop.guard(done))
         else:
-            self._loop.add_callback_threadsafe(lambda: done(None))
+            self.loop.add_callback_threadsafe(lambda: done(None))
 
     @property
     def failed_before(self) -> int:
         """Messages that were in the failed queue before the first one was taken."""
-        return self._preparation.failed_before or 0
+        return self.preparation.failed_before or 0
 
     @property
     def parameters(self) -> Any:
         """Parameters (pika's) of the present connection; None without a connection."""
-        return self._open and self._open.params
+        return self._connection.connection and self._connection.connection.params
 
     def close(self, closed: Callable[[], None]) -> None:
         """Send what was written and end the connection."""
-        self._alive.not_consuming()
+        self.alive.not_consuming()
         if self._link is not None:
             self._link.flush()
         self._connection.close(closed)
 
     def _opened(self, connection: Any, where: str) -> None:
-        self._open = connection
         self._where = where
         self.server = connection.server_properties or {}
 
         def prepared(problem: ClusterError | None) -> None:
             if isinstance(problem, IsStream):
-                self._refused(str(problem))
+                self.refused(str(problem))
             elif problem:
                 self._connection.trouble(str(problem))
             else:
-                connection.channel(on_open_callback=self._loop.guard(self._use))
+                connection.channel(on_open_callback=self.loop.guard(self._use))
 
-        self._preparation.prepare(connection, prepared)
+        self.preparation.prepare(connection, prepared)
 
     def _use(self, channel: Any) -> None:
-        guard = self._loop.guard
-        link = self._link = Link(self._loop, channel, self._hold)
+        guard = self.loop.guard
+        # With a third of the waiting messages left, the broker has time to send new ones before they run out.
+        hold = max(1, (self.options.prefetch - self.options.jobs) * 2 // 3)
+        link = self._link = Link(self.loop, channel, hold)
         self._channel = channel
         channel.add_on_close_callback(guard(partial(self._channel_closed, link)))
         channel.add_on_cancel_callback(guard(partial(self._cancelled, link)))
         if self._rests:
             self._up()
         else:
-            self._subscribe(self._prefetch)
+            self._subscribe(self.options.prefetch)
 
     def _subscribe(self, prefetch: int) -> bool:
         link = self._link
         if link is None or not (self._takes_more and link.open):
             # It was told to stop while it came up, or has no connection at the moment.
             return False
-        guard = self._loop.guard
+        guard = self.loop.guard
         self._channel.basic_qos(prefetch_count=prefetch)
         self._consumer_tag = self._channel.basic_consume(
-            self.queue, guard(partial(_receive, link, self._delivered)), callback=guard(self._consuming)
+            self.queue, guard(partial(_receive, link, self.delivered)), callback=guard(self._consuming)
         )
         return True
 
     def _unsubscribe(self) -> None:
         tag, self._consumer_tag = self._consumer_tag, None
         if tag is not None and self._channel.is_open:
-            self._channel.basic_cancel(tag, callback=self._loop.guard(lambda _frame: None))
+            self._channel.basic_cancel(tag, callback=self.loop.guard(lambda _frame: None))
             # pika would reject what arrives before the broker's answer, and that counts as failed. We hand it back.
             self._channel._cancelled.discard(tag)
 
@@ -195,11 +189,11 @@ class Consumer:
     def _up(self) -> None:
         self.works = True
         self._connection.works()
-        self._alive.consuming()
+        self.alive.consuming()
 
     def _channel_closed(self, link: Link, _channel: Any, reason: BaseException) -> None:
         if link is self._link and isinstance(reason, ChannelClosedByBroker):
-            why = refusal(reason, self._open.params, self.queue)
+            why = refusal(reason, self.parameters, self.queue)
             self._connection.trouble(f"the broker closed the channel of queue {self.queue!r}: {why}")
 
     def _cancelled(self, link: Link, _frame: Any) -> None:
@@ -208,14 +202,13 @@ class Consumer:
 
     def _lost(self) -> None:
         self.works = False
-        self._open = None
-        self._alive.not_consuming()
+        self.alive.not_consuming()
         link, self._link, self._consumer_tag = self._link, None, None
         if link is not None:
             if link.used:
                 self._connection.useful()
             link.lose()
-            self._on_lost()
+            self.lost()
 
 
 def _receive(

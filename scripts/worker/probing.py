@@ -13,9 +13,8 @@ from typing import Any
 from scripts.amqp.management import OPEN_BREAKER, OpenBreaker
 from scripts.event_loop import EventLoop, Timer
 from scripts.worker.breaker import Breaker
-from scripts.worker.broker_locator import Locate
 from scripts.worker.consumer import Consumer
-from scripts.worker.reconnect import Reconnecting
+from scripts.worker.reconnect import Locate, Reconnecting
 
 _LOOK_EVERY_S = 2.0
 

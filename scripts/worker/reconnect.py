@@ -16,10 +16,10 @@ from pika import SelectConnection
 from pika.exceptions import ConnectionWrongStateError
 
 from scripts.action.output import say
-from scripts.amqp.broker import explain
+from scripts.amqp.broker import explain, parameters, redacted
 from scripts.backoff import growing_s
+from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop, Timer
-from scripts.worker.broker_locator import Locate, Place
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
@@ -33,6 +33,10 @@ _STANDS_AFTER_S = 30.0
 
 # How long a polite good-bye may take at the end.
 _CLOSE_TIMEOUT_S = 5.0
+
+# Looks for the broker without blocking; calls the first with its URL, or the second with the reason why there is none,
+# through the event loop.
+Locate = Callable[[Callable[[str], None], Callable[[str], None]], None]
 
 
 @dataclass(eq=False)
@@ -50,7 +54,7 @@ class Reconnecting:
     lost: Callable[[], None]
     properties: Mapping[str, Any] = field(default_factory=dict)
     _failures: int = 0
-    _connection: Any = None
+    connection: Any = None
     _works_since: float | None = None
     _said: str = ""
     _closed: Callable[[], None] | None = None
@@ -61,7 +65,7 @@ class Reconnecting:
 
     def start(self) -> None:
         """Connect now."""
-        self.locate(self._connect)
+        self.locate(self._connect, self.trouble)
 
     def works(self) -> None:
         """Note that the connection is ready for what it is for."""
@@ -74,7 +78,7 @@ class Reconnecting:
 
     def trouble(self, reason: str, longest_pause_s: float = LONGEST_PAUSE_S) -> None:
         """Give up the connection, which cannot do what it is for, and try again later."""
-        connection, self._connection = self._connection, None
+        connection, self.connection = self.connection, None
         since, self._works_since = self._works_since, None
         if since is not None and time.monotonic() - since > _STANDS_AFTER_S:
             self.useful()
@@ -101,37 +105,39 @@ class Reconnecting:
         """Send what was written and end the connection, then call `closed`."""
         self._closed = closed
         self._next_try.stop()
-        if self._connection is None or not self._connection.is_open:
+        if self.connection is None or not self.connection.is_open:
             # pika fails when it is told to close a connection that is not open yet. It ends with the process.
-            self._connection = None
+            self.connection = None
             self.loop.add_callback_threadsafe(self._finish)
             return
         self.loop.call_later(_CLOSE_TIMEOUT_S, self._finish)
-        _close(self._connection)
+        _close(self.connection)
 
-    def _connect(self, place: Place | str) -> None:
+    def _connect(self, url: str) -> None:
         if self._closed:
             return
-        if isinstance(place, str):
-            self.trouble(place)
+        try:
+            how = parameters(url)  # reads the password file anew
+        except ClusterError as error:
+            self.trouble(str(error))
             return
-        place.parameters.client_properties = {
+        how.client_properties = {
             "connection_name": f"cluster_worker, {self.name}, {socket.gethostname()}, pid {os.getpid()}",
             **self.properties,
         }
         # A loop waits without harm; giving up would publish what the broker may have taken in already once more.
-        place.parameters.blocked_connection_timeout = None
-        url, guard = place.url, self.loop.guard
-        self._connection = SelectConnection(
-            place.parameters,
-            on_open_callback=guard(lambda connection: self._opened(connection, url)),
-            on_open_error_callback=guard(partial(self._over, f"no broker at {url}")),
-            on_close_callback=guard(partial(self._over, f"lost the broker at {url}")),
+        how.blocked_connection_timeout = None
+        where, guard = redacted(url), self.loop.guard
+        self.connection = SelectConnection(
+            how,
+            on_open_callback=guard(lambda connection: self._opened(connection, where)),
+            on_open_error_callback=guard(partial(self._over, f"no broker at {where}")),
+            on_close_callback=guard(partial(self._over, f"lost the broker at {where}")),
             custom_ioloop=self.loop,
         )
 
     def _opened(self, connection: Any, where: str) -> None:
-        if connection is not self._connection:
+        if connection is not self.connection:
             # It was given up before it was open.
             _close(connection)
             return
@@ -141,7 +147,7 @@ class Reconnecting:
         self.opened(connection, where)
 
     def _over(self, what: str, connection: Any, error: BaseException) -> None:
-        if connection is self._connection:
+        if connection is self.connection:
             reason = f"{what}: {explain(error)}"
             self.trouble(reason, LONGEST_PAUSE_BETWEEN_S if self._works_since is not None else LONGEST_PAUSE_S)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from scripts.action.output import say
 from scripts.amqp.management import Management, management_of
@@ -24,34 +25,35 @@ _API_AWAY_S = 20.0
 BROKER_AWAY_S = 300.0
 
 
+@dataclass(eq=False)
 class UntilEmpty:
     """Looks every second, and stops the worker after two readings that agree that nothing is left."""
 
-    def __init__(self, loop: EventLoop, options: Options, worker: Worker) -> None:
-        self._loop = loop
-        self._queue = options.queue
-        self._management_url = options.management
-        self._worker = worker
-        self._consumer = worker.consumer
-        self._api_works = True
-        self._api_failed_at: float | None = None
-        # How many messages we had taken when nothing seemed to be left.
-        self._taken_before: int | None = None
-        self._broker_seen_at = time.monotonic()
+    loop: EventLoop
+    options: Options
+    worker: Worker
+    _api_works: bool = True
+    _api_failed_at: float | None = None
+    # How many messages we had taken when nothing seemed to be left.
+    _taken_before: int | None = None
+    _broker_seen_at: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self._consumer, self._queue = self.worker.consumer, self.options.queue
 
     def start(self) -> None:
         """Begin to look."""
-        self._loop.call_later(_LOOK_EVERY_S, self._look)
+        self.loop.call_later(_LOOK_EVERY_S, self._look)
 
     def _look(self) -> None:
-        if self._worker.stopping:
+        if self.worker.stopping:
             return
         if self._consumer.works or not self._consumer.started:
             # None is looked for as long as a kept-alive action loads.
             self._broker_seen_at = time.monotonic()
         elif time.monotonic() - self._broker_seen_at > BROKER_AWAY_S:
-            self._worker.stop(f"no broker for {BROKER_AWAY_S:g} s", ServiceAway.exit_code)
-        if self._consumer.works and self._worker.idle:
+            self.worker.stop(f"no broker for {BROKER_AWAY_S:g} s", ServiceAway.exit_code)
+        if self._consumer.works and self.worker.idle:
             self._count([self._queue], self._counted)
         else:
             self._differs()
@@ -60,9 +62,9 @@ class UntilEmpty:
         if ready:
             self._differs()
         elif self._api_works and self._consumer.parameters is not None:
-            management = management_of(self._consumer.parameters, self._management_url)
+            management = management_of(self._consumer.parameters, self.options.management)
             names = [self._queue, *side_queues(self._queue)]
-            in_thread(self._loop, lambda: _ask(management, names), self._asked, self._no_api)
+            in_thread(self.loop, lambda: _ask(management, names), self._asked, self._no_api)
         else:
             self._count(side_queues(self._queue), self._read)
 
@@ -84,13 +86,13 @@ class UntilEmpty:
         self._look()
 
     def _read(self, left: int) -> None:
-        if left or not self._worker.idle:
+        if left or not self.worker.idle:
             self._differs()
-        elif self._taken_before == self._worker.taken:
+        elif self._taken_before == self.worker.taken:
             self._count([failed_queue(self._queue)], self._finish)
         else:
-            self._taken_before = self._worker.taken
-            self._loop.call_later(_READINGS_APART_S if self._api_works else _LOOK_EVERY_S, self._look)
+            self._taken_before = self.worker.taken
+            self.loop.call_later(_READINGS_APART_S if self._api_works else _LOOK_EVERY_S, self._look)
 
     def _differs(self) -> None:
         """Look again later: not empty, or not sure. Readings, and the API's failures, are counted anew."""
@@ -98,15 +100,15 @@ class UntilEmpty:
         self.start()
 
     def _finish(self, failed: int) -> None:
-        if self._worker.stopping:
+        if self.worker.stopping:
             # A signal came while the broker was asked; a second stop would end what runs.
             return
-        failures = max(failed - self._consumer.failed_before, self._worker.failed)
+        failures = max(failed - self._consumer.failed_before, self.worker.failed)
         if failures:
             text = f"queue {self._queue!r} is done, but {failures} messages are in {failed_queue(self._queue)!r}"
-            self._worker.stop(text, MessagesFailed.exit_code)
+            self.worker.stop(text, MessagesFailed.exit_code)
         else:
-            self._worker.stop(f"queue {self._queue!r} is empty and all is done")
+            self.worker.stop(f"queue {self._queue!r} is empty and all is done")
 
     def _count(self, names: list[str], counted: Callable[[int], None]) -> None:
         """Count the ready messages of all these queues; when the connection is lost meanwhile, look again later."""

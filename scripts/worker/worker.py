@@ -12,7 +12,6 @@ from scripts.event_loop import EventLoop, Timer
 from scripts.worker import headers
 from scripts.worker.alive import AliveFile
 from scripts.worker.breaker import Breaker
-from scripts.worker.broker_locator import Locate
 from scripts.worker.consumer import Consumer
 from scripts.worker.copies import Copies
 from scripts.worker.deliveries import Delivery
@@ -22,6 +21,7 @@ from scripts.worker.metadata import job
 from scripts.worker.options import Options
 from scripts.worker.preparation import PolicyWatch, Preparation
 from scripts.worker.probing import Notice, Probing
+from scripts.worker.reconnect import Locate
 from scripts.worker.runs import OrphanedRuns, Run
 from scripts.worker.settling import Settler
 from scripts.worker.verdicts import admit

@@ -16,8 +16,8 @@ class Away:
         self.pauses.append(pause_s)
         self.again = again
 
-    def locate(self, found: Callable[[str], None]) -> None:
-        found("no broker")
+    def locate(self, found: Callable[[str], None], failed: Callable[[str], None]) -> None:
+        failed("no broker")
 
 
 def tried(times: int) -> tuple[Away, Reconnecting]:
