@@ -52,11 +52,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def work(options: Options, command: Sequence[str]) -> int:
-    """Consume, run `command` for each message, and settle, until told to stop.
-
-    Raises:
-        ClusterError: the broker's URL or the password file are no good.
-    """
+    """Consume, run `command` for each message, and settle, until told to stop; return the exit code."""
     _prepare_process(options.jobs)
     loop = EventLoop()
     locate = _locate(loop, options)

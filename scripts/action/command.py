@@ -77,9 +77,6 @@ def _program_of_env(path: str, argument: str) -> str:
     """Return the path of the program that `#!/usr/bin/env ARGUMENT` runs; empty where that cannot be told from here.
 
     Linux hands all that follows `env` to it as one argument, which env splits with -S alone.
-
-    Raises:
-        CommandNotExecutable: there is no such program.
     """
     split = re.match(r"(?:-S|--split-string=?)\s*(.*)", argument)
     try:

@@ -50,12 +50,7 @@ class KeptAlive:
     """The Runner of `cluster_worker --keep-alive`."""
 
     def __init__(
-        self,
-        loop: EventLoop,
-        argv: Sequence[str],
-        environment: Mapping[str, str],
-        limits: RunLimits,
-        keep: KeepAlive,
+        self, loop: EventLoop, argv: Sequence[str], environment: Mapping[str, str], limits: RunLimits, keep: KeepAlive
     ) -> None:
         self.loop = loop
         self.watch = ExitWatch(loop)

@@ -20,11 +20,7 @@ _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 
 
 def line(job: Job) -> bytes:
-    """Return the body as one line; a newline at its end is the line's own.
-
-    Raises:
-        ClusterError: the body has other newlines, so that it would arrive as several messages.
-    """
+    """Return the body as one line; refuse one with newlines before its end, which would arrive as several messages."""
     body = job.body.removesuffix(b"\n")
     at = body.find(b"\n")
     if at >= 0:

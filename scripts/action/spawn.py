@@ -19,11 +19,7 @@ _NOT_EXECUTED = 0x40
 
 
 def spawn_piped(argv: Sequence[str], environment: Mapping[str, str], outputs: int) -> tuple[int, list[int]]:
-    """Start `argv` with pipes as its STDIN and so many outputs; return its process id and our ends, in this order.
-
-    Raises:
-        OSError, ValueError: it cannot be started.
-    """
+    """Start `argv` with pipes as its STDIN and so many outputs; return its process id and our ends, in this order."""
     ours: list[int] = []
     theirs: list[int] = []
     try:

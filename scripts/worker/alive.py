@@ -63,11 +63,7 @@ def _touch(path: Path) -> None:
 
 
 def _is_there(path: Path) -> bool:
-    """Return whether the file is there.
-
-    Raises:
-        OSError: something else is: not a plain file, not empty, or another user's.
-    """
+    """Return whether the file is there; refuse what is no plain file, not empty, or another user's."""
     try:
         found = path.lstat()
     except FileNotFoundError:

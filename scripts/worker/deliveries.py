@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from scripts.event_loop import EventLoop
+from scripts.event_loop import EventLoop, Timer
 
 # How long an acknowledgement may be held back to go together with others. What is lost with the worker in this time
 # is done twice, as is what it was just doing.
@@ -21,12 +21,11 @@ class Link:
     """
 
     def __init__(self, loop: EventLoop, channel: Any, hold: int = 1) -> None:
-        self._loop = loop
         self._channel = channel
         self._hold = hold
         self._lost = False
         self._held: list[int] = []
-        self._armed = False
+        self._next_flush = Timer(loop, self.flush)
         # All tags up to this one are settled; those beyond that are settled as well.
         self._all_to = 0
         self._beyond: set[int] = set()
@@ -51,9 +50,8 @@ class Link:
         self._held.append(tag)
         if len(self._held) >= self._hold:
             self.flush()
-        elif not self._armed:
-            self._armed = True
-            self._loop.call_later(_HOLD_S, self._flush_later)
+        elif not self._next_flush.is_set:
+            self._next_flush.set(_HOLD_S)
 
     def hand_back(self, tag: int) -> None:
         """Return a message to the queue. RabbitMQ before 4.3 counts that as a lost delivery."""
@@ -75,10 +73,6 @@ class Link:
         for tag in held:
             if tag > self._all_to:
                 self._channel.basic_ack(tag)
-
-    def _flush_later(self) -> None:
-        self._armed = False
-        self.flush()
 
 
 @dataclass(slots=True, eq=False)

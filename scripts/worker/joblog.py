@@ -24,11 +24,6 @@ class JobLog:
     """Appends to a file; several workers may write to the same one, since each line is one write."""
 
     def __init__(self, path: str, command: Sequence[str], queue: str) -> None:
-        """Open the file.
-
-        Raises:
-            ClusterError: it cannot be written.
-        """
         self._path = path
         self._command = shlex.join(command)
         self._queue = queue

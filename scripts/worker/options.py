@@ -68,11 +68,7 @@ class Options:
 
 
 def parse(argv: Sequence[str]) -> Options:
-    """Read the command line.
-
-    Raises:
-        WrongUsage: it cannot be understood.
-    """
+    """Read the command line."""
     given = _parser().parse_args(list(argv))
     if given.command[:1] == ["--"]:
         del given.command[0]

@@ -91,12 +91,10 @@ class Preparation:
 
     def _needed(self, server: dict[str, Any]) -> list[Declaration]:
         """Return the queues; the first retry queue shows whether the others can be made."""
-        retry = (
-            [retry_declaration(self.options.queue, self.options.policy.backoff_s, server)]
-            if self.options.policy.attempts > 1
-            else []
-        )
-        return [*work_declarations(self.options.queue, server), *retry]
+        needed = work_declarations(self.options.queue, server)
+        if self.options.policy.attempts > 1:
+            needed.append(retry_declaration(self.options.queue, self.options.policy.backoff_s, server))
+        return needed
 
     def _count(self, connection: Any, done: Callable[[ClusterError | None], None]) -> None:
         def counted(failed: int | None) -> None:

@@ -298,7 +298,5 @@ class Worker:
             rename_process(DRAINED)
         elif not self._ended:
             self._ended = True
-            self._runner.close(lambda: self.consumer.close(lambda: self._copies.close(self._end_notice)))
-
-    def _end_notice(self) -> None:
-        self._probing.end(self._loop.stop)
+            end_notice = partial(self._probing.end, self._loop.stop)
+            self._runner.close(lambda: self.consumer.close(lambda: self._copies.close(end_notice)))
