@@ -46,8 +46,10 @@ def run(
     from cluster.operations.agents import command as running
 
     settings = settings_of(c.config)
-    there, what = chosen(settings, hosts, hosts_file), running.Command(command, sudo, timeout)
-    running.run(settings, there, what, as_json=json, dry_run=dry_run, say=say, result=result)
+    running.run(
+        settings, chosen(settings, hosts, hosts_file), command, sudo=sudo, timeout_s=timeout, as_json=json,
+        dry_run=dry_run, say=say, result=result,
+    )  # fmt: skip
 
 
 @task(

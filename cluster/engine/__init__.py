@@ -20,7 +20,7 @@ from docker.utils.config import find_config_file
 from cluster.engine import apt
 from cluster.engine import errors as engine_errors
 from cluster.engine import install as engine_install
-from cluster.engine.errors import ENGINE_ERRORS, Lookups
+from cluster.engine.errors import ENGINE_ERRORS
 from cluster.engine.ports import is_of_this_machine, who_listens
 from scripts.errors import ClusterError, ServiceAway
 
@@ -85,7 +85,7 @@ def docker_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except ENGINE_ERRORS as error:
-        raise engine_errors.explained(doing, error, Lookups(port_holder, _data_folder)) from error
+        raise engine_errors.explained(doing, error, port_holder, _data_folder) from error
 
 
 def port_holder(port: int) -> str:

@@ -28,10 +28,10 @@ def install(packages: list[str], say: Callable[[str], None]) -> None:
     say(f"installing {names} with apt-get")
     apt_get = ["apt-get", "-q", "-o"]
     command = [*apt_get, "DPkg::Lock::Timeout=300", "-y", "--no-install-recommends", "install", *packages]
-    if not problem_of(command, TIMEOUT_S):
+    if not failure_of(command, TIMEOUT_S):
         return
-    cause = problem_of([*apt_get, "APT::Update::Error-Mode=any", "update"], TIMEOUT_S)
-    complaint = problem_of(command, TIMEOUT_S)
+    cause = failure_of([*apt_get, "APT::Update::Error-Mode=any", "update"], TIMEOUT_S)
+    complaint = failure_of(command, TIMEOUT_S)
     if complaint:
         raise ClusterError(f"apt-get could not install {names}: {cause or complaint}")
 
@@ -50,7 +50,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 
 
-def problem_of(command: list[str], limit_s: float) -> str:
+def failure_of(command: list[str], limit_s: float) -> str:
     """Run a system tool and return why it failed, or "". A service that it starts would keep a pipe open, no file."""
     with tempfile.TemporaryFile("w+", errors="replace") as output:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import requests
@@ -23,29 +22,28 @@ _ADDRESS = re.compile(r"(?:\d+\.\d+\.\d+\.\d+|\[[0-9a-f:]*\]):(\d{1,5})")
 _FULL = "no space left on device"
 
 
-@dataclass(frozen=True)
-class Lookups:
-    """Answers that only some errors need: who listens on a port, where the engine of `machine` keeps its data."""
+def explained(
+    doing: str, error: Exception, port_holder: Callable[[int], str], data_folder: Callable[[], str],
+    machine: str = "this machine",
+) -> ClusterError:  # fmt: skip
+    """Return the one-line error for an exception of the SDK.
 
-    port_holder: Callable[[int], str]
-    data_folder: Callable[[], str]
-    machine: str = "this machine"
-
-
-def explained(doing: str, error: Exception, lookups: Lookups) -> ClusterError:
-    """Return the one-line error for an exception of the SDK."""
+    Only some errors need to know who holds a port, and where the engine of `machine` keeps its data.
+    """
     words = words_of(error)
     lower = words.lower()
     if any(phrase in lower for phrase in _PORT_TAKEN):
-        return ClusterError(f"{doing}: {_port_taken(words, lookups)}")
+        return ClusterError(f"{doing}: {_port_taken(words, port_holder, machine)}")
     if _FULL in lower:
-        return ClusterError(f"{doing}: {_disk_full(lookups)}")
+        # The path in the engine's words is one of the image, so it tells nothing.
+        return ClusterError(
+            f"{doing}: the disk is full where the Docker Engine keeps its data, {data_folder() or 'its data folder'}: "
+            "docker system df shows what takes the room"
+        )
     if isinstance(error, ImageNotFound):
         return ClusterError(f"{doing}: {words}: build it first (./inv queue.build or ./inv worker.build)")
     if is_silence(error):
-        return ServiceAway(
-            f"{doing}: the Docker Engine did not answer in time: is {lookups.machine} overloaded? try again"
-        )
+        return ServiceAway(f"{doing}: the Docker Engine did not answer in time: is {machine} overloaded? try again")
     if isinstance(error, requests.ConnectionError):
         return ServiceAway(f"{doing}: the Docker Engine went away ({reason(error)}): see its log, then try again")
     return ClusterError(f"{doing}: {words}")
@@ -89,18 +87,10 @@ def words_of(error: BaseException) -> str:
     return " ".join(str(explanation or error).split())
 
 
-def _port_taken(words: str, lookups: Lookups) -> str:
+def _port_taken(words: str, port_holder: Callable[[int], str], machine: str) -> str:
     match = _ADDRESS.search(words)
     if not match:
         return words
     port = int(match[1])
-    by = lookups.port_holder(port) or "another program (as root, ss -ltnp shows which)"
-    return f"port {port} of {lookups.machine} is in use by {by}: stop it, or set another port in invoke.yaml"
-
-
-def _disk_full(lookups: Lookups) -> str:
-    # The path in the engine's words is one of the image, so it tells nothing.
-    place = lookups.data_folder() or "its data folder"
-    return (
-        f"the disk is full where the Docker Engine keeps its data, {place}: docker system df shows what takes the room"
-    )
+    by = port_holder(port) or "another program (as root, ss -ltnp shows which)"
+    return f"port {port} of {machine} is in use by {by}: stop it, or set another port in invoke.yaml"

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +29,8 @@ _DOCKERD = ["dockerd"]
 
 Connect = Callable[[], Any]
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Starter:
-    """A command that starts dockerd in the background, or is dockerd itself, and one that prints dockerd's log."""
-
-    command: list[str]
-    log: list[str]
+# A command that starts dockerd in the background, or is dockerd itself, and one that prints dockerd's log.
+Starter = tuple[list[str], list[str]]
 
 
 def is_installed() -> bool:
@@ -53,12 +46,13 @@ def install(say: Say) -> None:
 
 def start(say: Say, connect: Connect) -> Any:
     """Start dockerd and return the client when it answers; `connect` makes one or raises ServiceAway."""
-    for starter in starters(Path("/run/systemd/system").is_dir(), Path("/etc/init.d/docker").exists()):
-        say(f"starting the Docker Engine: {' '.join(starter.command)}")
-        client = _client_after(starter.command, connect)
+    ways = starters(Path("/run/systemd/system").is_dir(), Path("/etc/init.d/docker").exists())
+    for command, _ in ways:
+        say(f"starting the Docker Engine: {' '.join(command)}")
+        client = _client_after(command, connect)
         if client:
             return client
-    log = subprocess.run(starter.log, capture_output=True, text=True, errors="replace", check=False).stdout
+    log = subprocess.run(ways[-1][1], capture_output=True, text=True, errors="replace", check=False).stdout
     raise ServiceAway(
         f"dockerd does not come up on this machine: {why(log)}: "
         f"mend that, or set scheduler: process in invoke.yaml (a container may not be allowed to run containers)"
@@ -71,9 +65,9 @@ def starters(systemd: bool, service: bool) -> list[Starter]:
     Debian's init script raises limits and gives up where it may not, so dockerd itself comes after it.
     """
     if systemd:
-        return [Starter(["systemctl", "start", "docker"], ["journalctl", "-u", "docker", "-n", "50", "-o", "cat"])]
-    script = Starter(["service", "docker", "start"], ["tail", "-n", "50", "/var/log/docker.log"])
-    itself = Starter(_DOCKERD, ["tail", "-n", "50", str(LOG)])
+        return [(["systemctl", "start", "docker"], ["journalctl", "-u", "docker", "-n", "50", "-o", "cat"])]
+    script = (["service", "docker", "start"], ["tail", "-n", "50", "/var/log/docker.log"])
+    itself = (_DOCKERD, ["tail", "-n", "50", str(LOG)])
     return [script, itself] if service else [itself]
 
 
@@ -90,7 +84,7 @@ def why(log: str) -> str:
 def _client_after(command: list[str], connect: Connect) -> Any:
     if command == _DOCKERD:
         return _client_of_dockerd(connect)
-    return None if apt.problem_of(command, DEADLINE_S) else _wait(connect, _dockerd_runs)
+    return None if apt.failure_of(command, DEADLINE_S) else _wait(connect, _dockerd_runs)
 
 
 def _client_of_dockerd(connect: Connect) -> Any:

@@ -1,4 +1,4 @@
-"""Work on all hosts at once: each under its own time limit, none in the way of another."""
+"""Work on all hosts at once: each under its own time limit, none in the way of another; shown while it goes on."""
 
 from __future__ import annotations
 
@@ -6,23 +6,31 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
 from cluster.hosts.host import Host
-from cluster.hosts.live_table import live_table
 from cluster.hosts.remote import Remote
 from cluster.hosts.ssh import connected
 from cluster.interrupts import Interrupted
 from cluster.settings import Settings
 from scripts.errors import ClusterError
+from scripts.one_line import visible
 
 T = TypeVar("T")
 Show = Callable[[str], None]
 Act = Callable[[Remote, Show], T]
 Say = Callable[[str], None]
+Rows = Callable[[], Iterable[tuple[str, str]]]  # hosts, each with what it does now
 
+_REFRESHES_PER_S = 8
 _LOOK_S = 0.5  # a signal that the system hands to another thread does not wake this one
 MOST_AT_ONCE = 64  # a connection's start costs this machine some 30 ms of one core
 
@@ -157,3 +165,30 @@ def _cut_all(turns: Sequence[_Turn[T]]) -> str:
     }
     parts = [f"{how}: {', '.join(str(turn.host) for turn in which)}" for how, which in hosts.items() if which]
     return "; ".join(["interrupted", *parts])
+
+
+@contextmanager
+def live_table(
+    doing: str, rows: Rows, is_wanted: bool, say: Say, console: Console | None = None
+) -> Iterator[Callable[[str, str], None]]:
+    """Show the rows while the block runs; call the yielded function with each host that ended, and how."""
+    console = console or Console(stderr=True)
+    if is_wanted and console.is_terminal:
+        # STDOUT is left alone: it may be a pipe, and what goes there is a result.
+        with Live(
+            get_renderable=lambda: table_of(doing, rows()), console=console, refresh_per_second=_REFRESHES_PER_S,
+            redirect_stdout=False,
+        ):  # fmt: skip
+            yield lambda host, how: None
+    else:
+        yield lambda host, how: say(f"{host}: {how}") if is_wanted else None
+
+
+def table_of(doing: str, rows: Iterable[tuple[str, str]]) -> Group:
+    """Make the table, with visible control characters, since hosts wrote what is in it."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for _ in ("host", "now"):
+        table.add_column(no_wrap=True)
+    for host, now in rows:
+        table.add_row(Text(visible(host)), Text(visible(now)), style="red" if now == "failed" else "")
+    return Group(Text(visible(doing), "bold", no_wrap=True, overflow="ellipsis"), table)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -32,19 +33,16 @@ def socket_of(channel: Any) -> socket.socket:
 
 def _receive(channel: Any, theirs: socket.socket) -> None:
     with theirs:
-        sending = threading.Thread(target=_send, args=(channel, theirs), daemon=True)
+        sending = threading.Thread(target=_carry, args=(theirs.recv, channel.sendall, channel), daemon=True)
         sending.start()
-        with suppress(*BROKEN):
-            while data := channel.recv(PIECE):
-                theirs.sendall(data)
-        end(channel)
+        _carry(channel.recv, theirs.sendall, channel)
         with suppress(OSError):
             theirs.shutdown(socket.SHUT_RDWR)  # wakes the thread that sends
         sending.join()
 
 
-def _send(channel: Any, theirs: socket.socket) -> None:
+def _carry(receive: Callable[[int], bytes], send: Callable[[bytes], object], channel: Any) -> None:
     with suppress(*BROKEN):
-        while data := theirs.recv(PIECE):
-            channel.sendall(data)
+        while data := receive(PIECE):
+            send(data)
     end(channel)

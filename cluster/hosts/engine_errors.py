@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from requests import exceptions
 from urllib3.exceptions import ProtocolError
 
-from cluster.engine.errors import ENGINE_ERRORS, Lookups, explained, is_silence
+from cluster.engine.errors import ENGINE_ERRORS, explained, is_silence
 from cluster.engine.ports import published
 from cluster.hosts.remote import Remote
 from scripts.errors import ServiceAway
@@ -37,11 +38,11 @@ def engine_errors(remote: Remote, doing: str) -> Iterator[None]:
                 f"{remote.name}: {doing}: the connection to its Docker Engine broke in the middle: is the host up? "
                 "run this again, it goes on from what is there"
             ) from error
-        lookups = Lookups(lambda port: listener(remote, port, ()), data_folder, machine=remote.name)
-        raise explained(f"{remote.name}: {doing}", error, lookups) from error
+        holder = partial(listener, remote)
+        raise explained(f"{remote.name}: {doing}", error, holder, data_folder, remote.name) from error
 
 
-def listener(remote: Remote, port: int, containers: Iterable[Any]) -> str:
+def listener(remote: Remote, port: int, containers: Iterable[Any] = ()) -> str:
     """Name who listens on a port: `the container NAME`, `PROGRAM (process 123)`; "" for nobody.
 
     `containers` are the SDK's; one that publishes the port is named before the program that does it for the engine.

@@ -49,11 +49,10 @@ def act_on(settings: Settings, act: Any, said: list[str], timeout_s: float = 60,
 def run(settings: Settings, line: str, *, hosts: Any = AGENTS, sudo: bool = False, timeout_s: float = 60,
         as_json: bool = False, dry_run: bool = False) -> Said:  # fmt: skip
     said = Said()
-    command = running.Command(line, sudo, timeout_s)
     try:
         running.run(
-            settings, hosts, command, as_json=as_json, dry_run=dry_run, say=said.lines.append,
-            result=said.results.append,
+            settings, hosts, line, sudo=sudo, timeout_s=timeout_s, as_json=as_json, dry_run=dry_run,
+            say=said.lines.append, result=said.results.append,
         )  # fmt: skip
     except ClusterError as error:
         said.lines.append(f"error: {error}")

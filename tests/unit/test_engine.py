@@ -25,12 +25,11 @@ from cluster import engine
 from cluster.engine import errors as engine_errors
 from cluster.engine import install as engine_install
 from cluster.engine import ports as engine_ports
-from cluster.engine.errors import Lookups
 from cluster.settings import ROOT
 from scripts.errors import ClusterError, ServiceAway
 from tests.ports import free_port
 
-LOOKUPS = Lookups(lambda port: f"the container x-{port}", lambda: "/var/lib/docker")
+LOOKUPS = (lambda port: f"the container x-{port}", lambda: "/var/lib/docker")
 
 
 def not_looked_up(*_: object) -> NoReturn:
@@ -55,7 +54,7 @@ PORT_WORDS = [
 
 @pytest.mark.parametrize("words", PORT_WORDS)
 def test_a_port_in_use_is_named_with_its_holder(words: str) -> None:
-    error = engine_errors.explained("start amqp", answered(words), LOOKUPS)
+    error = engine_errors.explained("start amqp", answered(words), *LOOKUPS)
     assert str(error) == (
         "start amqp: port 32793 of this machine is in use by the container x-32793: stop it, or set another port in "
         "invoke.yaml"
@@ -64,7 +63,7 @@ def test_a_port_in_use_is_named_with_its_holder(words: str) -> None:
 
 def test_a_full_disk_is_named_by_the_engines_folder() -> None:
     words = "Error processing tar file(exit status 1): write /usr/sbin/losetup: no space left on device"
-    error = engine_errors.explained("import debian", answered(words), LOOKUPS)
+    error = engine_errors.explained("import debian", answered(words), *LOOKUPS)
     assert "the disk is full where the Docker Engine keeps its data, /var/lib/docker" in str(error)
 
 
@@ -88,7 +87,7 @@ def test_a_full_disk_is_named_by_the_engines_folder() -> None:
     ],
 )
 def test_other_errors_are_one_line(error: Exception, expected: str, exit_code: int) -> None:
-    explained = engine_errors.explained("start", error, Lookups(not_looked_up, not_looked_up))
+    explained = engine_errors.explained("start", error, not_looked_up, not_looked_up)
     assert str(explained).startswith(expected)
     assert "\n" not in str(explained)
     assert explained.exit_code == exit_code
@@ -227,7 +226,7 @@ def test_an_engine_that_lets_nobody_in_tells_of_the_group(tmp_path: Path) -> Non
 
 def test_systemd_starts_dockerd_where_it_runs_else_the_init_script_else_we() -> None:
     def commands(systemd: bool, service: bool) -> list[str]:
-        return [" ".join(starter.command) for starter in engine_install.starters(systemd, service)]
+        return [" ".join(command) for command, _ in engine_install.starters(systemd, service)]
 
     assert commands(systemd=True, service=True) == ["systemctl start docker"]
     assert commands(systemd=False, service=True) == ["service docker start", "dockerd"]

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from cluster.hosts.live_table import live_table
+from cluster.hosts.all_hosts import live_table
 
 
 def console(out: io.StringIO, is_terminal: bool) -> Console:

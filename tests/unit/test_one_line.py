@@ -11,7 +11,7 @@ from invoke import Config, Context
 from invoke.exceptions import Exit
 from rich.console import Console
 
-from cluster.hosts.live_table import table_of
+from cluster.hosts.all_hosts import table_of
 from cluster.operations.agents.facts import Finding
 from cluster.operations.agents.report import as_table
 from cluster.operations.status import table

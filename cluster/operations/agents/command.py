@@ -6,7 +6,7 @@ import json
 import shlex
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cluster.hosts.all_hosts import Outcome, Say, Show, on_all_hosts, values
 from cluster.hosts.execution import BY_A_SIGNAL, Ran
@@ -25,25 +25,16 @@ _KILL_AFTER_S, _LATER_S = 5, 10
 _OVER = 124
 
 
-@dataclass(frozen=True)
-class Command:
-    """A line for /bin/sh on each host, and for how long it may run."""
-
-    line: str
-    sudo: bool
-    timeout_s: float
-
-
 def run(
-    settings: Settings, hosts: Sequence[Host], command: Command, *, as_json: bool, dry_run: bool, say: Say,
-    result: Callable[[str], None],
+    settings: Settings, hosts: Sequence[Host], command: str, *, sudo: bool, timeout_s: float, as_json: bool,
+    dry_run: bool, say: Say, result: Callable[[str], None],
 ) -> None:  # fmt: skip
-    """Run a command on all hosts. Its STDOUT lines are results, its STDERR lines are said; or all as JSON."""
-    if not command.line.strip():
+    """Run a line for /bin/sh on all hosts. Its STDOUT lines are results, its STDERR lines are said; or all as JSON."""
+    if not command.strip():
         raise ClusterError("no command: give --command '...', for /bin/sh on each host")
     if dry_run:
         for host in hosts:
-            say(f"{host}: would run{' as root' * command.sudo}: {command.line}")
+            say(f"{host}: would run{' as root' * sudo}: {command}")
         return
     one_at_a_time = threading.Lock()
 
@@ -52,26 +43,26 @@ def run(
             with one_at_a_time:
                 (say if is_error else result)(f"{remote.name}: {line.decode(errors='replace')}")
 
-        line = _LIMITED.format(kill=_KILL_AFTER_S, limit=f"{command.timeout_s:f}", command=shlex.quote(command.line))
+        line = _LIMITED.format(kill=_KILL_AFTER_S, limit=f"{timeout_s:f}", command=shlex.quote(command))
         on_line = None if as_json else print_line
-        return remote.run(line, sudo=command.sudo, timeout_s=command.timeout_s + _LATER_S, on_line=on_line)
+        return remote.run(line, sudo=sudo, timeout_s=timeout_s + _LATER_S, on_line=on_line)
 
     outcomes = on_all_hosts(
-        settings, hosts, act, doing=f"run {command.line}", say=say, table=as_json,
-        timeout_s=command.timeout_s + _LATER_S + _CONNECTS * settings.agents.timeout_s,
+        settings, hosts, act, doing=f"run {command}", say=say, table=as_json,
+        timeout_s=timeout_s + _LATER_S + _CONNECTS * settings.agents.timeout_s,
         describe=lambda ran: f"exit code {ran.code}",
     )  # fmt: skip
     if as_json:
         result(json.dumps([_as_dict(outcome) for outcome in outcomes], indent=2))
-    values([_judged(outcome, command) for outcome in outcomes], "run the command", say)
+    values([_judged(outcome, timeout_s) for outcome in outcomes], "run the command", say)
 
 
-def _judged(outcome: Outcome[Ran], command: Command) -> Outcome[Ran]:
+def _judged(outcome: Outcome[Ran], timeout_s: float) -> Outcome[Ran]:
     """Make a failure of a command that did not exit with 0."""
     ran = outcome.value
     if ran is None or not ran.code:
         return outcome
-    ended = {_OVER: f"ended by the time limit of {command.timeout_s:g} s (exit code {_OVER})", BY_A_SIGNAL: ran.reason}
+    ended = {_OVER: f"ended by the time limit of {timeout_s:g} s (exit code {_OVER})", BY_A_SIGNAL: ran.reason}
     return replace(outcome, error=ClusterError(f"{outcome.host}: {ended.get(ran.code, f'exit code {ran.code}')}"))
 
 

@@ -45,9 +45,8 @@ class Change:
 
 def trust(settings: Settings, hosts: Sequence[Host], *, timeout_s: float, dry_run: bool, say: Say) -> None:
     """Make every host trust the registry and log in to it; leave what is right as it is."""
-    registry = settings.registry
-    access = login_of(registry)
-    doing = f"trust {registry}"
+    registry, doing = settings.registry, f"trust {settings.registry}"
+    access = _login_of(registry)
 
     def act(remote: Remote, show: Show) -> str:
         made = ", ".join(_make(changes(remote, registry, access), dry_run, show))
@@ -71,8 +70,7 @@ def _make(wanted: Iterator[Change], dry_run: bool, show: Show) -> list[str]:
     return made
 
 
-def login_of(registry: str) -> Access:
-    """Return the login to hand to the hosts; refuses a registry that no other machine can reach."""
+def _login_of(registry: str) -> Access:
     refuse_local(registry)
     access = registry_login.for_registry(registry)
     if access is None:
