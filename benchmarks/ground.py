@@ -20,12 +20,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from cluster import engine  # noqa: E402
+from cluster.apps.app import Image  # noqa: E402
 from cluster.apps.queue import queue_app  # noqa: E402
 from cluster.components import QUEUE  # noqa: E402
 from cluster.image_ref import ImageRef  # noqa: E402
 from cluster.images import base_image  # noqa: E402
 from cluster.images import build as image_build  # noqa: E402
-from cluster.schedulers import DeployOptions, Image, Scheduler, selection  # noqa: E402
+from cluster.schedulers import DeployOptions, Scheduler, selection  # noqa: E402
 from cluster.schedulers.selection import Where  # noqa: E402
 from cluster.settings import Settings  # noqa: E402
 from scripts.amqp.broker import open_blocking, url_of  # noqa: E402

@@ -22,12 +22,13 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from cluster import credentials, engine
+from cluster.apps.app import Image
 from cluster.apps.queue import queue_app
 from cluster.components import QUEUE
 from cluster.images import base_image
 from cluster.images import build as image_build
 from cluster.operations import selftest
-from cluster.schedulers import DeployOptions, Image, Scheduler, selection
+from cluster.schedulers import DeployOptions, Scheduler, selection
 from cluster.settings import ROOT, Settings
 from scripts.amqp.broker import open_blocking
 from scripts.errors import ClusterError

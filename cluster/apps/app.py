@@ -20,6 +20,18 @@ DRAIN = "drain"
 
 
 @dataclass(frozen=True)
+class Image:
+    """An image as an engine's apps name it: by its content where a registry holds it.
+
+    `tag` is what the person said. Without `architectures` nobody knows for which it is built.
+    """
+
+    name: str
+    tag: str
+    architectures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Port:
     """A port of an app; `host` 0 means any free one, `container` 0 the same as on the host."""
 
@@ -145,11 +157,7 @@ class AppSpec:
         return replace(self, ports=tuple(replace(port, host=fixed.get(port.name, port.host)) for port in self.ports))
 
     def refuse_unheld(self, engine: str) -> None:
-        """Refuse what an engine would leave out though it changes what the app does.
-
-        Raises:
-            ClusterError: the definition has such a key or value.
-        """
+        """Refuse what an engine would leave out though it changes what the app does."""
         for place, value in self.unheld.items():
             shown = json.dumps(value, ensure_ascii=False)[:100]
             raise ClusterError(f"{self.id}: {place} is {shown}, which {engine} cannot run: leave it out")
@@ -157,7 +165,7 @@ class AppSpec:
 
 @dataclass(frozen=True)
 class Change:
-    """What a deploy would do to an app, and what would be sent, as JSON for --dry-run: as its engine could take it.
+    """A change that a deploy would make, and what would be sent, as JSON for --dry-run: as its engine could take it.
 
     `scale` leaves what runs in peace and makes or stops further instances; `restart` starts the same anew.
     `differences` are those to what runs, a line each.

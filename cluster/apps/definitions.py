@@ -33,11 +33,7 @@ _UNQUOTED_SHELL = re.compile(
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read an app definition.
-
-    Raises:
-        ClusterError: no such file, or not a JSON object, with line and column.
-    """
+    """Read an app definition; what is no JSON object is an error with its line and column."""
     try:
         definition = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
@@ -56,17 +52,13 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def fill(definition: dict[str, Any], values: Mapping[str, Value], source: str | Path = "definition") -> dict[str, Any]:
-    """The definition with the placeholders in its strings replaced; keys and numbers stay.
+    """Return the definition with the placeholders in its strings replaced; keys and numbers stay.
 
     In `cmd` and in the command of a health check a value is quoted for the shell, a list as several words.
-    Elsewhere a value is taken as it is, a list as the words of a command line. `source` is for the errors.
-
-    Raises:
-        ClusterError: a placeholder that is unknown, has no value here or stands where quoting cannot work.
+    Elsewhere a value is taken as it is, a list as the words of a command line. `source` is for the errors:
+    of a placeholder that is unknown, has no value here or stands where quoting cannot work.
     """
-    filled = _filled(definition, values, source, ())
-    assert isinstance(filled, dict)
-    return filled
+    return {key: _filled(child, values, source, (key,)) for key, child in definition.items()}
 
 
 def _filled(node: Any, values: Mapping[str, Value], source: str | Path, path: tuple[str | int, ...]) -> Any:
@@ -79,7 +71,7 @@ def _filled(node: Any, values: Mapping[str, Value], source: str | Path, path: tu
     place = f"{source}: {dotted(path)}"
     if path == ("cmd",) or path[-2:] == ("command", "value"):
         return _PLACEHOLDER.sub(lambda match: _quoted(match, values, place), node)
-    return _PLACEHOLDER.sub(lambda match: _plain(_value(match, values, place)), node)
+    return _PLACEHOLDER.sub(lambda match: _plain(match, values, place), node)
 
 
 def _quoted(match: re.Match[str], values: Mapping[str, Value], place: str) -> str:
@@ -92,7 +84,8 @@ def _quoted(match: re.Match[str], values: Mapping[str, Value], place: str) -> st
     return shlex.quote(value) if isinstance(value, str) else shlex.join(value)
 
 
-def _plain(value: Value) -> str:
+def _plain(match: re.Match[str], values: Mapping[str, Value], place: str) -> str:
+    value = _value(match, values, place)
     return value if isinstance(value, str) else shlex.join(value)
 
 
@@ -130,24 +123,24 @@ _NUMBER = (int, float)
 def read(definition: Mapping[str, Any]) -> AppSpec:
     """Read a filled definition, Marathon's JSON of 1.5 and later; nothing in it is an error, see `AppSpec.unheld`."""
     rest: dict[str, Any] = json.loads(json.dumps({key: definition[key] for key in definition if key not in RUNTIME}))
-    networks = _taken(rest, "networks", list, lambda found: found in (_BRIDGE, _HOST_NETWORK))
+    networks = _taken(rest, "networks", list, fits=lambda found: found in (_BRIDGE, _HOST_NETWORK))
     pins = _each_taken(rest, "constraints", read_pin)
     mapped = _each_taken(rest, "container.portMappings", read_mapped_port)
     checks = _each_taken(rest, "healthChecks", read_health_check, most=1)
-    _taken(rest, "container.type", str, lambda found: found == "DOCKER")
+    _taken(rest, "container.type", str, fits=lambda found: found == "DOCKER")
     return AppSpec(
-        id=_taken(rest, "id", str) or "",
-        command=_taken(rest, "cmd", str) or "",
-        image=_taken(rest, "container.docker.image", str) or "",
+        id=_taken(rest, "id", str, ""),
+        command=_taken(rest, "cmd", str, ""),
+        image=_taken(rest, "container.docker.image", str, ""),
         env=_texts_taken(rest, "env"),
         ports=(*mapped, *_each_taken(rest, "portDefinitions", read_port)),
         on_host_network=networks != _BRIDGE and not rest.get("networks"),
         volumes=_each_taken(rest, "container.volumes", read_volume),
         health=checks[0] if checks else None,
-        cpus=_or(_taken(rest, "cpus", _NUMBER), 1),
-        mem_mib=_or(_taken(rest, "mem", _NUMBER), 128),
-        instances=_or(_taken(rest, "instances", int), 1),
-        kill_grace_s=_or(_taken(rest, "taskKillGracePeriodSeconds", int), 10),
+        cpus=_taken(rest, "cpus", _NUMBER, 1),
+        mem_mib=_taken(rest, "mem", _NUMBER, 128),
+        instances=_taken(rest, "instances", int, 1),
+        kill_grace_s=_taken(rest, "taskKillGracePeriodSeconds", int, 10),
         pinned_to=pins[0] if pins else "",
         labels=_texts_taken(rest, "labels"),
         container_options=_each_taken(rest, "container.docker.parameters", read_option),
@@ -156,27 +149,28 @@ def read(definition: Mapping[str, Any]) -> AppSpec:
     )
 
 
-def _or(value: Any, default: Any) -> Any:
-    return default if value is None else value
+def value_at(node: Any, path: Sequence[str]) -> Any:
+    """Return the value of objects in objects that stands at a path; None where there is none."""
+    for key in path:
+        node = node.get(key) if isinstance(node, dict) else None
+    return node
 
 
 def _taken(
-    rest: dict[str, Any], path: str, kind: type | tuple[type, ...], fits: Callable[[Any], bool] = lambda found: True
-) -> Any:
-    """Take what stands at a path out of `rest` where it is of this kind and fits; None where it does not."""
+    rest: dict[str, Any], path: str, kind: type | tuple[type, ...], default: Any = None,
+    fits: Callable[[Any], bool] = lambda found: True,
+) -> Any:  # fmt: skip
+    """Take what stands at a path out of `rest` where it is of this kind and fits, else the default."""
     *parents, key = path.split(".")
-    node: Any = rest
-    for parent in parents:
-        node = node.get(parent) if isinstance(node, dict) else None
-    value = node.get(key) if isinstance(node, dict) else None
+    value = value_at(rest, [*parents, key])
     if not isinstance(value, kind) or isinstance(value, bool) or not fits(value):
-        return None
-    return node.pop(key)
+        return default
+    return value_at(rest, parents).pop(key)
 
 
 def _texts_taken(rest: dict[str, Any], path: str) -> dict[str, str]:
     """Take the strings of an object; values of other kinds stay."""
-    found = _taken(rest, path, dict) or {}
+    found = _taken(rest, path, dict, {})
     left = {key: value for key, value in found.items() if not isinstance(value, str)}
     if left:
         _put(rest, path, left)
@@ -187,9 +181,7 @@ def _each_taken(
     rest: dict[str, Any], path: str, read_one: Callable[[Any], Any], most: int | None = None
 ) -> tuple[Any, ...]:
     """Take the items that can be read out of a list at a path, the first `most`; the others stay, at their place."""
-    items = _taken(rest, path, list)
-    if items is None:
-        return ()
+    items = _taken(rest, path, list, [])
     found = [read_one(item) if most is None or place < most else None for place, item in enumerate(items)]
     left = [None if one is not None else item for one, item in zip(found, items, strict=True)]
     if any(item is not None for item in left):
@@ -199,13 +191,11 @@ def _each_taken(
 
 def _put(rest: dict[str, Any], path: str, value: Any) -> None:
     *parents, key = path.split(".")
-    for parent in parents:
-        rest = rest[parent]
-    rest[key] = value
+    value_at(rest, parents)[key] = value
 
 
 def _has(item: Any, **kinds: type | tuple[type, ...]) -> bool:
-    """Return whether an object has no other keys than these, and values of these kinds where it has them."""
+    """Return True for an object with no other keys than these, and values of these kinds where it has them."""
     return isinstance(item, dict) and all(
         value is None or (isinstance(value, kinds.get(key, ())) and not isinstance(value, bool))
         for key, value in item.items()
@@ -276,11 +266,7 @@ def _left(node: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str, Any]]:
 
 
 def worker_id(queue: str) -> str:
-    """The app id of a queue's workers, `/worker-<slug>`; several queues can have the same slug.
-
-    Raises:
-        ClusterError: the name has nothing that an app id can hold.
-    """
+    """Return the app id of a queue's workers, `/worker-<slug>`; several queues can have the same slug."""
     slug = re.sub(r"[^a-z0-9]+", "-", queue.lower()).strip("-")
     if not slug:
         raise ClusterError(f"queue {queue!r}: no app id can be made of this name; give one with --app")
@@ -288,11 +274,7 @@ def worker_id(queue: str) -> str:
 
 
 def refuse_other_queue(present: AppSpec, wanted: AppSpec) -> None:
-    """Let nobody replace the workers of another queue whose name has the same slug.
-
-    Raises:
-        ClusterError: they serve two queues, by their QUEUE_NAME.
-    """
+    """Refuse to replace the workers of another queue (by their QUEUE_NAME) whose name has the same slug."""
     old, new = (app.env.get("QUEUE_NAME", "") for app in (present, wanted))
     if old != new:
         raise ClusterError(

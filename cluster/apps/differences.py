@@ -34,7 +34,7 @@ def differences(
 
 
 def _are(kind: type, one: Any, other: Any) -> bool:
-    """Return whether one is of this kind, and the other too or missing."""
+    """Return True when one is of this kind, and the other too or missing."""
     return all(value is None or isinstance(value, kind) for value in (one, other)) and not (one is other is None)
 
 

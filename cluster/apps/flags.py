@@ -1,4 +1,4 @@
-"""What flags change in the definition of an app."""
+"""Flags that change the definition of an app."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OPENS_THE_ENGINE = ("MARATHON_PASSWORD", "DCOS_ACS_TOKEN")
 
 @dataclass(frozen=True)
 class AppOverrides:
-    """What flags put in place of a definition's values, and what they add; empty ones and 0 leave it as it is.
+    """Values that flags put in place of a definition's, or add to them; empty ones and 0 leave it as it is.
 
     `definition` is the file of a person's own (empty: the component's), `constraints` are Marathon's.
     """
@@ -41,14 +41,10 @@ class AppOverrides:
         env: Sequence[str] = (), volumes: Sequence[str] = (), constraints: Sequence[str] = (),
         engine_options: Sequence[str] = (),
     ) -> AppOverrides:  # fmt: skip
-        """Return what flags say.
-
-        Raises:
-            ClusterError: one that makes no sense.
-        """
+        """Return what flags say."""
         return cls(
-            app, definition, instances, cpus, mem_mib, parsed_env(env), parsed_volumes(volumes),
-            parsed_constraints(constraints), pairs("--engine-option", engine_options, _OPTION),
+            app, definition, instances, cpus, mem_mib, _env(env), _volumes(volumes), _constraints(constraints),
+            pairs("--engine-option", engine_options, _OPTION),
         )  # fmt: skip
 
     @property
@@ -81,12 +77,7 @@ def pairs(flag: str, texts: Sequence[str], names: re.Pattern[str]) -> dict[str, 
     return found
 
 
-def parsed_env(texts: Sequence[str]) -> dict[str, str]:
-    """Return the variables of `--env NAME=value` flags.
-
-    Raises:
-        ClusterError: one has another shape, or a name that is not for flags.
-    """
+def _env(texts: Sequence[str]) -> dict[str, str]:
     found = pairs("--env", texts, _VARIABLE)
     for name in found:
         _refuse_reserved(name)
@@ -94,11 +85,7 @@ def parsed_env(texts: Sequence[str]) -> dict[str, str]:
 
 
 def refuse_taken(env: Mapping[str, str], taken: Mapping[str, str]) -> None:
-    """Refuse a variable of a flag that a deploy sets from this machine's own environment.
-
-    Raises:
-        ClusterError: one is set by both.
-    """
+    """Refuse a variable of a flag that a deploy sets from this machine's own environment."""
     for name in env:
         if name in taken:
             raise ClusterError(f"--env {name}: the deploy passes on this machine's {name}: leave the flag out")
@@ -119,12 +106,7 @@ def _refuse_reserved(name: str) -> None:
         raise ClusterError(f"--env {name}: this name is the workers' own: choose another")
 
 
-def parsed_volumes(texts: Sequence[str]) -> tuple[Volume, ...]:
-    """Return `HOST:CONTAINER[:ro]` flags as volumes.
-
-    Raises:
-        ClusterError: one has another shape, or two have one place in the container.
-    """
+def _volumes(texts: Sequence[str]) -> tuple[Volume, ...]:
     found: list[Volume] = []
     for text in texts:
         match = _VOLUME.fullmatch(text)
@@ -137,12 +119,7 @@ def parsed_volumes(texts: Sequence[str]) -> tuple[Volume, ...]:
     return tuple(found)
 
 
-def parsed_constraints(texts: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Return `FIELD:OPERATOR[:VALUE]` flags as the parts of Marathon's constraints.
-
-    Raises:
-        ClusterError: one has another shape.
-    """
+def _constraints(texts: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     found = tuple(tuple(text.split(":", 2)) for text in texts)
     for text, parts in zip(texts, found, strict=True):
         if len(parts) < 2 or not all(parts):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cluster.apps.app import AppSpec
+from cluster.apps.app import AppSpec, Image
 from cluster.apps.flags import AppOverrides
-from cluster.apps.templates import EngineTraits, NamedImage, app_from, app_id_of
+from cluster.apps.templates import EngineTraits, app_from, app_id_of
 from cluster.components import QUEUE
 from cluster.settings import Settings
 from scripts.errors import ClusterError
@@ -23,7 +23,7 @@ _POWERS_OF_ROOT = ("CHOWN", "SETUID", "SETGID", "KILL")
 
 
 def queue_app(
-    settings: Settings, engine: EngineTraits, image: NamedImage, host: str = "localhost",
+    settings: Settings, engine: EngineTraits, image: Image, host: str = "localhost",
     overrides: AppOverrides = AppOverrides(),
 ) -> AppSpec:  # fmt: skip
     """Return the queue for an engine, its data kept on `host`."""
@@ -45,11 +45,7 @@ def guest_from_anywhere(app: AppSpec) -> AppSpec:
 
 
 def kept_host(on: str, present: AppSpec | None, hosts: list[str], may_leave_data: bool) -> str:
-    """Return the host that keeps the queue's data: the named one, else where it is, else the only one there is.
-
-    Raises:
-        ClusterError: nobody says which, or it is not the one that has the data.
-    """
+    """Return the host that keeps the queue's data: the named one, else where it is, else the only one there is."""
     before = present.pinned_to if present else ""
     if before and on and on != before and not may_leave_data:
         raise ClusterError(

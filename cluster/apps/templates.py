@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cluster.apps import definitions
-from cluster.apps.app import AppSpec
+from cluster.apps.app import AppSpec, Image
 from cluster.apps.definitions import Value
 from cluster.apps.flags import AppOverrides
 from cluster.components import Component
@@ -23,7 +23,11 @@ _SHAPE: Mapping[str, type] = {
 
 
 class EngineTraits(Protocol):
-    """What of an engine makes a difference to its apps (see `cluster.schedulers.Scheduler`)."""
+    """The traits of an engine that make a difference to its apps.
+
+    `address` is where it is (empty: this machine). `is_here` says that apps run on this machine alone, `has_images`
+    that they run in containers, `makes_data_folders` that the engine makes folders for their data, as root.
+    """
 
     address: str
     is_here: bool
@@ -32,27 +36,11 @@ class EngineTraits(Protocol):
 
     @property
     def user(self) -> str:
-        """The user whom files of the app should belong to."""
-
-
-class NamedImage(Protocol):
-    """An image as apps name it, and what the person called it."""
-
-    @property
-    def name(self) -> str:
-        """For {{IMAGE}}."""
-
-    @property
-    def tag(self) -> str:
-        """For {{TAG}}."""
+        """The user, in Docker's words, whom files that actions leave should belong to; empty: the image's."""
 
 
 def app_id_of(overrides: AppOverrides, usual: str) -> str:
-    """Return the id that the app will have: --app, else that of the person's own definition, else the usual one.
-
-    Raises:
-        ClusterError: a definition without an id, or one that is no id.
-    """
+    """Return the id that the app will have: --app, else that of the person's own definition, else the usual one."""
     if overrides.definition and not overrides.app_id:
         usual = definitions.load(overrides.source).get("id", "")
         if not isinstance(usual, str) or not usual:
@@ -61,14 +49,10 @@ def app_id_of(overrides: AppOverrides, usual: str) -> str:
 
 
 def app_from(
-    component: Component, app_id: str, engine: EngineTraits, image: NamedImage, overrides: AppOverrides,
+    component: Component, app_id: str, engine: EngineTraits, image: Image, overrides: AppOverrides,
     values: Mapping[str, Value],
 ) -> AppSpec:  # fmt: skip
-    """Return the app of the component's definition, or of the person's own, filled with these values.
-
-    Raises:
-        ClusterError: the definition cannot be read or filled.
-    """
+    """Return the app of the component's definition, or of the person's own, filled with these values."""
     found: dict[str, Value] = {"IMAGE": image.name, "TAG": image.tag, **values}
     if engine.address:
         found["HOST_PORT"] = engine.address
@@ -86,15 +70,8 @@ def app_from(
 
 def _check_shape(definition: Mapping[str, Any], source: Path, has_image: bool) -> None:
     for path, kind in _SHAPE.items():
-        found = _at(definition, path)
+        found = definitions.value_at(definition, path.split("."))
         if found is not None and not isinstance(found, kind):
             raise ClusterError(f"{source}: {path} is {found!r}: {'a list' if kind is list else 'an object'} is needed")
-    if has_image and not _at(definition, "container.docker.image"):
+    if has_image and not definitions.value_at(definition, ["container", "docker", "image"]):
         raise ClusterError(f'{source}: container.docker.image is missing: write "{{{{IMAGE}}}}" there')
-
-
-def _at(definition: Mapping[str, Any], path: str) -> Any:
-    found: Any = definition
-    for key in path.split("."):
-        found = found.get(key) if isinstance(found, dict) else None
-    return found

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cluster.apps import definitions
-from cluster.apps.app import DRAIN, AppSpec, Volume
+from cluster.apps.app import DRAIN, AppSpec, Image
 from cluster.apps.flags import AppOverrides
-from cluster.apps.templates import EngineTraits, NamedImage, app_from, app_id_of
+from cluster.apps.templates import EngineTraits, app_from, app_id_of
 from cluster.components import WORKER
 from cluster.settings import Settings
 from scripts.amqp.broker import redacted
@@ -24,7 +24,7 @@ _AFTER_DRAIN_S = 30
 
 @dataclass(frozen=True)
 class Work:
-    """What workers are to do: with which action and options they take messages of which queue.
+    """The work of an app: a queue, and the action and options with which workers take its messages.
 
     `url` is a broker that a person named (empty: the queue of the engine where they run); `drain_s` is how long a stop
     waits for running actions (None: as the definition says).
@@ -41,11 +41,7 @@ class Work:
         cls, settings: Settings, *, queue: str = "", action: str = "", url: str = "", jobs: int = -1,
         timeout_s: float = 0, attempts: int = 0, keep_alive: bool = False, drain_s: int = -1, rest: str = "",
     ) -> Work:  # fmt: skip
-        """Return what flags ask for, with the defaults of invoke.yaml where one is empty, 0 or -1.
-
-        Raises:
-            ClusterError: words whose quotes do not close, an option that is none.
-        """
+        """Return what flags ask for, with the defaults of invoke.yaml where one is empty, 0 or -1."""
         words = split_command("--options", rest) if rest.strip() else []
         options = ["--tag"]
         if jobs >= 0 or not any(word.startswith("-j") for word in words):
@@ -68,17 +64,17 @@ def worker_id(work: Work, overrides: AppOverrides) -> str:
 
 
 def worker_app(
-    settings: Settings, engine: EngineTraits, image: NamedImage, work: Work, broker: Sequence[str],
+    settings: Settings, engine: EngineTraits, image: Image, work: Work, broker: Sequence[str],
     overrides: AppOverrides = AppOverrides(), present: AppSpec | None = None,
 ) -> AppSpec:  # fmt: skip
-    """Return workers for an engine.
+    """Return workers for an engine, as many as are `present` unless --instances says how many.
 
-    Args:
-        broker: the words of the worker's command line that say where its broker is.
-        present: what runs under the id now: without --instances there are as many of the new.
+    `broker` are the words of the worker's command line that say where its broker is.
     """
-    if work.url and overrides.definition:
-        _refuse_without_broker(work, overrides)
+    if work.url and overrides.definition and "{{BROKER}}" not in json.dumps(definitions.load(overrides.source)):
+        raise ClusterError(
+            f"-u {redacted(work.url)}: {overrides.source} has no {{{{BROKER}}}} in it, which -u stands for"
+        )
     values: Mapping[str, str | Sequence[str]] = {
         "BROKER": broker, "QUEUE": work.queue, "ACTION": work.action, "OPTIONS": work.options,
     }  # fmt: skip
@@ -97,22 +93,15 @@ def _as_in_settings(settings: Settings, engine: EngineTraits, app: AppSpec, pres
     instances = present.instances if present else worker.instances
     app = replace(app, instances=instances, cpus=worker.cpus, mem_mib=worker.mem_mib)
     if engine.is_here:
-        app = replace(app, volumes=tuple(_from(worker.tmp, volume) for volume in app.volumes))
+        volumes = (replace(one, host_path=worker.tmp) if one.path == "/tmp" else one for one in app.volumes)
+        app = replace(app, volumes=tuple(volumes))
     if engine.user:
         app = replace(app, container_options=(*app.container_options, ("user", engine.user)))
     return app
 
 
-def _from(folder: str, volume: Volume) -> Volume:
-    return replace(volume, host_path=folder) if volume.path == "/tmp" else volume
-
-
 def split_command(flag: str, text: str) -> list[str]:
-    """Return a command line as words, by the shell's quoting rules.
-
-    Raises:
-        ClusterError: it is empty or a quote is not closed.
-    """
+    """Return a command line as words, by the shell's quoting rules."""
     try:
         words = shlex.split(text)
     except ValueError as error:
@@ -123,20 +112,10 @@ def split_command(flag: str, text: str) -> list[str]:
 
 
 def _check_options(options: Sequence[str], action: Sequence[str]) -> None:
-    """See that cluster_worker takes the options, before workers that run well are replaced by some that cannot start.
-
-    Raises:
-        ClusterError: it would not.
-    """
+    """Refuse options that cluster_worker would, before workers that run well are replaced by some that cannot start."""
     try:
         taken = worker_options.parse(["-u", "amqp://any", "-q", "any", *options, "--", *action])
     except WrongUsage as error:
         raise ClusterError(f"--options: {error}") from error
     if taken.command != tuple(action):
         raise ClusterError(f"--options: {taken.command[0]!r} is no option; see cluster_worker --help")
-
-
-def _refuse_without_broker(work: Work, overrides: AppOverrides) -> None:
-    source = overrides.source
-    if "{{BROKER}}" not in json.dumps(definitions.load(source)):
-        raise ClusterError(f"-u {redacted(work.url)}: {source} has no {{{{BROKER}}}} in it, which -u stands for")

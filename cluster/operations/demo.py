@@ -26,7 +26,7 @@ from cluster.queue.publishing.confirms import Target
 from cluster.queue.publishing.items import Split
 from cluster.queue.publishing.publish import publish
 from cluster.queue.publishing.sources import text_file
-from cluster.schedulers import DeployOptions, Say, Scheduler, provision
+from cluster.schedulers import DeployOptions, Say, Scheduler, selection
 from cluster.settings import ROOT, Settings
 from cluster.terminal import progress
 from scripts.errors import ClusterError
@@ -54,7 +54,7 @@ def run(settings: Settings, *, process: bool, say: Say) -> str:
 
 
 def _run(settings: Settings, process: bool, say: Say) -> str:
-    engine = provision.provide(settings, say, containers=not process)
+    engine = selection.provide(settings, say, containers=not process)
     settings = replace(settings, scheduler=engine.name)
     if engine.has_images:
         _build(settings, say)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from cluster.apps import queue as queue_apps
 from cluster.apps import worker as worker_apps
-from cluster.apps.app import AppSpec, AppStatus, Change
+from cluster.apps.app import AppSpec, AppStatus, Change, Image
 from cluster.apps.flags import AppOverrides, refuse_taken
 from cluster.apps.templates import app_id_of
 from cluster.apps.worker import Work
@@ -24,7 +24,7 @@ from cluster.queue import delivery_limits
 from cluster.queue import login as queue_login
 from cluster.queue.address import QueueAddress
 from cluster.queue.login import QueueLogin, Secrets
-from cluster.schedulers import BrokerLocation, DeployOptions, Image, Say, Scheduler, selection
+from cluster.schedulers import BrokerLocation, DeployOptions, Say, Scheduler, selection
 from cluster.settings import Settings
 from scripts.amqp.broker import open_blocking, redacted, without_login
 from scripts.errors import ClusterError

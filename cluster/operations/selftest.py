@@ -188,10 +188,10 @@ def _ready_services(settings: Settings, say: Say) -> None:
     from cluster import components
     from cluster.images import base_image
     from cluster.images import build as image_build
-    from cluster.schedulers import provision
+    from cluster.schedulers import selection
 
     try:
-        if not provision.provide(settings, say).has_images:
+        if not selection.provide(settings, say).has_images:
             return
     except ServiceAway as error:
         say(str(error))

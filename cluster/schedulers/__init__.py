@@ -1,4 +1,4 @@
-"""Where apps run: one interface, several engines.
+"""The engines that run apps: one interface, several engines.
 
 `local` is the Docker Engine of this machine, `process` plain processes of this machine, `marathon` the agents of a
 cluster. A folder here is an engine; a line in the table of `selection.py` makes it one of those that `--at` knows.
@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from cluster.apps.app import AppSpec, AppStatus, Change, SecretFile
+from cluster.apps.app import AppSpec, AppStatus, Change, Image, SecretFile
+from cluster.apps.templates import EngineTraits
 from scripts.hostport import HostPort
 
 Say = Callable[[str], None]
@@ -18,7 +19,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class DeployOptions:
-    """How changes are made: past the locks and claims of others, waited for, for how long, and undone when they fail.
+    """Choices of a deploy: past the locks and claims of others, waited for, for how long, and undone when it fails.
 
     With `drain` workers finish what they run first, as far as the engine lets them.
     """
@@ -31,48 +32,26 @@ class DeployOptions:
 
 
 @dataclass(frozen=True)
-class Image:
-    """An image as an engine's apps name it: by its content where a registry holds it.
-
-    `tag` is what the person said. Without `architectures` nobody knows for which it is built.
-    """
-
-    name: str
-    tag: str
-    architectures: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class BrokerLocation:
-    """How a worker finds its broker: the words of its command line, and what it needs for that."""
+    """The way of a worker to its broker: the words of its command line, and what it needs for that."""
 
     words: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     secret_files: tuple[SecretFile, ...] = ()
 
 
-class Scheduler(Protocol):
+class Scheduler(EngineTraits, Protocol):
     """An engine that runs apps; all methods raise ClusterError for what it cannot do, ServiceAway where it is away.
 
-    `name` is its name in SCHEDULERS, `address` where it is (empty: this machine), `place` both for people ("Marathon at
-    10.0.0.10:8080"). `is_here` says that apps run on this machine alone, `has_hosts` that `--on` can name a host,
-    `has_images` that apps run in containers, `caveat` (or nothing) what a person who starts an app should know.
-    `makes_data_folders` says that the data of an app is a folder of its host that the engine makes, as root.
+    `name` is its name in SCHEDULERS, `place` is for people ("Marathon at 10.0.0.10:8080"). `has_hosts` says that `--on`
+    can name a host, `caveat` (or nothing) what a person who starts an app should know.
     """
 
     name: str
-    address: str
     place: str
-    is_here: bool
     has_hosts: bool
-    has_images: bool
-    makes_data_folders: bool
     caveat: str
     options: tuple[str, ...]
-
-    @property
-    def user(self) -> str:
-        """The user, in Docker's words, whom files that actions leave should belong to; empty: the image's."""
 
     def image(self, tag: str) -> Image:
         """Return the image of this tag as apps name it here; it can be run, or the error says why not."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Sequence, Set
 from contextlib import ExitStack
 
 from cluster.apps.app import AppSpec, Port
+from cluster.engine import port_holder
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 
@@ -44,15 +45,11 @@ def port_is_free(port: int) -> bool:
         return True
 
 
-def refuse_used_ports(app: AppSpec, ours: Set[int], holder: Callable[[int], str]) -> None:
-    """Refuse fixed ports that something listens on, unless they are `ours`: the deploy ends what holds them.
-
-    Raises:
-        ClusterError: a port is in use; `holder` says by whom.
-    """
+def refuse_used_ports(app: AppSpec, ours: Set[int]) -> None:
+    """Refuse fixed ports that something listens on, unless they are `ours`: the deploy ends what holds them."""
     for port in app.ports:
         if port.host and port.host not in ours and "tcp" in port.protocol and not port_is_free(port.host):
-            by = holder(port.host) or "another program (as root, ss -ltnp shows which)"
+            by = port_holder(port.host) or "another program (as root, ss -ltnp shows which)"
             raise ClusterError(
                 f"deploy {app.id}: port {port.host} of this machine is in use by {by}: "
                 "stop it, or set another port in invoke.yaml"

@@ -1,4 +1,4 @@
-"""Instances of apps on one machine, and the names and environment that they get."""
+"""Instances of apps on one machine: the steps of a deploy to them, their names and their environment."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from cluster.apps import definitions
-from cluster.apps.app import AppSpec, Instance, State
+from cluster.apps.app import AppSpec, Instance, Kind, State
 from cluster.schedulers.host_ports import LOCALHOST, addresses
 from cluster.schedulers.waiting import NotUp
+from scripts.errors import ClusterError
 
 _DATA = re.compile(r"/var/lib/cluster/([A-Za-z0-9][A-Za-z0-9_.-]*)")
 
@@ -80,6 +81,43 @@ class MachineInstance(ABC):
     @abstractmethod
     def remove(self) -> None:
         """End it and forget it; its data stays."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The numbers of the instances that a deploy stops, makes and keeps."""
+
+    stop: tuple[int, ...]
+    create: tuple[int, ...]
+    keep: tuple[int, ...]
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of change that they are."""
+        if not self.stop and not self.create:
+            return "nothing"
+        if not self.stop and not self.keep:
+            return "create"
+        return "replace" if set(self.stop) & set(self.create) else "scale"
+
+
+def decide(app: AppSpec, found: Mapping[int, bool]) -> Steps:
+    """Keep the instances of an app that are as wanted (by their numbers), and make the others anew."""
+    if app.instances < 1:
+        raise ClusterError(f"{app.id}: instances is {app.instances}: give 1 or more; stopping an app is a command")
+    fixed = [port.host for port in app.ports if port.host]
+    if app.instances > 1 and fixed:
+        raise ClusterError(
+            f"{app.id}: {app.instances} instances cannot share port {fixed[0]} of this machine; "
+            "run 1, or set its hostPort to 0 for any free port"
+        )
+    wanted = range(1, app.instances + 1)
+    keep = tuple(number for number in wanted if found.get(number))
+    return Steps(
+        stop=tuple(number for number in sorted(found) if number not in keep),
+        create=tuple(number for number in wanted if number not in keep),
+        keep=keep,
+    )
 
 
 def kept_app(text: str) -> AppSpec:

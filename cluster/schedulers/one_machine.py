@@ -10,14 +10,12 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any, Generic, TypeVar
 
-from cluster.apps.app import AppSpec, AppStatus, Change
+from cluster.apps.app import AppSpec, AppStatus, Change, Image
 from cluster.apps.definitions import refuse_other_queue
 from cluster.apps.differences import differences
-from cluster.engine import port_holder
-from cluster.schedulers import BrokerLocation, DeployOptions, Image, Say, secret_files, waiting
+from cluster.schedulers import BrokerLocation, DeployOptions, Say, secret_files, waiting
 from cluster.schedulers.host_ports import choose_ports, refuse_used_ports
-from cluster.schedulers.instances import MachineInstance, instance_name
-from cluster.schedulers.steps import Steps, decide
+from cluster.schedulers.instances import MachineInstance, Steps, decide, instance_name
 from cluster.schedulers.waiting import NotUp
 from cluster.settings import Settings
 from scripts.amqp.broker import without_login
@@ -172,7 +170,7 @@ class OneMachine(ABC, Generic[T]):
                     raise pending[0].late(timeout_s)
                 time.sleep(waiting.POLL_S)
         except NotUp as error:
-            raise error.told(app, self._status_of(app.id).running) from error
+            raise error.as_error(app, self._status_of(app.id).running) from error
 
     def _end(self, found: Sequence[T], now: bool = False, drain: bool = True) -> None:
         """Let all finish in their time, side by side, and remove them.
@@ -187,21 +185,19 @@ class OneMachine(ABC, Generic[T]):
             one.remove()
 
     def _let_finish(self, grace_s: dict[T, int]) -> None:
-        begun, is_told = time.monotonic(), False
-        while left := [
-            one for one in grace_s if one.still_runs() and time.monotonic() - begun < grace_s[one]
-        ]:  # fmt: skip
-            if time.monotonic() - begun > waiting.SILENCE_S and not is_told:
+        begun, is_said = time.monotonic(), False
+        while left := [one for one in grace_s if one.still_runs() and time.monotonic() - begun < grace_s[one]]:
+            if time.monotonic() - begun > waiting.SILENCE_S and not is_said:
                 names, longest_s = ", ".join(one.name for one in left), max(grace_s[one] for one in left)
                 self._say(f"waiting for {names} to finish, {longest_s} s at most (--now does not wait)")
-                is_told = True
+                is_said = True
             time.sleep(waiting.POLL_S)
 
     def _status_of(self, app_id: str) -> AppStatus:
         return AppStatus(app_id, tuple(one.seen() for one in self._found(app_id)))
 
     def _refuse_used_ports(self, app: AppSpec, ours: Set[int]) -> None:
-        refuse_used_ports(app, ours, port_holder)
+        refuse_used_ports(app, ours)
 
     def _errors(self, doing: str) -> AbstractContextManager[None]:
         """Turn errors of a library into expected ones."""

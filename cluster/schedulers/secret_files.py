@@ -25,13 +25,11 @@ def place_in_container(file: SecretFile) -> str:
 def write(project: str, files: Iterable[SecretFile]) -> None:
     """Write those files that have content into the very files that containers have mounted already."""
     for file in files:
-        if file.content:
-            _write(place(project, file), file)
-
-
-def _write(path: Path, file: SecretFile) -> None:
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    path.touch(mode=0o600)
-    path.write_bytes(file.content)
-    if os.getuid() == 0:
-        os.chown(path, file.owner, -1)
+        if not file.content:
+            continue
+        path = place(project, file)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_bytes(file.content)
+        if os.getuid() == 0:
+            os.chown(path, file.owner, -1)

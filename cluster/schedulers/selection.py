@@ -1,4 +1,4 @@
-"""Which engine runs apps: what flags say, else invoke.yaml, else this machine."""
+"""The choice of an engine: by flags, else by invoke.yaml, else this machine's."""
 
 from __future__ import annotations
 
@@ -28,11 +28,6 @@ class Engine:
     setting: str = ""
     has_images: bool = True
 
-    def make(self, settings: Settings, address: str, say: Say) -> Scheduler:
-        """Return the engine at an address; engines are imported when they are needed, since that takes its time."""
-        module: Any = import_module(self.module)
-        return cast(Scheduler, module.make(settings, address, say))
-
 
 SCHEDULERS: Mapping[str, Engine] = {
     "local": Engine("cluster.schedulers.docker.scheduler", is_here=True),
@@ -40,17 +35,16 @@ SCHEDULERS: Mapping[str, Engine] = {
     "marathon": Engine("cluster.schedulers.marathon.scheduler", setting="marathon"),
 }
 
-LOCAL = "local"
+LOCAL, PROCESS = "local", "process"
 _SHORT = "marathon"  # -m HOST:PORT is short for --at marathon:HOST:PORT
 
 
 @dataclass(frozen=True)
 class Where:
-    """An engine by its name in SCHEDULERS, and its address; `is_given` says that a flag or invoke.yaml named it."""
+    """An engine by its name in SCHEDULERS, and its address."""
 
     name: str
     address: str = ""
-    is_given: bool = True
 
     def __str__(self) -> str:
         return f"{self.name}:{self.address}" if self.address else self.name
@@ -62,11 +56,7 @@ class Where:
 
     @classmethod
     def parse(cls, text: str) -> Where:
-        """Read ENGINE[:ADDRESS]; the address begins after the first colon.
-
-        Raises:
-            ClusterError: there is no such engine, or it has no address.
-        """
+        """Read ENGINE[:ADDRESS]; the address begins after the first colon."""
         name, _, address = text.partition(":")
         if name not in SCHEDULERS:
             raise ClusterError(f"--at {text}: there is no engine {name!r}; those are {', '.join(SCHEDULERS)}")
@@ -78,14 +68,9 @@ class Where:
 def where(settings: Settings, at: str = "", marathon: str = "") -> Where:
     """Return the engine that flags mean, else that of `scheduler:` in invoke.yaml.
 
-    Args:
-        at: --at ENGINE[:ADDRESS].
-        marathon: -m HOST:PORT[,HOST:PORT], which is short for --at marathon:HOST:PORT.
-
-    Raises:
-        ClusterError: they say two things, or nothing says where the engine is.
+    `at` is ENGINE[:ADDRESS]; `marathon`, HOST:PORT[,HOST:PORT], is short for marathon:HOST:PORT.
     """
-    found = _given(at, marathon) or Where(settings.scheduler, is_given=settings.scheduler != LOCAL)
+    found = _given(at, marathon) or Where(settings.scheduler)
     setting = SCHEDULERS[found.name].setting
     if not setting or found.address:
         return found
@@ -93,26 +78,18 @@ def where(settings: Settings, at: str = "", marathon: str = "") -> Where:
     if not address:
         short = "-m HOST:PORT" if found.name == _SHORT else f"--at {found.name}:ADDRESS"
         raise ClusterError(f"where {found.name} is is not said: give {short}, or set {setting}: in invoke.yaml")
-    return Where(found.name, address, found.is_given)
+    return Where(found.name, address)
 
 
 def _given(at: str, marathon: str) -> Where | None:
-    if not at:
-        return Where(_SHORT, marathon) if marathon else None
-    found = Where.parse(at)
-    if not marathon:
-        return found
-    if found.name != _SHORT or found.address not in ("", marathon):
+    found = Where.parse(at) if at else None
+    if found and marathon and (found.name != _SHORT or found.address not in ("", marathon)):
         raise ClusterError(f"--at {at} and -m {marathon} say two things: give one of them")
-    return Where(_SHORT, marathon)
+    return Where(_SHORT, marathon) if marathon else found
 
 
 def here(settings: Settings, at: str = "") -> Where:
-    """Return the engine of this machine that --at names, else invoke.yaml, else `local`.
-
-    Raises:
-        ClusterError: --at names one that is elsewhere.
-    """
+    """Return the engine of this machine that --at names, else invoke.yaml, else `local`."""
     if not at:
         return Where(settings.scheduler if SCHEDULERS[settings.scheduler].is_here else LOCAL)
     found = Where.parse(at)
@@ -122,11 +99,7 @@ def here(settings: Settings, at: str = "") -> Where:
 
 
 def elsewhere(settings: Settings, at: str = "", marathon: str = "") -> Where:
-    """Return the engine that a deploy goes to: this machine's only where that is said, and no Marathon is.
-
-    Raises:
-        ClusterError: nothing names one.
-    """
+    """Return the engine that a deploy goes to: this machine's only where that is said, and no Marathon is."""
     if at or marathon or not SCHEDULERS[settings.scheduler].is_here:
         return where(settings, at, marathon)
     if settings.marathon:
@@ -140,13 +113,9 @@ def elsewhere(settings: Settings, at: str = "", marathon: str = "") -> Where:
 
 
 def scheduler(settings: Settings, found: Where, say: Say) -> Scheduler:
-    """Return the engine itself.
-
-    Raises:
-        ServiceAway: it is not there.
-        ClusterError: an address or credentials that cannot be.
-    """
-    return SCHEDULERS[found.name].make(settings, found.address, say)
+    """Return the engine itself; raises ServiceAway where it is not there."""
+    module: Any = import_module(SCHEDULERS[found.name].module)  # only now, since it takes its time
+    return cast(Scheduler, module.make(settings, found.address, say))
 
 
 def local(settings: Settings, say: Say) -> Scheduler:
@@ -159,6 +128,25 @@ def on_host(settings: Settings, remote: Remote, say: Say) -> Scheduler:
     from cluster.schedulers.docker.on_host import HostEngine
 
     return HostEngine(settings, remote, say)
+
+
+def provide(settings: Settings, say: Say, *, containers: bool = True) -> Scheduler:
+    """Return an engine of this machine for whoever begins with nothing, installed where that may be done.
+
+    It runs containers where that can be and is wanted, else processes; raises ServiceAway where neither can run here.
+    """
+    from cluster import engine
+    from cluster.schedulers.process import rabbitmq
+
+    if containers and settings.scheduler != PROCESS:
+        try:
+            engine.ensure(say)
+        except ServiceAway as error:
+            say(f"{error}\nso this runs without containers, as plain processes")
+        else:
+            return local(settings, say)
+    rabbitmq.ensure_installed(say)
+    return scheduler(settings, Where(PROCESS), say)
 
 
 def candidates(settings: Settings, at: str, marathon: str, say: Say) -> Sequence[Scheduler]:
@@ -179,7 +167,7 @@ def of_this_machine(settings: Settings, say: Say) -> Sequence[Scheduler]:
     found = []
     for name, engine in SCHEDULERS.items():
         try:
-            found += [engine.make(settings, "", say)] if engine.is_here else []
+            found += [scheduler(settings, Where(name), say)] if engine.is_here else []
         except (ServiceAway, OtherMachine) as error:
             if settings.scheduler == name and not isinstance(error, NoEngine):
                 say(f"not looked for in containers: {error}")
@@ -187,11 +175,7 @@ def of_this_machine(settings: Settings, say: Say) -> Sequence[Scheduler]:
 
 
 def running(engines: Sequence[Scheduler], app_id: str) -> Scheduler:
-    """Return the engine under which an app runs; a single one is taken as it is.
-
-    Raises:
-        ClusterError: it runs under none of several.
-    """
+    """Return the engine under which an app runs; a single one is taken as it is."""
     if len(engines) == 1:
         return engines[0]
     for engine in engines:

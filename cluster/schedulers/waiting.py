@@ -19,7 +19,7 @@ class NotUp(ClusterError):
         self.summary, self.lines = summary, lines
         super().__init__(summary)
 
-    def told(self, app: AppSpec, running: int) -> ClusterError:
+    def as_error(self, app: AppSpec, running: int) -> ClusterError:
         """Return the error for people: what came of the deploy, what runs now, and the last lines."""
         printed = "".join(f"\n  {line}" for line in self.lines) or " none"
         return ClusterError(

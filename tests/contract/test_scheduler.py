@@ -144,13 +144,13 @@ import json, sys
 from dataclasses import replace
 from pathlib import Path
 from cluster.apps.app import AppSpec
-from cluster.schedulers.selection import SCHEDULERS
+from cluster.schedulers.selection import Where, scheduler as engine
 from cluster.schedulers.process import scheduler
 from tests.conftest import SETTINGS
 from tests.deploying import deploy
 name, project, run, app = sys.argv[1:]
 scheduler.RUN = Path(run)
-deploy(SCHEDULERS[name].make(replace(SETTINGS, project=project), "", print), AppSpec.from_json(json.loads(app)))
+deploy(engine(replace(SETTINGS, project=project), Where(name), print), AppSpec.from_json(json.loads(app)))
 """
 
 

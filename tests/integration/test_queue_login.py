@@ -9,9 +9,10 @@ import pytest
 import requests
 
 from cluster import credentials
+from cluster.apps.app import Image
 from cluster.apps.queue import queue_app
 from cluster.queue import login as queue_login
-from cluster.schedulers import DeployOptions, Image
+from cluster.schedulers import DeployOptions
 from cluster.settings import Settings
 from scripts.amqp.broker import open_blocking
 from scripts.amqp.management import Management

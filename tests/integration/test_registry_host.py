@@ -26,7 +26,7 @@ from cluster.registry import certificates, plan, status
 from cluster.registry.app import CERTIFICATE, HTPASSWD, IMAGE, KEY, OWNER
 from cluster.registry.host import check_from_here
 from cluster.registry.plan import Found
-from cluster.schedulers.docker import start as bring_up
+from cluster.schedulers.docker import scheduler as containers
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
 from tests.archives import packed
@@ -176,7 +176,7 @@ def test_an_image_goes_there_with_our_login_and_is_listed(trusting: Place, docke
     docker_client.images.remove(str(ref))
     assert image_build.deployable(docker_client, ref) == f"{ref.repository}@{digest}"
     app = AppSpec("/small", image=f"{ref.repository}@{digest}")
-    bring_up.pull_missing(docker_client, app, print)
+    containers.pull_missing(docker_client, app, print)
     docker_client.images.get(f"{ref.repository}@{digest}").tag(ref.repository, ref.tag)
     with pytest.raises(ClusterError, match=r"no image .*small:v2, neither on this machine nor in its registry"):
         image_build.deployable(docker_client, replace(ref, tag="v2"))

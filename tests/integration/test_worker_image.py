@@ -12,13 +12,13 @@ import pytest
 
 from cluster import credentials
 from cluster.apps import definitions
+from cluster.apps.app import Image
 from cluster.apps.worker import Work, worker_app
 from cluster.components import WORKER
 from cluster.image_ref import ImageRef
 from cluster.images import build as image_build
 from cluster.operations import selftest
 from cluster.queue import login as queue_login
-from cluster.schedulers import Image
 from scripts.amqp.broker import redacted, without_login
 from tests.conftest import engine_of, missing, own_settings
 

@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 
 from cluster import credentials
-from cluster.apps.app import AppSpec, Volume
+from cluster.apps.app import AppSpec, Image, Volume
 from cluster.apps.flags import AppOverrides, refuse_taken
 from cluster.apps.queue import kept_host, queue_app
 from cluster.apps.worker import Work, worker_app
-from cluster.schedulers import Image
 from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError
 from tests.conftest import defaults

@@ -8,8 +8,7 @@ import pytest
 
 from cluster.apps.app import AppSpec, HealthCheck, Port
 from cluster.schedulers.host_ports import addresses, choose_ports, port_is_free
-from cluster.schedulers.instances import environment, instance_name, kept_app
-from cluster.schedulers.steps import Steps, decide
+from cluster.schedulers.instances import Steps, decide, environment, instance_name, kept_app
 from scripts.errors import ClusterError
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.apps.app import AppSpec, HealthCheck, SecretFile, Volume
+from cluster.apps.app import AppSpec, HealthCheck, Volume
 from cluster.schedulers import secret_files
 from cluster.schedulers.docker.options import Body, merged, options_body
 from cluster.schedulers.host_ports import LOCALHOST
@@ -52,9 +52,6 @@ def container_body(task: Task) -> Body:
     """Return what the Engine is asked for to make an instance.
 
     It starts anew after it ends, as under Marathon, and its logs stay small.
-
-    Raises:
-        ClusterError: the app has something that cannot be run here.
     """
     app = task.app
     if not app.image:
@@ -111,7 +108,8 @@ def _mounts(task: Task) -> Iterator[Body]:
     for volume in task.app.volumes:
         yield _volume(volume, task)
     for file in task.app.secret_files:
-        yield _secret(file, task)
+        here, there = secret_files.place(task.project, file), secret_files.place_in_container(file)
+        yield {"Target": there, "ReadOnly": True, "Type": "bind", "Source": str(here)}
 
 
 def _volume(volume: Volume, task: Task) -> Body:
@@ -127,11 +125,6 @@ def _volume(volume: Volume, task: Task) -> Body:
     if not path.startswith("/"):
         raise ClusterError(f"{app.id}: hostPath {path!r} is not absolute: begin it with /")
     return mount | {"Type": "bind", "Source": path}
-
-
-def _secret(file: SecretFile, task: Task) -> Body:
-    here = secret_files.place(task.project, file)
-    return {"Target": secret_files.place_in_container(file), "ReadOnly": True, "Type": "bind", "Source": str(here)}
 
 
 def _host_network(app: AppSpec) -> Body:

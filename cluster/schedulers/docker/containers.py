@@ -77,22 +77,20 @@ class ContainerInstance(MachineInstance):
     def _works_now(self, health: State) -> bool:
         """Look anew: Docker's checks are far apart, and what was paused is unhealthy until the next."""
         if self.app.health:
-            return self._check_succeeds()
+            return succeeds_in(self.container, self.app.health.command)
         return health != "unhealthy"  # by a check of the image's own
 
     def works(self) -> bool:
         """Return True when it works, and let Docker start its program again when it ends from now on.
 
         A container whose program has ended is stopped and kept, for its logs to be read.
-
-        Raises:
-            NotUp: its program has ended.
-            ClusterError: it was removed meanwhile.
         """
         self._reload()
         if self.container.status in ("exited", "dead", "restarting"):
             raise self._crashed()
-        works = self.runs and (self._check_succeeds() if self.app.health else self._has_settled())
+        # Docker's own checks are far apart, so that they cost little.
+        check = self.app.health
+        works = self.runs and (succeeds_in(self.container, check.command) if check else self._has_settled())
         if works:
             self._supervise()
         return works
@@ -139,11 +137,6 @@ class ContainerInstance(MachineInstance):
                 f"was killed (exit code {KILLED}), as a program is that uses more than its {memory_mib} MiB of memory"
             )
         return f"ended with exit code {state['ExitCode']}"
-
-    def _check_succeeds(self) -> bool:
-        """Run the health check now; Docker's own checks are far apart, so that they cost little."""
-        assert self.app.health
-        return succeeds_in(self.container, self.app.health.command)
 
     def check_output(self) -> str:
         """Return the first line of what the last health check that Docker ran has printed."""

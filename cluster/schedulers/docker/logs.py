@@ -1,4 +1,4 @@
-"""What containers print, as lines that begin with the container's name; several at once while they run."""
+"""The output of containers, as lines that begin with the container's name; several at once while they run."""
 
 from __future__ import annotations
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Set
 from contextlib import AbstractContextManager
-from typing import Any
 
 from cluster.apps.app import AppSpec
 from cluster.hosts.engine_errors import engine_errors, listener
 from cluster.hosts.remote import Remote
 from cluster.schedulers import Say
 from cluster.schedulers.docker.body import Task, container_body
+from cluster.schedulers.docker.options import Body
 from cluster.schedulers.docker.scheduler import Local
 from cluster.settings import Settings
 from scripts.errors import ClusterError
@@ -29,7 +29,7 @@ class HostEngine(Local):
     def _errors(self, doing: str) -> AbstractContextManager[None]:
         return engine_errors(self._remote, doing)
 
-    def _what_to_make(self, app: AppSpec, number: int, host_ports: tuple[int, ...]) -> dict[str, Any]:
+    def _what_to_make(self, app: AppSpec, number: int, host_ports: tuple[int, ...]) -> Body:
         return container_body(Task(app, self._project, number, host_ports, on_host=True))
 
     def _refuse_used_ports(self, app: AppSpec, ours: Set[int]) -> None:

@@ -63,11 +63,7 @@ OPTIONS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
 
 
 def options_body(options: Iterable[tuple[str, str]], app_id: str) -> Body:
-    """Return the part of a container's body that options make.
-
-    Raises:
-        ClusterError: an option is not known here, or its value cannot be read.
-    """
+    """Return the part of a container's body that options make."""
     body: Body = {}
     for key, value in options:
         if key not in OPTIONS:

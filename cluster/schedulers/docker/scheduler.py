@@ -5,32 +5,31 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
 
 import docker
+from docker.auth import resolve_repository_name
+from docker.errors import APIError, NotFound
+from docker.utils import parse_repository_tag
 
 from cluster import engine
-from cluster.apps.app import AppSpec
+from cluster.apps.app import AppSpec, Image
 from cluster.engine import docker_errors
+from cluster.engine.pulls import NotPulled, pull
 from cluster.image_ref import ImageRef
 from cluster.images import build as image_build
-from cluster.schedulers import Image, Say
+from cluster.images import registry_login
+from cluster.schedulers import Say
 from cluster.schedulers.docker import logs as container_logs
-from cluster.schedulers.docker import start as bring_up
 from cluster.schedulers.docker.body import APP, PROJECT, Task, container_body
-from cluster.schedulers.docker.containers import ContainerInstance
-from cluster.schedulers.docker.options import OPTIONS
+from cluster.schedulers.docker.containers import CONFLICT, NEVER, ContainerInstance, image_id
+from cluster.schedulers.docker.options import OPTIONS, Body, merged
 from cluster.schedulers.one_machine import OneMachine
 from cluster.settings import Settings
+from scripts.errors import ClusterError
 
 
 def make(settings: Settings, address: str, say: Say) -> Local:
-    """Return the engine of this machine.
-
-    Raises:
-        OtherMachine: DOCKER_HOST or the docker context names another machine's.
-        ServiceAway: none answers.
-    """
+    """Return the engine of this machine; raises OtherMachine where another machine's is named."""
     return Local(settings, engine.connect_here(), say)
 
 
@@ -68,22 +67,66 @@ class Local(OneMachine[ContainerInstance]):
         found = self._client.containers.list(all=True, filters=self._labels(app_id), ignore_removed=True)
         return sorted(map(ContainerInstance, found), key=lambda one: (one.app.id, one.number))
 
-    def _what_to_make(self, app: AppSpec, number: int, host_ports: tuple[int, ...]) -> dict[str, Any]:
+    def _what_to_make(self, app: AppSpec, number: int, host_ports: tuple[int, ...]) -> Body:
         return container_body(Task(app, self._project, number, host_ports))
 
-    def _refuse_foreign(self, app: AppSpec, prepared: dict[str, dict[str, Any]]) -> None:
+    def _refuse_foreign(self, app: AppSpec, prepared: dict[str, Body]) -> None:
         for name, body in prepared.items():
-            bring_up.refuse_foreign_container(self._client, self._project, app.id, name)
-            bring_up.refuse_foreign_volumes(self._client, self._project, app.id, body)
+            self._refuse_foreign_container(app.id, name)
+            for mount in body["HostConfig"].get("Mounts", []):
+                if mount["Type"] == "volume":
+                    self._refuse_foreign_volume(app.id, mount["Source"])
+
+    def _refuse_foreign_container(self, app_id: str, name: str) -> None:
+        try:
+            labels = self._client.containers.get(name).labels
+        except NotFound:
+            return
+        if labels.get(PROJECT) != self._project or labels.get(APP) != app_id:
+            owner = f"app {labels[APP]} of project {labels[PROJECT]}" if APP in labels else "not made by this project"
+            raise ClusterError(
+                f"deploy {app_id}: there is a container {name} already ({owner}): remove or rename it, "
+                "or set another project in invoke.yaml"
+            )
+
+    def _refuse_foreign_volume(self, app_id: str, name: str) -> None:
+        try:
+            labels = self._client.volumes.get(name).attrs["Labels"] or {}
+        except NotFound:
+            return
+        if labels.get(PROJECT) != self._project:
+            raise ClusterError(
+                f"deploy {app_id}: there is a volume {name} already (not made by this project): remove it, "
+                "or set another project in invoke.yaml"
+            )
 
     def _get_ready(self, app: AppSpec) -> None:
-        bring_up.pull_missing(self._client, app, self._say)
+        pull_missing(self._client, app, self._say)
 
-    def _start(self, app: AppSpec, name: str, what: dict[str, Any], is_followed: bool) -> ContainerInstance:
-        return bring_up.start(self._client, app.id, name, what, is_followed)
+    def _start(self, app: AppSpec, name: str, what: Body, is_followed: bool) -> ContainerInstance:
+        """Make and start a container; one that cannot be started is removed again.
 
-    def _run_to_end(self, app: AppSpec, name: str, what: dict[str, Any], timeout_s: float) -> tuple[int, list[str]]:
-        one = bring_up.start(self._client, app.id, name, what, is_followed=True)
+        Docker does not start the program of one that is followed again until it is seen to work.
+        """
+        body = merged(what, {"HostConfig": {"RestartPolicy": NEVER}}) if is_followed else what
+        try:
+            container = self._client.containers.get(self._client.api.create_container_from_config(body, name)["Id"])
+        except APIError as error:
+            if error.status_code != CONFLICT:
+                raise
+            raise ClusterError(
+                f"deploy {app.id}: a container {name} was made a moment ago by someone else: "
+                "is another deploy under way? wait for it, or run this again"
+            ) from error
+        try:
+            container.start()
+        except APIError:
+            container.remove(force=True, v=True)
+            raise
+        return ContainerInstance(container)
+
+    def _run_to_end(self, app: AppSpec, name: str, what: Body, timeout_s: float) -> tuple[int, list[str]]:
+        one = self._start(app, name, what, is_followed=True)
         try:
             return int(one.container.wait(timeout=timeout_s)["StatusCode"]), one.last_lines(10)
         finally:
@@ -97,3 +140,18 @@ class Local(OneMachine[ContainerInstance]):
         for volume in volumes:
             volume.remove()
         return sorted(volume.name for volume in volumes)
+
+
+def pull_missing(client: docker.DockerClient, app: AppSpec, say: Say) -> None:
+    """Get the app's image from its registry if it is not here."""
+    if image_id(client, app.image):
+        return
+    say(f"pulling {app.image}")
+    registry, _ = resolve_repository_name(parse_repository_tag(app.image)[0])
+    try:
+        pull(client, app.image, registry_login.auth_config(registry))
+    except NotPulled as error:
+        raise ClusterError(
+            f"deploy {app.id}: image {app.image} is not here and cannot be pulled ({error}): "
+            "build it first (./inv queue.build or ./inv worker.build)"
+        ) from error

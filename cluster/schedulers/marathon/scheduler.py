@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from cluster.apps.app import AppSpec, AppStatus, Change, Kind
+from cluster.apps.app import AppSpec, AppStatus, Change, Image, Kind
 from cluster.apps.definitions import refuse_other_queue
 from cluster.hosts import ssh
 from cluster.hosts.files import LOGIN_ARCHIVE
@@ -18,7 +18,7 @@ from cluster.image_ref import ImageRef, is_local, is_registry
 from cluster.images import registry_login
 from cluster.images.registry_api import in_registry
 from cluster.interrupts import Interrupted
-from cluster.schedulers import BrokerLocation, DeployOptions, Image, Say
+from cluster.schedulers import BrokerLocation, DeployOptions, Say
 from cluster.schedulers.docker.on_host import HostEngine
 from cluster.schedulers.docker.options import OPTIONS, options_body
 from cluster.schedulers.marathon import agents, failures, following, secret_files, standstill

@@ -113,11 +113,7 @@ class ProcessInstance(MachineInstance):
         return ("running", "") if works else ("unhealthy", said)
 
     def works(self) -> bool:
-        """Return True when its health check succeeds, or without one when it has run for a second.
-
-        Raises:
-            NotUp: its command has ended.
-        """
+        """Return True when its health check succeeds, or without one when it has run for a second."""
         if not self.runs:
             raise NotUp(f"{self.name} {self._ended()}", self.last_lines(10))
         return self._run_check()[0] and (bool(self.app.health) or time.time() - self.started >= waiting.SETTLED_S)
@@ -158,11 +154,7 @@ class ProcessInstance(MachineInstance):
                     command.terminate()
 
     def remove(self) -> None:
-        """Kill all of its processes and remove its folder.
-
-        Raises:
-            ClusterError: one does not even end then.
-        """
+        """Kill all of its processes and remove its folder."""
         deadline = time.monotonic() + _KILL_S
         while processes := list(self._processes()):
             if time.monotonic() > deadline:
@@ -184,11 +176,7 @@ class ProcessInstance(MachineInstance):
 
 
 def run_to_end(command: str, folder: Path, env: Mapping[str, str], timeout_s: float) -> tuple[int, str]:
-    """Run a shell command and wait; return its exit code and what it printed.
-
-    Raises:
-        subprocess.TimeoutExpired: it takes longer; it is killed.
-    """
+    """Run a shell command and return its exit code and what it printed; raises TimeoutExpired, having killed it."""
     done = subprocess.run(
         ["/bin/sh", "-c", command], env=env, cwd=folder, timeout=timeout_s, check=False,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",

@@ -39,12 +39,7 @@ def is_run_by(app: AppSpec) -> bool:
 
 
 def ensure_installed(say: Callable[[str], None]) -> None:
-    """Install Debian's package if it is not there; its own service is neither started nor left enabled.
-
-    Raises:
-        ServiceAway: it is not there and this user may not install it.
-        ClusterError: apt-get fails.
-    """
+    """Install Debian's package if it is not there; its own service is neither started nor left enabled."""
     if SERVER.exists():
         return
     if not apt.is_allowed():
@@ -85,20 +80,22 @@ def _run(*command: str) -> None:
 def environment(
     env: Mapping[str, str], project: str, app: AppSpec, ports: Mapping[int, int], data: Path
 ) -> dict[str, str]:
-    """Return the environment that RabbitMQ runs in, and make the files that it reads.
+    """Add what RabbitMQ needs to the environment of its app, and make the files that it reads in the folder `data`.
 
-    Args:
-        env: the environment of the app, to which this is added.
-        project: is part of the node's name, by which the data is found again.
-        app: the app.
-        ports: the host ports by the ports of the container.
-        data: the folder for all that is to stay.
+    `ports` are the host ports by the ports of the container. By the project, in the node's name, it finds its data.
     """
-    amqp, management, prometheus, distribution, epmd = _all_ports(ports)
+    named = [Port(container=port, host=ports.get(port, 0)) for port in (AMQP, MANAGEMENT, PROMETHEUS)]
+    amqp, management, prometheus, distribution, epmd = choose_ports([*named, Port("distribution"), Port("epmd")])[0]
     _write_cookie(data)
     config = data / "rabbitmq.conf"
-    config.write_text((FILES / "rabbitmq.conf").read_text() + _listeners(management, prometheus))
-    return _without_others(env, app) | {
+    listeners = (
+        f"\nmanagement.tcp.ip = {LOCALHOST}\nmanagement.tcp.port = {management}\n"
+        f"prometheus.tcp.ip = {LOCALHOST}\nprometheus.tcp.port = {prometheus}\n"
+    )
+    config.write_text((FILES / "rabbitmq.conf").read_text() + listeners)
+    # Without the settings of another RabbitMQ that this user runs or reaches.
+    kept = {key: value for key, value in env.items() if key in app.env or not key.startswith(("RABBITMQ_", "ERL_"))}
+    return kept | {
         "HOME": str(data),  # where Erlang looks for its cookie
         "PATH": f"{SERVER.parent}:{env['PATH']}",
         "CLUSTER_MEM_MIB": f"{app.mem_mib:.0f}",
@@ -115,23 +112,6 @@ def environment(
         "ERL_EPMD_ADDRESS": LOCALHOST,
         "ERL_EPMD_PORT": str(epmd),
     }
-
-
-def _without_others(env: Mapping[str, str], app: AppSpec) -> dict[str, str]:
-    """Leave out the settings of another RabbitMQ that this user runs or reaches."""
-    return {key: value for key, value in env.items() if key in app.env or not key.startswith(("RABBITMQ_", "ERL_"))}
-
-
-def _all_ports(ports: Mapping[int, int]) -> tuple[int, ...]:
-    wanted = [Port(container=port, host=ports.get(port, 0)) for port in (AMQP, MANAGEMENT, PROMETHEUS)]
-    return choose_ports([*wanted, Port("distribution"), Port("epmd")])[0]
-
-
-def _listeners(management: int, prometheus: int) -> str:
-    return (
-        f"\nmanagement.tcp.ip = {LOCALHOST}\nmanagement.tcp.port = {management}\n"
-        f"prometheus.tcp.ip = {LOCALHOST}\nprometheus.tcp.port = {prometheus}\n"
-    )
 
 
 def _write_cookie(data: Path) -> None:

@@ -11,10 +11,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from cluster.apps.app import AppSpec
+from cluster.apps.app import AppSpec, Image
 from cluster.image_ref import ImageRef
 from cluster.locks import locked
-from cluster.schedulers import Image, Say, secret_files
+from cluster.schedulers import Say, secret_files
 from cluster.schedulers.instances import data_name, environment
 from cluster.schedulers.one_machine import OneMachine
 from cluster.schedulers.process import instance as process_instance
