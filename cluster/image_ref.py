@@ -28,11 +28,7 @@ def registry_address(registry: str) -> HostPort:
 
 
 def checked_registry(text: str) -> str:
-    """Return what stands before the names of images: a registry's `host[:port]`, and a path where it has groups.
-
-    Raises:
-        ClusterError: it is none.
-    """
+    """Return what stands before the names of images: a registry's `host[:port]`, and a path where it has groups."""
     refuse_login(text)
     registry, slash, path = text.rstrip("/").partition("/")
     if not is_registry(registry) or (slash and not _NAME.fullmatch(path)):
@@ -43,11 +39,7 @@ def checked_registry(text: str) -> str:
 
 
 def refuse_login(registry: str) -> None:
-    """Refuse a registry's address with a user and password in it, without showing it.
-
-    Raises:
-        ClusterError: there is an `@` in it.
-    """
+    """Refuse a registry's address with a user and password in it, without showing it."""
     if "@" in registry:
         raise ClusterError(
             "what was given is no registry's address, and is not shown, since a password may be in it: give HOST:PORT "
@@ -80,11 +72,7 @@ class ImageRef:
 
     @classmethod
     def parse(cls, text: str, prefix: str = "") -> ImageRef:
-        """Read an image name; one without a registry gets the registry and the path of `prefix`, host[:port][/path].
-
-        Raises:
-            ClusterError: the text is not an image name.
-        """
+        """Read an image name; one without a registry gets the registry and the path of `prefix`, host[:port][/path]."""
         refuse_login(prefix)
         first, slash, rest = text.partition("/")
         has_registry = slash and _names_a_registry(first)

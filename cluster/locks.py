@@ -12,12 +12,7 @@ from scripts.errors import ClusterError
 
 @contextmanager
 def locked(path: Path, taken: str) -> Iterator[None]:
-    """Hold the lock on a file, which is made where it is not there.
-
-    Raises:
-        ClusterError: somebody else holds it; `taken` is the line that says so.
-        OSError: the file cannot be made.
-    """
+    """Hold the lock on a file, which is made where it is not there; `taken` is the error where somebody holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         try:

@@ -119,11 +119,7 @@ class Settings:
 
     @classmethod
     def read(cls, config: Mapping[str, Any], places: Mapping[str, str] | None = None) -> Settings:
-        """Read and check a configuration of invoke.yaml's shape; `places` says where its keys were given.
-
-        Raises:
-            ClusterError: a value that cannot be, with its key and place.
-        """
+        """Read and check a configuration of invoke.yaml's shape; `places` says where its keys were given."""
         checked = {
             key: _value(_at(config, key), key, of, (places or {}).get(key, "invoke.yaml")) for key, of in KEYS.items()
         }

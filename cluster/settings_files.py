@@ -41,11 +41,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def read(environ: Mapping[str, str], file: str | None, say: Say, root: Path = ROOT, etc: Path = Path("/etc")) -> Any:
-    """Return the checked settings as a tree, as invoke.yaml has them; `file` is that of -f.
-
-    Raises:
-        ClusterError: a file that cannot be read, a key that is none or is missing, a value that cannot be.
-    """
+    """Return the checked settings as a tree, as invoke.yaml has them; `file` is that of -f."""
     values: dict[str, Any] = {}
     places: dict[str, str] = {}
     for place, found in _layers(environ, file, say, root, etc):

@@ -20,11 +20,7 @@ class HostPort:
 
     @classmethod
     def parse(cls, text: str) -> HostPort:
-        """Read `host:port` or `[v6]:port`.
-
-        Raises:
-            ClusterError: the text has another shape or the port is out of range.
-        """
+        """Read `host:port` or `[v6]:port`."""
         match = _SHAPE.fullmatch(text)
         if not match:
             raise ClusterError(f"{text!r} is not an address: write it as host:port, for example 10.0.0.10:8080")

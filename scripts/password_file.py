@@ -17,10 +17,9 @@ _MOST_BYTES = 4096
 
 
 def password_in(path: str, variable: str) -> str:
-    """Return the one line of a file, or of a pipe such as a shell's `<(...)`, which is read once.
+    """Return the one line of the file, or pipe, that a variable names; errors show nothing of what is in it.
 
-    Raises:
-        ClusterError: there is no such line; `variable` names the file, and nothing of what is in it is shown.
+    A pipe, such as a shell's `<(...)`, is read once.
     """
     try:
         content = _content(path)

@@ -42,11 +42,7 @@ _CHANGES = [
 
 
 def ensure_base(client: Any, say: Callable[[str], None], name: str = NAME) -> None:
-    """Provide the engine with the image `name`; `say` gets a line for each step that takes time.
-
-    Raises:
-        ClusterError: it can neither be pulled nor made here; no image has the name then.
-    """
+    """Provide the engine with the image `name`; `say` gets a line for each step that takes time."""
     if _is_there(client, name):
         return
     say(f"pulling {name}")

@@ -14,7 +14,7 @@ from docker.errors import APIError, ImageNotFound
 from cluster import programs
 from cluster.components import Component
 from cluster.engine import docker_errors, logins
-from cluster.engine.errors import problem_of
+from cluster.engine.errors import problem_of, words_of
 from cluster.image_ref import ImageRef, is_local
 from cluster.images import architecture, base_image, build_events, registry_api, registry_login, registry_trust
 from cluster.images.registry_errors import Trouble, failure, trouble_in
@@ -27,12 +27,7 @@ _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 
 
 def build(client: docker.DockerClient, component: Component, ref: ImageRef, say: Callable[[str], None]) -> str:
-    """Build a component's image under a name and return its id; `say` gets a line for each step that is not cached.
-
-    Raises:
-        ClusterError: a step failed (with its last lines), or the disk is full.
-        ServiceAway: the engine went away.
-    """
+    """Build a component's image under a name and return its id; `say` gets a line for each step that is not cached."""
     doing = f"build {ref}"
     logins.of_build(client, component.dockerfile.read_text(encoding="utf-8", errors="replace"))
     base_image.ensure_base(client, say)
@@ -86,33 +81,24 @@ def refuse_useless_registry(client: docker.DockerClient, ref: ImageRef) -> None:
     """See before a build, which may take minutes, that the engine could push to the registry of this name.
 
     Some registries let nobody look for an image that is not there: without a login of ours only silence tells.
-
-    Raises:
-        ClusterError: a registry of ours does not let us in, or the engine does not trust it.
-        ServiceAway: it does not answer.
     """
     login = registry_login.auth_config(ref.registry)
     with docker_errors(f"push {ref}"):
         try:
             client.images.get_registry_data(str(ref), auth_config=login)
         except APIError as error:
-            known = _registry_failure(client, f"push {ref}", ref, _words(error))
+            known = _registry_failure(client, f"push {ref}", ref, words_of(error))
             if known and (login or isinstance(known, ServiceAway)):
                 raise known from error
 
 
 def push(client: docker.DockerClient, ref: ImageRef, say: Callable[[str], None]) -> str:
-    """Push an image to the registry of its name, with the login kept for it; return its digest (`sha256:...`).
-
-    Raises:
-        ClusterError: the registry refuses it; the SDK itself would say nothing.
-        ServiceAway: nothing answers there.
-    """
+    """Push an image to the registry of its name, with the login kept for it; return its digest (`sha256:...`)."""
     doing, digest, problem = f"push {ref}", "", ""
     with docker_errors(doing), live_line(doing) as show:
         login = registry_login.auth_config(ref.registry)
         for event in client.api.push(ref.repository, tag=ref.tag, stream=True, decode=True, auth_config=login):
-            problem = problem or problem_of(event)
+            problem = problem or problem_of(event)  # of which the SDK itself says nothing
             digest = (event.get("aux") or {}).get("Digest", digest)
             show(_now(event))
     if problem:
@@ -169,7 +155,7 @@ def _in_registry(client: docker.DockerClient, ref: ImageRef) -> Any:
     try:
         return client.images.get_registry_data(str(ref), auth_config=registry_login.auth_config(ref.registry))
     except APIError as error:
-        known = _registry_failure(client, f"look for {ref}", ref, _words(error))
+        known = _registry_failure(client, f"look for {ref}", ref, words_of(error))
         if known and not is_local(ref.registry):
             raise known from error
         raise ClusterError(
@@ -199,7 +185,3 @@ def _registry_failure(client: docker.DockerClient, doing: str, ref: ImageRef, wo
     engine_ca = registry_trust.ca_file(client, ref.registry)
     known = failure(ref.registry, trouble, words, engine_ca=engine_ca)
     return type(known)(f"{doing}: {known}")
-
-
-def _words(error: APIError) -> str:
-    return " ".join(str(error.explanation or error).split())

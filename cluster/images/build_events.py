@@ -47,12 +47,7 @@ class Step:
 
 
 def follow(doing: str, events: Iterable[Event], say: Callable[[str], None], show: Callable[[str], None]) -> None:
-    """Follow a build to its end: `say` each command that it runs (not what is cached), `show` what is being printed.
-
-    Raises:
-        ClusterError: a step failed; the first line says which, the last lines that it printed follow.
-        DockerException: the disk is full.
-    """
+    """Follow a build to its end: `say` each command that it runs (not what is cached), `show` what is being printed."""
     step, problem = Step(), ""
     for event in events:  # to their end, so that the connection is free again
         problem = problem or problem_of(event)

@@ -80,12 +80,9 @@ def lets_us_in(registry: str) -> bool:
 
 
 def stored(registry: str, path: str = "", usual: Sequence[str] = ()) -> list[StoredImage]:
-    """Return all images of a registry below a path, by name and tag.
+    """Return all images of a registry below a path, by name and tag; raises as `check`.
 
     Where a registry lists its images for few people alone, only those with `usual` names are found.
-
-    Raises:
-        ServiceAway, ClusterError: as `check`.
     """
     with RegistryClient(registry) as client:
         try:
@@ -106,12 +103,7 @@ def held(registry: str, name: str, tag: str) -> StoredImage | None:
 
 
 def in_registry(ref: ImageRef) -> tuple[ImageRef, frozenset[str]]:
-    """Return an image by its content, as its registry has it now, and the architectures that it is built for.
-
-    Raises:
-        ServiceAway: the registry does not answer.
-        ClusterError: it holds no such image, or no other machine can reach it.
-    """
+    """Return an image by its content, as its registry has it now, and the architectures that it is built for."""
     refuse_local(ref.registry)
     found = held(ref.registry, ref.name, ref.digest or ref.tag)
     if found is None:

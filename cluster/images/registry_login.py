@@ -28,11 +28,7 @@ def place(registry: str) -> Path:
 
 
 def for_registry(registry: str) -> Access | None:
-    """Return the login that is kept for a registry in .secrets/, None where there is none.
-
-    Raises:
-        ClusterError: its file is none of ours, or the CA that it names is not there.
-    """
+    """Return the login that is kept for a registry in .secrets/, None where there is none."""
     path = place(registry)
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))

@@ -29,12 +29,7 @@ def challenge_of(answer: requests.Response) -> dict[str, str]:
 
 
 def fetch(registry: str, challenge: dict[str, str], ask: Any) -> Auth | None:
-    """Return the token that a challenge wants, None where the login is not taken; `ask` is `requests.get` with it.
-
-    Raises:
-        ClusterError: the place is none that a password may be sent to, or makes no tokens.
-        ServiceAway: nothing answers there.
-    """
+    """Return the token that a challenge wants, None where the login is not taken; `ask` is `requests.get` with it."""
     realm = challenge.get("realm", "")
     place = f"the registry {registry} wants a token of {realm!r}"
     parts = urlsplit(realm)

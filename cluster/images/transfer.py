@@ -32,11 +32,7 @@ def _content(image: Any) -> tuple[Any, ...]:
 
 
 def refuse_other_machine(here: docker.DockerClient, there: docker.DockerClient, name: str) -> None:
-    """Images run on the kind of machine that they were built on.
-
-    Raises:
-        ClusterError: the host `name` is of another kind.
-    """
+    """Refuse the host `name` where its machine is of another kind: images run on the kind that they were built on."""
     ours, theirs = here.version()["Arch"], there.version()["Arch"]
     if ours != theirs:
         raise ClusterError(f"{name} is {theirs}, and images built on this machine are for {ours}: choose another host")
@@ -45,11 +41,7 @@ def refuse_other_machine(here: docker.DockerClient, there: docker.DockerClient, 
 def send(
     here: docker.DockerClient, there: docker.DockerClient, ref: ImageRef, name: str, say: Callable[[str], None]
 ) -> None:
-    """Send an image to the engine of the host `name`.
-
-    Raises:
-        DockerException: that engine does not take it; its disk is full, for example.
-    """
+    """Send an image to the engine of the host `name`."""
     image = here.images.get(str(ref))
     size = int(image.attrs["Size"])
     say(f"sending {ref} to {name} ({size / 1e6:,.0f} MB)")

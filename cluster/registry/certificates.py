@@ -71,11 +71,7 @@ def place(project: str) -> Path:
 
 
 def of(project: str, now: datetime) -> Authority:
-    """Return the CA of a project; before its first use a new one, which is not kept yet.
-
-    Raises:
-        ClusterError: it has ended, or one of its two files is lost or not the other's.
-    """
+    """Return the CA of a project; before its first use a new one, which is not kept yet."""
     file, key_file = place(project), place(project).with_suffix(".key")
     if not file.exists():
         return new(project, now)  # a key without a certificate is of a run that was interrupted

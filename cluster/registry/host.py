@@ -73,11 +73,7 @@ def dry_run(settings: Settings, host: str, given_address: str, say: Say) -> str:
 
 
 def _plan(settings: Settings, remote: Remote, given_address: str, now: datetime) -> Plan:
-    """Return what the host should have, from what it has; a CA that is new is not kept yet.
-
-    Raises:
-        ClusterError: its Docker Engine cannot run a registry, or somebody else's is there.
-    """
+    """Return what the host should have, from what it has; a CA that is new is not kept yet."""
     with engine_errors(remote, "ask the Docker Engine what it is"):
         options = remote.engine().info().get("SecurityOptions") or []
     if any("rootless" in option for option in options):
@@ -153,11 +149,7 @@ def _run(where: Scheduler, remote: Remote, made: Plan, say: Say) -> bool:
 
 
 def refuse_anothers(made: Plan) -> None:
-    """See, before anything is changed, that the address is not that of somebody else's registry.
-
-    Raises:
-        ClusterError: it is.
-    """
+    """Refuse, before anything is changed, the address of somebody else's registry."""
     try:
         shown = registry_api.certificate(made.address)
     except ServiceAway:
@@ -167,12 +159,7 @@ def refuse_anothers(made: Plan) -> None:
 
 
 def check_from_here(host: str, made: Plan) -> None:
-    """See that it is this registry, on `host`, that everybody reaches at the address, and that it lets us in.
-
-    Raises:
-        ClusterError: another one is there, or it refuses us.
-        ServiceAway: nobody is.
-    """
+    """Refuse an address at which this registry, on `host`, is not reached, or does not let us in."""
     try:
         shown = registry_api.certificate(made.address)
     except ServiceAway as error:

@@ -21,11 +21,7 @@ from scripts.errors import ClusterError
 def ensure_up(
     settings: Settings, client: docker.DockerClient, scheduler: Scheduler, say: Callable[[str], None]
 ) -> None:
-    """Run the registry of this machine where none answers; a registry elsewhere is left to who runs it.
-
-    Raises:
-        ClusterError: its port is taken by something else, or it does not start.
-    """
+    """Run the registry of this machine where none answers; a registry elsewhere is left to who runs it."""
     registry = settings.registry
     app = _missing(registry, scheduler)
     if app is None:

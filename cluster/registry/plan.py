@@ -71,11 +71,7 @@ class Plan:
 
 
 def address(settings: Settings, host_address: str, given: str) -> str:
-    """Return the address at which everybody reaches the registry: given, else of invoke.yaml, else the host's own.
-
-    Raises:
-        ClusterError: Docker would not take it for a registry's, or it means another machine on each machine.
-    """
+    """Return the address at which everybody reaches the registry: given, else of invoke.yaml, else the host's own."""
     configured = settings.registry if settings.registry and not is_local(settings.registry) else ""
     chosen = given or configured or str(HostPort(host_address, PORT))
     if is_local(checked_registry(chosen)) or registry_address(chosen).host in ("0.0.0.0", "::"):
@@ -123,11 +119,7 @@ def lets_in(file: bytes | None, user: str, password: str) -> bool:
 
 
 def refuse_other_authority(found: Found, ca: Authority, name: str) -> None:
-    """Let nobody take over the registry that somebody else has set up on the host `name`.
-
-    Raises:
-        ClusterError: its certificate is of another CA.
-    """
+    """Let nobody take over the registry that somebody else has set up on the host `name`."""
     try:
         certificate = x509.load_pem_x509_certificate(found.certificate or b"")
     except ValueError:

@@ -52,11 +52,7 @@ class Status:
 
 
 def of(settings: Settings, host: str, say: Callable[[str], None]) -> Status:
-    """Return the state of the settings' registry as this machine sees it; or of a `host`'s, with its container there.
-
-    Raises:
-        ClusterError, ServiceAway: the host cannot be asked.
-    """
+    """Return the state of the settings' registry as this machine sees it; with a `host`, that of the one there."""
     if not host:
         return from_here(settings.registry)
     with ssh.connected(settings, Host.parse(host)) as remote:
@@ -98,11 +94,7 @@ def as_text(status: Status) -> str:
 
 
 def refuse_useless(status: Status) -> None:
-    """End with an error where the registry that was shown is of no use.
-
-    Raises:
-        ServiceAway: it is not.
-    """
+    """End with an error where the registry that was shown is of no use."""
     if status.problem:
         is_here = is_local(status.address) and not status.host
         up = "./inv registry.up" if is_here else f"./inv registry.up --host {status.host or 'HOST'}"

@@ -1,4 +1,7 @@
-"""The broker's URL, with credentials, and the failures of connections in one line."""
+"""The broker's URL, with credentials, and the failures of connections in one line.
+
+All that takes a URL raises ClusterError where it is none, or where a file that it needs cannot be used.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +41,6 @@ def parameters(url: str, environ: Mapping[str, str] = os.environ) -> pika.URLPar
 
     Without credentials (see `credentials`) the user is RabbitMQ's own default, guest. The names are pika's and those of
     `tls`.
-
-    Raises:
-        ClusterError: not an AMQP URL, or a file that it names, or the password file, cannot be used.
     """
     parts = _parts(url)
     user, password = credentials(url, environ)
@@ -77,9 +77,6 @@ def credentials(url: str, environ: Mapping[str, str] = os.environ) -> tuple[str,
     """Return user and password, each of the URL, else of AMQP_USER and AMQP_PASSWORD(_FILE), else empty.
 
     An empty URL has neither.
-
-    Raises:
-        ClusterError: not an AMQP URL, or the password file cannot be used.
     """
     parts = _parts(url) if url else urlsplit("")
     user = unquote(parts.username or "") or environ.get("AMQP_USER", "")
@@ -87,31 +84,19 @@ def credentials(url: str, environ: Mapping[str, str] = os.environ) -> tuple[str,
 
 
 def without_login(url: str) -> str:
-    """Return the URL without user and password, for programs.
-
-    Raises:
-        ClusterError: not an AMQP URL.
-    """
+    """Return the URL without user and password, for programs."""
     parts = _parts(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def redacted(url: str) -> str:
-    """Return the URL for people and logs: without user and password, nor a query that has a key's password.
-
-    Raises:
-        ClusterError: not an AMQP URL.
-    """
+    """Return the URL for people and logs: without user and password, nor a query that has a key's password."""
     shown = without_login(url)
     return shown.partition("?")[0] if "password" in unquote(shown).lower() else shown
 
 
 def address(url: str) -> HostPort:
-    """Return the broker's host and port.
-
-    Raises:
-        ClusterError: not an AMQP URL.
-    """
+    """Return the broker's host and port."""
     parts = _parts(url)
     return HostPort(parts.hostname or "", parts.port or _PORTS[parts.scheme])
 
@@ -139,11 +124,7 @@ def _parts(url: str) -> SplitResult:
 
 
 def identity(url: str) -> str:
-    """Return the URL of a broker and virtual host in one way of writing, without credentials.
-
-    Raises:
-        ClusterError: not an AMQP URL, or the password file cannot be read.
-    """
+    """Return the URL of a broker and virtual host in one way of writing, without credentials."""
     found = parameters(url)
     secure = "s" if found.ssl_options else ""
     place = url_of(found.host, found.port).replace("amqp", f"amqp{secure}", 1)
@@ -195,11 +176,7 @@ _MEANINGS = {
 
 @contextmanager
 def broker_errors(url: str) -> Iterator[None]:
-    """Turn pika's exceptions into ServiceAway (no connection) and ClusterError (a refusal).
-
-    Raises:
-        ServiceAway, ClusterError: with the broker's address and its reason.
-    """
+    """Turn pika's exceptions into ServiceAway (no connection) and ClusterError (a refusal)."""
     place = redacted(url)
     try:
         yield
@@ -212,11 +189,7 @@ def broker_errors(url: str) -> Iterator[None]:
 
 
 def open_blocking(url: str) -> Any:
-    """Open a pika BlockingConnection, for short questions only: it beats no heart while the caller is busy.
-
-    Raises:
-        ServiceAway: the broker does not answer or refuses the credentials.
-    """
+    """Open a pika BlockingConnection, for short questions only: it beats no heart while the caller is busy."""
     with broker_errors(url):
         return pika.BlockingConnection(parameters(url))
 

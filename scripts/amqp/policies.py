@@ -18,10 +18,6 @@ def losses(management: Management, queue: str, names: Sequence[str], attempts: i
 
     `attempts`: how often a message of the work queue is tried; `limit_s`: how long to wait for what the API has only
     later. What it does not know by then is left out. Blocks.
-
-    Raises:
-        ServiceAway: the API does not answer.
-        ClusterError: it refuses.
     """
     deadline = time.monotonic() + limit_s
     causes: dict[str, list[str]] = {}

@@ -10,7 +10,7 @@ from typing import Any
 from pika.exceptions import ChannelClosedByBroker
 
 from scripts.amqp.broker import explain
-from scripts.amqp.rights import refusal
+from scripts.amqp.rights import FORBIDDEN, refusal
 from scripts.errors import ClusterError
 
 # A pause is rounded up to one of these: a TTL expires only at the head of a queue, so there is one queue a pause.
@@ -22,6 +22,7 @@ CONSUMER_TIMEOUT_MS = 30 * 24 * 3600 * 1000
 # A worker takes a suspect from its queue in the moment it has put it there, if need be after a while on a busy machine.
 _ALONE_S = 10
 
+# Of a name, which AMQP limits to 255 bytes.
 _LONGEST_SUFFIX = len(".retry.64s")
 
 # After so many deliveries that nobody settled the broker itself puts a message into the failed queue. That is for one
@@ -31,9 +32,8 @@ DELIVERY_LIMIT = 100
 # Of the queues in which messages only wait: no limit. A true one (-1) makes RabbitMQ 4.0 write to its journal for ever.
 _WAITING_LIMIT = 1_000_000
 
-# AMQP's reply codes PRECONDITION_FAILED, ACCESS_REFUSED and NOT_FOUND.
+# AMQP's reply codes PRECONDITION_FAILED and NOT_FOUND.
 _OTHER_ARGUMENTS = 406
-_FORBIDDEN = 403
 _NOT_THERE = 404
 
 # Of a refusal: "inequivalent arg 'x-queue-type' for queue 'q' in vhost '/': received 'quorum' but current is 'stream'".
@@ -81,12 +81,7 @@ def side_queues(queue: str) -> list[str]:
 
 
 def checked_name(queue: str) -> str:
-    """Return a queue's name as it is.
-
-    Raises:
-        ClusterError: empty, with control characters, reserved by the broker or by this project, or too long to have
-            a failed queue (AMQP's limit is 255 bytes).
-    """
+    """Return a queue's name as it is."""
     problem = (
         "it is empty" if not queue
         else "it is not UTF-8" if any("\ud800" <= char <= "\udfff" for char in queue)
@@ -184,7 +179,7 @@ def _refused(
     def fail(reason: ChannelClosedByBroker) -> None:
         declared(ClusterError(f"queue {name!r}: {refusal(reason, connection.params, name)}"))
 
-    if reason.reply_code == _FORBIDDEN:
+    if reason.reply_code == FORBIDDEN:
         declare_alone(connection, looked, name, passive=True)
     elif reason.reply_code != _OTHER_ARGUMENTS:
         fail(reason)

@@ -13,7 +13,7 @@ from pika.exceptions import ChannelClosedByBroker
 from scripts.amqp.broker import explain
 
 # AMQP's reply code ACCESS_REFUSED.
-_FORBIDDEN = 403
+FORBIDDEN = 403
 
 _BESIDE = re.compile(r"\.(failed|alone|retry\.\d+s)$")
 
@@ -26,7 +26,7 @@ def refusal(reason: ChannelClosedByBroker, parameters: Any, name: str) -> str:
 
     `parameters` are the connection's, `name` is the work queue or one that belongs to it.
     """
-    if reason.reply_code != _FORBIDDEN:
+    if reason.reply_code != FORBIDDEN:
         return explain(reason)
     queues = rf"^{re.escape(_BESIDE.sub('', name))}(\.failed|\.alone|\.retry\.\d+s)?$"
     words = ["rabbitmqctl", "set_permissions", "-p", parameters.virtual_host, parameters.credentials.username]

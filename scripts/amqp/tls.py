@@ -20,11 +20,7 @@ _VERIFY = {"verify_peer": ssl.CERT_REQUIRED, "verify_none": ssl.CERT_NONE}
 
 
 def options(given: Mapping[str, str]) -> Any:
-    """Return pika's TLS options for these parameters; without any the system's CAs and the URL's host count.
-
-    Raises:
-        ClusterError: a file cannot be used, or a value is none of the known ones.
-    """
+    """Return pika's TLS options for these parameters; without any the system's CAs and the URL's host count."""
     verify = given.get("verify", "verify_peer")
     if verify not in _VERIFY:
         raise ClusterError(f"?verify={verify} in the broker's URL: it is one of {', '.join(_VERIFY)}")

@@ -32,9 +32,6 @@ def addresses(text: str) -> list[str]:
     """Read Marathon's addresses as URLs without a trailing slash.
 
     Each is `host:port` or a URL, which may have a path (`https://dcos/service/marathon`); commas stand between them.
-
-    Raises:
-        ClusterError: not an address, or one with a password in it.
     """
     return [_address(part.strip()) for part in text.split(",")]
 
@@ -58,11 +55,7 @@ def _address(text: str) -> str:
 
 
 def authorization(environ: Mapping[str, str]) -> str:
-    """Return the value of the Authorization header, empty when the environment has no credentials.
-
-    Raises:
-        ClusterError: credentials that are incomplete or cannot be sent; their values are not shown.
-    """
+    """Return the value of the Authorization header, empty when the environment has no credentials."""
     user, password = environ.get("MARATHON_USER", ""), secret_of("MARATHON_PASSWORD", environ)
     if user:
         if password is None or ":" in user:
@@ -79,11 +72,7 @@ def authorization(environ: Mapping[str, str]) -> str:
 
 
 def ca_file(path: str, environ: Mapping[str, str]) -> str:
-    """Return the file with the certificates to trust; empty means the system's.
-
-    Raises:
-        ClusterError: the file cannot be read or holds no certificate.
-    """
+    """Return the file with the certificates to trust; empty means the system's."""
     found = path or environ.get("MARATHON_CA_FILE", "")
     if not found:
         return ""

@@ -35,11 +35,7 @@ class Marathon:
     """A Marathon by its addresses, `a:8080,b:8080`; any of them answers for all."""
 
     def __init__(self, hosts: str, ca: str, timeout_s: float, environ: Mapping[str, str]) -> None:
-        """Nothing is asked yet; `timeout_s` is for one address.
-
-        Raises:
-            ClusterError: an address, a CA file or credentials that cannot be.
-        """
+        """Nothing is asked yet; `timeout_s` is for one address."""
         self._urls = addresses(hosts)
         self._fetcher = Fetcher(self._urls, authorization(environ), ca_file(ca, environ), timeout_s)
 
@@ -49,11 +45,7 @@ class Marathon:
         return ", ".join(sorted(self._urls))
 
     def app(self, app_id: str) -> Mapping[str, Any]:
-        """Return an app with its tasks.
-
-        Raises:
-            NotFound, ServiceAway, ClusterError: as `get` does.
-        """
+        """Return an app with its tasks."""
         return mapping(self.get(f"/v2/apps{app_id}", "app"))
 
     def ids_with(self, text: str) -> list[str]:

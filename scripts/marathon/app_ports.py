@@ -47,11 +47,7 @@ def app_ports(app: Mapping[str, Any]) -> list[Port]:
 
 
 def wanted_port(app: Mapping[str, Any], name: str, index: int) -> Port:
-    """Return the port of this name, or without a name the port at this index.
-
-    Raises:
-        ClusterError: the app has no such port.
-    """
+    """Return the port of this name, or without a name the port at this index."""
     ports = app_ports(app)
     found = [port for port in ports if port.name == name] if name else ports[index : index + 1]
     if found:
@@ -62,11 +58,7 @@ def wanted_port(app: Mapping[str, Any], name: str, index: int) -> Port:
 
 
 def address(task: Mapping[str, Any], port: Port) -> HostPort | None:
-    """Return the address of this port of a task; None when the answer does not say.
-
-    Raises:
-        ClusterError: what the answer says is no address, or it does not say which of several.
-    """
+    """Return the address of this port of a task; None when the answer does not say."""
     ports, host = task.get("ports"), task.get("host")
     if host and isinstance(ports, list) and port.host_index is not None and port.host_index < len(ports):
         return _checked(host, ports[port.host_index])

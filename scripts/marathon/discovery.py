@@ -89,10 +89,6 @@ def pick(app: App, port_name: str = "", port_index: int = 0) -> HostPort:
     """Return the address of an instance that runs, is healthy where the app has health checks, and is not being killed.
 
     One of the current version is preferred: while an app is replaced, the old ones are about to go.
-
-    Raises:
-        NoInstance: there is none.
-        ClusterError: the app has no such port.
     """
     port = wanted_port(app, port_name, port_index)
     running = [task for task in mappings(app.get("tasks")) if runs(task)]
@@ -101,7 +97,8 @@ def pick(app: App, port_name: str = "", port_index: int = 0) -> HostPort:
         found = address(task, port)
         if found:
             return found
-    raise NoInstance(f"{_why_none(app, running, healthy)}{_last(app)}")
+    failure = last_failure(app)
+    raise NoInstance(_why_none(app, running, healthy) + (f"; the last one {failure}" if failure else ""))
 
 
 def _explained(failure: ClusterError, marathon: Marathon, wanted_id: str) -> ClusterError:
@@ -141,8 +138,3 @@ def _why_none(app: App, running: Sequence[Task], healthy: Sequence[Task]) -> str
     if app.get("instances") == 0:
         counts.append("it is scaled to 0 instances")
     return f"app {app.get('id')} has no running instance: {', '.join(counts) or 'none has been started'}"
-
-
-def _last(app: App) -> str:
-    failure = last_failure(app)
-    return f"; the last one {failure}" if failure else ""

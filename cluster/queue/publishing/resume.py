@@ -48,11 +48,7 @@ class Record:
 
 
 def start_at(found: Record | None, wanted: Record, resume: bool, sidecar: Path) -> Position | None:
-    """Return where to begin; None when all is published already.
-
-    Raises:
-        ClusterError: there is something to resume and nobody said so, or the other way round, or it does not fit.
-    """
+    """Return where to begin; None when all is published already."""
     what = f"{wanted.path} to {wanted.queue!r}"
     if found is None and resume:
         raise ClusterError(f"--resume: no publishing of {what} was begun here; without --resume it begins")
@@ -85,11 +81,7 @@ class Sidecar:
 
     @classmethod
     def open(cls, folder: Path, wanted: Record) -> Sidecar:
-        """Lock the sidecar of the wanted input and queue, and read it.
-
-        Raises:
-            ClusterError: another process is publishing the same, or the file cannot be written or understood.
-        """
+        """Lock the sidecar of the wanted input and queue, and read it."""
         path = folder / _file_name(wanted)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -112,11 +104,7 @@ class Sidecar:
             raise ClusterError(f"{path} is damaged; delete it to publish {wanted.path} from its beginning") from error
 
     def write(self, record: Record) -> None:
-        """Note how far it has come.
-
-        Raises:
-            ClusterError: the file cannot be written.
-        """
+        """Note how far it has come."""
         if record == self.record:
             return
         text = json.dumps(asdict(record)).encode()
