@@ -4,7 +4,7 @@ import pika
 import pytest
 from pika.adapters.select_connection import IOLoop
 
-from cluster.queue.publishing.batched_connection import SEGMENT_BYTES, BatchedConnection
+from cluster.queue.publishing.confirms import SEGMENT_BYTES, BatchedConnection
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def test_items_stand_one_after_the_other(text: bytes, split: Split) -> None:
     for item in found:
         assert text[: item.offset].count(split.separator) == item.line - 1
         assert text[item.offset : item.end].startswith(item.body) or split.per_message > 1
-        assert item.id == f"id-{item.offset}"
+        assert (item.id, item.file) == (f"id-{item.offset}", "")
 
 
 @given(data, splits)

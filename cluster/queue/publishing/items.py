@@ -6,8 +6,9 @@ whoever takes the items never waits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from scripts.errors import ClusterError
@@ -31,6 +32,10 @@ class Item(NamedTuple):
     next_line: int
     number: int
     file: str = ""
+
+
+# Makes an Item of a whole tuple, in half the time that Item() takes.
+_made: Callable[[tuple[object, ...]], Item] = partial(tuple.__new__, Item)
 
 
 @dataclass(frozen=True)
@@ -73,63 +78,45 @@ def items(chunks: Iterable[bytes | None], split: Split, name: str, prefix: str, 
     """Cut an input, whose bytes from `at` on are `chunks`, into messages.
 
     Ids are `prefix` and the offset: the same bytes at the same place have the same id, however often they are sent.
-
-    Raises:
-        ClusterError: an empty piece (unless skipped) or one over MAX_BODY_BYTES, with `name` and its line.
     """
-    number = at.number
-    for group in _groups(chunks, split, name, at):
-        if group is None:
-            yield None
-            continue
-        begin, end, line, next_line, _, pieces = group
-        yield Item(f"{prefix}-{begin}", split.separator.join(pieces), begin, end, line, next_line, number)
-        number += 1
-
-
-def scan(chunks: Iterable[bytes], split: Split, name: str) -> Scan:
-    """Read an input through without keeping it, to find early what `items` would raise late.
-
-    Raises:
-        ClusterError: as `items`.
-    """
-    messages = largest = largest_line = 0
-    for group in _groups(chunks, split, name, Position()):
-        assert group, "no chunk is None here"
-        messages += 1
-        if group[4] > largest:
-            largest, largest_line = group[4], group[2]
-    return Scan(messages, largest, largest_line)
-
-
-def _groups(
-    chunks: Iterable[bytes | None], split: Split, name: str, at: Position
-) -> Iterator[tuple[int, int, int, int, int, list[bytes]] | None]:
-    """Yield what makes a message: begin, end, line, next line, bytes with the separators, and the pieces."""
-    offset, line, per_message = at.offset, at.line, split.per_message
+    offset, line, number, per_message = at.offset, at.line, at.number, split.per_message
     pieces: list[bytes] = []
-    begin = first_line = end = next_line = size = 0
+    begin = first_line = size = 0
     for piece in _cut(chunks, split, name, line):
         if piece is None:
             yield None
             continue
+        if piece and not pieces:
+            begin, first_line, size = offset, line, -1
         offset += len(piece) + 1
         line += 1
-        if not piece:
-            _check_empty(split, name, line - 1)
+        if piece and per_message == 1:  # which was looked at when it was cut: the short way for most inputs
+            yield _made((f"{prefix}-{begin}", piece, begin, offset, first_line, line, number, ""))
+            number += 1
             continue
-        if not pieces:
-            begin, first_line, size = offset - len(piece) - 1, line - 1, -1
-        pieces.append(piece)
-        size += len(piece) + 1
-        end, next_line = offset, line
-        if per_message > 1:  # a single piece was looked at when it was cut
+        if piece:
+            pieces.append(piece)
+            size += len(piece) + 1
             _check_size(size, split, name, first_line)
+        else:
+            _check_empty(split, name, line - 1)
         if len(pieces) == per_message:
-            yield begin, end, first_line, next_line, size, pieces
+            yield Item(f"{prefix}-{begin}", split.separator.join(pieces), begin, offset, first_line, line, number)
+            number += 1
             pieces = []
     if pieces:
-        yield begin, end, first_line, next_line, size, pieces
+        yield Item(f"{prefix}-{begin}", split.separator.join(pieces), begin, offset, first_line, line, number)
+
+
+def scan(chunks: Iterable[bytes], split: Split, name: str) -> Scan:
+    """Read an input through without keeping it, to find early what `items` would raise late."""
+    messages = largest = largest_line = 0
+    for item in items(chunks, split, name, "", Position()):
+        assert item, "no chunk is None here"
+        messages += 1
+        if len(item.body) > largest:
+            largest, largest_line = len(item.body), item.line
+    return Scan(messages, largest, largest_line)
 
 
 def _cut(chunks: Iterable[bytes | None], split: Split, name: str, line: int) -> Iterator[bytes | None]:

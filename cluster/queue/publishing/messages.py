@@ -38,15 +38,11 @@ class Properties(BasicProperties):  # type: ignore[misc]
 
 
 def headers_of(pairs: Iterable[str]) -> dict[str, str]:
-    """Read message headers from `name=value` texts.
-
-    Raises:
-        ClusterError: not of that form, a name twice or of this project's own, or more than fits in a frame.
-    """
+    """Read message headers from `name=value` texts."""
     headers = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
-        if not _is_text(pair):
+        if any("\ud800" <= char <= "\udfff" for char in pair):  # so come bytes of a command line that are not UTF-8
             raise ClusterError(f"--header {pair[:80]!r}: it is not UTF-8; put such bytes in the body")
         if not (name and equals) or len(name.encode()) > LONGEST_NAME_BYTES:
             raise ClusterError(f"--header {pair[:80]!r}: write it as name=value")
@@ -58,11 +54,6 @@ def headers_of(pairs: Iterable[str]) -> dict[str, str]:
     if sum(len(name.encode()) + len(value.encode()) for name, value in headers.items()) > ALL_HEADERS_BYTES:
         raise ClusterError(f"--header: all together are over {ALL_HEADERS_BYTES // 1024} KiB; put that in the body")
     return headers
-
-
-def _is_text(argument: str) -> bool:
-    """Bytes of a command line that are not UTF-8 come as surrogates."""
-    return not any("\ud800" <= char <= "\udfff" for char in argument)
 
 
 def _short_string(text: str) -> bytes:

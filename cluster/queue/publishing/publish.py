@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -60,20 +61,14 @@ def publish_noting(
 
     `flags` are those that change what is sent: they must be the same when it is resumed. A source that cannot be read
     again (a body, a stream) has no sidecar.
-
-    Raises:
-        ClusterError: as `publish`; or nothing to resume, or something to resume and `resume` was not given.
     """
     if not source.digest:
         if resume:
             raise ClusterError(f"--resume needs --file or --files: {source.name} cannot be read again")
         return publish(source, target, watch)
     wanted = Record(source.path, source.size, source.digest, target.queue, target.broker, flags)
-    sidecar = Sidecar.open(folder, wanted)
-    try:
+    with closing(Sidecar.open(folder, wanted)) as sidecar:
         return _publish_from(sidecar, wanted, source, target, watch, resume)
-    finally:
-        sidecar.close()
 
 
 def _publish_from(

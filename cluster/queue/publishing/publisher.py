@@ -62,11 +62,7 @@ class Publisher:
         self._error: ClusterError | None = None
 
     def run(self, signals: Signals) -> Window:
-        """Publish all of it.
-
-        Raises:
-            ClusterError: as `publish`.
-        """
+        """Publish all of it."""
         try:
             self._connect(check=True)
             self._tick(signals)
@@ -116,12 +112,8 @@ class Publisher:
         """Wait: pika closes a connection that is blocked for too long."""
         self._is_blocked = is_blocked
         self._last_confirm = time.monotonic()
-        state = (
-            f"is short of memory or disk and takes nothing; waiting up to {BLOCKED_TIMEOUT_S} s"
-            if is_blocked
-            else "takes messages again"
-        )
-        self.say(f"the broker at {self._target.place} {state}")
+        short = f"is short of memory or disk and takes nothing; waiting up to {BLOCKED_TIMEOUT_S} s"
+        self.say(f"the broker at {self._target.place} {short if is_blocked else 'takes messages again'}")
 
     def channel_closed(self, reason: ChannelClosedByBroker) -> None:
         """End the input before a message that is too large; stop after any other refusal."""
@@ -167,12 +159,7 @@ class Publisher:
     def _find(self) -> None:
         """Connect again, where the broker is now."""
         if self._target.find:
-            in_thread(
-                self._loop,
-                self._target.find,
-                self._found,
-                lambda reason: self._connect_later(ServiceAway(reason)),
-            )
+            in_thread(self._loop, self._target.find, self._found, lambda why: self._connect_later(ServiceAway(why)))
         else:
             self._connect()
 

@@ -57,17 +57,14 @@ class Feed:
 
     def take(self) -> Item | None:
         """Return the next item; None when nothing has come yet, or when it is over (an `error` is the end too)."""
-        if self.is_over:
-            return None
+        item = None
         try:
-            item = next(self._items)
+            if not self.is_over:
+                item = next(self._items)
         except StopIteration:
             self.is_over = True
-            return None
         except ClusterError as error:
-            self.is_over = True
-            self.error = error
-            return None
+            self.is_over, self.error = True, error
         self._last = item or self._last
         return item
 
@@ -84,11 +81,7 @@ class Feed:
 
 
 def chosen(body: str | None, file: str, files: str, split: Split) -> Source:
-    """Return the source that the flags of a command line name: --body, --file (`-` is STDIN) or --files.
-
-    Raises:
-        ClusterError: none or several of them, or as the functions below.
-    """
+    """Return the source that the flags of a command line name: --body, --file (`-` is STDIN) or --files."""
     given = [flag for flag, value in (("--body", body is not None), ("--file", file), ("--files", files)) if value]
     if len(given) != 1:
         flags = " and ".join(given) or "nothing to publish"
@@ -101,11 +94,7 @@ def chosen(body: str | None, file: str, files: str, split: Split) -> Source:
 
 
 def one_body(body: bytes) -> Source:
-    """Return a single message as a source.
-
-    Raises:
-        ClusterError: it is empty.
-    """
+    """Return a single message as a source."""
     if not body:
         raise ClusterError("the body is empty: an action would get no input; give it at least one byte")
     return replace(listed([body], "the body"), scan=Scan(1, len(body), 1))
@@ -117,7 +106,7 @@ def listed(bodies: Iterable[bytes], name: str, prefix: str = "") -> Source:
 
     def start(at: Position) -> Iterator[Item]:
         for place, body in enumerate(bodies):
-            yield Item(f"{prefix}-{place}", body, place, place + 1, place + 1, place + 2, place + 1)
+            yield _whole(prefix, place, body)
 
     return Source(name, start, lambda line: f"message {line:,}")
 
@@ -126,10 +115,6 @@ def text_file(path: str, split: Split) -> Source:
     """Return a file, cut into messages; anything that is no regular file (a pipe, a terminal) is read as a stream.
 
     The file is read through once before anything is sent, for its digest and to find what could not be sent.
-
-    Raises:
-        ClusterError: not there, not readable, empty (unless skipped), or with an empty or too large line.
-        Interrupted: Ctrl-C.
     """
     found = _stat(path)
     if stat.S_ISDIR(found.st_mode):
@@ -183,9 +168,6 @@ def file_set(pattern: str, skip_empty: bool = False) -> Source:
     """Return a message a file, for the regular files that match, in the order of their names; see `_matching`.
 
     The digest is over names, sizes and times, so that a large set is not read twice.
-
-    Raises:
-        ClusterError: none matches, or one cannot be read, is empty (unless skipped) or too large.
     """
     wanted = str(Path(pattern).expanduser())
     names, hidden = _matching(wanted)
@@ -217,14 +199,10 @@ def _matching(pattern: str) -> tuple[list[str], list[str]]:
 
     As in bash: `**` is any folders, but none behind a symbolic link, which may lead back to where it stands; `*` is no
     hidden name. A name that is there is that one, whatever characters it has (`run[1].csv`).
-
-    Raises:
-        ClusterError: a folder cannot be read.
     """
     hidden: list[str] = []
-    if os.path.lexists(pattern):
-        return [pattern], hidden
-    return sorted(set(_expanded(pattern, hidden))), hidden
+    names = [pattern] if os.path.lexists(pattern) else sorted(set(_expanded(pattern, hidden)))
+    return names, hidden
 
 
 def _expanded(pattern: str, hidden: list[str]) -> Iterator[str]:
@@ -303,8 +281,11 @@ def _check_unchanged(path: str, known: os.stat_result, now: os.stat_result) -> N
 def _whole_files(files: list[tuple[str, os.stat_result]], prefix: str, at: Position) -> Iterator[Item]:
     for place, (path, known) in enumerate(files[at.offset :], start=at.offset):
         body = b"".join(_chunks(path, known, 0))
-        name = os.fsencode(path).decode(errors="replace")
-        yield Item(f"{prefix}-{place}", body, place, place + 1, place + 1, place + 2, place + 1, name)
+        yield _whole(prefix, place, body, os.fsencode(path).decode(errors="replace"))
+
+
+def _whole(prefix: str, place: int, body: bytes, file: str = "") -> Item:
+    return Item(f"{prefix}-{place}", body, place, place + 1, place + 1, place + 2, place + 1, file)
 
 
 def _check_whole(path: str, found: os.stat_result) -> None:
