@@ -56,10 +56,6 @@ NO_NAME = {
     "bounced", "bury", "corked", "door", "manner", "outflow", "patience", "rested", "solo", "told", "unclaimed",
     "whereabouts", "wish", "woken", "Order", "QueueThere", "queue_there",
 }  # fmt: skip
-# What is being brought into order. These lists only become shorter.
-NOT_YET_NEUTRAL: set[str] = set()
-NOT_YET_PLAIN: set[str] = set()
-NOT_YET_SILENT: set[str] = set()
 
 
 def module_name(path: Path) -> str:
@@ -130,7 +126,7 @@ def engine_of(module: str) -> str:
 def test_engines_stand_apart_and_are_known_to_their_room_alone() -> None:
     arrows = [(module, name) for module in GRAPH for name in GRAPH[module] if engine_of(name)]
     outside = [arrow for arrow in arrows if not is_engines(arrow[0])]
-    assert [arrow for arrow in outside if folder(PATHS[arrow[0]]) not in NOT_YET_NEUTRAL] == []
+    assert outside == []
     across = {(engine_of(above), engine_of(below)) for above, below in arrows if engine_of(above) != engine_of(below)}
     # The table knows all engines, and a cluster's agents run containers.
     assert across <= {*(("", name) for name in ENGINES), ("marathon", "docker")}
@@ -154,9 +150,8 @@ def test_engines_are_named_in_their_room_alone() -> None:
     keys = "cluster.settings"  # of invoke.yaml, of which some are an engine's
     inside = {module for module in PATHS if is_engines(module)} | {keys}
     outside = [path for module, path in PATHS.items() if room(module).startswith("cluster") and module not in inside]
-    neutral = [path for path in outside if folder(path) not in NOT_YET_NEUTRAL]
     engine = re.compile(r"local|process|.*\b[Mm]arathon\b.*", re.DOTALL)
-    found = [(folder(path), node.value) for path in neutral for node in strings(path)]
+    found = [(folder(path), node.value) for path in outside for node in strings(path)]
     assert [each for each in found if engine.fullmatch(each[1])] == []
 
 
@@ -183,7 +178,7 @@ def test_only_commands_and_programs_print() -> None:
     printing = {
         path for path in paths for node in ast.walk(tree(path)) if isinstance(node, ast.Name) and node.id == "print"
     }
-    assert [path for path in printing if folder(path) not in NOT_YET_SILENT] == []
+    assert printing == set()
 
 
 def test_no_module_only_forwards() -> None:
@@ -220,16 +215,13 @@ def names(path: Path) -> Iterator[str]:
                 yield name
 
 
-PLAIN = [path for path in PATHS.values() if folder(path) not in NOT_YET_PLAIN]
-
-
 def test_public_docstrings_begin_with_what_is_done_or_with_a_noun() -> None:
-    found = [text for path in PLAIN for node in documented(tree(path)) if (text := ast.get_docstring(node))]
+    found = [text for path in PATHS.values() for node in documented(tree(path)) if (text := ast.get_docstring(node))]
     assert [text.splitlines()[0] for text in found if text.split()[0] in NO_BEGINNING] == []
 
 
 def test_names_are_plain_words() -> None:
-    given = {(name, folder(path)) for path in PLAIN for name in names(path)}
+    given = {(name, folder(path)) for path in PATHS.values() for name in names(path)}
     words = {(name, place): {word.lower() for word in re.findall(r"[A-Za-z][a-z]*", name)} for name, place in given}
     assert [name for name, found in words.items() if found & NO_NAME or name[0] in NO_NAME] == []
 
