@@ -12,25 +12,59 @@ from scripts.event_loop import EventLoop, Timer
 
 _LOOK_AGAIN_S = 0.02
 
+# Called with the status that waitpid returned.
+Exited = Callable[[int], None]
 
-class ExitWatch:
-    """Notices at SIGCHLD which children have exited, and reaps them."""
+
+class PidfdWatch:
+    """A pidfd for each child (Linux 5.3 and newer)."""
 
     def __init__(self, loop: EventLoop) -> None:
-        self._watched: dict[int, Callable[[int], None]] = {}
+        self._loop = loop
+
+    def watch(self, pid: int, exited: Exited) -> None:
+        """Reap the child when it exits, then call `exited`."""
+        pidfd = os.pidfd_open(pid)
+
+        def readable(_descriptor: int, _events: int) -> None:
+            self._loop.remove_handler(pidfd)
+            os.close(pidfd)
+            exited(os.waitpid(pid, 0)[1])
+
+        self._loop.add_handler(pidfd, readable, self._loop.READ)
+
+
+class SigchldWatch:
+    """SIGCHLD, and a look at every child that is watched."""
+
+    def __init__(self, loop: EventLoop) -> None:
+        self._watched: dict[int, Exited] = {}
+        self._loop = loop
         loop.watch_signal(signal.SIGCHLD, self._look)
 
-    def watch(self, pid: int, exited: Callable[[int], None]) -> None:
-        """Call `exited` with the status of waitpid when the child, started by this turn of the loop, has exited."""
+    def watch(self, pid: int, exited: Exited) -> None:
+        """Reap the child when it exits, then call `exited`."""
         self._watched[pid] = exited
+        # It may have exited before anyone watched.
+        self._loop.add_callback_threadsafe(self._look)
 
     def _look(self) -> None:
-        while self._watched:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if not pid:
-                return
-            if pid in self._watched:
+        for pid in list(self._watched):
+            reaped, status = os.waitpid(pid, os.WNOHANG)
+            if reaped:
                 self._watched.pop(pid)(status)
+
+
+ExitWatch = PidfdWatch | SigchldWatch
+
+
+def exit_watch(loop: EventLoop) -> ExitWatch:
+    """Return the better watch of those that work here: a sandbox may have an old kernel or forbid pidfd_open."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return SigchldWatch(loop)
+    return PidfdWatch(loop)
 
 
 class Ending:

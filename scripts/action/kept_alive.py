@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from scripts.action.cgroup import OutOfMemoryKills
-from scripts.action.exits import ExitWatch
+from scripts.action.exits import exit_watch
 from scripts.action.jobs import KILLED, Done, Job, Outcome, RunLimits
 from scripts.action.kept_life import KeepAlive, Life, Run
 from scripts.action.kept_protocol import FRAMINGS, PROTOCOL
@@ -53,7 +53,7 @@ class KeptAlive:
         self, loop: EventLoop, argv: Sequence[str], environment: Mapping[str, str], limits: RunLimits, keep: KeepAlive
     ) -> None:
         self.loop = loop
-        self.watch = ExitWatch(loop)
+        self.watch = exit_watch(loop)
         self.out_of_memory = OutOfMemoryKills()
         variables = {"CLUSTER_KEEP_ALIVE": str(PROTOCOL), "CLUSTER_FRAMING": keep.framing}
         self._program = argv[0]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scripts.action.cgroup import OutOfMemoryKills
-from scripts.action.exits import Ending, ExitWatch, exit_reason
+from scripts.action.exits import Ending, exit_reason, exit_watch
 from scripts.action.jobs import EXIT_REJECTED, KILLED, Done, Job, Outcome, RunLimits, Verdict
 from scripts.action.output import Lines, tag_of
 from scripts.action.pipes import Inlet, Outlet
@@ -33,7 +33,7 @@ class Processes:
     tagged: bool = False
 
     def __post_init__(self) -> None:
-        self.watch = ExitWatch(self.loop)
+        self.watch = exit_watch(self.loop)
         self.out_of_memory = OutOfMemoryKills()
         self._children: set[Child] = set()
         self._sweep = Timer(self.loop, self._watch_pipes)

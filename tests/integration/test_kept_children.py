@@ -107,7 +107,7 @@ def open_descriptors() -> set[str]:
 
 
 def close_signal_pipe() -> None:
-    """Close what stays for the life of a worker."""
+    """What stays for the life of a worker where there is no pidfd."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     pipe = signal.set_wakeup_fd(-1)
     if pipe >= 0:
@@ -575,7 +575,21 @@ def test_a_child_that_still_loads_is_not_waited_for(bench: Any) -> None:
     one.close()
 
 
-def test_a_verdict_right_before_the_end_counts(bench: Any) -> None:
+# Without pidfd
+
+
+def test_it_works_on_a_kernel_without_pidfd(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(pid: int) -> int:
+        raise OSError("not here")
+
+    monkeypatch.setattr(os, "pidfd_open", missing)
+    one = bench()
+    assert one.run(b"os._exit(3)").reason == "the action ended without a verdict: exit 3"
+    assert one.run(ok()).verdict == "done"
+
+
+def test_a_verdict_right_before_the_end_counts_there_too(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "pidfd_open")
     one = bench(children=2)
     one.until_free(2)
     # Both end while the loop is busy with the first; SIGCHLD tells of the second before its pipe does.

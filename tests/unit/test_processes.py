@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from cluster.settings import ROOT
-from scripts.action.exits import Ending, ExitWatch
+from scripts.action.exits import Ending, PidfdWatch, SigchldWatch
 from scripts.action.jobs import Job, Outcome, RunLimits
 from scripts.action.processes import Processes
 from scripts.action.spawn import spawn, why_unstartable
@@ -28,10 +28,7 @@ _LIMIT_S = 10
 @pytest.fixture
 def loop() -> Iterator[EventLoop]:
     one = EventLoop()
-    before = signal.getsignal(signal.SIGCHLD)
     yield one
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, before)
     one.close()
 
 
@@ -50,9 +47,13 @@ def _start(*argv: str) -> int:
         os.close(null)
 
 
-def test_an_exit_is_noticed_and_reaped(loop: EventLoop) -> None:
+@pytest.mark.parametrize("watch", [PidfdWatch, SigchldWatch])
+def test_an_exit_is_noticed_and_reaped(
+    loop: EventLoop, watch: Callable[[EventLoop], PidfdWatch | SigchldWatch]
+) -> None:
     codes: list[int] = []
-    one = ExitWatch(loop)
+    before = signal.getsignal(signal.SIGCHLD)
+    one = watch(loop)
 
     def exited(status: int) -> None:
         codes.append(os.waitstatus_to_exitcode(status))
@@ -65,6 +66,8 @@ def test_an_exit_is_noticed_and_reaped(loop: EventLoop) -> None:
     time.sleep(0.05)
     one.watch(gone, exited)
     _run(loop)
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, before)
     assert sorted(codes) == [-9, 0, 3]
 
 
@@ -74,7 +77,7 @@ def test_an_ending_waits_for_the_whole_group(loop: EventLoop, tmp_path: Path) ->
     until(ready.exists, "the program is ready")
     began = time.monotonic()
     ending = Ending(loop, pid, kill_after_s=60)
-    ExitWatch(loop).watch(pid, lambda _status: ending.ended(loop.stop))
+    PidfdWatch(loop).watch(pid, lambda _status: ending.ended(loop.stop))
     _run(loop)
     assert 0.1 < time.monotonic() - began < 30
     assert not _members(pid)
@@ -86,7 +89,7 @@ def test_what_ignores_term_is_killed(loop: EventLoop, tmp_path: Path) -> None:
     pid = _start("/bin/sh", "-c", f"trap '' TERM; sh -c '{forever}' & touch {ready}; {forever}")
     until(ready.exists, "the program is ready")
     ending = Ending(loop, pid, kill_after_s=0.3)
-    ExitWatch(loop).watch(pid, lambda _status: ending.ended(loop.stop))
+    PidfdWatch(loop).watch(pid, lambda _status: ending.ended(loop.stop))
     _run(loop)
     until(lambda: not _members(pid), "all have ended")  # who was sent KILL takes a moment to end
 
