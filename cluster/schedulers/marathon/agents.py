@@ -32,7 +32,12 @@ Engines = Callable[[], AbstractContextManager[Sequence[docker.DockerClient]]]
 
 TASK = "MESOS_TASK_ID"
 
-NO_HOSTS = f"agents.hosts of invoke.yaml names no hosts whose containers, by the label {TASK}, could be asked over SSH"
+NO_HOSTS = f"agents.hosts of invoke.yaml names no hosts to reach over SSH, where containers have the label {TASK}"
+
+
+class NoHosts(ClusterError):
+    """The agents' engines are needed, and nobody says where they are."""
+
 
 _LAST = 3
 _AT_ONCE = 32
@@ -46,7 +51,7 @@ def opened(settings: Settings, say: Say) -> Iterator[Sequence[docker.DockerClien
     """Open the engines of the hosts in invoke.yaml; a host that cannot be reached is said and hides no other."""
     hosts = agent_hosts(settings)
     if not hosts:
-        raise ClusterError(NO_HOSTS)
+        raise NoHosts(NO_HOSTS)
 
     def open_one(host: Host) -> docker.DockerClient | ClusterError:
         try:

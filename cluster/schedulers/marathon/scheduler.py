@@ -138,8 +138,11 @@ class Marathon:
         app = self._existing(app_id)
         self._refuse_foreign(app, "read the logs of")
         task_ids = [str(task.get("id")) for task in oldest_first(app)]
-        with self._engines() as engines:
-            yield from agents.lines(engines, app_id, task_ids, tail, follow)
+        try:
+            with self._engines() as engines:
+                yield from agents.lines(engines, app_id, task_ids, tail, follow)
+        except agents.NoHosts as error:
+            raise ClusterError(f"{error}{f', such as {min(task_ids)}' if task_ids else ''}") from error
 
     def address_of(self, app_id: str, port_name: str = "") -> HostPort:
         """Return the address of a port of a running instance: by its name or number, else the first."""
