@@ -69,7 +69,7 @@ class Rollout:
             check()
         if self.engine.caveat and change.kind != "nothing":
             self.say(self.engine.caveat)
-        if not self.options.undo and not (self.is_watched and replaces):
+        if not self.options.undo and not (self.is_watched and replaces and self.options.wait):
             return self._apply(change)
         with undone_on_failure(self.engine, change.app.id, before, self.say):
             waited = waiting.count() if waiting and replaces else 0

@@ -34,7 +34,7 @@ FLOORS = (
 TOPS = ("scripts", "cluster", "commands")
 HEIGHT = {room: height for height, floor in enumerate(FLOORS) for room in floor}
 PROGRAMS = {"scripts.__main__", "scripts.cluster_worker", "scripts.marathon_app_hostport"}
-ENGINES = ("docker", "process", "marathon")
+ENGINES = sorted(path.parent.name for path in (ROOT / "cluster" / "schedulers").glob("*/__init__.py"))
 # Each of these libraries is the job of a few rooms.
 OWNERS = {
     "docker": {"cluster"},

@@ -1,8 +1,12 @@
 """Which tasks are to finish what they run."""
 
+from contextlib import nullcontext
+
 import pytest
 
-from cluster.schedulers.marathon.draining import first_to_go
+from cluster.schedulers.marathon import draining
+from cluster.schedulers.marathon.draining import Draining, first_to_go
+from scripts.errors import ServiceAway
 
 TASKS = [
     {"id": "old", "startedAt": "2020-01-01T00:00:00.000Z"},
@@ -29,3 +33,24 @@ def test_the_youngest_go_first_unless_the_app_says_otherwise(selection, instance
 
 def test_an_app_without_tasks_has_none_to_go():
     assert first_to_go({"tasks": None}, 0) == set()
+
+
+class InElection:
+    """Knows a task at first, is away for one question, and then knows that it is gone."""
+
+    def __init__(self):
+        self.answers = [{"old"}, ServiceAway("in an election"), set()]
+
+    def task_ids(self, app_id):
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def test_a_marathon_that_is_away_for_a_moment_is_asked_again(monkeypatch):
+    monkeypatch.setattr(draining, "POLL_S", 0.01)
+    api, said = InElection(), []
+    app = {"id": "/app", "labels": {"drain": "60"}, "tasks": TASKS[:1]}
+    Draining(api, lambda: nullcontext([]), said.append).let_finish(app)
+    assert (api.answers, said) == ([], [])

@@ -20,6 +20,7 @@ from scripts.marathon.app_tasks import App, moment
 
 POLL_S = 2.0
 _FIRST_POLL_S = 0.2
+_AWAY_S = 120.0  # so long Marathon or an agent may be away, as in an election or when it starts anew
 _DEAF_S = 15.0  # a worker that shows nothing for so long does not know what it is asked for
 
 
@@ -54,11 +55,22 @@ class Draining:
 
     def _wait(self, one: _Round, task_ids: Callable[[], set[str]], most_s: float) -> None:
         began, is_said = time.monotonic(), False
-        while (left := one.left(task_ids())) and (passed_s := time.monotonic() - began) < most_s:
+        while (left := self._left(one, task_ids)) and (passed_s := time.monotonic() - began) < most_s:
             if passed_s > waiting.SILENCE_S and not is_said:
                 self.say(f"waiting for {', '.join(sorted(left))} to finish what they run")
                 is_said = True
             time.sleep(POLL_S if passed_s > POLL_S else _FIRST_POLL_S)
+
+    def _left(self, one: _Round, task_ids: Callable[[], set[str]]) -> Sequence[str]:
+        """Return the tasks that still run something; what is away for a moment must not cost hours of work."""
+        deadline = time.monotonic() + _AWAY_S
+        while True:
+            try:
+                return one.left(task_ids())
+            except ClusterError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(POLL_S)
 
 
 class _Round:

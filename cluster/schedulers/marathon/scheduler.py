@@ -108,7 +108,9 @@ class Marathon:
 
     def run_once(self, app: AppSpec, timeout_s: float = 60) -> tuple[int, list[str]]:
         """Run the app's command on the engine of the first agent that answers; return its exit code and last lines."""
-        trial = replace(app, secret_files=(), pinned_to="")
+        # Constraints say where Marathon runs it; the trial may be anywhere.
+        unheld = {place: value for place, value in app.unheld.items() if not place.startswith("--constraint")}
+        trial = replace(app, secret_files=(), pinned_to="", unheld=unheld)
         why = agents.NO_HOSTS
         for host in agent_hosts(self._settings)[:_ASKED]:
             try:
