@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 _LONGEST = 300
+_GROUP = re.compile(r"@\w+$")  # added by xdist to the names of tests that have to share a process
 
 
 class Reporting:
@@ -32,7 +34,7 @@ class Reporting:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """A test's setup, call or teardown is over."""
         if report.failed:
-            self._failures.setdefault(report.nodeid, _reason(report))
+            self._failures.setdefault(_GROUP.sub("", report.nodeid), _reason(report))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self) -> Generator[None, Any, Any]:

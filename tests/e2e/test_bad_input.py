@@ -28,7 +28,7 @@ def line(tmp_path: Path) -> CommandLine:
         (["worker.run-local", "-u", "amqp://127.0.0.1:1"], 3, ["amqp://127.0.0.1:1"]),
         (["worker.run-local", "--jobs", "many"], 1, ["--jobs", "'many'"]),
         (["worker.run-local", "-q", "amq.mine"], 1, ["'amq.mine'"]),
-        (["worker.scale"], 1, ["--instances 0"]),
+        (["worker.scale"], 1, ["--instances"]),
         (["worker.stop", "-q", "mine"], 1, ["/worker-mine", "./inv status"]),
         (["queue.build"], 1, ["scheduler: process"]),
     ],
