@@ -25,7 +25,10 @@ def _run(settings: Settings, flags: Any) -> Iterable[str]:
 
 def _scale(settings: Settings, flags: Any) -> None:
     from cluster.operations import operate
+    from scripts.errors import ClusterError
 
+    if not flags.instances:
+        raise ClusterError("--instances is missing: say how many workers; worker.stop is for none")
     operate.scale(apps.target(settings, "worker", flags), flags.instances, say)
 
 
