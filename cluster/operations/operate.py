@@ -47,10 +47,8 @@ def scale(of: Target, instances: int, say: Say) -> AppStatus:
     """Run so many instances.
 
     Raises:
-        ClusterError: no such app, or no number.
+        ClusterError: no such app, or a number below 1.
     """
-    if instances < 1:
-        raise ClusterError(f"--instances is missing: say how many of {of.app_id}; `stop` is for none")
     return _make(of, of.engine.plan(replace(_existing(of), instances=instances), of.options), "", say)
 
 
