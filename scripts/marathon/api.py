@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 from scripts.errors import ClusterError, ServiceAway
 from scripts.http_failures import AnswerLost, WrongServer
 from scripts.http_fetch import Answer, Fetcher
-from scripts.json_values import mapping, mappings
 from scripts.marathon.access import addresses, authorization, ca_file
+from scripts.marathon.answers import mapping, mappings
 from scripts.one_line import one_line
 
 # What a proxy, or a Marathon that knows no leader, answers; another address may do better.

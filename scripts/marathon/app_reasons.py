@@ -10,8 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scripts.json_values import amount, mapping, mappings
-from scripts.marathon.app_tasks import App, fresh_failure, runs
+from scripts.marathon.answers import App, amount, fresh_failure, mapping, mappings, runs
 from scripts.one_line import one_line
 
 _KILLED = 137  # 128 and the number of the signal KILL

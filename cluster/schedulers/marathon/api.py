@@ -12,9 +12,8 @@ from http import HTTPStatus
 from typing import Any
 
 from scripts.errors import ClusterError
-from scripts.json_values import mapping, mappings
+from scripts.marathon.answers import App, mapping, mappings
 from scripts.marathon.api import Marathon, NotFound, Refused
-from scripts.marathon.app_tasks import App
 from scripts.one_line import one_line
 
 # The form of our definitions, with `networks` and `container.portMappings`, is 1.5's.

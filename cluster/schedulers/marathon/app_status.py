@@ -7,10 +7,9 @@ from typing import Any
 
 from cluster.apps.app import AppStatus, Instance, State
 from scripts.hostport import HostPort
-from scripts.json_values import mapping, mappings
-from scripts.marathon.app_ports import address, app_ports
+from scripts.marathon.answers import App, Task, is_healthy, is_outdated, mapping, mappings, runs
 from scripts.marathon.app_reasons import last_failure, reasons
-from scripts.marathon.app_tasks import App, Task, is_healthy, is_outdated, runs
+from scripts.marathon.discovery import address, app_ports
 
 _STARTING = ("TASK_STAGING", "TASK_STARTING", None)
 _OVER = ("TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR", "TASK_GONE", "TASK_DROPPED", "TASK_LOST")

@@ -14,7 +14,7 @@ from cluster.schedulers.marathon.api import Accepted, Api, Locked
 from cluster.schedulers.marathon.comparison import differences
 from scripts.errors import ServiceAway
 from scripts.http_failures import AnswerLost
-from scripts.marathon.app_tasks import App
+from scripts.marathon.answers import App
 
 _TRIES = 3
 _PAUSE_S = 1

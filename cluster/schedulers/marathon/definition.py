@@ -10,7 +10,7 @@ from typing import Any
 from cluster.apps import definitions
 from cluster.apps.app import AppSpec, HealthCheck, Port, Volume
 from scripts.errors import ClusterError
-from scripts.json_values import mapping
+from scripts.marathon.answers import mapping
 
 _HOST, _BRIDGE = [{"mode": "host"}], [{"mode": "container/bridge"}]
 

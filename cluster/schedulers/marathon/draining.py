@@ -16,7 +16,7 @@ from cluster.schedulers.marathon.agents import Engines
 from cluster.schedulers.marathon.api import Api
 from cluster.schedulers.marathon.comparison import app_of
 from scripts.errors import ClusterError
-from scripts.marathon.app_tasks import App, moment
+from scripts.marathon.answers import App, moment
 
 POLL_S = 2.0
 _FIRST_POLL_S = 0.2

@@ -13,8 +13,7 @@ from cluster.schedulers.marathon.comparison import is_same
 from cluster.schedulers.marathon.following import NotDeployed
 from cluster.schedulers.marathon.judgement import Goal, Tally
 from scripts.errors import ClusterError
-from scripts.json_values import mapping
-from scripts.marathon.app_tasks import App
+from scripts.marathon.answers import App, mapping
 
 
 def failure_message(api: Api, goal: Goal, failure: NotDeployed) -> ClusterError:

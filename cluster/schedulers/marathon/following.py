@@ -10,9 +10,8 @@ from cluster.schedulers.marathon import standstill
 from cluster.schedulers.marathon.api import Accepted, Api
 from cluster.schedulers.marathon.judgement import Goal, Judgement, judge
 from scripts.errors import ClusterError, ServiceAway
-from scripts.json_values import mapping, mappings
+from scripts.marathon.answers import App, Task, fresh_failure, is_healthy, is_outdated, mapping, mappings, moment, runs
 from scripts.marathon.app_reasons import last_failure, reasons
-from scripts.marathon.app_tasks import App, Task, fresh_failure, is_healthy, is_outdated, moment, runs
 
 # How often Marathon is asked: at first often, later seldom, since an app of a thousand instances is a long answer.
 POLL_S = 0.5

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cluster.schedulers.marathon.comparison import is_same
-from scripts.json_values import mapping, mappings
-from scripts.marathon.app_tasks import App, is_healthy, is_outdated, runs
+from scripts.marathon.answers import App, is_healthy, is_outdated, mapping, mappings, runs
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,9 @@ from cluster.terminal.live_line import live_line
 from scripts.app_id import canonical_app_id
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
-from scripts.json_values import mapping
 from scripts.marathon.access import addresses
-from scripts.marathon.app_tasks import App as Answer
+from scripts.marathon.answers import App as Answer
+from scripts.marathon.answers import mapping
 from scripts.marathon.discovery import pick
 
 PROJECT = "cluster.project"  # the label of an app, by which it is known as a project's

@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from math import floor
 from typing import Any
 
-from scripts.json_values import mapping, mappings
-from scripts.marathon.app_tasks import App, Task, is_healthy, is_outdated, runs
+from scripts.marathon.answers import App, Task, is_healthy, is_outdated, mapping, mappings, runs
 
 
 def in_the_way(app: App, before: App | None) -> list[Task]:

@@ -1,6 +1,7 @@
-"""The tasks of an app in Marathon's answers: which run, are healthy and current, and what failed last.
+"""Marathon's answers: values of any kind, and the tasks of an app, which run, are healthy and current.
 
-Its fields mean what its own sources make of them (TaskForStatistics.scala, TaskConversion.scala).
+Its fields mean what its own sources make of them (TaskForStatistics.scala, TaskConversion.scala). A value of another
+kind than expected, or a missing one, counts as empty.
 """
 
 from __future__ import annotations
@@ -9,10 +10,25 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from scripts.json_values import mapping, mappings
-
 Task = Mapping[str, Any]
 App = Mapping[str, Any]
+
+_MOST = 1e15
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """Return an object as it is; for anything else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def mappings(value: Any) -> list[Mapping[str, Any]]:
+    """Return the objects of an array; for anything else none."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def amount(value: Any) -> float:
+    """Return a number of a sensible size as it is; for anything else 0."""
+    return value if isinstance(value, int | float) and abs(value) < _MOST else 0
 
 
 def runs(task: Task) -> bool:
