@@ -30,7 +30,7 @@ from cluster.schedulers import DeployOptions, Scheduler, selection  # noqa: E402
 from cluster.schedulers.selection import Where  # noqa: E402
 from cluster.settings import Settings  # noqa: E402
 from scripts.amqp.broker import open_blocking, url_of  # noqa: E402
-from scripts.amqp.queues import failed_queue, work_declaration  # noqa: E402
+from scripts.amqp.queues import failed_queue, queue_arguments  # noqa: E402
 from scripts.errors import ServiceAway  # noqa: E402
 
 DEADLINE_S = 300
@@ -97,13 +97,13 @@ class Queue:
         self._connection = open_blocking(url)
         self.server = self._connection._impl.server_properties
         self._channel = self._connection.channel()
-        self._declaration = work_declaration(f"benchmark-{secrets.token_hex(4)}", self.server)
-        self.name = self._declaration.name
+        self.name = f"benchmark-{secrets.token_hex(4)}"
+        self._arguments = queue_arguments(self.name, self.server)[self.name]
 
     def renew(self) -> None:
         """Have it empty: a new queue each time, since what a consumer held comes back late."""
         self._channel.queue_delete(self.name)
-        self._channel.queue_declare(self.name, durable=True, arguments=self._declaration.arguments)
+        self._channel.queue_declare(self.name, durable=True, arguments=self._arguments)
 
     def fill(self, messages: int) -> None:
         """Add so many short messages."""

@@ -31,7 +31,7 @@ import pika
 from ground import ROOT, broker, machine
 
 from scripts.amqp.broker import open_blocking, parameters
-from scripts.amqp.queues import work_declaration
+from scripts.amqp.queues import queue_arguments
 
 LINES = 200_000
 ONE_BY_ONE = 3_000
@@ -49,8 +49,8 @@ class Queue:
         """Begin with an empty queue of that name."""
         self.remove()
         with open_blocking(self.url) as connection:
-            declaration = work_declaration(self.name, connection._impl.server_properties)
-            connection.channel().queue_declare(self.name, durable=True, arguments=declaration.arguments)
+            arguments = queue_arguments(self.name, connection._impl.server_properties)[self.name]
+            connection.channel().queue_declare(self.name, durable=True, arguments=arguments)
 
     def check(self, messages: int) -> None:
         """Fail unless so many messages are in it."""

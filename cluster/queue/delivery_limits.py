@@ -8,7 +8,7 @@ from typing import Any
 
 from cluster.queue.work_queues import beside
 from scripts.amqp.management import Management
-from scripts.amqp.queues import failed_declaration, failed_queue, has_limit, work_declaration
+from scripts.amqp.queues import failed_queue, has_limit, queue_arguments
 
 # So begin the names of our policies; a queue with another has one that a person gave.
 _OURS = "delivery limit of "
@@ -34,13 +34,14 @@ def give(management: Management) -> list[str]:
     sides = {side for name in there for side in beside(name)}
     for name in sorted(there.keys() - sides):
         if failed_queue(name) in there:
+            arguments = queue_arguments(name, server)
             wanted = [
-                (f"{_OURS}{name}", [name], work_declaration(name, server).arguments),
-                (f"{_OURS}{name}.*", beside(name), failed_declaration(name, server).arguments),
+                (f"{_OURS}{name}", [name], arguments[name]),
+                (f"{_OURS}{name}.*", beside(name), arguments[failed_queue(name)]),
             ]
-            for policy, names, arguments in wanted:
+            for policy, names, limits in wanted:
                 old = [there[one] for one in names if one in there and _is_unlimited(there[one])]
-                lines += _set(management, policy, old, _definition(arguments), policies)
+                lines += _set(management, policy, old, _definition(limits), policies)
     return lines
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pika.exceptions import ChannelClosedByBroker
@@ -47,14 +46,6 @@ class IsStream(ClusterError):
         super().__init__(f"{name!r} is a stream, which cannot be a work queue: name another queue, or delete it")
 
 
-@dataclass(frozen=True)
-class Declaration:
-    """A durable queue to be declared with these arguments."""
-
-    name: str
-    arguments: dict[str, Any]
-
-
 def failed_queue(queue: str) -> str:
     """Return the queue where a message goes when its last attempt failed."""
     return f"{queue}.failed"
@@ -95,35 +86,24 @@ def checked_name(queue: str) -> str:
     return queue
 
 
-def work_declarations(queue: str, server: dict[str, Any]) -> list[Declaration]:
-    """Return the work queue and its failed queue, for a broker with these server properties."""
-    return [work_declaration(queue, server), failed_declaration(queue, server)]
+def queue_arguments(queue: str, server: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the arguments of each queue for messages of `queue`, for a broker with these server properties.
 
+    From 4.0 the work queue has a delivery limit that keeps what is over it, which the broker's own would drop.
+    """
 
-def work_declaration(queue: str, server: dict[str, Any]) -> Declaration:
-    """Return the work queue; from 4.0, whose own delivery limit drops what is over it, with one that keeps it."""
-    timeout = {"x-consumer-timeout": CONSUMER_TIMEOUT_MS} if version(server) >= (3, 12) else {}
-    keeping = _dead_lettering(failed_queue(queue)) if has_limit(server) else {}
-    return Declaration(queue, _quorum(server, DELIVERY_LIMIT) | keeping | timeout)
+    def quorum(limit: int = _WAITING_LIMIT) -> dict[str, Any]:
+        return {"x-queue-type": "quorum"} | ({"x-delivery-limit": limit} if has_limit(server) else {})
 
-
-def failed_declaration(queue: str, server: dict[str, Any]) -> Declaration:
-    """Return the failed queue of `queue`."""
-    return Declaration(failed_queue(queue), _quorum(server))
-
-
-def retry_declaration(queue: str, pause_s: float, server: dict[str, Any]) -> Declaration:
-    """Return the queue in which messages of `queue` wait; the broker hands each back when its time is over."""
-    return _returning(retry_queue(queue, pause_s), queue, true_pause_s(pause_s), server)
-
-
-def alone_declaration(queue: str, server: dict[str, Any]) -> Declaration:
-    """Return the queue of suspects; what nobody has in hand there goes back to `queue`."""
-    return _returning(alone_queue(queue), queue, _ALONE_S, server)
-
-
-def _returning(name: str, queue: str, after_s: int, server: dict[str, Any]) -> Declaration:
-    return Declaration(name, _quorum(server) | {"x-message-ttl": after_s * 1000} | _dead_lettering(queue))
+    failed = failed_queue(queue)
+    work = quorum(DELIVERY_LIMIT) | (_dead_lettering(failed) if has_limit(server) else {})
+    if version(server) >= (3, 12):
+        work["x-consumer-timeout"] = CONSUMER_TIMEOUT_MS
+    back_after_s = {alone_queue(queue): _ALONE_S} | {retry_queue(queue, pause_s): pause_s for pause_s in PAUSES_S}
+    return {queue: work, failed: quorum()} | {
+        name: quorum() | {"x-message-ttl": after_s * 1000} | _dead_lettering(queue)
+        for name, after_s in back_after_s.items()
+    }
 
 
 def _dead_lettering(queue: str) -> dict[str, Any]:
@@ -138,33 +118,33 @@ def _dead_lettering(queue: str) -> dict[str, Any]:
 
 def declare(
     connection: Any,
-    declarations: Sequence[Declaration],
+    arguments: Mapping[str, dict[str, Any]],
     done: Callable[[ClusterError | None], None],
     warn: Callable[[str], None],
 ) -> None:
-    """Declare the queues one after the other on an open, asynchronous pika connection.
+    """Declare durable queues, by name, one after the other on an open, asynchronous pika connection.
 
     A queue that exists with other arguments is used as it is, after one `warn`, and one that we may not declare as
     well. `done` is called with None, or with why a queue cannot be used, or not at all when the connection is lost.
     """
-    if not declarations:
+    if not arguments:
         done(None)
         return
-    wanted, *rest = declarations
+    (name, of_this), *rest = arguments.items()
 
     def declared(problem: ClusterError | None) -> None:
         if problem:
             done(problem)
         else:
-            declare(connection, rest, done, warn)
+            declare(connection, dict(rest), done, warn)
 
     def answered(answer: Any) -> None:
         if isinstance(answer, ChannelClosedByBroker):
-            _refused(connection, wanted.name, answer, declared, warn)
+            _refused(connection, name, answer, declared, warn)
         elif not isinstance(answer, BaseException):
             declared(None)
 
-    declare_alone(connection, answered, wanted.name, durable=True, arguments=wanted.arguments)
+    declare_alone(connection, answered, name, durable=True, arguments=of_this)
 
 
 def _refused(
@@ -235,10 +215,6 @@ def declare_alone(connection: Any, answered: Callable[[Any], None], name: str, *
 
     # From the first moment: a connection that is lost before the channel is open is an answer as well.
     connection.channel(on_open_callback=opened).add_on_close_callback(closed)
-
-
-def _quorum(server: dict[str, Any], limit: int = _WAITING_LIMIT) -> dict[str, Any]:
-    return {"x-queue-type": "quorum"} | ({"x-delivery-limit": limit} if has_limit(server) else {})
 
 
 def has_limit(server: dict[str, Any]) -> bool:

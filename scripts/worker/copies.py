@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from pika.exceptions import ChannelClosedByBroker
 
 from scripts.action.output import say
-from scripts.amqp.queues import Declaration, declare, failed_queue
+from scripts.amqp.queues import declare, failed_queue, queue_arguments
 from scripts.amqp.rights import refusal
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop
@@ -28,17 +28,13 @@ _AGAIN_AFTER_S = 1.0
 
 @dataclass(slots=True, eq=False)
 class Copy:
-    """A copy of a run's message, for the queue that `declaration` describes to a broker with these properties."""
+    """A copy of a run's message, for one of the queues that `queue_arguments` knows."""
 
     run: Run
     properties: Any
-    declaration: Callable[[dict[str, Any]], Declaration]
-    queue: str = field(init=False)
+    queue: str
     returned: bool = False
     returns: int = 0
-
-    def __post_init__(self) -> None:
-        self.queue = self.declaration({}).name
 
 
 class Copies:
@@ -49,6 +45,7 @@ class Copies:
     ) -> None:
         """`confirmed` is called when the broker has the copy of a run's message safe."""
         self._loop = loop
+        self._queue = queue
         self._watch = watch
         self._confirmed = confirmed
         # The worker has declared these two before it takes a message.
@@ -129,7 +126,8 @@ class Copies:
             self._watch.look(self._open.params, [copy.queue])
             self._send_waiting()
 
-        declare(self._open, [copy.declaration(self._open.server_properties or {})], self._loop.guard(declared), say)
+        arguments = queue_arguments(self._queue, self._open.server_properties or {})[copy.queue]
+        declare(self._open, {copy.queue: arguments}, self._loop.guard(declared), say)
 
     def _publish(self, copy: Copy) -> None:
         copy.returned = False

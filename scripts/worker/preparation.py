@@ -11,7 +11,7 @@ from pika.exceptions import ChannelClosedByBroker
 from scripts.action.output import say
 from scripts.amqp.management import management_of
 from scripts.amqp.policies import losses
-from scripts.amqp.queues import Declaration, count_ready, declare, failed_queue, retry_declaration, work_declarations
+from scripts.amqp.queues import count_ready, declare, failed_queue, queue_arguments, retry_queue
 from scripts.amqp.rights import refusal, try_publishing
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop, in_thread
@@ -70,7 +70,7 @@ class Preparation:
             if problem:
                 done(problem)
                 return
-            self.watch.look(connection.params, [declaration.name for declaration in needed])
+            self.watch.look(connection.params, list(needed))
             if self._may_publish:
                 self._count(connection, done)
             else:
@@ -89,12 +89,12 @@ class Preparation:
         needed = self._needed(connection.server_properties or {})
         declare(connection, needed, self.loop.guard(declared), self._warn_once)
 
-    def _needed(self, server: dict[str, Any]) -> list[Declaration]:
-        """Return the queues; the first retry queue shows whether the others can be made."""
-        needed = work_declarations(self.options.queue, server)
-        if self.options.policy.attempts > 1:
-            needed.append(retry_declaration(self.options.queue, self.options.policy.backoff_s, server))
-        return needed
+    def _needed(self, server: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """Return the queues with their arguments; the first retry queue shows whether the others can be made."""
+        queue, policy = self.options.queue, self.options.policy
+        arguments = queue_arguments(queue, server)
+        first_retry = [retry_queue(queue, policy.backoff_s)] if policy.attempts > 1 else []
+        return {name: arguments[name] for name in (queue, failed_queue(queue), *first_retry)}
 
     def _count(self, connection: Any, done: Callable[[ClusterError | None], None]) -> None:
         def counted(failed: int | None) -> None:

@@ -7,7 +7,6 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from scripts.action.jobs import Outcome
@@ -73,7 +72,7 @@ class Settler:
         say(
             f"{run.id}: lost with its worker or connection before; attempt {run.attempt} is made with nothing beside it"
         )
-        self._copy(run, queues.alone_declaration, {headers.ATTEMPT: run.attempt, headers.ALONE: True})
+        self._copy(run, queues.alone_queue(self.options.queue), {headers.ATTEMPT: run.attempt, headers.ALONE: True})
 
     def hand_back(self, run: Run) -> None:
         """Send the message back to the queue, this run not being counted.
@@ -95,30 +94,28 @@ class Settler:
         self._put_back(run, 0)
 
     def _put_back(self, run: Run, attempts: int) -> None:
-        self._copy(run, queues.work_declaration, {headers.ATTEMPT: attempts or None, headers.ALONE: None})
+        self._copy(run, self.options.queue, {headers.ATTEMPT: attempts or None, headers.ALONE: None})
 
     def _fail(self, run: Run, outcome: Outcome) -> None:
         self.failed += 1
         more = headers.failure_headers(outcome, run.attempt, socket.gethostname(), os.getpid())
-        self._copy(run, queues.failed_declaration, more | headers.first_published(run.delivery.properties, time.time()))
+        more |= headers.first_published(run.delivery.properties, time.time())
+        self._copy(run, queues.failed_queue(self.options.queue), more)
 
     def _retry(self, run: Run, pause_s: float) -> None:
         more = {headers.ATTEMPT: run.attempt, headers.ALONE: None}
         more |= headers.first_published(run.delivery.properties, time.time())
-        self._copy(run, lambda queue, server: queues.retry_declaration(queue, pause_s, server), more)
+        self._copy(run, queues.retry_queue(self.options.queue, pause_s), more)
 
-    def _copy(
-        self, run: Run, declaration: Callable[[str, dict[str, Any]], queues.Declaration], more: dict[str, Any]
-    ) -> None:
-        """Publish a copy; the original is acknowledged when the broker has the copy safe."""
+    def _copy(self, run: Run, queue: str, more: dict[str, Any]) -> None:
+        """Publish a copy to this queue; the original is acknowledged when the broker has the copy safe."""
         delivery = run.delivery
-        declare = partial(declaration, self.options.queue)
-        expires = declare({}).name == self.options.queue
+        expires = queue == self.options.queue
         properties = headers.copy_properties(
             delivery.properties, delivery.routing_key, self.options.queue, more, expires
         )
         properties.message_id = properties.message_id or run.id
-        self.send(Copy(run, properties, declare))
+        self.send(Copy(run, properties, queue))
 
 
 def _describe(run: Run, outcome: Outcome, decision: Decision, attempts: int) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.amqp.queues import failed_queue, work_declaration
+from scripts.amqp.queues import failed_queue, queue_arguments
 from tests.integration.publishing import Publish, Queue, bodies, publish, written
 from tests.waiting import until
 
@@ -107,7 +107,7 @@ def test_the_default_queue_is_made_durable_with_its_failed_queue(queue: Queue) -
     code, err = publish("-u", queue.url, "--body", "x", env={"INVOKE_QUEUE_NAME": queue.name})
     assert code == 0, err
     assert bodies(queue.take()) == [b"x"]
-    queue.make(**work_declaration(queue.name, {"version": "4.0.5"}).arguments)
+    queue.make(**queue_arguments(queue.name, {"version": "4.0.5"})[queue.name])
     Queue(queue.url, failed_queue(queue.name)).delete()
 
 

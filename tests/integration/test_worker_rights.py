@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 import requests
 
-from scripts.amqp.queues import work_declarations
+from scripts.amqp.queues import failed_queue, queue_arguments
 from tests.integration.worker_rig import Rig
 from tests.waiting import until
 
@@ -58,9 +58,10 @@ def test_a_missing_right_is_named_before_a_message_is_taken(
     rig: Rig, user: User, missing: dict[str, str], what: str
 ) -> None:
     """And with the rights of the command that it names the worker does all, without being started again."""
-    for declaration in work_declarations(rig.queue, rig.server):
+    arguments = queue_arguments(rig.queue, rig.server)
+    for queue in (rig.queue, failed_queue(rig.queue)):
         with rig.channel() as channel:
-            channel.queue_declare(declaration.name, durable=True, arguments=declaration.arguments)
+            channel.queue_declare(queue, durable=True, arguments=arguments[queue])
     if "configure" not in missing:
         rig.worker("cat").stop()
     rig.publish(b"x")

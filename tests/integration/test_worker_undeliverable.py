@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.amqp.queues import DELIVERY_LIMIT, version, work_declaration
+from scripts.amqp.queues import DELIVERY_LIMIT, queue_arguments, version
 from tests.integration.amqp_1_0 import publish_undeliverable
 from tests.integration.worker_rig import Rig
 from tests.waiting import until
@@ -17,7 +17,7 @@ def as_a_worker_does(rig: Rig, limit: int = DELIVERY_LIMIT) -> None:
     if version(rig.server) < (4, 0):
         pytest.skip("RabbitMQ 3 has no limit, and nothing that cannot be delivered")
     rig.declare(rig.failed)
-    rig.declare(**work_declaration(rig.queue, rig.server).arguments | {"x-delivery-limit": limit})
+    rig.declare(**queue_arguments(rig.queue, rig.server)[rig.queue] | {"x-delivery-limit": limit})
 
 
 def test_a_message_that_cannot_be_delivered_blocks_nothing_and_is_kept(rig: Rig) -> None:

@@ -18,7 +18,7 @@ import pika
 import psutil
 
 from scripts.amqp.broker import parameters
-from scripts.amqp.queues import failed_declaration, failed_queue, side_queues
+from scripts.amqp.queues import failed_queue, queue_arguments, side_queues
 from scripts.worker.headers import read_past
 from tests.waiting import until
 
@@ -180,7 +180,7 @@ class Rig:
     def declare(self, queue: str = "", **arguments: Any) -> None:
         """Make the queue before any worker does."""
         with self.channel() as channel:
-            quorum = failed_declaration("any", self.server).arguments
+            quorum = queue_arguments("any", self.server)["any.failed"]
             channel.queue_declare(queue or self.queue, durable=True, arguments=quorum | arguments)
 
     def ready(self, queue: str = "") -> int:

@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 
 from scripts.amqp.queues import (
-    alone_declaration,
+    alone_queue,
     checked_name,
-    retry_declaration,
+    queue_arguments,
     retry_queue,
+    side_queues,
     version,
-    work_declarations,
 )
 from scripts.errors import ClusterError
 
@@ -23,28 +23,24 @@ def test_pauses_are_rounded_up_to_a_queue() -> None:
 
 
 def test_work_queues_by_the_broker_s_version() -> None:
-    new_work, new_failed = work_declarations("q", NEW)
-    assert (new_work.name, new_failed.name) == ("q", "q.failed")
-    assert new_work.arguments == {
+    new, old = queue_arguments("q", NEW), queue_arguments("q", OLD)
+    assert new["q"] == {
         "x-queue-type": "quorum", "x-delivery-limit": 100, "x-dead-letter-exchange": "",
         "x-dead-letter-routing-key": "q.failed", "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish", "x-consumer-timeout": 30 * 24 * 3600 * 1000,
     }  # fmt: skip
-    assert new_failed.arguments == {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
-    assert [declaration.arguments for declaration in work_declarations("q", OLD)] == [{"x-queue-type": "quorum"}] * 2
+    assert new["q.failed"] == {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
+    assert old["q"] == old["q.failed"] == {"x-queue-type": "quorum"}
+    assert list(new) == list(old) == ["q", "q.failed", *side_queues("q")]
 
 
-def test_what_waits_comes_back() -> None:
-    for declaration, name, ttl_ms in (
-        (retry_declaration("q", 3, NEW), "q.retry.4s", 4000),
-        (alone_declaration("q", NEW), "q.alone", 10_000),
-    ):
-        assert declaration.name == name
-        assert declaration.arguments == {
-            "x-queue-type": "quorum", "x-delivery-limit": 1_000_000, "x-message-ttl": ttl_ms,
-            "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "q",
-            "x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish",
-        }  # fmt: skip
+@pytest.mark.parametrize(("name", "ttl_ms"), [(retry_queue("q", 3), 4000), (alone_queue("q"), 10_000)])
+def test_what_waits_comes_back(name: str, ttl_ms: int) -> None:
+    assert queue_arguments("q", NEW)[name] == {
+        "x-queue-type": "quorum", "x-delivery-limit": 1_000_000, "x-message-ttl": ttl_ms,
+        "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "q",
+        "x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["", "amq.q", "a\nb", "a\x7f", "x" * 246, "ü" * 123, "\udcff"])

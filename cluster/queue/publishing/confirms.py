@@ -145,18 +145,20 @@ class Link:
 
     def _looked(self, answer: Any) -> None:
         """Declare the queue; one that is there as one of ours, since a refusal tells whether it is a stream."""
-        queue, server = self._target.queue, self._connection.server_properties
+        queue = self._target.queue
+        arguments = queues.queue_arguments(queue, self._connection.server_properties)
         if isinstance(answer, ChannelClosedByBroker):
             if answer.reply_code != 404 or "no queue" not in answer.reply_text:
                 self._refuse(f"queue {queue!r} at {self._target.place}: {broker.explain(answer)}")
             elif not self._target.create:
                 self._refuse(f"no queue {queue!r} at {self._target.place}: --create makes it")
             else:
-                wanted = queues.work_declarations(queue, server)
+                wanted = {name: arguments[name] for name in (queue, queues.failed_queue(queue))}
                 queues.declare(self._connection, wanted, self._guard(self._declared), self._listener.say)
         elif not isinstance(answer, BaseException):
-            wanted = [queues.work_declaration(queue, server)]
-            queues.declare(self._connection, wanted, self._guard(self._declared), lambda differs: None)
+            queues.declare(
+                self._connection, {queue: arguments[queue]}, self._guard(self._declared), lambda differs: None
+            )
 
     def _declared(self, problem: ClusterError | None) -> None:
         if problem:
