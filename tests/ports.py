@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from threading import Lock
 
-from cluster.schedulers.host_ports import port_is_free
+from cluster.schedulers.instances import port_is_free
 
 # None that a scheduler, an agent of the stand-in, or the system for a connection would choose, nor a user's default.
 _CHOSEN_FROM = range(10_000, 15_000)

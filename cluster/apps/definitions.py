@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cluster.apps.app import AppSpec, HealthCheck, Port, Volume
-from cluster.apps.differences import dotted
+from cluster.apps.app import AppSpec, HealthCheck, Port, Volume, dotted
 from scripts.errors import ClusterError
 
 PLACEHOLDERS = ("IMAGE", "TAG", "HOST_PORT", "BROKER", "QUEUE", "ACTION", "OPTIONS", "QUEUE_HOST")

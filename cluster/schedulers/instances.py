@@ -1,18 +1,77 @@
-"""Instances of apps on one machine: the steps of a deploy to them, their names and their environment."""
+"""Instances of apps on one machine: the steps of a deploy to them, their names, ports, environment and secret files."""
 
 from __future__ import annotations
 
 import json
+import os
+import random
 import re
+import socket
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from cluster import credentials
 from cluster.apps import definitions
-from cluster.apps.app import AppSpec, Instance, Kind, State
-from cluster.schedulers.host_ports import LOCALHOST, addresses
+from cluster.apps.app import AppSpec, Instance, Kind, Port, SecretFile, State
+from cluster.engine import port_holder
 from cluster.schedulers.waiting import NotUp
 from scripts.errors import ClusterError
+from scripts.hostport import HostPort
+
+LOCALHOST = "127.0.0.1"  # the only address that anything is published on
+
+_CHOSEN_FROM = (20_000, 31_000)
+
+
+def choose_ports(ports: Sequence[Port], instances: int = 1) -> list[tuple[int, ...]]:
+    """Return host ports for each instance: the fixed ones, else such as are free on 127.0.0.1 now, all different."""
+    with ExitStack() as until_all_are_chosen:
+        return [tuple(port.host or _free_port(until_all_are_chosen) for port in ports) for _ in range(instances)]
+
+
+def _free_port(stack: ExitStack) -> int:
+    """Return a port that no connection of this machine takes until the app listens: those are from 32768 on."""
+    while True:
+        port = random.randrange(*_CHOSEN_FROM)
+        try:
+            stack.enter_context(socket.socket()).bind((LOCALHOST, port))
+        except OSError:
+            continue
+        return port
+
+
+def port_is_free(port: int) -> bool:
+    """Return True when a server could listen on this TCP port of 127.0.0.1 now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a closed connection's TIME_WAIT is no server
+        try:
+            probe.bind((LOCALHOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def refuse_used_ports(app: AppSpec, ours: Set[int]) -> None:
+    """Refuse fixed ports that something listens on, unless they are `ours`: the deploy ends what holds them."""
+    for port in app.ports:
+        if port.host and port.host not in ours and "tcp" in port.protocol and not port_is_free(port.host):
+            by = port_holder(port.host) or "another program (as root, ss -ltnp shows which)"
+            raise ClusterError(
+                f"deploy {app.id}: port {port.host} of this machine is in use by {by}: "
+                "stop it, or set another port in invoke.yaml"
+            )
+
+
+def addresses(ports: Sequence[Port], host_ports: Sequence[int]) -> dict[str, HostPort]:
+    """Return the addresses by the ports' names; a port without a name is called by its place: `0`, `1`."""
+    return {
+        port.name or str(index): HostPort(LOCALHOST, chosen)
+        for index, (port, chosen) in enumerate(zip(ports, host_ports, strict=True))
+    }
+
 
 _DATA = re.compile(r"/var/lib/cluster/([A-Za-z0-9][A-Za-z0-9_.-]*)")
 
@@ -156,3 +215,29 @@ def environment(
     if app.ports:
         env |= {"PORT": env["PORT0"], "PORTS": ",".join(map(str, host_ports))}
     return {**env, **app.env, **secret_places}
+
+
+_IN_CONTAINERS = "/run/secrets"
+
+
+def secret_path(project: str, file: SecretFile) -> Path:
+    """Return the place of a file on this machine."""
+    return credentials.SECRETS / f"{project}-{file.group}-{file.name}"
+
+
+def secret_path_in_container(file: SecretFile) -> str:
+    """Return the place where a container sees a file: the folder that has it here is closed to the container's user."""
+    return f"{file.folder or _IN_CONTAINERS}/{file.name}"
+
+
+def write_secrets(project: str, files: Iterable[SecretFile]) -> None:
+    """Write those files that have content into the very files that containers have mounted already."""
+    for file in files:
+        if not file.content:
+            continue
+        path = secret_path(project, file)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_bytes(file.content)
+        if os.getuid() == 0:
+            os.chown(path, file.owner, -1)

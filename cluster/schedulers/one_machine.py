@@ -10,12 +10,18 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any, Generic, TypeVar
 
-from cluster.apps.app import AppSpec, AppStatus, Change, Image
+from cluster.apps.app import AppSpec, AppStatus, Change, Image, differences
 from cluster.apps.definitions import refuse_other_queue
-from cluster.apps.differences import differences
-from cluster.schedulers import BrokerLocation, DeployOptions, Say, secret_files, waiting
-from cluster.schedulers.host_ports import choose_ports, refuse_used_ports
-from cluster.schedulers.instances import MachineInstance, Steps, decide, instance_name
+from cluster.schedulers import BrokerLocation, DeployOptions, Say, waiting
+from cluster.schedulers.instances import (
+    MachineInstance,
+    Steps,
+    choose_ports,
+    decide,
+    instance_name,
+    refuse_used_ports,
+    write_secrets,
+)
 from cluster.schedulers.waiting import NotUp
 from cluster.settings import Settings
 from scripts.amqp.broker import without_login
@@ -75,7 +81,7 @@ class OneMachine(ABC, Generic[T]):
             found = self._found(app.id)
             steps = self._decide(app, found, change.kind == "restart")
             prepared = self._prepare(app, steps.create, found)
-            secret_files.write(self._project, app.secret_files)
+            write_secrets(self._project, app.secret_files)
             if prepared:
                 self._get_ready(app)
             self._end([one for one in found if one.number in steps.stop], drain=options.drain)
@@ -91,7 +97,7 @@ class OneMachine(ABC, Generic[T]):
             self._end([one for one in self._found(app.id) if one.number == _TRIAL], now=True)
             self._check(app)
             ((name, what),) = self._prepare(app, [_TRIAL], ()).items()
-            secret_files.write(self._project, app.secret_files)
+            write_secrets(self._project, app.secret_files)
             self._get_ready(app)
             return self._run_to_end(app, name, what, timeout_s)
 

@@ -16,7 +16,6 @@ from cluster.apps.app import AppSpec, HealthCheck, Port, Volume
 from cluster.images import base_image
 from cluster.operations.changes import undone_on_failure
 from cluster.schedulers.docker import containers
-from cluster.schedulers.docker import logs as container_logs
 from cluster.schedulers.docker.body import SOURCE, Task, container_body
 from cluster.schedulers.docker.scheduler import Local
 from cluster.settings import Settings
@@ -205,7 +204,7 @@ class LateStream:
 def test_what_a_new_start_prints_at_once_is_followed_too(where, client, project):
     deploy(where, app(PRINTS_UP))
     container = client.containers.get(f"{project}-app-1")
-    lines = container_logs.follow([LateReader(container)], tail=100)
+    lines = containers.follow([LateReader(container)], tail=100)
     assert next(lines) == f"{project}-app-1: up"
     container.exec_run(END_IT)
     assert next(lines) == f"{project}-app-1: up"

@@ -11,7 +11,7 @@ import pytest
 
 from cluster.apps.app import SecretFile
 from cluster.schedulers import DeployOptions, waiting
-from cluster.schedulers.marathon import changes, following
+from cluster.schedulers.marathon import following
 from scripts.errors import ClusterError, ServiceAway
 from tests.integration.marathon_rig import Rig, app, instances_come, losing_answers
 from tests.standin import filters
@@ -25,7 +25,7 @@ from tests.standin.world import World
 def rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     monkeypatch.setattr(following, "POLL_S", 0.02)
     monkeypatch.setattr(following, "SETTLE_S", 0.3)
-    monkeypatch.setattr(changes, "_PAUSE_S", 0.02)
+    monkeypatch.setattr("cluster.schedulers.marathon.api._PAUSE_S", 0.02)
     with Standin() as standin:
         yield Rig(standin)
 

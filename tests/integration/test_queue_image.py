@@ -16,7 +16,7 @@ from pika.exceptions import AMQPConnectionError, ProbableAuthenticationError
 
 from cluster.apps import definitions
 from cluster.components import QUEUE
-from cluster.schedulers.docker.options import options_body
+from cluster.schedulers.docker.body import options_body
 from tests.ports import free_ports
 from tests.waiting import until
 

@@ -10,8 +10,7 @@ import pytest
 from cluster import credentials
 from cluster.apps import definitions
 from cluster.apps.app import AppSpec, HealthCheck, Port, SecretFile, Volume
-from cluster.schedulers.docker.body import Task, container_body
-from cluster.schedulers.docker.options import OPTIONS
+from cluster.schedulers.docker.body import OPTIONS, Task, container_body
 from scripts.errors import ClusterError
 
 APP = AppSpec("/amqp", image="amqp:v1")

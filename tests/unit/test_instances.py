@@ -7,8 +7,16 @@ from dataclasses import replace
 import pytest
 
 from cluster.apps.app import AppSpec, HealthCheck, Port
-from cluster.schedulers.host_ports import addresses, choose_ports, port_is_free
-from cluster.schedulers.instances import Steps, decide, environment, instance_name, kept_app
+from cluster.schedulers.instances import (
+    Steps,
+    addresses,
+    choose_ports,
+    decide,
+    environment,
+    instance_name,
+    kept_app,
+    port_is_free,
+)
 from scripts.errors import ClusterError
 
 

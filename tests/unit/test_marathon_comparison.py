@@ -9,7 +9,7 @@ import pytest
 
 from cluster.apps import definitions
 from cluster.components import QUEUE, REGISTRY, WORKER
-from cluster.schedulers.marathon.comparison import app_of, differences, is_same
+from cluster.schedulers.marathon.definition import app_of, differences, is_same
 
 # What Marathon 1.10 answers for `{"id": "/worker", "cmd": ..., "cpus": 0.5, "mem": 64, ...}` (AppConversion.scala).
 ANSWER: dict[str, Any] = {

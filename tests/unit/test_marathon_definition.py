@@ -15,8 +15,7 @@ from cluster.apps import definitions
 from cluster.apps.app import AppSpec, HealthCheck, Port, SecretFile, Volume
 from cluster.apps.definitions import read
 from cluster.components import QUEUE, REGISTRY, WORKER
-from cluster.schedulers.marathon.comparison import differences
-from cluster.schedulers.marathon.definition import definition_of
+from cluster.schedulers.marathon.definition import definition_of, differences
 from cluster.schedulers.marathon.secret_files import broker_location, with_paths
 from scripts.errors import ClusterError
 

@@ -4,8 +4,8 @@ from contextlib import nullcontext
 
 import pytest
 
-from cluster.schedulers.marathon import draining
-from cluster.schedulers.marathon.draining import Draining, first_to_go
+from cluster.schedulers.marathon import agents
+from cluster.schedulers.marathon.agents import Draining, first_to_go
 from scripts.errors import ServiceAway
 
 TASKS = [
@@ -49,7 +49,7 @@ class InElection:
 
 
 def test_a_marathon_that_is_away_for_a_moment_is_asked_again(monkeypatch):
-    monkeypatch.setattr(draining, "POLL_S", 0.01)
+    monkeypatch.setattr(agents, "POLL_S", 0.01)
     api, said = InElection(), []
     app = {"id": "/app", "labels": {"drain": "60"}, "tasks": TASKS[:1]}
     Draining(api, lambda: nullcontext([]), said.append).let_finish(app)

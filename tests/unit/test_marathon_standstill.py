@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cluster.schedulers.marathon.standstill import in_the_way, leaves_no_room, never_placed, waits_for_the_new
+from cluster.schedulers.marathon.judgement import in_the_way, leaves_no_room, never_placed, waits_for_the_new
 
 OLD, NEW = "2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z"
 

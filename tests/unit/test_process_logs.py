@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.schedulers.docker.logs import lines
-from cluster.schedulers.process import logs as process_logs
+from cluster.schedulers.docker.containers import lines
+from cluster.schedulers.process import instance as process_instance
 
 
 def test_the_last_lines(tmp_path):
     log = tmp_path / "log"
-    assert process_logs.last(log, 3) == []
+    assert process_instance.last(log, 3) == []
     log.write_bytes(b"1\n2\r\n3\n\xff no end")
-    assert process_logs.last(log, 3) == ["2", "3", "\N{REPLACEMENT CHARACTER} no end"]
-    assert process_logs.last(log, 0) == []
+    assert process_instance.last(log, 3) == ["2", "3", "\N{REPLACEMENT CHARACTER} no end"]
+    assert process_instance.last(log, 0) == []
 
 
 def test_a_begun_line_is_waited_for_unless_nothing_will_come(tmp_path):
@@ -33,7 +33,7 @@ def test_a_begun_line_is_waited_for_unless_nothing_will_come(tmp_path):
                 file.write("last")
         return len(asked) == 3
 
-    followed = process_logs.follow({"one": one, "two": two}, 1, is_over)
+    followed = process_instance.follow({"one": one, "two": two}, 1, is_over)
     assert list(followed) == ["one: old", "one: begun", "two: last"]
 
 

@@ -9,8 +9,7 @@ from cluster.apps.app import AppSpec
 from cluster.hosts.engine_errors import engine_errors, listener
 from cluster.hosts.remote import Remote
 from cluster.schedulers import Say
-from cluster.schedulers.docker.body import Task, container_body
-from cluster.schedulers.docker.options import Body
+from cluster.schedulers.docker.body import Body, Task, container_body
 from cluster.schedulers.docker.scheduler import Local
 from cluster.settings import Settings
 from scripts.errors import ClusterError

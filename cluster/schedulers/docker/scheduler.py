@@ -19,10 +19,9 @@ from cluster.image_ref import ImageRef
 from cluster.images import build as image_build
 from cluster.images import registry_login
 from cluster.schedulers import Say
-from cluster.schedulers.docker import logs as container_logs
-from cluster.schedulers.docker.body import APP, PROJECT, Task, container_body
+from cluster.schedulers.docker import containers
+from cluster.schedulers.docker.body import APP, OPTIONS, PROJECT, Body, Task, container_body, merged
 from cluster.schedulers.docker.containers import CONFLICT, NEVER, ContainerInstance, image_id
-from cluster.schedulers.docker.options import OPTIONS, Body, merged
 from cluster.schedulers.one_machine import OneMachine
 from cluster.settings import Settings
 from scripts.errors import ClusterError
@@ -133,7 +132,7 @@ class Local(OneMachine[ContainerInstance]):
             one.container.remove(force=True, v=True)
 
     def _follow(self, found: Sequence[ContainerInstance], tail: int) -> Iterator[str]:
-        return container_logs.follow([one.container for one in found], tail)
+        return containers.follow([one.container for one in found], tail)
 
     def _delete_data(self, app_id: str) -> list[str]:
         volumes = self._client.volumes.list(filters=self._labels(app_id))

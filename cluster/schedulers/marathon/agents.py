@@ -1,30 +1,37 @@
 """The agents' Docker Engines, over SSH, for what Marathon cannot: the output of tasks, their drain and a quick end.
 
-Marathon gives each container the label MESOS_TASK_ID (TaskBuilder.scala), by which it is found.
+Marathon gives each container the label MESOS_TASK_ID (TaskBuilder.scala), by which it is found. Workers are asked to
+finish what they run before Marathon ends them, which gives them little time.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Literal
 
 import docker
 from docker.errors import APIError
 from docker.models.containers import Container
 
+from cluster.apps.app import DRAIN
 from cluster.engine import docker_errors
 from cluster.hosts import ssh
 from cluster.hosts.host import Host
 from cluster.hosts.host import of_settings as agent_hosts
-from cluster.schedulers import Say
+from cluster.interrupts import Interrupted
+from cluster.schedulers import Say, waiting
 from cluster.schedulers.docker import containers
-from cluster.schedulers.docker import logs as container_logs
 from cluster.schedulers.docker.containers import CONFLICT, GONE
+from cluster.schedulers.marathon.api import Api
+from cluster.schedulers.marathon.definition import app_of
 from cluster.settings import Settings
 from scripts.errors import ClusterError
+from scripts.marathon.answers import App, moment
 from scripts.worker.draining import DRAINED, DRAINING, HOLD
 
 # Opens the engines of the agents for as long as they are needed.
@@ -101,7 +108,7 @@ def lines(
     """
     found = containers_of(engines, task_ids) or _last_ended(engines, app_id)
     tasks = {container.name: task_id for task_id, container in found.items()}
-    read = container_logs.follow if follow else container_logs.last
+    read = containers.follow if follow else containers.last
     with docker_errors("read the logs of the tasks"):
         for line in read(list(found.values()), tail):
             name, _, text = line.partition(": ")
@@ -130,3 +137,94 @@ def kill(engines: Sequence[docker.DockerClient], task_ids: Collection[str]) -> N
         for container in found.values():
             with containers.ignored(GONE, CONFLICT):
                 container.kill()
+
+
+POLL_S = 2.0
+_FIRST_POLL_S = 0.2
+_AWAY_S = 120.0  # so long Marathon or an agent may be away, as in an election or when it starts anew
+_DEAF_S = 15.0  # a worker that shows nothing for so long does not know what it is asked for
+
+
+@dataclass(frozen=True)
+class Draining:
+    """Lets tasks of an app finish what they run: all, or those that fewer instances leave no room for."""
+
+    api: Api
+    engines: Engines
+    say: Say
+
+    def let_finish(self, app: App, instances: int = 0) -> None:
+        """Wait until the tasks beyond so many instances run no action; with 0 also those that come meanwhile."""
+        spec, chosen = app_of(app), first_to_go(app, instances)
+
+        def task_ids() -> set[str]:
+            there = self.api.task_ids(spec.id)
+            return there & chosen if instances else there
+
+        if DRAIN not in spec.labels or not task_ids():
+            return
+        otherwise = f"Marathon gives what {spec.id} runs {spec.kill_grace_s} s, and longer actions return to the queue"
+        try:
+            with self.engines() as engines:
+                self._wait(_Round(engines, self.say, otherwise), task_ids, spec.stop_grace_s)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"interrupted: Marathon was told nothing; workers of {spec.id} that are done start anew in 5 minutes"
+            ) from None
+        except ClusterError as error:
+            self.say(f"{error}: {otherwise}")
+
+    def _wait(self, one: _Round, task_ids: Callable[[], set[str]], most_s: float) -> None:
+        began, is_said = time.monotonic(), False
+        while (left := self._left(one, task_ids)) and (passed_s := time.monotonic() - began) < most_s:
+            if passed_s > waiting.SILENCE_S and not is_said:
+                self.say(f"waiting for {', '.join(sorted(left))} to finish what they run")
+                is_said = True
+            time.sleep(POLL_S if passed_s > POLL_S else _FIRST_POLL_S)
+
+    def _left(self, one: _Round, task_ids: Callable[[], set[str]]) -> Sequence[str]:
+        """Return the tasks that still run something; what is away for a moment must not cost hours of work."""
+        deadline = time.monotonic() + _AWAY_S
+        while True:
+            try:
+                return one.left(task_ids())
+            except ClusterError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(POLL_S)
+
+
+class _Round:
+    """Asks the workers, again and again; says of each only once that it cannot be asked."""
+
+    def __init__(self, engines: Sequence[docker.DockerClient], say: Say, otherwise: str) -> None:
+        self._engines, self._say, self._otherwise = engines, say, otherwise
+        self._deaf_since: dict[str, float] = {}  # infinity for those that have shown that they understand
+        self._given_up: set[str] = set()
+
+    def left(self, task_ids: Collection[str]) -> list[str]:
+        """Ask those of these tasks that may still run something; return which they are."""
+        asked = set(task_ids) - self._given_up
+        found = containers_of(self._engines, asked)
+        self._give_up(asked - found.keys(), "on no agent that was reached")
+        states = {task_id: ask_to_drain(container) for task_id, container in found.items()}
+        now = time.monotonic()
+        for task_id, state in states.items():
+            self._deaf_since[task_id] = self._deaf_since.get(task_id, now) if state == "deaf" else float("inf")
+        deaf = {task_id for task_id in states if now - self._deaf_since[task_id] > _DEAF_S}
+        self._give_up(deaf, "of an image that cannot be asked to finish")
+        return [task_id for task_id in states if states[task_id] in ("deaf", "draining") and task_id not in deaf]
+
+    def _give_up(self, task_ids: Collection[str], why: str) -> None:
+        if task_ids:
+            self._given_up.update(task_ids)
+            self._say(f"{', '.join(sorted(task_ids))}: {why}: {self._otherwise}")
+
+
+def first_to_go(app: App, instances: int) -> set[str]:
+    """Return the tasks that Marathon ends first: the youngest, or the oldest if the app's killSelection says so."""
+    tasks = [task for task in app.get("tasks") or [] if task.get("id")]
+    tasks.sort(key=lambda task: moment(task.get("startedAt")) or float("inf"), reverse=True)
+    if app.get("killSelection") == "OLDEST_FIRST":
+        tasks.reverse()
+    return {str(task["id"]) for task in tasks[: max(0, len(tasks) - instances)]}

@@ -19,16 +19,13 @@ from cluster.images import registry_login
 from cluster.images.registry_api import in_registry
 from cluster.interrupts import Interrupted
 from cluster.schedulers import BrokerLocation, DeployOptions, Say
+from cluster.schedulers.docker.body import OPTIONS, options_body
 from cluster.schedulers.docker.on_host import HostEngine
-from cluster.schedulers.docker.options import OPTIONS, options_body
-from cluster.schedulers.marathon import agents, failures, following, secret_files, standstill
-from cluster.schedulers.marathon.agents import Engines
-from cluster.schedulers.marathon.api import Api
+from cluster.schedulers.marathon import agents, following, judgement, secret_files
+from cluster.schedulers.marathon.agents import Draining, Engines
+from cluster.schedulers.marathon.api import Api, Changes
 from cluster.schedulers.marathon.app_status import oldest_first, status_of
-from cluster.schedulers.marathon.changes import Changes
-from cluster.schedulers.marathon.comparison import app_of, differences, is_same
-from cluster.schedulers.marathon.definition import definition_of
-from cluster.schedulers.marathon.draining import Draining
+from cluster.schedulers.marathon.definition import app_of, definition_of, differences, is_same
 from cluster.schedulers.marathon.following import Following, NotDeployed
 from cluster.schedulers.marathon.judgement import Goal
 from cluster.settings import Settings
@@ -98,7 +95,7 @@ class Marathon:
         if planned.kind != "nothing" and not options.force:
             self._api.refuse_locked(app.id)
         secret_files.put(self._settings, app, self._say)
-        if present is not None and options.force and not options.drain and standstill.never_placed(present):
+        if present is not None and options.force and not options.drain and judgement.never_placed(present):
             self._end(present, now=False, drain=False)  # it would keep the place of what is put back
             present, planned = None, replace(planned, kind="create")
         if present is not None and options.drain and options.wait and planned.kind != "nothing":
@@ -219,9 +216,9 @@ class Marathon:
             except NotDeployed as failure:
                 if options.undo and goal.deployment:  # the caller goes back, and says what came of it
                     raise NotDeployed(f"deploy {app_id}: {failure}") from failure
-                raise failures.failure_message(self._api, goal, failure) from failure
+                raise following.failure_message(self._api, goal, failure) from failure
             except KeyboardInterrupt:
-                raise failures.interrupted(self._api, goal) from None
+                raise following.interrupted(self._api, goal) from None
         app = self._api.app(app_id)
         return status_of(app, self._api.queue()) if app else AppStatus(app_id, ())
 

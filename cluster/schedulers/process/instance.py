@@ -8,11 +8,12 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import psutil
 
@@ -20,7 +21,6 @@ from cluster.apps.app import AppSpec, State
 from cluster.atomic_file import write_atomically
 from cluster.schedulers import waiting
 from cluster.schedulers.instances import MachineInstance, instance_name, kept_app
-from cluster.schedulers.process import logs as process_logs
 from cluster.schedulers.waiting import POLL_S, NotUp
 from scripts.errors import ClusterError
 
@@ -124,7 +124,7 @@ class ProcessInstance(MachineInstance):
 
     def last_lines(self, count: int) -> list[str]:
         """Return the last lines that it printed."""
-        return process_logs.last(self.log, count)
+        return last(self.log, count)
 
     def _ended(self) -> str:
         """Return how its command ended, such as `ended with exit code 3`."""
@@ -201,3 +201,42 @@ def _spawn(cmd: str, folder: Path, env: Mapping[str, str]) -> int:
 
 def _write(path: Path, content: Any) -> None:
     write_atomically(path, json.dumps(content, indent=2).encode())
+
+
+def last(log: Path, count: int) -> list[str]:
+    """Return the last `count` lines of a file; none where there is no file."""
+    try:
+        with log.open("rb") as file:
+            return [_text(line) for line in deque(file, maxlen=count)]
+    except FileNotFoundError:
+        return []
+
+
+def follow(logs: dict[str, Path], tail: int, is_over: Callable[[], bool]) -> Iterator[str]:
+    """Yield the last `tail` lines of each file and those to come, as they come, until it is over."""
+    files = {name: log.open("rb") for name, log in logs.items()}
+    try:
+        for name, file in files.items():
+            yield from (f"{name}: {line}" for line in deque(_new_lines(file, over=False), maxlen=tail))
+        over = False
+        while not over:
+            over = is_over()  # asked before the files are read, so that the last lines are not lost
+            for name, file in files.items():
+                yield from (f"{name}: {line}" for line in _new_lines(file, over))
+            time.sleep(0 if over else POLL_S)
+    finally:
+        for file in files.values():
+            file.close()
+
+
+def _new_lines(file: BinaryIO, over: bool) -> Iterator[str]:
+    """Yield whole lines; a begun one is left to be read again, unless nothing will come."""
+    for line in iter(file.readline, b""):
+        if not line.endswith(b"\n") and not over:
+            file.seek(-len(line), 1)
+            return
+        yield _text(line)
+
+
+def _text(line: bytes) -> str:
+    return line.decode(errors="replace").rstrip("\r\n")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cluster.apps.app import AppSpec, Port
 from cluster.engine import apt
-from cluster.schedulers.host_ports import LOCALHOST, choose_ports
+from cluster.schedulers.instances import LOCALHOST, choose_ports
 from cluster.settings import ROOT
 from scripts.errors import ServiceAway
 

@@ -14,11 +14,10 @@ from typing import Any
 from cluster.apps.app import AppSpec, Image
 from cluster.image_ref import ImageRef
 from cluster.locks import locked
-from cluster.schedulers import Say, secret_files
-from cluster.schedulers.instances import data_name, environment
+from cluster.schedulers import Say
+from cluster.schedulers.instances import data_name, environment, secret_path
 from cluster.schedulers.one_machine import OneMachine
 from cluster.schedulers.process import instance as process_instance
-from cluster.schedulers.process import logs as process_logs
 from cluster.schedulers.process import rabbitmq
 from cluster.schedulers.process.instance import ProcessInstance
 from cluster.settings import ROOT, Settings
@@ -102,7 +101,7 @@ class Process(OneMachine[ProcessInstance]):
         return code, output.splitlines()
 
     def _environment(self, app: AppSpec, name: str, ports: Sequence[int], folder: Path) -> dict[str, str]:
-        places = {file.env: str(secret_files.place(self._project, file)) for file in app.secret_files if file.env}
+        places = {file.env: str(secret_path(self._project, file)) for file in app.secret_files if file.env}
         # A person's login for brokers comes as the app's own, its password in a file.
         inherited = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
         env = inherited | environment(app, name, ports, places)
@@ -130,7 +129,7 @@ class Process(OneMachine[ProcessInstance]):
 
     def _follow(self, found: Sequence[ProcessInstance], tail: int) -> Iterator[str]:
         logs = {one.name: one.log for one in found}
-        return process_logs.follow(logs, tail, lambda: not any(one.runs for one in found))
+        return process_instance.follow(logs, tail, lambda: not any(one.runs for one in found))
 
     def _delete_data(self, app_id: str) -> list[str]:
         owners = {file.with_suffix(""): file for file in self._data.glob("*.app")}
