@@ -103,65 +103,48 @@ def _parser() -> Parser:
         description="Run COMMAND for each message of an AMQP queue, the message's body on its STDIN.",
         epilog=_EXAMPLES,
     )
-    for group in (_broker_options, _run_options, _failure_options, _kept_alive_options, _batch_options):
-        group(parser)
+    add = parser.add_argument_group("the queue").add_argument
+    add("-u", dest="url", metavar="URL", help="the broker, amqp://HOST:PORT (default: on this machine)")
+    add("-m", dest="marathon", metavar="HOST:PORT", help="Marathon, to be asked where the broker is")
+    add("-a", dest="app", metavar="APP", help="the broker's app in Marathon")
+    add("-q", dest="queue", type=_queue, required=True, metavar="QUEUE", help="made if it is not there")
+
+    add = parser.add_argument_group("running").add_argument
+    add("-j", dest="jobs", type=_count, default=1, metavar="N", help="so many at once; 0: one a core (default 1)")
+    add("--prefetch", type=_positive, metavar="N",
+        help="messages held, for commands of a few milliseconds (default: as -j)")  # fmt: skip
+    add("--timeout", dest="timeout_s", type=_seconds, metavar="S", help="time limit of one run (default: none)")
+    add("--kill-after", dest="kill_after_s", type=_seconds_or_0, default=10.0, metavar="S",
+        help="from TERM to KILL (default 10)")  # fmt: skip
+    add("--drain", dest="drain_s", type=_seconds_or_0, metavar="S",
+        help="how long a stop waits for what runs (default: as long as it takes)")  # fmt: skip
+    add("--tag", action="store_true", help="the message's id and a tab before each line of output")
+    add("--check", action="store_true", help="only see whether COMMAND can be started")
+    add("--joblog", metavar="FILE", help="one line a run, with GNU parallel's columns and ours (TSV)")
+
+    add = parser.add_argument_group("failures").add_argument
+    add("--attempts", type=_positive, default=3, metavar="N", help="runs in all (default 3)")
+    add("--backoff", dest="backoff_s", type=_pause, default=1.0, metavar="S",
+        help="pause after the first failure, doubled after each more (default 1)")  # fmt: skip
+    add("--backoff-max", dest="backoff_max_s", type=_pause, default=float(PAUSES_S[-1]), metavar="S",
+        help="longest pause (default 64)")  # fmt: skip
+    add("--breaker", type=_count, default=10, metavar="N",
+        help="take no more if the first N fail, later 2 N in a row; 0: never (default 10)")  # fmt: skip
+
+    add = parser.add_argument_group("commands that take many messages").add_argument
+    add("--keep-alive", action="store_true", help="start it once, give it message after message")
+    add("--framing", choices=("lines", "netstring"), default="lines", help="default: lines")
+    add("--recycle-after", type=_positive, metavar="N", help="start it anew after N messages")
+    add("--ready-timeout", dest="ready_timeout_s", type=_seconds, default=600.0, metavar="S",
+        help="how long it may take to load (default 600)")  # fmt: skip
+
+    add = parser.add_argument_group("batches").add_argument
+    add("--until-empty", action="store_true", help="exit when nothing is left to be done by anyone")
+    where = "on its host, http at port 15672, with amqps https at 15671"
+    add("--management", type=_management, metavar="URL", help=f"the broker's management API (default: {where})")
+
     parser.add_argument("command", nargs="...", metavar="COMMAND", help="what to run, and its arguments")
     return parser
-
-
-def _broker_options(parser: Parser) -> None:
-    group = parser.add_argument_group("the queue")
-    group.add_argument("-u", dest="url", metavar="URL", help="the broker, amqp://HOST:PORT (default: on this machine)")
-    group.add_argument("-m", dest="marathon", metavar="HOST:PORT",
-                       help="Marathon, to be asked where the broker is")  # fmt: skip
-    group.add_argument("-a", dest="app", metavar="APP", help="the broker's app in Marathon")
-    group.add_argument("-q", dest="queue", type=_queue, required=True, metavar="QUEUE", help="made if it is not there")
-
-
-def _run_options(parser: Parser) -> None:
-    group = parser.add_argument_group("running")
-    group.add_argument("-j", dest="jobs", type=_count, default=1, metavar="N",
-                       help="so many at once; 0: one a core (default 1)")  # fmt: skip
-    group.add_argument("--prefetch", type=_positive, metavar="N",
-                       help="messages held, for commands of a few milliseconds (default: as -j)")  # fmt: skip
-    group.add_argument(
-        "--timeout", dest="timeout_s", type=_seconds, metavar="S", help="time limit of one run (default: none)"
-    )
-    group.add_argument("--kill-after", dest="kill_after_s", type=_seconds_or_0, default=10.0, metavar="S",
-                       help="from TERM to KILL (default 10)")  # fmt: skip
-    group.add_argument("--drain", dest="drain_s", type=_seconds_or_0, metavar="S",
-                       help="how long a stop waits for what runs (default: as long as it takes)")  # fmt: skip
-    group.add_argument("--tag", action="store_true", help="the message's id and a tab before each line of output")
-    group.add_argument("--check", action="store_true", help="only see whether COMMAND can be started")
-    group.add_argument("--joblog", metavar="FILE", help="one line a run, with GNU parallel's columns and ours (TSV)")
-
-
-def _failure_options(parser: Parser) -> None:
-    group = parser.add_argument_group("failures")
-    group.add_argument("--attempts", type=_positive, default=3, metavar="N", help="runs in all (default 3)")
-    group.add_argument("--backoff", dest="backoff_s", type=_pause, default=1.0, metavar="S",
-                       help="pause after the first failure, doubled after each more (default 1)")  # fmt: skip
-    group.add_argument("--backoff-max", dest="backoff_max_s", type=_pause, default=float(PAUSES_S[-1]), metavar="S",
-                       help="longest pause (default 64)")  # fmt: skip
-    group.add_argument("--breaker", type=_count, default=10, metavar="N",
-                       help="take no more if the first N fail, later 2 N in a row; 0: never (default 10)")  # fmt: skip
-
-
-def _kept_alive_options(parser: Parser) -> None:
-    group = parser.add_argument_group("commands that take many messages")
-    group.add_argument("--keep-alive", action="store_true", help="start it once, give it message after message")
-    group.add_argument("--framing", choices=("lines", "netstring"), default="lines", help="default: lines")
-    group.add_argument("--recycle-after", type=_positive, metavar="N", help="start it anew after N messages")
-    group.add_argument("--ready-timeout", dest="ready_timeout_s", type=_seconds, default=600.0, metavar="S",
-                       help="how long it may take to load (default 600)")  # fmt: skip
-
-
-def _batch_options(parser: Parser) -> None:
-    group = parser.add_argument_group("batches")
-    group.add_argument("--until-empty", action="store_true", help="exit when nothing is left to be done by anyone")
-    group.add_argument("--management", type=_management, metavar="URL",
-                       help="the broker's management API (default: on its host, http at port 15672, with amqps "
-                       "https at 15671)")  # fmt: skip
 
 
 _count = number_of(int, "a number from 0 to 10000", most=10_000)
