@@ -46,7 +46,6 @@ class Consumer:
     _consumer_tag: str | None = None
     _takes_more: bool = True
     _rests: bool = False
-    _where: str = ""
 
     def __post_init__(self, locate: Locate) -> None:
         self.queue = self.options.queue
@@ -133,8 +132,7 @@ class Consumer:
             self._link.flush()
         self._connection.close(closed)
 
-    def _opened(self, connection: Any, where: str) -> None:
-        self._where = where
+    def _opened(self, connection: Any) -> None:
         self.server = connection.server_properties or {}
 
         def prepared(problem: ClusterError | None) -> None:
@@ -184,7 +182,7 @@ class Consumer:
             return
         self._up()
         if not self._rests:
-            say(f"consuming from {self.queue!r} at {self._where}")
+            say(f"consuming from {self.queue!r} at {self._connection.where}")
 
     def _up(self) -> None:
         self.works = True

@@ -73,7 +73,7 @@ class Copies:
         """End the connection, and give up what is not confirmed by now."""
         self._connection.close(closed)
 
-    def _opened(self, connection: Any, _where: str) -> None:
+    def _opened(self, connection: Any) -> None:
         self._open = connection
         connection.channel(on_open_callback=self._loop.guard(self._channel_opened))
 

@@ -41,20 +41,21 @@ Locate = Callable[[Callable[[str], None], Callable[[str], None]], None]
 
 @dataclass(eq=False)
 class Reconnecting:
-    """Keeps a connection open: `opened` gets each new one with its address, `lost` is called when that is gone.
+    """Keeps a connection open: `opened` gets each new one, `lost` is called when that is gone.
 
-    Trouble is logged once for each new reason, not once for each try; `name` says which connection it is. The broker
-    gets `properties` besides.
+    Trouble is logged once for each new reason, not once for each try; `name` says which connection it is, `where` its
+    address. The broker gets `properties` besides.
     """
 
     loop: EventLoop
     locate: Locate
     name: str
-    opened: Callable[[Any, str], None]
+    opened: Callable[[Any], None]
     lost: Callable[[], None]
     properties: Mapping[str, Any] = field(default_factory=dict)
-    _failures: int = 0
     connection: Any = None
+    where: str = ""
+    _failures: int = 0
     _works_since: float | None = None
     _said: str = ""
     _closed: Callable[[], None] | None = None
@@ -127,24 +128,24 @@ class Reconnecting:
         }
         # A loop waits without harm; giving up would publish what the broker may have taken in already once more.
         how.blocked_connection_timeout = None
-        where, guard = redacted(url), self.loop.guard
+        self.where, guard = redacted(url), self.loop.guard
         self.connection = SelectConnection(
             how,
-            on_open_callback=guard(lambda connection: self._opened(connection, where)),
-            on_open_error_callback=guard(partial(self._over, f"no broker at {where}")),
-            on_close_callback=guard(partial(self._over, f"lost the broker at {where}")),
+            on_open_callback=guard(self._opened),
+            on_open_error_callback=guard(partial(self._over, f"no broker at {self.where}")),
+            on_close_callback=guard(partial(self._over, f"lost the broker at {self.where}")),
             custom_ioloop=self.loop,
         )
 
-    def _opened(self, connection: Any, where: str) -> None:
+    def _opened(self, connection: Any) -> None:
         if connection is not self.connection:
             # It was given up before it was open.
             _close(connection)
             return
-        guard, broker = self.loop.guard, f"the broker at {where}"
+        guard, broker = self.loop.guard, f"the broker at {self.where}"
         connection.add_on_connection_blocked_callback(guard(partial(_say_blocked, broker)))
         connection.add_on_connection_unblocked_callback(guard(lambda *_: say(f"{broker} takes messages again")))
-        self.opened(connection, where)
+        self.opened(connection)
 
     def _over(self, what: str, connection: Any, error: BaseException) -> None:
         if connection is self.connection:

@@ -11,7 +11,7 @@ from scripts.action.output import say
 from scripts.event_loop import EventLoop, Timer
 from scripts.worker import headers
 from scripts.worker.alive import AliveFile
-from scripts.worker.breaker import Breaker
+from scripts.worker.breaker import Breaker, Probing
 from scripts.worker.consumer import Consumer
 from scripts.worker.copies import Copies
 from scripts.worker.deliveries import Delivery
@@ -20,7 +20,6 @@ from scripts.worker.isolation import Isolation
 from scripts.worker.metadata import job
 from scripts.worker.options import Options
 from scripts.worker.preparation import PolicyWatch, Preparation
-from scripts.worker.probing import Notice, Probing
 from scripts.worker.reconnect import Locate
 from scripts.worker.runs import OrphanedRuns, Run
 from scripts.worker.settling import Settler
@@ -52,9 +51,8 @@ class Worker:
         self._isolation = Isolation(
             self.consumer, self._settler, lambda: not self._running, self._take_alone, self._start_waiting
         )
-        notice = Notice(loop, locate, options.queue)
         self._probing = Probing(
-            loop, self._breaker, self.consumer, notice, self._is_free_for_a_probe, lambda: bool(self._unsettled)
+            loop, locate, self._breaker, self.consumer, self._is_free_for_a_probe, lambda: bool(self._unsettled)
         )
         self._waiting: deque[Run] = deque()
         self._unsettled: set[Run] = set()

@@ -150,9 +150,7 @@ def test_under_an_engine_it_stays_says_so_and_goes_on_when_the_host_is_mended(
 def test_a_message_that_only_begins_anew_on_the_failed_queue_is_no_probe(rig: Rig) -> None:
     """Nothing is run of those with a reason, so the first behind them is the probe, without a pause for each."""
     mended = rig.tmp / "mended"
-    seldom = patched(
-        "from scripts.worker import breaker, probing; breaker.FIRST_PAUSE_S = 0; probing._LOOK_EVERY_S = 9"
-    )
+    seldom = patched("from scripts.worker import breaker; breaker.FIRST_PAUSE_S = 0; breaker._LOOK_EVERY_S = 9")
     worker = rig.worker(
         "--breaker", "1", "--attempts", "1", rig.action(f"[ -e {mended} ]"), queue=rig.failed, entry=seldom,
         CLUSTER_WORKER_ALIVE_FILE=str(rig.tmp / "alive"),
