@@ -28,7 +28,6 @@ from scripts.marathon import access
 from scripts.one_line import visible
 from scripts.worker.alive import VARIABLE as ALIVE_FILE
 from scripts.worker.alive import AliveFile
-from scripts.worker.joblog import JobLog
 from scripts.worker.options import Options, parse
 from scripts.worker.reconnect import Locate
 from scripts.worker.stop_signals import StopSignals
@@ -58,9 +57,7 @@ def work(options: Options, command: Sequence[str]) -> int:
     locate = _locate(loop, options)
     alive = AliveFile(loop, os.environ.get(ALIVE_FILE))
     worker = Worker(loop, options, _runner(loop, options, command), locate, alive)
-    StopSignals(loop, worker)
-    if options.joblog is not None:
-        worker.ran.append(JobLog(options.joblog, options.command, options.queue).ran)
+    StopSignals(loop, worker.wind_down, worker.stop, worker.hold)
     if options.until_empty:
         UntilEmpty(loop, options, worker).start()
     worker.start()

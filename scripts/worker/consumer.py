@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, dataclass
 from functools import partial
 from typing import Any
 
@@ -26,8 +26,7 @@ from scripts.worker.reconnect import Locate, Reconnecting
 class Consumer:
     """Calls `delivered` for each message and `lost` when those that were delivered can no longer be settled.
 
-    `refused` is told why this queue can never be consumed; `works`: connected, and subscribed unless it rests;
-    `server` holds the broker's properties.
+    `refused` is told why this queue can never be consumed; `works`: connected, and subscribed unless it rests.
     """
 
     loop: EventLoop
@@ -38,7 +37,6 @@ class Consumer:
     delivered: Callable[[Delivery], None]
     lost: Callable[[], None]
     refused: Callable[[str], None]
-    server: dict[str, Any] = field(default_factory=dict)
     started: bool = False
     works: bool = False
     _link: Link | None = None
@@ -133,7 +131,6 @@ class Consumer:
         self._connection.close(closed)
 
     def _opened(self, connection: Any) -> None:
-        self.server = connection.server_properties or {}
 
         def prepared(problem: ClusterError | None) -> None:
             if isinstance(problem, IsStream):

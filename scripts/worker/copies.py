@@ -18,10 +18,10 @@ from scripts.amqp.queues import declare, failed_queue, queue_arguments
 from scripts.amqp.rights import refusal
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop
+from scripts.worker.deliveries import Run
 from scripts.worker.headers import fit
 from scripts.worker.preparation import PolicyWatch
 from scripts.worker.reconnect import Locate, Reconnecting
-from scripts.worker.runs import Run
 
 _AGAIN_AFTER_S = 1.0
 

@@ -1,16 +1,25 @@
-"""Messages as the broker hands them over, and the channel on which alone they can be settled."""
+"""Messages in the worker's hands, from their delivery until they are settled, on the channel that brought them."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import Any
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
+from scripts.action.jobs import Outcome
+from scripts.amqp.queues import version
 from scripts.event_loop import EventLoop, Timer
 
 # How long an acknowledgement may be held back to go together with others. What is lost with the worker in this time
 # is done twice, as is what it was just doing.
 _HOLD_S = 0.01
+
+# The first RabbitMQ whose basic.nack does not count as a lost delivery.
+_NACK_IS_FREE = (4, 3)
+
+# Messages that went to other workers never come back; the oldest are forgotten.
+_MOST_ORPHANED = 1000
 
 
 class Link:
@@ -40,6 +49,11 @@ class Link:
         """True while deliveries of this link can still be settled."""
         return not self._lost and bool(self._channel.is_open)
 
+    @property
+    def takes_back(self) -> bool:
+        """True if the broker takes messages back without counting them as lost."""
+        return version(self._channel.connection.server_properties or {}) >= _NACK_IS_FREE
+
     def lose(self) -> None:
         """Settle no more: the channel is gone, and the broker has given its messages to others."""
         self._lost = True
@@ -54,7 +68,7 @@ class Link:
             self._next_flush.set(_HOLD_S)
 
     def hand_back(self, tag: int) -> None:
-        """Return a message to the queue. RabbitMQ before 4.3 counts that as a lost delivery."""
+        """Return a message to the queue."""
         self._beyond.add(tag)
         if self.open:
             self._channel.basic_nack(tag, requeue=True)
@@ -89,3 +103,60 @@ class Delivery:
     def fingerprint(self) -> tuple[Any, ...]:
         """Return id, routing key and a digest of the body, which are the same for each delivery of the message."""
         return self.properties.message_id, self.routing_key, hashlib.sha256(self.body).digest()
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """An attempt for a message.
+
+    `alone`: it shares the worker with no other; `begun`: the action was started; `copy`: whether a copy of the message
+    is on its way to the broker or safe there; `trial`: its number among the first attempts in this worker (None: it is
+    a retry); `size`: of the body, in bytes.
+    """
+
+    delivery: Delivery
+    id: str
+    attempt: int = 1
+    alone: bool = False
+    begun: bool = False
+    outcome: Outcome | None = None
+    copy: Literal["none", "sent", "safe"] = "none"
+    trial: int | None = None
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = len(self.delivery.body)
+
+    @property
+    def in_action(self) -> bool:
+        """True while the action runs."""
+        return self.begun and self.outcome is None
+
+
+class OrphanedRuns:
+    """Runs whose delivery was lost with the connection: their outcome is used when the message comes back to us."""
+
+    def __init__(self) -> None:
+        self._runs: OrderedDict[tuple[Any, ...], list[Run]] = OrderedDict()
+
+    def add(self, run: Run) -> None:
+        """Remember a run whose delivery is lost."""
+        self._runs.setdefault(run.delivery.fingerprint(), []).append(run)
+        # The message comes back with its body; a thousand of them are not kept.
+        run.delivery.body = b""
+        if len(self._runs) > _MOST_ORPHANED:
+            self._runs.popitem(last=False)
+
+    def claim(self, delivery: Delivery) -> Run | None:
+        """Return the run of this same message, if there is one; it belongs to this delivery from now on."""
+        if not (delivery.redelivered and self._runs):
+            return None
+        fingerprint = delivery.fingerprint()
+        runs = self._runs.get(fingerprint)
+        if not runs:
+            return None
+        run = runs.pop(0)
+        if not runs:
+            del self._runs[fingerprint]
+        run.delivery = delivery
+        return run

@@ -15,8 +15,7 @@ from typing import Literal
 from scripts.amqp.queues import alone_queue
 from scripts.worker import headers
 from scripts.worker.consumer import Consumer
-from scripts.worker.deliveries import Delivery
-from scripts.worker.runs import Run
+from scripts.worker.deliveries import Delivery, Run
 from scripts.worker.settling import Settler
 from scripts.worker.verdicts import worker_lost
 

@@ -12,7 +12,7 @@ from scripts.action.jobs import EXIT_REJECTED, Outcome
 from scripts.action.output import say
 from scripts.errors import ClusterError
 from scripts.one_line import visible
-from scripts.worker.runs import Run
+from scripts.worker.deliveries import Run
 
 COLUMNS = (
     "Seq", "Host", "Starttime", "JobRuntime", "Send", "Receive", "Exitval", "Signal", "Command",

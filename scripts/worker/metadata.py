@@ -10,8 +10,8 @@ from typing import Any
 from scripts.action.jobs import Job
 from scripts.action.output import say
 from scripts.amqp.fields import Field
+from scripts.worker.deliveries import Run
 from scripts.worker.headers import EXPIRATION, USER_ID, first_routing_key
-from scripts.worker.runs import Run
 
 # Linux refuses to start a program with a variable over 128 KiB (MAX_ARG_STRLEN).
 _LONGEST_VARIABLE = 100 * 1024

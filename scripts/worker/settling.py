@@ -14,12 +14,9 @@ from scripts.action.output import say
 from scripts.amqp import queues
 from scripts.worker import headers
 from scripts.worker.copies import Copy
+from scripts.worker.deliveries import Run
 from scripts.worker.options import Options
-from scripts.worker.runs import Run
 from scripts.worker.verdicts import Decision, decide
-
-# The first RabbitMQ whose basic.nack does not count as a lost delivery.
-_NACK_IS_FREE = (4, 3)
 
 # Said once, for people and for who watches whether a new action works at all.
 FIRST_SUCCESS = "the first message succeeded"
@@ -29,12 +26,11 @@ FIRST_SUCCESS = "the first message succeeded"
 class Settler:
     """Settles runs of one queue; calls `settled` when the broker has been told all it needs to know of one.
 
-    `server` gives the broker's properties, with its version; `failed` counts what went to the failed queue.
+    `failed` counts what went to the failed queue.
     """
 
     options: Options
     send: Callable[[Copy], None]
-    server: Callable[[], dict[str, Any]]
     settled: Callable[[Run], None]
     failed: int = 0
     _succeeded: bool = False
@@ -79,7 +75,7 @@ class Settler:
 
         Where the broker would count a returned message as lost, a copy goes back: that begins with a count of zero.
         """
-        if queues.version(self.server()) >= _NACK_IS_FREE and not run.alone:
+        if run.delivery.link.takes_back and not run.alone:
             run.delivery.link.hand_back(run.delivery.tag)
             self.settled(run)
         else:

@@ -103,7 +103,7 @@ class UntilEmpty:
         if self.worker.stopping:
             # A signal came while the broker was asked; a second stop would end what runs.
             return
-        failures = max(failed - self._consumer.failed_before, self.worker.failed)
+        failures = max(failed - self._consumer.failed_before, self.worker.settler.failed)
         if failures:
             text = f"queue {self._queue!r} is done, but {failures} messages are in {failed_queue(self._queue)!r}"
             self.worker.stop(text, MessagesFailed.exit_code)

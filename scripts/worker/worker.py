@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 
 from scripts.action.jobs import Outcome, Runner
@@ -14,15 +13,15 @@ from scripts.worker.alive import AliveFile
 from scripts.worker.breaker import Breaker, Probing
 from scripts.worker.consumer import Consumer
 from scripts.worker.copies import Copies
-from scripts.worker.deliveries import Delivery
-from scripts.worker.draining import DRAINED, DRAINING, rename_process
+from scripts.worker.deliveries import Delivery, OrphanedRuns, Run
 from scripts.worker.isolation import Isolation
+from scripts.worker.joblog import JobLog
 from scripts.worker.metadata import job
 from scripts.worker.options import Options
 from scripts.worker.preparation import PolicyWatch, Preparation
 from scripts.worker.reconnect import Locate
-from scripts.worker.runs import OrphanedRuns, Run
 from scripts.worker.settling import Settler
+from scripts.worker.stop_signals import DRAINED, DRAINING, rename_process
 from scripts.worker.verdicts import admit
 
 # How long a stop waits until the broker has confirmed what is handed back; a closed connection hands it back as well.
@@ -40,16 +39,17 @@ class Worker:
         self._options = options
         self._runner = runner
         self._is_run_by_engine = alive.is_wanted
+        self._joblog = JobLog(options.joblog, options.command, options.queue) if options.joblog is not None else None
         self._breaker = Breaker(options.breaker)
         watch = PolicyWatch(loop, options)
         preparation = Preparation(loop, options, watch)
         self.consumer = Consumer(
             loop, locate, options, preparation, alive, self._delivered, self._lost, self._stop_for_good
         )
-        self._copies = Copies(loop, locate, options.queue, watch, lambda run: self._settler.ack(run))
-        self._settler = Settler(options, self._copies.send, lambda: self.consumer.server, self._settled)
+        self._copies = Copies(loop, locate, options.queue, watch, lambda run: self.settler.ack(run))
+        self.settler = Settler(options, self._copies.send, self._settled)
         self._isolation = Isolation(
-            self.consumer, self._settler, lambda: not self._running, self._take_alone, self._start_waiting
+            self.consumer, self.settler, lambda: not self._running, self._take_alone, self._start_waiting
         )
         self._probing = Probing(
             loop, locate, self._breaker, self.consumer, self._is_free_for_a_probe, lambda: bool(self._unsettled)
@@ -62,12 +62,10 @@ class Worker:
         self.stopping = False
         self._ended = False
         self._settle_timer = Timer(loop, self._end_unsettled)
-        self._hold = Timer(loop, self.release)
+        self._hold = Timer(loop, self._release)
         self._is_drained = False
         self.exit_code = 0
         self.taken = 0
-        # Told of every run that is over.
-        self.ran: list[Callable[[Run, Outcome], None]] = []
 
     def start(self) -> None:
         """Begin to consume as soon as the runner is ready."""
@@ -79,27 +77,22 @@ class Worker:
         """True if all that was delivered is settled."""
         return not (self._running or self._unsettled)
 
-    @property
-    def failed(self) -> int:
-        """Messages that this worker sent to the failed queue."""
-        return self._settler.failed
-
     # Taking messages
 
     def _delivered(self, delivery: Delivery) -> None:
         """Take a message that has come; with an open breaker only a probe is run."""
         self.taken += 1
         is_probe = self._probing.took()
-        run = self._orphaned.claim(delivery) if delivery.redelivered and self._orphaned else None
+        run = self._orphaned.claim(delivery)
         if run is None or (run.copy == "none" and not run.begun):
             self._take(delivery, is_probe)
             return
         # It was lost with the connection and came back to us: what was done for it is not done again.
         self._unsettled.add(run)
         if run.copy == "safe":
-            self._settler.ack(run)
+            self.settler.ack(run)
         elif run.copy == "none" and run.outcome is not None:
-            self._settler.settle(run, run.outcome)
+            self.settler.settle(run, run.outcome)
 
     def _lost(self) -> None:
         """Forget what was delivered: the broker gives it to somebody, perhaps to us again."""
@@ -119,14 +112,14 @@ class Worker:
         self._unsettled.add(run)
         is_renewable = headers.is_failed_queue(queue) and headers.failed_before(delivery.properties, queue)
         if is_renewable and not self.stopping:
-            self._settler.renew(run)
+            self.settler.renew(run)
             if is_probe:
                 # Nothing was run: another message is to be the probe.
                 self._probing.look()
         elif admission.refusal:
-            self._settler.fail_unrun(run, admission.refusal)
+            self.settler.fail_unrun(run, admission.refusal)
         elif self.stopping or (self._breaker.is_open and not is_probe):
-            self._settler.hand_back(run)
+            self.settler.hand_back(run)
         else:
             self._waiting.append(run)
             self._start_waiting()
@@ -134,7 +127,7 @@ class Worker:
     def _take_alone(self, run: Run) -> None:
         self._unsettled.add(run)
         if self.stopping:
-            self._settler.hand_back(run)
+            self.settler.hand_back(run)
         else:
             self._run(run)
 
@@ -169,10 +162,10 @@ class Worker:
         self._isolation.go_on()
         # The next action starts first: all that is to be done for this message is done while that one runs.
         self._start_waiting()
-        for tell in self.ran:
-            tell(run, outcome)
+        if self._joblog:
+            self._joblog.ran(run, outcome)
         if run in self._unsettled:
-            self._settler.settle(run, outcome)
+            self.settler.settle(run, outcome)
         else:
             self._isolation.ended(run)
         self._end_when_done()
@@ -232,39 +225,42 @@ class Worker:
         self.stopping = True
         self.exit_code = exit_code
         rename_process(DRAINING)
-        self.consumer.cancel(stays_healthy=self.held)
+        self.consumer.cancel(stays_healthy=self._hold.is_set)
         self._hand_back_waiting()
         if self._options.drain_s is not None:
             self._loop.call_later(self._options.drain_s, self._drain_is_over)
         self._end_when_done()
 
     def hold(self, reason: str) -> None:
-        """Stop, but stay healthy and do not end before `release`, or before nobody has asked for it for a while.
+        """Stop, but stay healthy and do not end before `wind_down`, or before nobody has asked for it for a while.
 
         A cluster would start another worker in the place of one that ends, and has little patience with one that it
         ends itself. So who is about to stop many asks them for this first, again and again until all are drained. One
         that was stopping before ends when it is done, and shows until then that it is draining.
         """
-        if self.held or not self.stopping:
+        if self._hold.is_set or not self.stopping:
             self._hold.set(HOLD_S, "not asked to stay any longer")
         if not self.stopping:
             self.stop(reason)
 
-    def release(self, reason: str) -> None:
-        """End as soon as what runs is done."""
+    def wind_down(self, reason: str) -> None:
+        """Stop, and stay no longer where `hold` asked for that; what runs is not ended."""
+        if self._hold.is_set:
+            self._release(reason)
+        elif self.stopping:
+            say(f"{reason}: stopping already; a second signal ends what runs")
+        else:
+            self.stop(reason)
+
+    def _release(self, reason: str) -> None:
         say(f"{reason}: staying no longer")
         self._hold.stop()
         if self._is_drained:
             self._end()
 
-    @property
-    def held(self) -> bool:
-        """True if it was asked to stay when all is done."""
-        return self._hold.is_set
-
     def _hand_back_waiting(self) -> None:
         for run in [*self._waiting, *self._isolation.withdraw()]:
-            self._settler.hand_back(run)
+            self.settler.hand_back(run)
         self._waiting.clear()
 
     def _stop_for_good(self, reason: str) -> None:
@@ -291,7 +287,7 @@ class Worker:
 
     def _end(self) -> None:
         """End runner, consumer, copies and notice one after the other, then the loop; or stay, where that was asked."""
-        if self.held:
+        if self._hold.is_set:
             self._is_drained = True
             rename_process(DRAINED)
         elif not self._ended:

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from scripts.action.jobs import Outcome
-from scripts.worker.deliveries import Delivery
+from scripts.worker.deliveries import Delivery, Run
 from scripts.worker.joblog import COLUMNS, JobLog
-from scripts.worker.runs import Run
 
 
 def test_workers_that_start_at_the_same_time_write_the_columns_names_once(tmp_path: Path) -> None:

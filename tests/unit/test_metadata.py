@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scripts.amqp.fields import Field
-from scripts.worker.deliveries import Delivery
+from scripts.worker.deliveries import Delivery, Run
 from scripts.worker.headers import copy_properties
 from scripts.worker.metadata import metadata, variables
-from scripts.worker.runs import Run
 
 
 def _with(table: dict[str, Any] | None = None, **others: Any) -> Any:
