@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import time
 from collections.abc import Iterable
@@ -18,7 +17,7 @@ from scripts.action.command import CommandNotExecutable, CommandNotFound
 from scripts.amqp.broker import broker_errors, open_blocking
 from scripts.amqp.queues import side_queues
 from scripts.errors import ClusterError
-from scripts.worker.settling import FIRST_SUCCESS
+from scripts.worker.verdicts import Verdicts
 
 WATCH_S = 15.0
 _LOOK_EVERY_S = 0.5
@@ -29,8 +28,6 @@ _LINES = 1000
 _LEAST_RUNS = 3
 # So many messages of which none succeeded say enough, though more wait.
 _ENOUGH = 10
-
-_FAILED = re.compile(r"cluster_worker: (.+?): .*, attempt \d+ of \d+; (?:again in|to the failed queue)")
 
 
 def check_action(engine: Scheduler, app: AppSpec, work: Work, say: Say) -> None:
@@ -52,29 +49,6 @@ def check_action(engine: Scheduler, app: AppSpec, work: Work, say: Say) -> None:
         image = f" in {app.image}" if engine.has_images else ""
         build = "; ./inv worker.build puts the files of components/worker/scripts/ there" if image else ""
         raise ClusterError(f"--action {shlex.join(work.action)!r}{image}: {why}{build}; the workers that run go on")
-
-
-@dataclass(frozen=True)
-class Verdicts:
-    """The outcome of the first messages of new workers, as their logs have it."""
-
-    succeeded: bool
-    failed_runs: int
-    failed_messages: int
-    last: str
-
-    @classmethod
-    def read(cls, lines: Iterable[str]) -> Verdicts:
-        """Read the lines of all instances, each beginning with its name."""
-        texts = [line.partition(": ")[2] for line in lines]
-        failed = [(match[1], text) for text in texts if (match := _FAILED.match(text))]
-        return cls(
-            f"cluster_worker: {FIRST_SUCCESS}" in texts,
-            len(failed),
-            # Some have no id of their own, or the same; and some were tried before.
-            max(len({message for message, _ in failed}), sum(", attempt 1 of " in text for _, text in failed)),
-            failed[-1][1].removeprefix("cluster_worker: ") if failed else "",
-        )
 
 
 @dataclass(frozen=True)
@@ -103,7 +77,8 @@ def watch(engine: Scheduler, app_id: str, waiting: Waiting, waited: int) -> None
     began = time.monotonic()
     while waited:
         instances = next((app.instances for app in engine.status() if app.id == app_id), ())
-        found = Verdicts.read(engine.logs(app_id, _LINES))
+        # Each line begins with the name of its instance.
+        found = Verdicts.read(line.partition(": ")[2] for line in engine.logs(app_id, _LINES))
         if found.succeeded:
             return
         if why := trouble(instances, found, waited):

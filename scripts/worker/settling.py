@@ -1,25 +1,35 @@
-"""The settling of a message after its run: acknowledged, or copied elsewhere and then acknowledged."""
+"""The settling of a message after its run: acknowledged, or copied elsewhere and then acknowledged.
+
+Copies (to wait, to fail, to go back) are published on a connection of their own: a memory or disk alarm blocks
+publishing connections, and acknowledgements would be stuck with the copies.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import Any
+
+from pika.exceptions import ChannelClosedByBroker
 
 from scripts.action.jobs import Outcome
 from scripts.action.output import say
 from scripts.amqp import queues
+from scripts.amqp.rights import refusal
+from scripts.errors import ClusterError
+from scripts.event_loop import EventLoop
 from scripts.worker import headers
-from scripts.worker.copies import Copy
 from scripts.worker.deliveries import Run
 from scripts.worker.options import Options
-from scripts.worker.verdicts import Decision, decide
+from scripts.worker.preparation import PolicyWatch
+from scripts.worker.reconnect import Locate, Reconnecting
+from scripts.worker.verdicts import FIRST_SUCCESS, attempt_line, decide
 
-# Said once, for people and for who watches whether a new action works at all.
-FIRST_SUCCESS = "the first message succeeded"
+_AGAIN_AFTER_S = 1.0
 
 
 @dataclass(eq=False)
@@ -29,17 +39,22 @@ class Settler:
     `failed` counts what went to the failed queue.
     """
 
+    loop: EventLoop
+    locate: InitVar[Locate]
     options: Options
-    send: Callable[[Copy], None]
+    watch: InitVar[PolicyWatch]
     settled: Callable[[Run], None]
     failed: int = 0
     _succeeded: bool = False
+
+    def __post_init__(self, locate: Locate, watch: PolicyWatch) -> None:
+        self.copies = Copies(self.loop, locate, self.options.queue, watch, self.ack)
 
     def settle(self, run: Run, outcome: Outcome) -> None:
         """Do what the outcome asks for."""
         decision = decide(outcome, run.attempt, self.options.policy)
         if decision.way != "ack":
-            say(f"{run.id}: {_describe(run, outcome, decision, self.options.policy.attempts)}")
+            say(attempt_line(run.id, outcome, run.attempt, self.options.policy, decision))
         elif not self._succeeded:
             self._succeeded = True
             say(FIRST_SUCCESS)
@@ -105,18 +120,147 @@ class Settler:
 
     def _copy(self, run: Run, queue: str, more: dict[str, Any]) -> None:
         """Publish a copy to this queue; the original is acknowledged when the broker has the copy safe."""
-        delivery = run.delivery
-        expires = queue == self.options.queue
-        properties = headers.copy_properties(
-            delivery.properties, delivery.routing_key, self.options.queue, more, expires
-        )
+        delivery, ours = run.delivery, self.options.queue
+        properties = headers.copy_properties(delivery.properties, delivery.routing_key, ours, more, queue == ours)
         properties.message_id = properties.message_id or run.id
-        self.send(Copy(run, properties, queue))
+        self.copies.send(Copy(run, properties, queue))
 
 
-def _describe(run: Run, outcome: Outcome, decision: Decision, attempts: int) -> str:
-    ended = f"{outcome.reason} after {outcome.seconds:.1f} s"
-    if decision.way == "hand back":
-        return f"{ended}; back to the queue"
-    then = f"again in {queues.true_pause_s(decision.pause_s)} s" if decision.way == "retry" else "to the failed queue"
-    return f"{ended}, attempt {run.attempt} of {attempts}; {then}"
+@dataclass(slots=True, eq=False)
+class Copy:
+    """A copy of a run's message, for one of the queues that `queue_arguments` knows."""
+
+    run: Run
+    properties: Any
+    queue: str
+    returned: bool = False
+    returns: int = 0
+
+
+class Copies:
+    """Sends copies in order, each confirmed by the broker and never unroutable; the connection is made at the first."""
+
+    def __init__(
+        self, loop: EventLoop, locate: Locate, queue: str, watch: PolicyWatch, confirmed: Callable[[Run], None]
+    ) -> None:
+        """`confirmed` is called when the broker has the copy of a run's message safe."""
+        self._loop, self._queue, self._watch, self._confirmed = loop, queue, watch, confirmed
+        # The worker has declared these two before it takes a message.
+        self._known = frozenset({queue, queues.failed_queue(queue)})
+        self._declared = set(self._known)
+        self._connection = Reconnecting(loop, locate, "copies", self._opened, self._lost)
+        self._started = False
+        self._channel: Any = None
+        self._declaring = False
+        self._tag = 0
+        self._waiting: deque[Copy] = deque()
+        self._sent: dict[int, Copy] = {}
+
+    def send(self, copy: Copy) -> None:
+        """Publish it as soon as possible."""
+        copy.run.copy = "sent"
+        self._waiting.append(copy)
+        if not self._started:
+            self._started = True
+            self._connection.start()
+        self._send_waiting()
+
+    def close(self, closed: Callable[[], None]) -> None:
+        """End the connection, and give up what is not confirmed by now."""
+        self._connection.close(closed)
+
+    def _opened(self, connection: Any) -> None:
+        connection.channel(on_open_callback=self._loop.guard(self._channel_opened))
+
+    def _channel_opened(self, channel: Any) -> None:
+        guard = self._loop.guard
+
+        def confirming(_frame: Any) -> None:
+            self._channel, self._tag = channel, 0
+            self._connection.works()
+            self._send_waiting()
+
+        channel.add_on_close_callback(guard(self._channel_closed))
+        channel.add_on_return_callback(guard(self._returned))
+        channel.confirm_delivery(ack_nack_callback=guard(self._answered), callback=guard(confirming))
+
+    def _channel_closed(self, channel: Any, reason: BaseException) -> None:
+        if channel is self._channel and isinstance(reason, ChannelClosedByBroker):
+            why = refusal(
+                reason, self._connection.connection.params, next((copy.queue for copy in self._sent.values()), "")
+            )
+            self._connection.trouble(f"the broker closed the channel for copies: {why}")
+
+    def _lost(self) -> None:
+        """Send again, in the old order and on the next connection, what was sent without a confirm."""
+        self._channel = None
+        self._declaring = False
+        self._declared = set(self._known)
+        self._waiting.extendleft(reversed(self._sent.values()))
+        self._sent.clear()
+
+    def _send_waiting(self) -> None:
+        while self._channel is not None and not self._declaring and self._waiting:
+            copy = self._waiting[0]
+            if not copy.run.delivery.link.open:
+                # The broker has given the original to another worker, or to us again.
+                self._waiting.popleft().run.copy = "none"
+            elif copy.queue not in self._declared:
+                self._declare(copy)
+                return
+            else:
+                self._publish(self._waiting.popleft())
+
+    def _declare(self, copy: Copy) -> None:
+        self._declaring = True
+
+        def declared(problem: ClusterError | None) -> None:
+            if problem:
+                self._connection.trouble(str(problem))
+                return
+            self._declaring = False
+            self._declared.add(copy.queue)
+            self._watch.look(self._connection.connection.params, [copy.queue])
+            self._send_waiting()
+
+        connection = self._connection.connection
+        arguments = queues.queue_arguments(self._queue, connection.server_properties or {})[copy.queue]
+        queues.declare(connection, {copy.queue: arguments}, self._loop.guard(declared), say)
+
+    def _publish(self, copy: Copy) -> None:
+        copy.returned = False
+        self._tag += 1
+        self._sent[self._tag] = copy
+        properties = headers.fit(copy.properties, self._connection.connection.params.frame_max)
+        self._channel.basic_publish("", copy.queue, copy.run.delivery.body, properties, mandatory=True)
+
+    def _returned(self, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:
+        """Note that the queue is not there: the broker says so before it confirms, in the order of publishing."""
+        for copy in self._sent.values():
+            expected = (copy.queue, copy.properties.message_id)
+            if not copy.returned and expected == (method.routing_key, properties.message_id):
+                copy.returned = True
+                self._declared.discard(copy.queue)
+                return
+
+    def _answered(self, frame: Any) -> None:
+        method = frame.method
+        tags = [tag for tag in self._sent if tag <= method.delivery_tag] if method.multiple else [method.delivery_tag]
+        refused = type(method).__name__ == "Nack"
+        for tag in tags:
+            copy = self._sent.pop(tag, None)
+            if copy is not None:
+                self._settle(copy, refused)
+        self._send_waiting()
+
+    def _settle(self, copy: Copy, refused: bool) -> None:
+        if refused:
+            say(f"the broker refused a message for {copy.queue!r} (queue full?); trying again")
+            self._loop.call_later(_AGAIN_AFTER_S, lambda: self.send(copy))
+        elif copy.returned:
+            copy.returns += 1
+            self._loop.call_later(0 if copy.returns == 1 else _AGAIN_AFTER_S, lambda: self.send(copy))
+        else:
+            self._connection.useful()
+            copy.run.copy = "safe"
+            self._confirmed(copy.run)

@@ -1,13 +1,21 @@
-"""Decisions on a message: before a run, by its past; after a run, by its outcome. Pure functions."""
+"""Decisions on a message: before a run, by its past; after a run, by its outcome; and how the log tells of them."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from scripts.action.jobs import Outcome
+from scripts.amqp.queues import true_pause_s
 from scripts.backoff import growing_s
 from scripts.worker.headers import Past
+
+# Said once, for people and for who watches whether a new action works at all.
+FIRST_SUCCESS = "the first message succeeded"
+
+_FAILED = re.compile(r"cluster_worker: (.+?): .*, attempt \d+ of \d+; (?:again in|to the failed queue)")
 
 
 @dataclass(frozen=True)
@@ -69,3 +77,35 @@ def decide(outcome: Outcome, attempt: int, policy: Policy) -> Decision:
 def worker_lost(attempts: int) -> str:
     """Return the reason why a message failed that no action gave a verdict on."""
     return f"its worker or connection was lost in attempt {attempts}, in which nothing else was running"
+
+
+def attempt_line(message_id: str, outcome: Outcome, attempt: int, policy: Policy, decision: Decision) -> str:
+    """Return the log's line on an attempt that did not succeed; `Verdicts` reads it."""
+    ended = f"{message_id}: {outcome.reason} after {outcome.seconds:.1f} s"
+    if decision.way == "hand back":
+        return f"{ended}; back to the queue"
+    then = f"again in {true_pause_s(decision.pause_s)} s" if decision.way == "retry" else "to the failed queue"
+    return f"{ended}, attempt {attempt} of {policy.attempts}; {then}"
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """The outcome of the first messages of workers, as their logs have it."""
+
+    succeeded: bool
+    failed_runs: int
+    failed_messages: int
+    last: str
+
+    @classmethod
+    def read(cls, lines: Iterable[str]) -> Verdicts:
+        """Read what workers have said, line by line."""
+        texts = list(lines)
+        failed = [(match[1], text) for text in texts if (match := _FAILED.match(text))]
+        return cls(
+            f"cluster_worker: {FIRST_SUCCESS}" in texts,
+            len(failed),
+            # Some have no id of their own, or the same; and some were tried before.
+            max(len({message for message, _ in failed}), sum(", attempt 1 of " in text for _, text in failed)),
+            failed[-1][1].removeprefix("cluster_worker: ") if failed else "",
+        )

@@ -12,7 +12,6 @@ from scripts.worker import headers
 from scripts.worker.alive import AliveFile
 from scripts.worker.breaker import Breaker, Probing
 from scripts.worker.consumer import Consumer
-from scripts.worker.copies import Copies
 from scripts.worker.deliveries import Delivery, OrphanedRuns, Run
 from scripts.worker.isolation import Isolation
 from scripts.worker.joblog import JobLog
@@ -46,8 +45,7 @@ class Worker:
         self.consumer = Consumer(
             loop, locate, options, preparation, alive, self._delivered, self._lost, self._stop_for_good
         )
-        self._copies = Copies(loop, locate, options.queue, watch, lambda run: self.settler.ack(run))
-        self.settler = Settler(options, self._copies.send, self._settled)
+        self.settler = Settler(loop, locate, options, watch, self._settled)
         self._isolation = Isolation(
             self.consumer, self.settler, lambda: not self._running, self._take_alone, self._start_waiting
         )
@@ -293,4 +291,4 @@ class Worker:
         elif not self._ended:
             self._ended = True
             end_notice = partial(self._probing.end, self._loop.stop)
-            self._runner.close(lambda: self.consumer.close(lambda: self._copies.close(end_notice)))
+            self._runner.close(lambda: self.consumer.close(lambda: self.settler.copies.close(end_notice)))

@@ -3,18 +3,20 @@
 import pytest
 
 from cluster.apps.app import Instance
-from cluster.operations.replacing import Verdicts, trouble
-from scripts.worker.settling import FIRST_SUCCESS
+from cluster.operations.replacing import trouble
+from scripts.action.jobs import Outcome
+from scripts.worker.verdicts import FIRST_SUCCESS, Policy, Verdicts, attempt_line, decide
 
 RUNS = (Instance("w-1", "running"),)
 
 
-def failure(message: str, attempt: int = 1, then: str = "again in 1 s") -> str:
-    return f"w-1: cluster_worker: {message}: exit 1 after 0.1 s, attempt {attempt} of 3; {then}"
+def failure(message: str, attempt: int = 1) -> str:
+    outcome, policy = Outcome("failed", "exit 1", seconds=0.1), Policy(3)
+    return "cluster_worker: " + attempt_line(message, outcome, attempt, policy, decide(outcome, attempt, policy))
 
 
 def said(*lines: str, waited: int = 100) -> str:
-    return trouble(RUNS, Verdicts.read(["w-1: cluster_worker: consuming from 'q' at amqp://h", *lines]), waited)
+    return trouble(RUNS, Verdicts.read(["cluster_worker: consuming from 'q' at amqp://h", *lines]), waited)
 
 
 @pytest.mark.parametrize(
@@ -22,7 +24,7 @@ def said(*lines: str, waited: int = 100) -> str:
     [
         ([failure(f"m{number}") for number in range(10)], 1000),
         ([failure("same")] * 10, 1000),
-        ([failure(f"m {number}", 3, "to the failed queue") for number in range(4)], 4),
+        ([failure(f"m {number}", 3) for number in range(4)], 4),
         ([failure("m", attempt) for attempt in (1, 2, 3)], 1),
     ],
 )
@@ -37,7 +39,7 @@ def test_all_that_was_taken_failed(lines, waited):
         ([failure(f"m{number}") for number in range(9)], 1000),
         ([failure("m1"), failure("m2")], 2),
         ([failure("m", attempt) for attempt in (1, 2, 3)], 2),
-        (["w-1: m1\tcluster_worker: m: x, attempt 1 of 3; again in 1 s"] * 10, 10),
+        (["m1\tcluster_worker: m: x, attempt 1 of 3; again in 1 s"] * 10, 10),
     ],
 )
 def test_nothing_can_be_told_yet(lines, waited):
@@ -45,8 +47,8 @@ def test_nothing_can_be_told_yet(lines, waited):
 
 
 def test_a_success_is_seen_whatever_an_action_prints():
-    assert Verdicts.read([f"w-1: cluster_worker: {FIRST_SUCCESS}"]).succeeded
-    assert not Verdicts.read([f"w-1: m1\tcluster_worker: {FIRST_SUCCESS}"]).succeeded
+    assert Verdicts.read([f"cluster_worker: {FIRST_SUCCESS}"]).succeeded
+    assert not Verdicts.read([f"m1\tcluster_worker: {FIRST_SUCCESS}"]).succeeded
 
 
 def test_a_worker_that_ends_is_named_with_its_last_message():
