@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import InitVar, dataclass
 from functools import partial
 from typing import Any
 
 from pika import spec
-from pika.exceptions import ChannelClosedByBroker
 
 from scripts.action.output import say
-from scripts.amqp.queues import IsStream, count_ready
-from scripts.amqp.rights import refusal
+from scripts.amqp.queues import IsStream, failed_queue
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop
 from scripts.worker.alive import AliveFile
 from scripts.worker.deliveries import Delivery, Link
 from scripts.worker.options import Options
-from scripts.worker.preparation import Preparation
+from scripts.worker.preparation import PolicyWatch, Preparation
 from scripts.worker.reconnect import Locate, Reconnecting
 
 
@@ -32,7 +30,7 @@ class Consumer:
     loop: EventLoop
     locate: InitVar[Locate]
     options: Options
-    preparation: Preparation
+    watch: InitVar[PolicyWatch]
     alive: AliveFile
     delivered: Callable[[Delivery], None]
     lost: Callable[[], None]
@@ -40,13 +38,13 @@ class Consumer:
     started: bool = False
     works: bool = False
     _link: Link | None = None
-    _channel: Any = None
     _consumer_tag: str | None = None
     _takes_more: bool = True
     _rests: bool = False
 
-    def __post_init__(self, locate: Locate) -> None:
+    def __post_init__(self, locate: Locate, watch: PolicyWatch) -> None:
         self.queue = self.options.queue
+        self.preparation = Preparation(self.loop, self.options, watch)
         self._connection = Reconnecting(self.loop, locate, f"queue {self.queue!r}", self._opened, self._lost)
 
     def start(self) -> None:
@@ -88,11 +86,11 @@ class Consumer:
         """
         if self.works and self._link and self._link.open:
             answer = self.loop.guard(lambda frame: looked(frame.method.message_count, frame.method.consumer_count))
-            self._channel.queue_declare(self.queue, passive=True, callback=answer)
+            self._link.channel.queue_declare(self.queue, passive=True, callback=answer)
 
     def get(self, queue: str, got: Callable[[Delivery | None], None]) -> None:
         """Take one message of another queue, if there is one; it is settled like those that were delivered."""
-        channel, link, guard = self._channel, self._link, self.loop.guard
+        link, guard = self._link, self.loop.guard
         assert link is not None
         # Nothing that is settled may be lost with a message that takes the worker down.
         link.flush()
@@ -102,26 +100,14 @@ class Consumer:
             if waiting:
                 waiting.pop()(delivery)
 
-        channel.add_callback(guard(lambda _frame: answer(None)), [spec.Basic.GetEmpty])
-        channel.basic_get(queue, guard(partial(_receive, link, answer)))
+        link.channel.add_callback(guard(lambda _frame: answer(None)), [spec.Basic.GetEmpty])
+        link.channel.basic_get(queue, guard(partial(_receive, link, answer)))
 
-    def count_ready(self, names: Sequence[str], done: Callable[[int | None], None]) -> None:
-        """Count the messages that are ready in these queues together; None when there is no connection to ask."""
+    @property
+    def connection(self) -> Any:
+        """The present connection (pika's) if it works, else None."""
         connection = self._connection.connection
-        if self.works and connection.is_open:
-            count_ready(connection, names, self.loop.guard(done))
-        else:
-            self.loop.add_callback_threadsafe(lambda: done(None))
-
-    @property
-    def failed_before(self) -> int:
-        """Messages that were in the failed queue before the first one was taken."""
-        return self.preparation.failed_before or 0
-
-    @property
-    def parameters(self) -> Any:
-        """Parameters (pika's) of the present connection; None without a connection."""
-        return self._connection.connection and self._connection.connection.params
+        return connection if self.works and connection and connection.is_open else None
 
     def close(self, closed: Callable[[], None]) -> None:
         """Send what was written and end the connection."""
@@ -131,25 +117,25 @@ class Consumer:
         self._connection.close(closed)
 
     def _opened(self, connection: Any) -> None:
-
         def prepared(problem: ClusterError | None) -> None:
             if isinstance(problem, IsStream):
                 self.refused(str(problem))
             elif problem:
                 self._connection.trouble(str(problem))
             else:
-                connection.channel(on_open_callback=self.loop.guard(self._use))
+                self._connection.open_channel(failed_queue(self.queue), self._use)
 
         self.preparation.prepare(connection, prepared)
 
     def _use(self, channel: Any) -> None:
-        guard = self.loop.guard
+        def cancelled(_frame: Any) -> None:
+            if link is self._link:
+                self._connection.trouble(f"the broker ended the subscription to {self.queue!r}: was the queue deleted?")
+
         # With a third of the waiting messages left, the broker has time to send new ones before they run out.
         hold = max(1, (self.options.prefetch - self.options.jobs) * 2 // 3)
         link = self._link = Link(self.loop, channel, hold)
-        self._channel = channel
-        channel.add_on_close_callback(guard(partial(self._channel_closed, link)))
-        channel.add_on_cancel_callback(guard(partial(self._cancelled, link)))
+        channel.add_on_cancel_callback(self.loop.guard(cancelled))
         if self._rests:
             self._up()
         else:
@@ -161,18 +147,19 @@ class Consumer:
             # It was told to stop while it came up, or has no connection at the moment.
             return False
         guard = self.loop.guard
-        self._channel.basic_qos(prefetch_count=prefetch)
-        self._consumer_tag = self._channel.basic_consume(
+        link.channel.basic_qos(prefetch_count=prefetch)
+        self._consumer_tag = link.channel.basic_consume(
             self.queue, guard(partial(_receive, link, self.delivered)), callback=guard(self._consuming)
         )
         return True
 
     def _unsubscribe(self) -> None:
         tag, self._consumer_tag = self._consumer_tag, None
-        if tag is not None and self._channel.is_open:
-            self._channel.basic_cancel(tag, callback=self.loop.guard(lambda _frame: None))
+        if tag is not None and self._link and self._link.open:
+            channel = self._link.channel
+            channel.basic_cancel(tag, callback=self.loop.guard(lambda _frame: None))
             # pika would reject what arrives before the broker's answer, and that counts as failed. We hand it back.
-            self._channel._cancelled.discard(tag)
+            channel._cancelled.discard(tag)
 
     def _consuming(self, _frame: Any) -> None:
         if not self._takes_more:
@@ -185,15 +172,6 @@ class Consumer:
         self.works = True
         self._connection.works()
         self.alive.consuming()
-
-    def _channel_closed(self, link: Link, _channel: Any, reason: BaseException) -> None:
-        if link is self._link and isinstance(reason, ChannelClosedByBroker):
-            why = refusal(reason, self.parameters, self.queue)
-            self._connection.trouble(f"the broker closed the channel of queue {self.queue!r}: {why}")
-
-    def _cancelled(self, link: Link, _frame: Any) -> None:
-        if link is self._link:
-            self._connection.trouble(f"the broker ended the subscription to {self.queue!r}: was the queue deleted?")
 
     def _lost(self) -> None:
         self.works = False

@@ -30,7 +30,7 @@ class Link:
     """
 
     def __init__(self, loop: EventLoop, channel: Any, hold: int = 1) -> None:
-        self._channel = channel
+        self.channel = channel
         self._hold = hold
         self._lost = False
         self._held: list[int] = []
@@ -47,12 +47,12 @@ class Link:
     @property
     def open(self) -> bool:
         """True while deliveries of this link can still be settled."""
-        return not self._lost and bool(self._channel.is_open)
+        return not self._lost and bool(self.channel.is_open)
 
     @property
     def takes_back(self) -> bool:
         """True if the broker takes messages back without counting them as lost."""
-        return version(self._channel.connection.server_properties or {}) >= _NACK_IS_FREE
+        return version(self.channel.connection.server_properties or {}) >= _NACK_IS_FREE
 
     def lose(self) -> None:
         """Settle no more: the channel is gone, and the broker has given its messages to others."""
@@ -71,7 +71,7 @@ class Link:
         """Return a message to the queue."""
         self._beyond.add(tag)
         if self.open:
-            self._channel.basic_nack(tag, requeue=True)
+            self.channel.basic_nack(tag, requeue=True)
 
     def flush(self) -> None:
         """Send the acknowledgements that are held back."""
@@ -83,10 +83,10 @@ class Link:
             self._beyond.remove(self._all_to)
         together = max((tag for tag in held if tag <= self._all_to), default=0)
         if together:
-            self._channel.basic_ack(together, multiple=True)
+            self.channel.basic_ack(together, multiple=True)
         for tag in held:
             if tag > self._all_to:
-                self._channel.basic_ack(tag)
+                self.channel.basic_ack(tag)
 
 
 @dataclass(slots=True, eq=False)

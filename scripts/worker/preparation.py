@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pika.exceptions import ChannelClosedByBroker
@@ -60,51 +61,40 @@ class Preparation:
     options: Options
     watch: PolicyWatch
     failed_before: int | None = None
-    _may_publish: bool = False
     _warned: set[str] = field(default_factory=set)
 
     def prepare(self, connection: Any, done: Callable[[ClusterError | None], None]) -> None:
         """Call `done` with None, or with why messages must not be taken; not at all when the connection is lost."""
+        queue, policy, guard = self.options.queue, self.options.policy, self.loop.guard
+        arguments = queue_arguments(queue, connection.server_properties or {})
+        # The first retry queue shows whether the others can be made.
+        first_retry = [retry_queue(queue, policy.backoff_s)] if policy.attempts > 1 else []
+        needed = {name: arguments[name] for name in (queue, failed_queue(queue), *first_retry)}
 
         def declared(problem: ClusterError | None) -> None:
             if problem:
                 done(problem)
                 return
             self.watch.look(connection.params, list(needed))
-            if self._may_publish:
-                self._count(connection, done)
+            if self.failed_before is None:
+                try_publishing(self.loop, connection.params, guard(tried))
             else:
-                try_publishing(self.loop, connection.params, self.loop.guard(tried))
+                done(None)
 
         def tried(forbidden: ChannelClosedByBroker | None) -> None:
             if not connection.is_open:
                 return
             if forbidden:
-                why = refusal(forbidden, connection.params, self.options.queue)
+                why = refusal(forbidden, connection.params, queue)
                 done(ClusterError(f"messages that fail could not be kept: {why}"))
-                return
-            self._may_publish = True
-            self._count(connection, done)
+            else:
+                count_ready(connection, [failed_queue(queue)], guard(partial(self._counted, done)))
 
-        needed = self._needed(connection.server_properties or {})
-        declare(connection, needed, self.loop.guard(declared), self._warn_once)
+        declare(connection, needed, guard(declared), self._warn_once)
 
-    def _needed(self, server: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        """Return the queues with their arguments; the first retry queue shows whether the others can be made."""
-        queue, policy = self.options.queue, self.options.policy
-        arguments = queue_arguments(queue, server)
-        first_retry = [retry_queue(queue, policy.backoff_s)] if policy.attempts > 1 else []
-        return {name: arguments[name] for name in (queue, failed_queue(queue), *first_retry)}
-
-    def _count(self, connection: Any, done: Callable[[ClusterError | None], None]) -> None:
-        def counted(failed: int | None) -> None:
-            if failed is not None:
-                self.failed_before = failed
-                done(None)
-
-        if self.failed_before is None:
-            count_ready(connection, [failed_queue(self.options.queue)], self.loop.guard(counted))
-        else:
+    def _counted(self, done: Callable[[None], None], failed: int | None) -> None:
+        if failed is not None:
+            self.failed_before = failed
             done(None)
 
     def _warn_once(self, warning: str) -> None:

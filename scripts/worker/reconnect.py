@@ -13,10 +13,11 @@ from functools import partial
 from typing import Any
 
 from pika import SelectConnection
-from pika.exceptions import ConnectionWrongStateError
+from pika.exceptions import ChannelClosedByBroker, ConnectionWrongStateError
 
 from scripts.action.output import say
 from scripts.amqp.broker import explain, parameters, redacted
+from scripts.amqp.rights import refusal
 from scripts.backoff import growing_s
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop, Timer
@@ -96,6 +97,16 @@ class Reconnecting:
             say(f"{self.name}: {reason}; trying again")
         self._failures += 1
         self._next_try.set(growing_s(FIRST_PAUSE_S, self._failures, longest_pause_s) * random.uniform(0.5, 1))
+
+    def open_channel(self, queue: str, opened: Callable[[Any], None]) -> None:
+        """Open a channel for `queue` and those beside it; that the broker closes it is trouble."""
+        guard, connection = self.loop.guard, self.connection
+
+        def closed(_channel: Any, reason: BaseException) -> None:
+            if connection is self.connection and isinstance(reason, ChannelClosedByBroker):
+                self.trouble(f"the broker closed the channel: {refusal(reason, connection.params, queue)}")
+
+        connection.channel(on_open_callback=guard(opened)).add_on_close_callback(guard(closed))
 
     def give_up_when_lost(self) -> None:
         """Let a connection that is lost from now on not be opened again."""

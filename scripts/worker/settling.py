@@ -14,12 +14,9 @@ from collections.abc import Callable
 from dataclasses import InitVar, dataclass
 from typing import Any
 
-from pika.exceptions import ChannelClosedByBroker
-
 from scripts.action.jobs import Outcome
 from scripts.action.output import say
 from scripts.amqp import queues
-from scripts.amqp.rights import refusal
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop
 from scripts.worker import headers
@@ -145,8 +142,9 @@ class Copies:
     ) -> None:
         """`confirmed` is called when the broker has the copy of a run's message safe."""
         self._loop, self._queue, self._watch, self._confirmed = loop, queue, watch, confirmed
+        self._failed_queue = queues.failed_queue(queue)
         # The worker has declared these two before it takes a message.
-        self._known = frozenset({queue, queues.failed_queue(queue)})
+        self._known = frozenset({queue, self._failed_queue})
         self._declared = set(self._known)
         self._connection = Reconnecting(loop, locate, "copies", self._opened, self._lost)
         self._started = False
@@ -169,8 +167,8 @@ class Copies:
         """End the connection, and give up what is not confirmed by now."""
         self._connection.close(closed)
 
-    def _opened(self, connection: Any) -> None:
-        connection.channel(on_open_callback=self._loop.guard(self._channel_opened))
+    def _opened(self, _connection: Any) -> None:
+        self._connection.open_channel(self._failed_queue, self._channel_opened)
 
     def _channel_opened(self, channel: Any) -> None:
         guard = self._loop.guard
@@ -180,16 +178,8 @@ class Copies:
             self._connection.works()
             self._send_waiting()
 
-        channel.add_on_close_callback(guard(self._channel_closed))
         channel.add_on_return_callback(guard(self._returned))
         channel.confirm_delivery(ack_nack_callback=guard(self._answered), callback=guard(confirming))
-
-    def _channel_closed(self, channel: Any, reason: BaseException) -> None:
-        if channel is self._channel and isinstance(reason, ChannelClosedByBroker):
-            why = refusal(
-                reason, self._connection.connection.params, next((copy.queue for copy in self._sent.values()), "")
-            )
-            self._connection.trouble(f"the broker closed the channel for copies: {why}")
 
     def _lost(self) -> None:
         """Send again, in the old order and on the next connection, what was sent without a confirm."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from scripts.action.output import say
 from scripts.amqp.management import Management, management_of
-from scripts.amqp.queues import failed_queue, side_queues
+from scripts.amqp.queues import count_ready, failed_queue, side_queues
 from scripts.errors import ClusterError, MessagesFailed, ServiceAway
 from scripts.event_loop import EventLoop, in_thread
 from scripts.worker.options import Options
@@ -59,10 +59,11 @@ class UntilEmpty:
             self._differs()
 
     def _counted(self, ready: int) -> None:
-        if ready:
+        connection = self._consumer.connection
+        if ready or connection is None:
             self._differs()
-        elif self._api_works and self._consumer.parameters is not None:
-            management = management_of(self._consumer.parameters, self.options.management)
+        elif self._api_works:
+            management = management_of(connection.params, self.options.management)
             names = [self._queue, *side_queues(self._queue)]
             in_thread(self.loop, lambda: _ask(management, names), self._asked, self._no_api)
         else:
@@ -103,7 +104,7 @@ class UntilEmpty:
         if self.worker.stopping:
             # A signal came while the broker was asked; a second stop would end what runs.
             return
-        failures = max(failed - self._consumer.failed_before, self.worker.settler.failed)
+        failures = max(failed - (self._consumer.preparation.failed_before or 0), self.worker.settler.failed)
         if failures:
             text = f"queue {self._queue!r} is done, but {failures} messages are in {failed_queue(self._queue)!r}"
             self.worker.stop(text, MessagesFailed.exit_code)
@@ -119,7 +120,11 @@ class UntilEmpty:
             else:
                 counted(count)
 
-        self._consumer.count_ready(names, answered)
+        connection = self._consumer.connection
+        if connection is None:
+            self._differs()
+        else:
+            count_ready(connection, names, self.loop.guard(answered))
 
 
 def _ask(management: Management, names: list[str]) -> tuple[list[str], int]:

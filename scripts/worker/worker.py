@@ -17,7 +17,7 @@ from scripts.worker.isolation import Isolation
 from scripts.worker.joblog import JobLog
 from scripts.worker.metadata import job
 from scripts.worker.options import Options
-from scripts.worker.preparation import PolicyWatch, Preparation
+from scripts.worker.preparation import PolicyWatch
 from scripts.worker.reconnect import Locate
 from scripts.worker.settling import Settler
 from scripts.worker.stop_signals import DRAINED, DRAINING, rename_process
@@ -41,10 +41,7 @@ class Worker:
         self._joblog = JobLog(options.joblog, options.command, options.queue) if options.joblog is not None else None
         self._breaker = Breaker(options.breaker)
         watch = PolicyWatch(loop, options)
-        preparation = Preparation(loop, options, watch)
-        self.consumer = Consumer(
-            loop, locate, options, preparation, alive, self._delivered, self._lost, self._stop_for_good
-        )
+        self.consumer = Consumer(loop, locate, options, watch, alive, self._delivered, self._lost, self._stop_for_good)
         self.settler = Settler(loop, locate, options, watch, self._settled)
         self._isolation = Isolation(
             self.consumer, self.settler, lambda: not self._running, self._take_alone, self._start_waiting

@@ -180,7 +180,7 @@ def test_a_channel_that_the_broker_closes(rig: Rig, network: Network, gate: Gate
     rig.publish(b"x")
     gate.started()
     network.close_channels(406, "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out")
-    worker.says("the broker closed the channel of queue")
+    worker.says("the broker closed the channel")
     worker.says("delivery acknowledgement on channel 1 timed out (406)")
     worker.says("consuming from", times=2)
     rig.lost_consumer_is_gone()
