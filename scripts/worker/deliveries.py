@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from scripts.action.jobs import Outcome
-from scripts.amqp.queues import version
 from scripts.event_loop import EventLoop, Timer
 
 # How long an acknowledgement may be held back to go together with others. What is lost with the worker in this time
 # is done twice, as is what it was just doing.
 _HOLD_S = 0.01
-
-# The first RabbitMQ whose basic.nack does not count as a lost delivery.
-_NACK_IS_FREE = (4, 3)
 
 # Messages that went to other workers never come back; the oldest are forgotten.
 _MOST_ORPHANED = 1000
@@ -50,9 +45,9 @@ class Link:
         return not self._lost and bool(self.channel.is_open)
 
     @property
-    def takes_back(self) -> bool:
-        """True if the broker takes messages back without counting them as lost."""
-        return version(self.channel.connection.server_properties or {}) >= _NACK_IS_FREE
+    def server(self) -> dict[str, Any]:
+        """Properties of the broker, with its version."""
+        return self.channel.connection.server_properties or {}
 
     def lose(self) -> None:
         """Settle no more: the channel is gone, and the broker has given its messages to others."""
@@ -68,7 +63,7 @@ class Link:
             self._next_flush.set(_HOLD_S)
 
     def hand_back(self, tag: int) -> None:
-        """Return a message to the queue."""
+        """Return a message to the queue. RabbitMQ before 4.3 counts that as a lost delivery."""
         self._beyond.add(tag)
         if self.open:
             self.channel.basic_nack(tag, requeue=True)
@@ -137,7 +132,7 @@ class OrphanedRuns:
     """Runs whose delivery was lost with the connection: their outcome is used when the message comes back to us."""
 
     def __init__(self) -> None:
-        self._runs: OrderedDict[tuple[Any, ...], list[Run]] = OrderedDict()
+        self._runs: dict[tuple[Any, ...], list[Run]] = {}
 
     def add(self, run: Run) -> None:
         """Remember a run whose delivery is lost."""
@@ -145,7 +140,7 @@ class OrphanedRuns:
         # The message comes back with its body; a thousand of them are not kept.
         run.delivery.body = b""
         if len(self._runs) > _MOST_ORPHANED:
-            self._runs.popitem(last=False)
+            del self._runs[next(iter(self._runs))]
 
     def claim(self, delivery: Delivery) -> Run | None:
         """Return the run of this same message, if there is one; it belongs to this delivery from now on."""

@@ -51,17 +51,12 @@ class Isolation:
             self._step = "moving"
             self.settler.isolate(self._suspect)
 
-    def settled(self, run: Run) -> None:
-        """Take the suspect that was moved, or leave the one that is done."""
+    def over(self, run: Run) -> None:
+        """Take the suspect that was moved, or leave the one that is settled, or whose message was lost as it ran."""
         if run is self._suspect and self._step == "moving":
             self._suspect, self._step = None, "taking"
             self.consumer.get(alone_queue(self.consumer.queue), self._got)
-        else:
-            self.ended(run)
-
-    def ended(self, run: Run) -> None:
-        """Leave the suspect if this is its run, which is over, its message being settled or lost."""
-        if run is self._suspect and self._step == "running":
+        elif run is self._suspect and self._step == "running":
             self._leave()
             self.resume()
 

@@ -26,6 +26,9 @@ from scripts.worker.preparation import PolicyWatch
 from scripts.worker.reconnect import Locate, Reconnecting
 from scripts.worker.verdicts import FIRST_SUCCESS, attempt_line, decide
 
+# The first RabbitMQ whose basic.nack does not count as a lost delivery.
+_NACK_IS_FREE = (4, 3)
+
 _AGAIN_AFTER_S = 1.0
 
 
@@ -87,7 +90,7 @@ class Settler:
 
         Where the broker would count a returned message as lost, a copy goes back: that begins with a count of zero.
         """
-        if run.delivery.link.takes_back and not run.alone:
+        if queues.version(run.delivery.link.server) >= _NACK_IS_FREE and not run.alone:
             run.delivery.link.hand_back(run.delivery.tag)
             self.settled(run)
         else:
@@ -142,11 +145,13 @@ class Copies:
     ) -> None:
         """`confirmed` is called when the broker has the copy of a run's message safe."""
         self._loop, self._queue, self._watch, self._confirmed = loop, queue, watch, confirmed
-        self._failed_queue = queues.failed_queue(queue)
+        failed_queue = queues.failed_queue(queue)
         # The worker has declared these two before it takes a message.
-        self._known = frozenset({queue, self._failed_queue})
+        self._known = frozenset({queue, failed_queue})
         self._declared = set(self._known)
-        self._connection = Reconnecting(loop, locate, "copies", self._opened, self._lost)
+        self._connection = Reconnecting(
+            loop, locate, "copies", lambda _: self._connection.open_channel(failed_queue, self._opened), self._lost
+        )
         self._started = False
         self._channel: Any = None
         self._declaring = False
@@ -167,10 +172,7 @@ class Copies:
         """End the connection, and give up what is not confirmed by now."""
         self._connection.close(closed)
 
-    def _opened(self, _connection: Any) -> None:
-        self._connection.open_channel(self._failed_queue, self._channel_opened)
-
-    def _channel_opened(self, channel: Any) -> None:
+    def _opened(self, channel: Any) -> None:
         guard = self._loop.guard
 
         def confirming(_frame: Any) -> None:

@@ -55,10 +55,9 @@ class Worker:
         self._probe: Run | None = None
         self._running = 0
         self.stopping = False
-        self._ended = False
+        self._is_done = False
         self._settle_timer = Timer(loop, self._end_unsettled)
         self._hold = Timer(loop, self._release)
-        self._is_drained = False
         self.exit_code = 0
         self.taken = 0
 
@@ -162,18 +161,19 @@ class Worker:
         if run in self._unsettled:
             self.settler.settle(run, outcome)
         else:
-            self._isolation.ended(run)
+            self._isolation.over(run)
         self._end_when_done()
 
     def _judge_host(self, run: Run, outcome: Outcome) -> None:
-        was_open = self._breaker.is_open
-        self._breaker.end(run.trial, outcome)
         if outcome.verdict == "unstartable":
             self._stop_for_good(outcome.reason)
-        elif self._breaker.is_open and not was_open:
-            self._rest()
-        elif was_open and not self._breaker.is_open:
-            self._work_again()
+        was_open = self._breaker.is_open
+        self._breaker.end(run.trial, outcome)
+        if self._breaker.is_open != was_open and not self.stopping:
+            if was_open:
+                self._work_again()
+            else:
+                self._rest()
         if run is self._probe:
             self._probe = None
             if self._breaker.is_open:
@@ -184,8 +184,6 @@ class Worker:
 
         A worker on which nothing ever succeeded ends with its batch, and where no engine would start it anew.
         """
-        if self.stopping:
-            return
         if not self._breaker.succeeded and (self._options.until_empty or not self._is_run_by_engine):
             self._stop_for_good(self._breaker.why)
             return
@@ -194,10 +192,9 @@ class Worker:
         self._hand_back_waiting()
 
     def _work_again(self) -> None:
-        if not self.stopping:
-            say("a message succeeded: taking all again")
-            self._probing.end()
-            self.consumer.go_on()
+        say("a message succeeded: taking all again")
+        self._probing.end()
+        self.consumer.go_on()
 
     def _is_free_for_a_probe(self) -> bool:
         busy = self.stopping or self._probe or self._waiting or self._isolation.busy
@@ -205,7 +202,7 @@ class Worker:
 
     def _settled(self, run: Run) -> None:
         self._unsettled.discard(run)
-        self._isolation.settled(run)
+        self._isolation.over(run)
         self._end_when_done()
 
     # Stopping
@@ -250,7 +247,7 @@ class Worker:
     def _release(self, reason: str) -> None:
         say(f"{reason}: staying no longer")
         self._hold.stop()
-        if self._is_drained:
+        if self._is_done:
             self._end()
 
     def _hand_back_waiting(self) -> None:
@@ -268,7 +265,7 @@ class Worker:
             self.stop(f"{self._running} actions still run after {self._options.drain_s:g} s (--drain)")
 
     def _end_when_done(self) -> None:
-        if not self.stopping or self._running or self._ended or self._is_drained:
+        if not self.stopping or self._running or self._is_done:
             return
         if not self._unsettled and not self._isolation.busy:
             self._end()
@@ -276,16 +273,15 @@ class Worker:
             self._settle_timer.set(_SETTLE_TIMEOUT_S)
 
     def _end_unsettled(self) -> None:
-        if not self._ended:
-            say(f"the broker did not confirm within {_SETTLE_TIMEOUT_S:g} s: what was in hand goes back to the queue")
-            self._end()
+        say(f"the broker did not confirm within {_SETTLE_TIMEOUT_S:g} s: what was in hand goes back to the queue")
+        self._end()
 
     def _end(self) -> None:
         """End runner, consumer, copies and notice one after the other, then the loop; or stay, where that was asked."""
+        self._is_done = True
+        self._settle_timer.stop()
         if self._hold.is_set:
-            self._is_drained = True
             rename_process(DRAINED)
-        elif not self._ended:
-            self._ended = True
+        else:
             end_notice = partial(self._probing.end, self._loop.stop)
             self._runner.close(lambda: self.consumer.close(lambda: self.settler.copies.close(end_notice)))
