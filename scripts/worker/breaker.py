@@ -109,7 +109,7 @@ class Probing:
     _notice: Reconnecting | None = None
 
     def __post_init__(self) -> None:
-        self._next_look = Timer(self.loop, self._tick)
+        self._next_look = Timer(self.loop, self.look)
 
     def start(self) -> None:
         """Give the subscription up, and tell the broker why: the breaker opened."""
@@ -155,17 +155,14 @@ class Probing:
             self.look()
 
     def look(self) -> None:
-        """Look now whether there is a message for a probe."""
+        """Look now whether there is a message for a probe, and again in a while."""
+        self._next_look.set(_LOOK_EVERY_S)
         if self.is_free() and not self._asking:
             self.consumer.look(partial(self._looked, 1 if self.is_holding() else 0))
 
     @property
     def _without_pause(self) -> bool:
         return self._alone and self.breaker.succeeded
-
-    def _tick(self) -> None:
-        self._next_look.set(_LOOK_EVERY_S)
-        self.look()
 
     def _looked(self, ourselves: int, ready: int, consumers: int) -> None:
         """Ask for a message if it is time; as long as this worker holds others, it counts as a consumer itself."""

@@ -1,50 +1,91 @@
-"""The consumer of the queue: it declares, subscribes, and does so again after every kind of trouble."""
+"""The consumer of the queue: it prepares, subscribes, and does so again after every kind of trouble."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import InitVar, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import InitVar, dataclass, field
 from functools import partial
 from typing import Any
 
 from pika import spec
+from pika.exceptions import ChannelClosedByBroker
 
 from scripts.action.output import say
-from scripts.amqp.queues import IsStream, failed_queue
+from scripts.amqp.management import management_of
+from scripts.amqp.policies import losses
+from scripts.amqp.queues import IsStream, count_ready, declare, failed_queue, queue_arguments, retry_queue
+from scripts.amqp.rights import refusal, try_publishing
 from scripts.errors import ClusterError
-from scripts.event_loop import EventLoop
+from scripts.event_loop import EventLoop, in_thread
 from scripts.worker.alive import AliveFile
 from scripts.worker.deliveries import Delivery, Link
 from scripts.worker.options import Options
-from scripts.worker.preparation import PolicyWatch, Preparation
 from scripts.worker.reconnect import Locate, Reconnecting
+
+# The figures of a new queue come within ten seconds, on a busy machine later.
+_FIGURES_WITHIN_S = 30.0
+
+
+@dataclass(eq=False)
+class QueueWarnings:
+    """Warnings of what is wrong with the queues, each said once."""
+
+    loop: EventLoop
+    options: Options
+    _looked: set[str] = field(default_factory=set)
+    _said: set[str] = field(default_factory=set)
+
+    def say(self, *warnings: str) -> None:
+        """Say those that are new."""
+        for warning in warnings:
+            if warning not in self._said:
+                self._said.add(warning)
+                say(warning)
+
+    def look(self, parameters: Any, names: Sequence[str]) -> None:
+        """Look, in a thread, whether policies take messages out of those of the queues that are new.
+
+        `parameters` are of the connection to the broker; without a management API nothing is said.
+        """
+        new = [name for name in names if name not in self._looked]
+        self._looked.update(new)
+        if new:
+            management, queue = management_of(parameters, self.options.management), self.options.queue
+            attempts = self.options.policy.attempts
+            in_thread(
+                self.loop,
+                lambda: losses(management, queue, new, attempts, _FIGURES_WITHIN_S),
+                lambda found: self.say(*found),
+                lambda _reason: None,
+            )
 
 
 @dataclass(eq=False)
 class Consumer:
     """Calls `delivered` for each message and `lost` when those that were delivered can no longer be settled.
 
-    `refused` is told why this queue can never be consumed; `works`: connected, and subscribed unless it rests.
+    `refused` is told why this queue can never be consumed; `works`: connected, and subscribed unless it rests;
+    `failed_before`: how many messages stood in the failed queue before the first one was taken.
     """
 
     loop: EventLoop
     locate: InitVar[Locate]
     options: Options
-    watch: InitVar[PolicyWatch]
+    warnings: QueueWarnings
     alive: AliveFile
     delivered: Callable[[Delivery], None]
     lost: Callable[[], None]
     refused: Callable[[str], None]
     started: bool = False
     works: bool = False
+    failed_before: int | None = None
     _link: Link | None = None
     _consumer_tag: str | None = None
     _takes_more: bool = True
     _rests: bool = False
 
-    def __post_init__(self, locate: Locate, watch: PolicyWatch) -> None:
+    def __post_init__(self, locate: Locate) -> None:
         self.queue = self.options.queue
-        self.preparation = Preparation(self.loop, self.options, watch)
         self._connection = Reconnecting(self.loop, locate, f"queue {self.queue!r}", self._opened, self._lost)
 
     def start(self) -> None:
@@ -117,15 +158,44 @@ class Consumer:
         self._connection.close(closed)
 
     def _opened(self, connection: Any) -> None:
-        def prepared(problem: ClusterError | None) -> None:
+        """See that the queues are there; what need not be asked twice is asked once in a worker's life."""
+        policy = self.options.policy
+        arguments = queue_arguments(self.queue, connection.server_properties or {})
+        # The first retry queue shows whether the others can be made.
+        first_retry = [retry_queue(self.queue, policy.backoff_s)] if policy.attempts > 1 else []
+        needed = {name: arguments[name] for name in (self.queue, failed_queue(self.queue), *first_retry)}
+
+        def declared(problem: ClusterError | None) -> None:
             if isinstance(problem, IsStream):
                 self.refused(str(problem))
             elif problem:
                 self._connection.trouble(str(problem))
             else:
-                self._connection.open_channel(failed_queue(self.queue), self._use)
+                self.warnings.look(connection.params, list(needed))
+                self._see_to_failures(connection)
 
-        self.preparation.prepare(connection, prepared)
+        declare(connection, needed, self.loop.guard(declared), self.warnings.say)
+
+    def _see_to_failures(self, connection: Any) -> None:
+        """See that messages that fail could be kept, and how many are there; then take some."""
+        beside = failed_queue(self.queue)
+
+        def tried(forbidden: ChannelClosedByBroker | None) -> None:
+            if connection.is_open and forbidden:
+                why = refusal(forbidden, connection.params, beside)
+                self._connection.trouble(f"messages that fail could not be kept: {why}")
+            elif connection.is_open:
+                count_ready(connection, [beside], self.loop.guard(counted))
+
+        def counted(failed: int | None) -> None:
+            if failed is not None:
+                self.failed_before = failed
+                self._connection.open_channel(beside, self._use)
+
+        if self.failed_before is None:
+            try_publishing(self.loop, connection.params, self.loop.guard(tried))
+        else:
+            counted(self.failed_before)
 
     def _use(self, channel: Any) -> None:
         def cancelled(_frame: Any) -> None:

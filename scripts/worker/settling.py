@@ -20,9 +20,9 @@ from scripts.amqp import queues
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop
 from scripts.worker import headers
+from scripts.worker.consumer import QueueWarnings
 from scripts.worker.deliveries import Run
 from scripts.worker.options import Options
-from scripts.worker.preparation import PolicyWatch
 from scripts.worker.reconnect import Locate, Reconnecting
 from scripts.worker.verdicts import FIRST_SUCCESS, attempt_line, decide
 
@@ -42,13 +42,13 @@ class Settler:
     loop: EventLoop
     locate: InitVar[Locate]
     options: Options
-    watch: InitVar[PolicyWatch]
+    warnings: InitVar[QueueWarnings]
     settled: Callable[[Run], None]
     failed: int = 0
     _succeeded: bool = False
 
-    def __post_init__(self, locate: Locate, watch: PolicyWatch) -> None:
-        self.copies = Copies(self.loop, locate, self.options.queue, watch, self.ack)
+    def __post_init__(self, locate: Locate, warnings: QueueWarnings) -> None:
+        self.copies = Copies(self.loop, locate, self.options.queue, warnings, self.ack)
 
     def settle(self, run: Run, outcome: Outcome) -> None:
         """Do what the outcome asks for."""
@@ -141,10 +141,10 @@ class Copies:
     """Sends copies in order, each confirmed by the broker and never unroutable; the connection is made at the first."""
 
     def __init__(
-        self, loop: EventLoop, locate: Locate, queue: str, watch: PolicyWatch, confirmed: Callable[[Run], None]
+        self, loop: EventLoop, locate: Locate, queue: str, warnings: QueueWarnings, confirmed: Callable[[Run], None]
     ) -> None:
         """`confirmed` is called when the broker has the copy of a run's message safe."""
-        self._loop, self._queue, self._watch, self._confirmed = loop, queue, watch, confirmed
+        self._loop, self._queue, self._warnings, self._confirmed = loop, queue, warnings, confirmed
         failed_queue = queues.failed_queue(queue)
         # The worker has declared these two before it takes a message.
         self._known = frozenset({queue, failed_queue})
@@ -212,12 +212,12 @@ class Copies:
                 return
             self._declaring = False
             self._declared.add(copy.queue)
-            self._watch.look(self._connection.connection.params, [copy.queue])
+            self._warnings.look(self._connection.connection.params, [copy.queue])
             self._send_waiting()
 
         connection = self._connection.connection
         arguments = queues.queue_arguments(self._queue, connection.server_properties or {})[copy.queue]
-        queues.declare(connection, {copy.queue: arguments}, self._loop.guard(declared), say)
+        queues.declare(connection, {copy.queue: arguments}, self._loop.guard(declared), self._warnings.say)
 
     def _publish(self, copy: Copy) -> None:
         copy.returned = False

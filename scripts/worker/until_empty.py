@@ -104,7 +104,7 @@ class UntilEmpty:
         if self.worker.stopping:
             # A signal came while the broker was asked; a second stop would end what runs.
             return
-        failures = max(failed - (self._consumer.preparation.failed_before or 0), self.worker.settler.failed)
+        failures = max(failed - (self._consumer.failed_before or 0), self.worker.settler.failed)
         if failures:
             text = f"queue {self._queue!r} is done, but {failures} messages are in {failed_queue(self._queue)!r}"
             self.worker.stop(text, MessagesFailed.exit_code)

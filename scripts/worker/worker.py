@@ -11,13 +11,12 @@ from scripts.event_loop import EventLoop, Timer
 from scripts.worker import headers
 from scripts.worker.alive import AliveFile
 from scripts.worker.breaker import Breaker, Probing
-from scripts.worker.consumer import Consumer
+from scripts.worker.consumer import Consumer, QueueWarnings
 from scripts.worker.deliveries import Delivery, OrphanedRuns, Run
 from scripts.worker.isolation import Isolation
 from scripts.worker.joblog import JobLog
 from scripts.worker.metadata import job
 from scripts.worker.options import Options
-from scripts.worker.preparation import PolicyWatch
 from scripts.worker.reconnect import Locate
 from scripts.worker.settling import Settler
 from scripts.worker.stop_signals import DRAINED, DRAINING, rename_process
@@ -40,9 +39,9 @@ class Worker:
         self._is_run_by_engine = alive.is_wanted
         self._joblog = JobLog(options.joblog, options.command, options.queue) if options.joblog is not None else None
         self._breaker = Breaker(options.breaker)
-        watch = PolicyWatch(loop, options)
-        self.consumer = Consumer(loop, locate, options, watch, alive, self._delivered, self._lost, self._stop_for_good)
-        self.settler = Settler(loop, locate, options, watch, self._settled)
+        warnings = QueueWarnings(loop, options)
+        self.consumer = Consumer(loop, locate, options, warnings, alive, self._delivered, self._lost, self._give_up)
+        self.settler = Settler(loop, locate, options, warnings, self._settled)
         self._isolation = Isolation(
             self.consumer, self.settler, lambda: not self._running, self._take_alone, self._start_waiting
         )
@@ -63,7 +62,7 @@ class Worker:
 
     def start(self) -> None:
         """Begin to consume as soon as the runner is ready."""
-        self._runner.open(self._runner_changed, self._stop_for_good)
+        self._runner.open(self._runner_changed, self._give_up)
         self._runner_changed()
 
     @property
@@ -166,7 +165,7 @@ class Worker:
 
     def _judge_host(self, run: Run, outcome: Outcome) -> None:
         if outcome.verdict == "unstartable":
-            self._stop_for_good(outcome.reason)
+            self._give_up(outcome.reason)
         was_open = self._breaker.is_open
         self._breaker.end(run.trial, outcome)
         if self._breaker.is_open != was_open and not self.stopping:
@@ -185,7 +184,7 @@ class Worker:
         A worker on which nothing ever succeeded ends with its batch, and where no engine would start it anew.
         """
         if not self._breaker.succeeded and (self._options.until_empty or not self._is_run_by_engine):
-            self._stop_for_good(self._breaker.why)
+            self._give_up(self._breaker.why)
             return
         say(f"{self._breaker.why}: taking one now and then, until one succeeds")
         self._probing.start()
@@ -255,7 +254,7 @@ class Worker:
             self.settler.hand_back(run)
         self._waiting.clear()
 
-    def _stop_for_good(self, reason: str) -> None:
+    def _give_up(self, reason: str) -> None:
         """Stop, this host or queue being no good; a stop that was asked for before goes on as it was."""
         if not self.stopping:
             self.stop(reason, exit_code=1)
