@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from scripts.action.cgroup import OutOfMemoryKills
-from scripts.action.exits import exit_watch
+from scripts.action.children import exit_watch, spawn_piped, why_unstartable
 from scripts.action.jobs import KILLED, Done, Job, Outcome, RunLimits
 from scripts.action.kept_life import KeepAlive, Life, Run
 from scripts.action.kept_protocol import FRAMINGS, PROTOCOL
 from scripts.action.output import say
-from scripts.action.spawn import spawn_piped, why_unstartable
 from scripts.backoff import growing_s
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop, Timer

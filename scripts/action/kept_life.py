@@ -1,24 +1,34 @@
-"""The life of one kept-alive child: the meaning of each thing that it does (docs/keep-alive.md)."""
+"""The life of one kept-alive child: its pipes, and the meaning of each thing that it does (docs/keep-alive.md)."""
 
 from __future__ import annotations
 
 import os
+import select
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from scripts.action.cgroup import OutOfMemoryKills
-from scripts.action.exits import ExitWatch, exit_reason
+from scripts.action.children import Ending, ExitWatch, exit_reason
 from scripts.action.jobs import KILLED, Done, Job, Outcome, RunLimits, Verdict
-from scripts.action.kept_child import KeptChild, Spawn
-from scripts.action.kept_protocol import PROTOCOL, VerdictLine, answer, greeting_problem, unasked_problem
-from scripts.action.output import tag_of
+from scripts.action.kept_protocol import (
+    LONGEST_LINE_BYTES,
+    PROTOCOL,
+    VerdictLine,
+    answer,
+    greeting_problem,
+    unasked_problem,
+)
+from scripts.action.output import Lines, tag_of
+from scripts.action.pipes import Inlet, Outlet, PipeEnd
 from scripts.event_loop import EventLoop, Timer
 
 # A child that closes a pipe is as a rule about to end: its exit code says more than the pipe.
 LOST_GRACE_S = 1.0
 
-_VERDICTS: dict[str, Verdict] = {"ok": "done", "retry": "failed", "reject": "rejected"}
+# Starts the program with pipes (STDIN, STDOUT, STDERR, descriptor 3); returns its process id and our ends.
+Spawn = Callable[[], tuple[int, list[int]]]
 
 # loading: not ready yet.  idle: waits for a message.  busy: has one in hand.  taking: gave its verdict and has to read
 # the rest of the message.  finishing: its STDIN has ended.  ending: is being ended, or cannot be used any more.
@@ -74,7 +84,7 @@ class Life:
 
     def __init__(self, keeper: Keeper, spawn: Spawn, limits: RunLimits, keep: KeepAlive) -> None:
         self._keeper, self._limits, self._keep = keeper, limits, keep
-        self._child = KeptChild(keeper.loop, keeper.watch, spawn, limits.kill_after_s, self)
+        self._open(spawn)
         self._deadline = Timer(keeper.loop, self._fault)
         self._deadline.set(
             keep.ready_timeout_s, f"no `ready {PROTOCOL}` on file descriptor 3 within {keep.ready_timeout_s:g} s"
@@ -87,6 +97,22 @@ class Life:
         self._hung_up = self._killed = False
         self._fault_reason = ""
 
+    def _open(self, spawn: Spawn) -> None:
+        loop = self._keeper.loop
+        self._pid, (stdin, stdout, stderr, verdicts) = spawn()
+        self._group: Ending | None = None
+        self._stdin = Inlet(loop, stdin, sent=self._taken, broken=lambda: self._lost("its STDIN"))
+        self._stdout, self._stderr = Lines(1), Lines(2)
+        self._outputs = Outlet(loop, stdout, self._stdout), Outlet(loop, stderr, self._stderr)
+        self._verdicts = PipeEnd(loop, verdicts)
+        self._heard = b""
+        # Mostly nothing is there, and to ask is cheaper than to read in vain. A closed one is asked and read in vain.
+        self._printed, self._said = _questions(*self._outputs), _questions(self._verdicts)
+        self._keeper.watch.watch(self._pid, self._exited)
+        self._verdicts.watch(loop.READ, self._hear)
+        for output in self._outputs:
+            output.follow()
+
     @property
     def is_free(self) -> bool:
         """True while it waits for a message and keeps its pipes open."""
@@ -94,16 +120,18 @@ class Life:
 
     def start(self, run: Run) -> bool:
         """Hand the message to the idle child; False when it has just lost our trust and is being replaced."""
-        if unasked := self._child.unasked():
+        if unasked := self._heard or (self._said.poll(0) and self._verdicts.read()):
             self._fault(unasked_problem(unasked))
             return False
         self._run, self.state = run, "busy"
-        self._child.begin(tag_of(run.job.id) if self._keep.tagged else b"")
+        tag = tag_of(run.job.id) if self._keep.tagged else b""
+        self._stdout.begin(tag)
+        self._stderr.begin(tag)
         self._started_at, self._started = time.time(), time.monotonic()
         limit = self._limits.timeout_s
         if limit is not None:
             self._deadline.set(limit, f"over the time limit of {limit:g} s")
-        self._all_sent = self._child.stdin.send(run.frame)
+        self._all_sent = self._stdin.send(run.frame)
         return True
 
     def finish(self) -> None:
@@ -112,7 +140,7 @@ class Life:
             self.end()
         elif self.state in ("idle", "taking"):
             self.state = "finishing"
-            self._child.stdin.close()
+            self._stdin.close()
             self._deadline.set(self._limits.kill_after_s, "the action did not finish when its STDIN ended")
 
     def kill(self) -> None:
@@ -124,19 +152,35 @@ class Life:
         """Send TERM, then KILL."""
         self.state = "ending"
         self._deadline.stop()
-        self._child.terminate()
+        self._terminate()
 
-    def heard(self, line: bytes, more: bytes) -> None:
-        """Take a line on descriptor 3."""
+    def _terminate(self) -> Ending:
+        self._group = self._group or Ending(self._keeper.loop, self._pid, self._limits.kill_after_s)
+        return self._group
+
+    def _hear(self) -> None:
+        data = self._verdicts.read()
+        if data == b"":
+            self._verdicts.close()
+            self._lost("file descriptor 3")
+        elif data:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        """Take what came on descriptor 3 when it is a line, or too much for one."""
+        line, newline, more = (self._heard + data).partition(b"\n")
+        if not newline and len(line) < LONGEST_LINE_BYTES:
+            self._heard = line
+            return
+        self._heard = b""
         if self.state == "busy":
             verdict = answer(line, more)
-            if isinstance(verdict, VerdictLine):
-                self._answered(verdict)
-            else:
+            if isinstance(verdict, str):
                 self._fault(verdict)
+            else:
+                self._answered(verdict)
         elif self.state == "loading":
-            problem = greeting_problem(line, more)
-            if problem:
+            if problem := greeting_problem(line, more):
                 self._fault(problem)
             else:
                 self.was_ready = True
@@ -144,33 +188,38 @@ class Life:
         elif self.state in ("idle", "taking"):
             self._fault(unasked_problem(line))
 
-    def lost(self, pipe: str) -> None:
+    def _lost(self, pipe: str) -> None:
         """Expect the end of a child that closed a pipe."""
         if self.state not in ("finishing", "ending"):
             self._hung_up = True
             self._deadline.set(LOST_GRACE_S, f"the action closed {pipe}")
 
-    def taken(self) -> None:
+    def _taken(self) -> None:
         """Go on: the child has read all but what is in the pipe."""
         self._all_sent = True
         if self.state == "taking":
             self._be_ready()
 
-    def exited(self) -> None:
+    def _exited(self, status: int) -> None:
         """Expect the end of the group: the child itself is gone."""
         self._hung_up = True
         self._deadline.stop()
+        self._terminate().ended(lambda: self._ended(status))
 
-    def ended(self, status: int) -> None:
+    def _ended(self, status: int) -> None:
         """Settle the message in hand, and the child with it: the whole group is gone."""
+        if last := self._verdicts.read():
+            self._take(last)
+        self._verdicts.close()
+        for output in self._outputs:
+            output.drain()
         self._deadline.stop()
         self.lived_s = time.monotonic() - self._began
         code = os.waitstatus_to_exitcode(status)
         why = self._fault_reason or exit_reason(code, self._keeper.out_of_memory)
         run, self._run = self._run, None
-        self.left_unread = (
-            run is not None and not self._killed and not self._fault_reason and self._child.stdin.untouched()
-        )
+        self.left_unread = run is not None and not self._killed and not self._fault_reason and self._stdin.untouched()
+        self._stdin.close()
         if run is None or self.left_unread:
             self.faulty = bool(self._fault_reason) or (self.answered == 0 and self.state != "finishing")
         if run is not None and self.left_unread:
@@ -190,12 +239,10 @@ class Life:
         assert run is not None
         self.answered += 1
         # The loop may learn of the verdict before it learns of what was printed ahead of it.
-        self._child.catch_up()
-        outcome = self._outcome(
-            _VERDICTS[verdict.word],
-            verdict.why or ("" if verdict.word == "ok" else verdict.word),
-            retry_after_s=verdict.retry_after_s,
-        )
+        if self._printed.poll(0):
+            for output in self._outputs:
+                output.pass_on()
+        outcome = self._outcome(verdict.verdict, verdict.reason, retry_after_s=verdict.retry_after_s)
         self._rest()
         run.done(outcome)
 
@@ -230,9 +277,16 @@ class Life:
         return Outcome(
             verdict,
             reason,
-            stderr=self._child.stderr.tail,
+            stderr=self._stderr.tail,
             started_at=self._started_at,
             seconds=time.monotonic() - self._started,
-            received=self._child.stdout.received,
+            received=self._stdout.received,
             **more,
         )
+
+
+def _questions(*ends: PipeEnd) -> select.poll:
+    asked = select.poll()
+    for end in ends:
+        asked.register(end.fd, select.POLLIN)
+    return asked

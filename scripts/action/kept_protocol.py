@@ -6,9 +6,9 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from scripts.action.jobs import Job
+from scripts.action.jobs import Job, Verdict
 from scripts.errors import ClusterError
 
 PROTOCOL = 1
@@ -46,14 +46,14 @@ def _json(value: Any) -> bytes:
 
 @dataclass(frozen=True)
 class VerdictLine:
-    """`ok`, `retry [seconds] [why]` or `reject [why]`; the why is printable text with single spaces."""
+    """A verdict: `ok`, `retry [seconds] [why]` or `reject [why]`; the reason is printable text with single spaces."""
 
-    word: Literal["ok", "retry", "reject"]
-    why: str = ""
+    verdict: Verdict
+    reason: str = ""
     retry_after_s: float | None = None
 
 
-OK = VerdictLine("ok")
+OK = VerdictLine("done")
 
 
 def parse(line: bytes) -> VerdictLine | None:
@@ -63,13 +63,11 @@ def parse(line: bytes) -> VerdictLine | None:
     word, *rest = line.decode("utf-8", "replace").split() or [""]
     if word == "ok" and not rest:
         return OK
-    if word == "reject":
-        return VerdictLine("reject", _printable(rest))
-    if word != "retry":
+    if word not in ("retry", "reject"):
         return None
-    if rest and _SECONDS.fullmatch(rest[0]):
-        return VerdictLine("retry", _printable(rest[1:]), float(rest[0]))
-    return VerdictLine("retry", _printable(rest))
+    pause_s = float(rest.pop(0)) if word == "retry" and rest and _SECONDS.fullmatch(rest[0]) else None
+    why = "".join(char if char.isprintable() else "\ufffd" for char in " ".join(rest))
+    return VerdictLine("failed" if word == "retry" else "rejected", why or word, pause_s)
 
 
 def answer(line: bytes, more: bytes) -> VerdictLine | str:
@@ -100,7 +98,3 @@ def readable(line: bytes) -> str:
     """Return the beginning of any line, quoted, for a message to a person."""
     line = line.rstrip(b"\n")
     return repr(line[:60].decode("utf-8", "replace")) + ("..." if len(line) > 60 else "")
-
-
-def _printable(words: list[str]) -> str:
-    return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(words))

@@ -60,10 +60,12 @@ class PipeEnd:
 class Inlet(PipeEnd):
     """The STDIN of a child."""
 
-    def __init__(self, loop: EventLoop, fd: int, sent: Callable[[], None], broken: Callable[[], None]) -> None:
-        """`sent` tells when all has gone in that did not at once, `broken` that nobody reads any more."""
+    def __init__(
+        self, loop: EventLoop, fd: int, sent: Callable[[], None] | None = None, broken: Callable[[], None] | None = None
+    ) -> None:
+        """`sent` is called when all has gone in that did not at once, `broken` when nobody reads; else it closes."""
         super().__init__(loop, fd)
-        self._all_sent, self._broken = sent, broken
+        self._all_sent, self._broken = sent or self.close, broken or self.close
         self._unsent = _NOTHING
         self._sent_bytes = 0
 

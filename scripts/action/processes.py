@@ -9,11 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scripts.action.cgroup import OutOfMemoryKills
-from scripts.action.exits import Ending, exit_reason, exit_watch
+from scripts.action.children import Ending, exit_reason, exit_watch, spawn_piped, why_unstartable
 from scripts.action.jobs import EXIT_REJECTED, KILLED, Done, Job, Outcome, RunLimits, Verdict
 from scripts.action.output import Lines, tag_of
 from scripts.action.pipes import Inlet, Outlet
-from scripts.action.spawn import spawn_piped, why_unstartable
 from scripts.event_loop import EventLoop, Timer
 
 # Most actions are over before this. Their pipes are read once, at the end, without ever being watched: that saves
@@ -109,14 +108,14 @@ class Child:
             loop.add_callback_threadsafe(lambda: self._finish(outcome))
             return
         # It need not read its STDIN, or not to the end.
-        self._stdin = Inlet(loop, stdin, sent=self._close_stdin, broken=self._close_stdin)
+        self._stdin = Inlet(loop, stdin)
         self._outputs = Outlet(loop, stdout, self._stdout), Outlet(loop, stderr, self._stderr)
         runner.watch.watch(self._pid, self._exited)
         limit = runner.limits.timeout_s
         if limit is not None:
             self._time_limit.set(limit, "failed", f"over the time limit of {limit:g} s")
         if self._stdin.send(self._job.body):
-            self._close_stdin()
+            self._stdin.close()
         else:
             # So much goes in, much may come out: neither side is to wait for the other.
             self.watch_pipes()
@@ -132,9 +131,6 @@ class Child:
         for output in self._outputs:
             output.follow()
 
-    def _close_stdin(self) -> None:
-        self._stdin.close()
-
     def _exited(self, status: int) -> None:
         self._time_limit.stop()
         if self._ending is not None:
@@ -145,7 +141,7 @@ class Child:
         self._conclude(status)
 
     def _conclude(self, status: int) -> None:
-        self._close_stdin()
+        self._stdin.close()
         for output in self._outputs:
             output.drain()
         self._finish(self._outcome(os.waitstatus_to_exitcode(status)))

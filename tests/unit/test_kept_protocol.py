@@ -10,15 +10,15 @@ from scripts.action.kept_protocol import OK, VerdictLine, parse, readable
     [
         (b"ok", OK),
         (b"ok \r", OK),
-        (b"retry", VerdictLine("retry")),
-        (b"retry 30", VerdictLine("retry", "", 30.0)),
-        (b"retry 0.5 the licence server is busy", VerdictLine("retry", "the licence server is busy", 0.5)),
-        (b"retry the licence server is busy", VerdictLine("retry", "the licence server is busy")),
-        (b"retry 1.5s", VerdictLine("retry", "1.5s")),
-        (b"reject", VerdictLine("reject")),
-        (b"reject  not a\tdate:  31.02.", VerdictLine("reject", "not a date: 31.02.")),
-        (b"reject bell \x07 \xff", VerdictLine("reject", "bell \ufffd \ufffd")),
-        ("reject größer".encode(), VerdictLine("reject", "größer")),
+        (b"retry", VerdictLine("failed", "retry")),
+        (b"retry 30", VerdictLine("failed", "retry", 30.0)),
+        (b"retry 0.5 the licence server is busy", VerdictLine("failed", "the licence server is busy", 0.5)),
+        (b"retry the licence server is busy", VerdictLine("failed", "the licence server is busy")),
+        (b"retry 1.5s", VerdictLine("failed", "1.5s")),
+        (b"reject", VerdictLine("rejected", "reject")),
+        (b"reject  not a\tdate:  31.02.", VerdictLine("rejected", "not a date: 31.02.")),
+        (b"reject bell \x07 \xff", VerdictLine("rejected", "bell \ufffd \ufffd")),
+        ("reject größer".encode(), VerdictLine("rejected", "größer")),
     ],
 )
 def test_a_verdict_line_is_read(line: bytes, expected: VerdictLine) -> None:
@@ -44,8 +44,8 @@ def test_what_follows_a_known_word_is_never_more_than_its_why(word: bytes, rest:
     if verdict is None:
         assert word == b"ok"
     else:
-        assert verdict.word == word.decode().split()[0]
-        assert verdict.why.isprintable()
+        assert verdict.verdict == {b"ok": "done", b"retry": "failed", b"reject": "rejected"}[word.split()[0]]
+        assert verdict.reason.isprintable()
 
 
 texts = st.text(st.characters(codec="utf-8")).map(
@@ -56,7 +56,7 @@ texts = st.text(st.characters(codec="utf-8")).map(
 @given(texts, st.integers(0, 999_999_999), st.integers(0, 999))
 def test_a_pause_and_a_reason_are_read_as_they_were_written(why: str, seconds: int, milliseconds: int) -> None:
     pause = f"{seconds}.{milliseconds:03}"
-    assert parse(f"retry {pause} {why}".encode()) == VerdictLine("retry", why, float(pause))
+    assert parse(f"retry {pause} {why}".encode()) == VerdictLine("failed", why or "retry", float(pause))
     # The protocol's one ambiguity, resolved for the number: `retry 5 apples` asks for five seconds.
-    assert parse(f"retry because {why}".encode()) == VerdictLine("retry", f"because {why}".strip())
-    assert parse(f"reject {why}".encode()) == VerdictLine("reject", why)
+    assert parse(f"retry because {why}".encode()) == VerdictLine("failed", f"because {why}".strip())
+    assert parse(f"reject {why}".encode()) == VerdictLine("rejected", why or "reject")

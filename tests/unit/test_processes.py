@@ -15,10 +15,9 @@ import psutil
 import pytest
 
 from cluster.settings import ROOT
-from scripts.action.exits import Ending, PidfdWatch, SigchldWatch
+from scripts.action.children import Ending, PidfdWatch, SigchldWatch, spawn, why_unstartable
 from scripts.action.jobs import Job, Outcome, RunLimits
 from scripts.action.processes import Processes
-from scripts.action.spawn import spawn, why_unstartable
 from scripts.event_loop import EventLoop
 from tests.waiting import until
 
@@ -144,7 +143,7 @@ def test_a_script_without_a_first_line_is_told_apart(tmp_path: Path) -> None:
 _IN_TERMINAL = f"""
 import fcntl, os, signal, sys, termios
 sys.path.insert(0, {str(ROOT)!r})
-from scripts.action.spawn import spawn
+from scripts.action.children import spawn
 from scripts.event_loop import EventLoop
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 EventLoop().watch_signal(signal.SIGINT, lambda: None)
