@@ -34,13 +34,13 @@ def publish(
     retry_for: float = 60.0, at: str = "", marathon: str = "", url: str = "", json: bool = False, dry_run: bool = False,
 ) -> None:  # fmt: skip
     """Publish messages; returns when the broker has confirmed them all."""
-    from cluster.operations import publish as request
+    from cluster.operations import publish as publishing
+    from cluster.queue.publishing.items import Split
 
-    wanted = request.Request(
-        body=body, file=file, files=files, null=null, lines_per_message=lines_per_message, skip_empty=skip_empty,
-        header=header or (), queue=queue, create=create, resume=resume, retry_for_s=retry_for, url=url,
-        at=at, marathon=marathon, dry_run=dry_run,
+    done = publishing.run(
+        settings_of(c.config), say, body=body, file=file, files=files,
+        split=Split(b"\0" if null else b"\n", lines_per_message, skip_empty), header=header or (), queue=queue,
+        create=create, resume=resume, retry_for_s=retry_for, url=url, marathon=marathon, at=at, dry_run=dry_run,
     )  # fmt: skip
-    done = request.run(settings_of(c.config), wanted, say)
     if json:
         result(done.as_json())

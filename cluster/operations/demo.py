@@ -24,7 +24,7 @@ from cluster.operations import build as building
 from cluster.operations.deploy import LOCAL_START_S, Rollout, deploy_queue, deploy_workers
 from cluster.queue.publishing.confirms import Target
 from cluster.queue.publishing.items import Split
-from cluster.queue.publishing.publish import publish
+from cluster.queue.publishing.publisher import publish
 from cluster.queue.publishing.sources import text_file
 from cluster.schedulers import DeployOptions, Say, Scheduler, selection
 from cluster.settings import ROOT, Settings

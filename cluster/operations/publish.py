@@ -3,107 +3,108 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from cluster.components import QUEUE
 from cluster.queue import address as queue_address
 from cluster.queue.publishing.confirms import Target
 from cluster.queue.publishing.items import Split
-from cluster.queue.publishing.messages import headers_of
-from cluster.queue.publishing.policy_look import PolicyLook
-from cluster.queue.publishing.publish import Published, publish_noting
-from cluster.queue.publishing.publisher import Watch
+from cluster.queue.publishing.publisher import Published, Watch
+from cluster.queue.publishing.resume import publish_noting
 from cluster.queue.publishing.sources import Source, chosen, nothing_in
 from cluster.schedulers import Say, selection
 from cluster.settings import Settings
 from cluster.terminal import progress
+from scripts.amqp import policies
 from scripts.amqp.broker import parameters
 from scripts.amqp.management import Management, management_of
 from scripts.amqp.queues import checked_name
+from scripts.background import in_background
 from scripts.errors import ClusterError
+
+LINES = Split()
 
 # How long the management API may take where it must be, and where it may be at the usual port, or not at all.
 _KNOWN_API_S = 20.0
 _GUESSED_API_S = 2.0
 
-
-@dataclass(frozen=True)
-class Request:
-    """The flags of `inv publish`; empty ones mean the defaults of invoke.yaml."""
-
-    body: str | None = None
-    file: str = ""
-    files: str = ""
-    null: bool = False
-    lines_per_message: int = 1
-    skip_empty: bool = False
-    header: Sequence[str] = ()
-    queue: str = ""
-    create: bool = False
-    resume: bool = False
-    retry_for_s: float = 60
-    url: str = ""
-    marathon: str = ""
-    at: str = ""
-    dry_run: bool = False
-
-    @property
-    def split(self) -> Split:
-        """The way in which a file is cut."""
-        return Split(b"\0" if self.null else b"\n", self.lines_per_message, self.skip_empty)
-
-    @property
-    def shaping(self) -> dict[str, Any]:
-        """The flags that change what is sent, by name."""
-        return {
-            "--null": self.null,
-            "--lines-per-message": self.lines_per_message,
-            "--skip-empty": self.skip_empty,
-            "--header": list(self.header),
-        }
+_OWN_HEADERS = "x-cluster-"
+_LONGEST_NAME_BYTES = 255
+# They travel in one frame (128 KiB), and workers add some.
+_ALL_HEADERS_BYTES = 64 * 1024
 
 
-def run(settings: Settings, request: Request, say: Say) -> Published:
-    """Publish what the flags say, and tell a person.
+def run(
+    settings: Settings, say: Say, *, body: str | None = None, file: str = "", files: str = "", split: Split = LINES,
+    header: Sequence[str] = (), queue: str = "", create: bool = False, resume: bool = False, retry_for_s: float = 60,
+    url: str = "", marathon: str = "", at: str = "", dry_run: bool = False,
+) -> Published:  # fmt: skip
+    """Publish what the flags of `inv publish` say, and tell a person; empty ones mean the defaults of invoke.yaml.
 
     Raises:
         ClusterError: flags that do not fit, or as `publish_noting`.
     """
-    _check(request)
-    broker = _broker(settings, request, say)
-    target = Target(
-        url=broker.url,
-        find=broker.find,
-        service=broker.service,
-        queue=checked_name(request.queue or settings.queue.name),
-        create=request.create or (request.queue or settings.queue.name) == settings.queue.name,
-        headers=headers_of(request.header),
-        retry_for_s=request.retry_for_s,
-    )
-    if request.file == "-":
+    _check(file, split, url, marathon, at)
+    broker = _broker(settings, url, at, marathon, say)
+    name = checked_name(queue or settings.queue.name)
+    create = create or name == settings.queue.name
+    target = Target(broker.url, name, create, headers_of(header), retry_for_s, broker.find, broker.service)
+    if file == "-":
         _look_at_stdin(say)
-    source = chosen(request.body, request.file, request.files, request.split)
+    source = chosen(body, file, files, split)
     if source.left_out:
         say(f"left out, since they are no plain files: {source.left_out}")
-    if source.is_empty:
-        return _nothing(source, target, say)
-    if request.dry_run:
-        say(f"would publish {_described(source)} to {target.queue!r} at {target.place}")
-        return Published(target.queue, 0, 0, 0)
-    look = PolicyLook(broker.management, target.queue, _GUESSED_API_S if request.url else _KNOWN_API_S)
-    with _bar(source) as advance_to:
-        watch = Watch(say, advance_to, begins=look.start)
-        done = publish_noting(source, target, watch, request.shaping, request.resume)
-    if not source.scan and not done.messages:
-        if not request.skip_empty:
-            raise nothing_in(source.name)
-        return _nothing(source, target, say)
-    say(f"published {done.messages:,} {_messages(done.messages)} to {done.queue!r} in {done.seconds:.1f} s")
-    look.tell(say)
-    return done
+    done = nothing = Published(name, 0, 0, 0)
+    if dry_run and not source.is_empty:
+        say(f"would publish {_described(source)} to {name!r} at {target.place}")
+        return nothing
+    if not source.is_empty:
+        # What changes the messages: it must be the same when this is resumed.
+        shaping = {
+            "--null": split.separator == b"\0",
+            "--lines-per-message": split.per_message,
+            "--skip-empty": split.skip_empty,
+            "--header": list(header),
+        }
+        done = _publish(source, target, broker, shaping, resume, say)
+    if done.messages or (source.scan and source.scan.messages):
+        return done
+    if not split.skip_empty:
+        raise nothing_in(source.name)
+    say(f"nothing to publish: {source.name} is empty")
+    return nothing
+
+
+def _check(file: str, split: Split, url: str, marathon: str, at: str) -> None:
+    if url and (marathon or at):
+        raise ClusterError(f"-u and {'-m' if marathon else '--at'} both say where the queue is: give one")
+    if split.per_message < 1:
+        raise ClusterError(f"--lines-per-message {split.per_message}: give 1 or more")
+    if not file and replace(split, skip_empty=False) != LINES:
+        raise ClusterError("--null and --lines-per-message say how --file is cut; give --file")
+
+
+def headers_of(pairs: Iterable[str]) -> dict[str, str]:
+    """Read message headers from `name=value` texts."""
+    headers = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if any("\ud800" <= char <= "\udfff" for char in pair):  # so come bytes of a command line that are not UTF-8
+            raise ClusterError(f"--header {pair[:80]!r}: it is not UTF-8; put such bytes in the body")
+        if not (name and equals) or len(name.encode()) > _LONGEST_NAME_BYTES:
+            raise ClusterError(f"--header {pair[:80]!r}: write it as name=value")
+        if name.startswith(_OWN_HEADERS):
+            raise ClusterError(f"--header {name}: names that begin with {_OWN_HEADERS} are this project's own")
+        if name in headers:
+            raise ClusterError(f"--header {name}: it is given twice; a message has it once")
+        headers[name] = value
+    if sum(len(name.encode()) + len(value.encode()) for name, value in headers.items()) > _ALL_HEADERS_BYTES:
+        raise ClusterError(f"--header: all together are over {_ALL_HEADERS_BYTES // 1024} KiB; put that in the body")
+    return headers
 
 
 def _look_at_stdin(say: Say) -> None:
@@ -113,10 +114,23 @@ def _look_at_stdin(say: Say) -> None:
         say("reading messages from the terminal, one a line; Ctrl-D ends")
 
 
-def _nothing(source: Source, target: Target, say: Say) -> Published:
-    """Say that a source has no message, which --skip-empty allows."""
-    say(f"nothing to publish: {source.name} is empty")
-    return Published(target.queue, 0, 0, 0)
+def _publish(
+    source: Source, target: Target, broker: _Broker, shaping: dict[str, Any], resume: bool, say: Say
+) -> Published:
+    """Publish with a progress bar, and look meanwhile for policies that drop what the broker confirms nevertheless."""
+    queue, found = target.queue, list[Future[list[str]]]()
+
+    def look() -> None:
+        found.append(in_background(lambda: policies.losses(broker.management(), queue, [queue], 0, 0)))
+
+    with _bar(source) as advance_to:
+        done = publish_noting(source, target, Watch(say, advance_to, begins=look), shaping, resume)
+    if source.scan or done.messages:
+        say(f"published {done.messages:,} {_messages(done.messages)} to {queue!r} in {done.seconds:.1f} s")
+        with suppress(ClusterError, TimeoutError):  # without an API nothing is said
+            for line in found[0].result(broker.api_s) if found else ():
+                say(line)
+    return done
 
 
 class _Broker(NamedTuple):
@@ -126,13 +140,14 @@ class _Broker(NamedTuple):
     management: Callable[[], Management]
     find: Callable[[], str] | None = None
     service: str = ""
+    api_s: float = _KNOWN_API_S
 
 
-def _broker(settings: Settings, request: Request, say: Say) -> _Broker:
+def _broker(settings: Settings, url: str, at: str, marathon: str, say: Say) -> _Broker:
     """Return the broker of -u, else the queue of the engine that is meant, which may move where that has hosts."""
-    if request.url:
-        return _Broker(request.url, lambda: management_of(parameters(request.url), None))
-    place = selection.where(settings, request.at, request.marathon)
+    if url:
+        return _Broker(url, lambda: management_of(parameters(url), None), api_s=_GUESSED_API_S)
+    place = selection.where(settings, at, marathon)
     if place.is_here:
         return _Broker(settings.queue.url, lambda: settings.queue.management)
     engine = selection.scheduler(settings, place, say)
@@ -143,7 +158,7 @@ def _broker(settings: Settings, request: Request, say: Say) -> _Broker:
 
 def queue_url(settings: Settings, at: str, marathon: str, say: Say) -> str:
     """Return the URL of the queue that flags and invoke.yaml mean, with its login."""
-    return _broker(settings, Request(at=at, marathon=marathon), say).url
+    return _broker(settings, "", at, marathon, say).url
 
 
 def _bar(source: Source) -> AbstractContextManager[Callable[[int], None]]:
@@ -151,15 +166,6 @@ def _bar(source: Source) -> AbstractContextManager[Callable[[int], None]]:
     if source.scan and source.scan.messages == 1:
         return nullcontext(lambda messages: None)
     return progress.bar("published", source.scan.messages if source.scan else None)
-
-
-def _check(request: Request) -> None:
-    if request.url and (request.marathon or request.at):
-        raise ClusterError(f"-u and {'-m' if request.marathon else '--at'} both say where the queue is: give one")
-    if request.lines_per_message < 1:
-        raise ClusterError(f"--lines-per-message {request.lines_per_message}: give 1 or more")
-    if not request.file and (request.null or request.lines_per_message > 1):
-        raise ClusterError("--null and --lines-per-message say how --file is cut; give --file")
 
 
 def _described(source: Source) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from cluster.queue.publishing.publish import SIDECARS
+from cluster.queue.publishing.resume import SIDECARS
 from cluster.settings import ROOT
 from scripts.amqp.broker import open_blocking
 

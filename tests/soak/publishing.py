@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cluster.queue.publishing.publish import SIDECARS
+from cluster.queue.publishing.resume import SIDECARS
 from cluster.settings import ROOT
 
 GIVES_UP_AFTER_S = 180

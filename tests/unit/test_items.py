@@ -25,7 +25,7 @@ def chunks_of(text: bytes, size: int = 7) -> Iterator[bytes]:
 
 
 def cut(text: bytes, split: Split = LINES, size: int = 7, at: Position = Position()) -> list[Item]:  # noqa: B008
-    found = items(chunks_of(text[at.offset :], size), split, "in", "id", at)
+    found = items(chunks_of(text[at.offset :], size), split, "in", at)
     return [item for item in found if item is not None]
 
 
@@ -53,9 +53,7 @@ def test_chunk_boundaries_make_no_difference(text: bytes, split: Split, one: int
 
 
 @given(data, splits, st.data())
-def test_going_on_from_an_item_gives_the_same_items_with_the_same_ids(
-    text: bytes, split: Split, choose: st.DataObject
-) -> None:
+def test_going_on_from_an_item_gives_the_same_items(text: bytes, split: Split, choose: st.DataObject) -> None:
     split = Split(split.separator, split.per_message, skip_empty=True)
     whole = cut(text, split)
     if whole:
@@ -75,7 +73,7 @@ def test_items_stand_one_after_the_other(text: bytes, split: Split) -> None:
     for item in found:
         assert text[: item.offset].count(split.separator) == item.line - 1
         assert text[item.offset : item.end].startswith(item.body) or split.per_message > 1
-        assert (item.id, item.file) == (f"id-{item.offset}", "")
+        assert item.file == ""
 
 
 @given(data, splits)
@@ -118,7 +116,7 @@ def test_nothing_makes_no_message() -> None:
 
 
 def test_that_nothing_has_come_yet_is_passed_on() -> None:
-    found = list(items([b"a\nb", None, b"c\n", None], LINES, "in", "id", Position()))
+    found = list(items([b"a\nb", None, b"c\n", None], LINES, "in", Position()))
     assert [item and item.body for item in found] == [b"a", None, b"bc", None]
 
 
@@ -134,7 +132,7 @@ def test_a_message_over_the_limit_is_never_held_whole(monkeypatch: pytest.Monkey
             yield b"x" * 10
 
     for reading in (
-        lambda: list(items(endless(), split, "in", "id", Position())),
+        lambda: list(items(endless(), split, "in", Position())),
         lambda: scan(endless(), split, "in"),
     ):
         read.clear()

@@ -5,6 +5,7 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pika import BasicProperties
@@ -12,13 +13,12 @@ from pika.spec import BasicProperties as Decoded
 
 from cluster.interrupts import Interrupted, Signals, Terminated
 from cluster.operations import publish as publishing
-from cluster.operations.publish import Request
+from cluster.operations.publish import headers_of
 from cluster.queue.publishing.confirms import Target
 from cluster.queue.publishing.items import Split
-from cluster.queue.publishing.messages import Properties, headers_of
-from cluster.queue.publishing.publish import Published, publish_noting
-from cluster.queue.publishing.publisher import Watch
-from cluster.queue.publishing.retry_deadline import RetryDeadline
+from cluster.queue.publishing.publisher import Published, RetryDeadline, Watch
+from cluster.queue.publishing.resume import publish_noting
+from cluster.queue.publishing.sender import Properties
 from cluster.queue.publishing.sources import text_file
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
@@ -105,22 +105,22 @@ def test_a_first_signal_is_noted_and_a_second_one_does_not_wait(
 
 
 @pytest.mark.parametrize(
-    ("request_", "message"),
+    ("flags", "message"),
     [
-        (Request(), "nothing to publish: give one of --body TEXT"),
-        (Request(body=""), "the body is empty"),
-        (Request(file="x", lines_per_message=0), "--lines-per-message 0: give 1 or more"),
-        (Request(body="x", null=True), "--null and --lines-per-message say how --file is cut"),
-        (Request(body="x", queue="amq.mine"), "'amq.mine' cannot be a queue's name"),
-        (Request(body="x", url="127.0.0.1"), "'127.0.0.1' is not a broker's URL"),
-        (Request(body="x", url="amqp://127.0.0.1:1"), "no broker at amqp://127.0.0.1:1: connection refused"),
-        (Request(body="x", resume=True), "--resume needs --file or --files: the body cannot be read again"),
+        ({}, "nothing to publish: give one of --body TEXT"),
+        ({"body": ""}, "the body is empty"),
+        ({"file": "x", "split": Split(per_message=0)}, "--lines-per-message 0: give 1 or more"),
+        ({"body": "x", "split": Split(b"\0")}, "--null and --lines-per-message say how --file is cut"),
+        ({"body": "x", "queue": "amq.mine"}, "'amq.mine' cannot be a queue's name"),
+        ({"body": "x", "url": "127.0.0.1"}, "'127.0.0.1' is not a broker's URL"),
+        ({"body": "x", "url": "amqp://127.0.0.1:1"}, "no broker at amqp://127.0.0.1:1: connection refused"),
+        ({"body": "x", "resume": True}, "--resume needs --file or --files: the body cannot be read again"),
     ],
     ids=["nothing", "empty", "zero lines", "null", "queue", "url", "no broker", "resume"],
 )
-def test_bad_flags_get_one_line(settings: Settings, request_: Request, message: str) -> None:
+def test_bad_flags_get_one_line(settings: Settings, flags: dict[str, Any], message: str) -> None:
     with pytest.raises(ClusterError, match=message) as raised:
-        publishing.run(settings, request_, lambda text: None)
+        publishing.run(settings, lambda text: None, **flags)
     assert "\n" not in str(raised.value)
 
 
@@ -128,7 +128,7 @@ def test_a_dry_run_says_what_would_be_published_and_needs_no_broker(settings: Se
     (tmp_path / "in").write_bytes(b"a\nbcd\n")
     settings = replace(settings, queue=replace(settings.queue, port=1))
     said: list[str] = []
-    publishing.run(settings, Request(file=str(tmp_path / "in"), dry_run=True), said.append)
+    publishing.run(settings, said.append, file=str(tmp_path / "in"), dry_run=True)
     assert said == [
         f"would publish 2 messages from {tmp_path}/in, the largest has 3 bytes (line 2), "
         "to 'myqueue' at amqp://127.0.0.1:1"

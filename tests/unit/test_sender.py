@@ -1,6 +1,6 @@
 """In which order messages go out, on a channel that only notes them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,6 +8,7 @@ from cluster.queue.publishing.confirms import SURELY_TAKEN_BYTES, Target
 from cluster.queue.publishing.items import Position
 from cluster.queue.publishing.sender import Sender
 from cluster.queue.publishing.sources import listed
+from scripts.errors import ClusterError
 
 
 class Channel:
@@ -25,11 +26,15 @@ class Channel:
         self.sizes.append(len(body))
 
 
+def sender(bodies: Iterable[bytes], done: Callable[[], None] = lambda: None) -> Sender:
+    return Sender(listed(bodies, "list"), Target("amqp://", "q"), Position(), None, done)
+
+
 def test_what_may_be_too_large_goes_alone_until_the_broker_has_taken_as_much() -> None:
     large = SURELY_TAKEN_BYTES + 1
     bodies = [b"x" * size for size in (1, 2, SURELY_TAKEN_BYTES, large, 3, large, 4)]
     ends: list[bool] = []
-    out = Sender(listed(bodies, "list"), Target("amqp://", "q"), Position(), None, lambda: ends.append(True))
+    out = sender(bodies, lambda: ends.append(True))
     channel = Channel()
     out.use(channel)
     assert channel.sizes == [1, 2, SURELY_TAKEN_BYTES]
@@ -47,3 +52,26 @@ def test_what_may_be_too_large_goes_alone_until_the_broker_has_taken_as_much() -
     out.window.settled(7, True, True)
     out.fill()
     assert ends == [True]
+
+
+def test_a_source_that_fails_ends_there_and_what_was_not_confirmed_is_named() -> None:
+    def failing() -> Iterator[bytes]:
+        yield b"a"
+        yield b"b"
+        raise ClusterError("gone")
+
+    out = sender(failing())
+    assert out.progress() == ""
+    out.use(Channel())
+    assert (out.is_over, str(out.error), out.position()) == (True, "gone", Position())
+    out.window.settled(1, False, True)
+    assert out.progress() == "; confirmed: 1, first not confirmed: message 2"
+    out.window.settled(2, False, True)
+    assert out.position() == Position(2, 3, 3)
+
+
+def test_what_comes_after_the_end_that_was_set_is_not_taken() -> None:
+    out, channel = sender([b"a", b"b"]), Channel()
+    out.end_before(None)
+    out.use(channel)
+    assert (channel.sizes, out.position()) == ([], Position())

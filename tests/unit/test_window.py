@@ -4,11 +4,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from cluster.queue.publishing.items import Item
-from cluster.queue.publishing.window import Window
+from cluster.queue.publishing.sender import Window
 
 
 def item(number: int, size: int = 1) -> Item:
-    return Item(f"id-{number}", b"x" * size, number, number + 1, number + 1, number + 2, number + 1)
+    return Item(b"x" * size, number, number + 1, number + 1, number + 2, number + 1)
 
 
 def filled(count: int) -> Window:
@@ -27,8 +27,8 @@ class Model(RuleBasedStateMachine):
         self.tags: dict[int, Item] = {}
         self.tag = 0
         self.sent: set[int] = set()
-        self.returned: set[str] = set()
-        self.given_up: set[str] = set()
+        self.returned: set[int] = set()
+        self.given_up: set[int] = set()
         self.confirmed: set[int] = set()
 
     @precondition(lambda self: self.window.has_room())
@@ -46,8 +46,8 @@ class Model(RuleBasedStateMachine):
         tag = choose.draw(st.sampled_from(sorted(self.tags)))
         for known in [known for known in self.tags if known == tag or (multiple and known < tag)]:
             one = self.tags.pop(known)
-            if one.id in self.returned:
-                self.given_up.add(one.id)
+            if one.offset in self.returned:
+                self.given_up.add(one.offset)
             elif accepted:
                 self.confirmed.add(one.offset)
         self.window.settled(tag, multiple, accepted)
@@ -56,8 +56,8 @@ class Model(RuleBasedStateMachine):
     @rule(choose=st.data())
     def give_back(self, choose: st.DataObject) -> None:
         one = self.tags[choose.draw(st.sampled_from(sorted(self.tags)))]
-        self.returned.add(one.id)
-        self.window.returned(one.id)
+        self.returned.add(one.offset)
+        self.window.returned(one.offset)
 
     @rule()
     def lose(self) -> None:
@@ -71,7 +71,7 @@ class Model(RuleBasedStateMachine):
         first = self.window.first_open()
         assert (first.offset if first else None) == min(self.sent - self.confirmed, default=None)
         assert self.window.confirmed == self.window.confirmed_bytes == len(self.confirmed)
-        assert {one.id for one in self.window.given_up} == self.given_up
+        assert {one.offset for one in self.window.given_up} == self.given_up
         assert len(self.window) == len(self.tags) <= 10
 
 

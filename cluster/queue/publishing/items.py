@@ -24,7 +24,6 @@ class Item(NamedTuple):
     when the input is a set of files.
     """
 
-    id: str
     body: bytes
     offset: int
     end: int
@@ -74,44 +73,41 @@ class Scan:
     largest_line: int
 
 
-def items(chunks: Iterable[bytes | None], split: Split, name: str, prefix: str, at: Position) -> Iterator[Item | None]:
-    """Cut an input, whose bytes from `at` on are `chunks`, into messages.
-
-    Ids are `prefix` and the offset: the same bytes at the same place have the same id, however often they are sent.
-    """
+def items(chunks: Iterable[bytes | None], split: Split, name: str, at: Position) -> Iterator[Item | None]:
+    """Cut an input, whose bytes from `at` on are `chunks`, into messages."""
     offset, line, number, per_message = at.offset, at.line, at.number, split.per_message
-    pieces: list[bytes] = []
-    begin = first_line = size = 0
-    for piece in _cut(chunks, split, name, line):
-        if piece is None:
+    group: list[Item] = []
+    for pieces in _cut(chunks, split, name, line):
+        if pieces is None:
             yield None
             continue
-        if piece and not pieces:
-            begin, first_line, size = offset, line, -1
-        offset += len(piece) + 1
-        line += 1
-        if piece and per_message == 1:  # which was looked at when it was cut: the short way for most inputs
-            yield _made((f"{prefix}-{begin}", piece, begin, offset, first_line, line, number, ""))
-            number += 1
-            continue
-        if piece:
-            pieces.append(piece)
-            size += len(piece) + 1
-            _check_size(size, split, name, first_line)
-        else:
-            _check_empty(split, name, line - 1)
-        if len(pieces) == per_message:
-            yield Item(f"{prefix}-{begin}", split.separator.join(pieces), begin, offset, first_line, line, number)
-            number += 1
-            pieces = []
-    if pieces:
-        yield Item(f"{prefix}-{begin}", split.separator.join(pieces), begin, offset, first_line, line, number)
+        for piece in pieces:
+            begin, offset, line = offset, offset + len(piece) + 1, line + 1
+            if not piece:
+                _check_empty(split, name, line - 1)
+            elif per_message == 1:
+                yield _made((piece, begin, offset, line - 1, line, number, ""))
+                number += 1
+            else:
+                group.append(Item(piece, begin, offset, line - 1, line, number))
+                _check_size(offset - group[0].offset - 1, split, name, group[0].line)
+                if len(group) == per_message:
+                    yield _joined(group, split)
+                    number += 1
+                    group = []
+    if group:
+        yield _joined(group, split)
+
+
+def _joined(group: list[Item], split: Split) -> Item:
+    body = split.separator.join(piece.body for piece in group)
+    return group[0]._replace(body=body, end=group[-1].end, next_line=group[-1].next_line)
 
 
 def scan(chunks: Iterable[bytes], split: Split, name: str) -> Scan:
     """Read an input through without keeping it, to find early what `items` would raise late."""
     messages = largest = largest_line = 0
-    for item in items(chunks, split, name, "", Position()):
+    for item in items(chunks, split, name, Position()):
         assert item, "no chunk is None here"
         messages += 1
         if len(item.body) > largest:
@@ -119,7 +115,7 @@ def scan(chunks: Iterable[bytes], split: Split, name: str) -> Scan:
     return Scan(messages, largest, largest_line)
 
 
-def _cut(chunks: Iterable[bytes | None], split: Split, name: str, line: int) -> Iterator[bytes | None]:
+def _cut(chunks: Iterable[bytes | None], split: Split, name: str, line: int) -> Iterator[list[bytes] | None]:
     """Yield what stands between the separators; nothing after the last one is no piece. `line` is the first one's."""
     parts: list[bytes] = []
     size = 0
@@ -127,17 +123,16 @@ def _cut(chunks: Iterable[bytes | None], split: Split, name: str, line: int) -> 
         if chunk is None:
             yield None
             continue
-        first, *others = chunk.split(split.separator)
-        parts.append(first)
-        size += len(first)
+        *pieces, last = chunk.split(split.separator)
+        size += len(pieces[0] if pieces else last)
         _check_size(size, split, name, line)
-        if others:
-            yield b"".join(parts)
-            last = others.pop()
-            yield from others
-            parts, size, line = [last], len(last), line + len(others) + 1
+        if pieces:
+            pieces[0] = b"".join((*parts, pieces[0]))
+            yield pieces
+            parts, size, line = [], len(last), line + len(pieces)
+        parts.append(last)
     if size:
-        yield b"".join(parts)
+        yield [b"".join(parts)]
 
 
 def _check_empty(split: Split, name: str, line: int) -> None:

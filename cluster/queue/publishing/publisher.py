@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pika.exceptions import ChannelClosedByBroker, ConnectionBlockedTimeout
@@ -13,15 +14,17 @@ from pika.exceptions import ChannelClosedByBroker, ConnectionBlockedTimeout
 from cluster.interrupts import Interrupted, Signals
 from cluster.queue.publishing.confirms import Link, Target
 from cluster.queue.publishing.items import Position
-from cluster.queue.publishing.retry_deadline import RetryDeadline
-from cluster.queue.publishing.sender import Sender
+from cluster.queue.publishing.sender import Sender, Window
 from cluster.queue.publishing.sources import Source
-from cluster.queue.publishing.window import Window
 from scripts.amqp.broker import BLOCKED_TIMEOUT_S, broker_errors, explain
+from scripts.backoff import growing_s
 from scripts.errors import ClusterError, ServiceAway
 from scripts.event_loop import EventLoop, in_thread
 
 TICK_S = 0.1
+# Between two attempts; doubled each time.
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 4.0
 # How long an interrupted publishing waits for the confirms of what it has sent, and then for a polite goodbye.
 LAST_CONFIRMS_S = 5
 GOODBYE_S = 3
@@ -40,6 +43,71 @@ class Watch:
     progress: Callable[[int], None] = lambda messages: None
     confirmed: Callable[[Position], None] = lambda position: None
     begins: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True)
+class Published:
+    """The messages and bytes that the broker confirmed, and how long it took."""
+
+    queue: str
+    messages: int
+    bytes: int
+    seconds: float
+
+    def as_json(self) -> str:
+        """Return the same for programs."""
+        return json.dumps(asdict(self))
+
+
+def publish(source: Source, target: Target, watch: Watch = Watch(), at: Position = Position()) -> Published:  # noqa: B008
+    """Publish a source from a position on, until all of it is confirmed.
+
+    Every message is persistent and has an id. They go out on one connection with many confirms in flight; when it is
+    lost, what is not confirmed is sent again with the same ids, so each message arrives at least once.
+
+    Raises:
+        ClusterError: no such queue, a message that the broker or its queue does not take, or a source that failed.
+        ServiceAway: no broker, or it went away for longer than `target.retry_for_s`.
+        Interrupted: SIGINT or SIGTERM came.
+        Each says how much is confirmed, and the first message that is not.
+    """
+    began = time.monotonic()
+    with Signals() as signals:
+        done = Publisher(source, target, watch, at).run(signals)
+    return Published(target.queue, done.confirmed, done.confirmed_bytes, round(time.monotonic() - began, 3))
+
+
+class RetryDeadline:
+    """Ends `limit_s` after the first failure since the last success; each trouble is said once."""
+
+    def __init__(self, limit_s: float, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self.trouble: ClusterError | None = None
+        self._limit_s = limit_s
+        self._say = say
+        self._clock = clock
+        self._since = 0.0
+        self._failures = 0
+        self._said: set[str] = set()
+
+    def success(self) -> None:
+        """Note that all is well (again)."""
+        self.trouble = None
+        self._failures = 0
+
+    def failure(self, error: ClusterError) -> float:
+        """Note that it did not work; return how many seconds to wait before the next attempt."""
+        if not self.trouble:
+            self._since = self._clock()
+        self.trouble = error
+        self._failures += 1
+        if str(error) not in self._said:
+            self._said.add(str(error))
+            self._say(f"{error}; trying for {self._limit_s:g} s")
+        return growing_s(FIRST_PAUSE_S, self._failures, LONGEST_PAUSE_S)
+
+    def is_over(self) -> bool:
+        """Tell whether it has not worked for too long."""
+        return self.trouble is not None and self._clock() - self._since > self._limit_s
 
 
 class Publisher:
@@ -74,7 +142,7 @@ class Publisher:
         finally:
             self._loop.close()
         self._report()
-        error = self._error or self._sender.feed.error
+        error = self._error or self._sender.error
         if error:
             raise type(error)(f"{error}{self._sender.progress()}") from error
         return self._sender.window
@@ -105,7 +173,7 @@ class Publisher:
 
     def returned(self, message_id: str) -> None:
         """Stop: the queue was there at the start, and somebody has deleted it."""
-        self._sender.window.returned(message_id)
+        self._sender.window.returned(int(message_id.rpartition("-")[2]))  # as `Source.id_of` makes it
         self.refused(ClusterError(f"queue {self._target.queue!r} at {self._target.place} is gone"))
 
     def blocked(self, is_blocked: bool) -> None:

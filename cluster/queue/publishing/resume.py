@@ -12,12 +12,19 @@ import hashlib
 import json
 import os
 import re
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from cluster.queue.publishing.confirms import Target
 from cluster.queue.publishing.items import Position
+from cluster.queue.publishing.publisher import Published, Watch, publish
+from cluster.queue.publishing.sources import Source
+from cluster.settings import ROOT
 from scripts.errors import ClusterError
+
+SIDECARS = ROOT / ".run" / "publish"
 
 _LARGEST_BYTES = 1024 * 1024
 
@@ -45,6 +52,43 @@ class Record:
     def position(self) -> Position:
         """The first message that is not known to be confirmed."""
         return Position(self.offset, self.line, self.number)
+
+
+def publish_noting(
+    source: Source, target: Target, watch: Watch, flags: dict[str, Any], resume: bool, folder: Path = SIDECARS
+) -> Published:
+    """Publish with a sidecar that notes how far it has come, so that `resume` can go on from there.
+
+    `flags` are those that change what is sent: they must be the same when it is resumed. A source that cannot be read
+    again (a body, a stream) has no sidecar.
+    """
+    if not source.digest:
+        if resume:
+            raise ClusterError(f"--resume needs --file or --files: {source.name} cannot be read again")
+        return publish(source, target, watch)
+    wanted = Record(source.path, source.size, source.digest, target.queue, target.broker, flags)
+    with closing(Sidecar.open(folder, wanted)) as sidecar:
+        at = start_at(sidecar.record, wanted, resume, sidecar.path)
+        if at is None:
+            watch.say(f"{source.name} is published to {target.queue!r} already, all of it")
+            return Published(target.queue, 0, 0, 0)
+        if at.offset:
+            watch.say(f"going on from {source.place(at.line)} of {source.name}")
+        sidecar.write(wanted.at(at))
+        noting = replace(
+            watch,
+            progress=lambda messages: watch.progress(at.number - 1 + messages),
+            confirmed=lambda position: sidecar.write(wanted.at(position)),
+        )
+        try:
+            done = publish(source, target, noting, at)
+        except ClusterError as error:
+            if sidecar.record and sidecar.record.offset:
+                raise type(error)(f"{error}; --resume goes on from there") from error
+            raise
+        if sidecar.record:
+            sidecar.write(replace(sidecar.record, complete=True))
+        return done
 
 
 def start_at(found: Record | None, wanted: Record, resume: bool, sidecar: Path) -> Position | None:

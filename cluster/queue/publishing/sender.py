@@ -3,29 +3,140 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping
+from itertools import chain, takewhile
+from operator import attrgetter
 from typing import Any
+
+from pika import BasicProperties
 
 from cluster.queue.publishing.confirms import SURELY_TAKEN_BYTES, Target
 from cluster.queue.publishing.items import Item, Position
-from cluster.queue.publishing.messages import FILE_HEADER, Properties
-from cluster.queue.publishing.sources import Feed, Source
-from cluster.queue.publishing.window import Window
+from cluster.queue.publishing.sources import Source
+from scripts.errors import ClusterError
 
+# The file that a message was made from, in a header.
+FILE_HEADER = "x-cluster-file"
+PERSISTENT = 2
+
+# Enough in flight to keep a broker busy, and so little that memory stays flat whatever the size of the bodies.
+IN_FLIGHT_MESSAGES = 2000
+IN_FLIGHT_BYTES = 2 * 1024 * 1024
 # How soon a slow pipe is looked at again.
 SOURCE_PAUSE_S = 0.02
 
 
+class Properties(BasicProperties):  # type: ignore[misc]
+    """A persistent message's properties. From message to message only `message_id` changes; the rest is encoded once.
+
+    (Encoding all of them each time is a third of the cost of publishing a short message.)
+    """
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        super().__init__(headers=dict(headers) or None, delivery_mode=PERSISTENT, timestamp=int(time.time()))
+        self.message_id = uuid.uuid4().hex
+        self._before, self._after = b"".join(super().encode()).split(_short_string(self.message_id))
+
+    def encode(self) -> list[bytes]:
+        """Return the pieces of the frame; pika calls this for each message."""
+        return [self._before, _short_string(self.message_id), self._after]
+
+
+class Window:
+    """Items that were sent and are not confirmed yet.
+
+    Delivery tags count from 1 on each channel, as with RabbitMQ's publisher confirms.
+
+    `again`: what the broker refused for now (nack) or what was open on a channel that is gone, to be sent again.
+    `given_up`: what will not be sent again, such as what the broker returned because no such queue is there.
+    """
+
+    def __init__(self, messages: int = IN_FLIGHT_MESSAGES, size_bytes: int = IN_FLIGHT_BYTES) -> None:
+        self._messages = messages
+        self._bytes = size_bytes
+        self._in_flight: dict[int, Item] = {}
+        self._in_flight_bytes = 0
+        self._tag = 0
+        self._returned: set[int] = set()
+        self.again: deque[Item] = deque()
+        self.given_up: list[Item] = []
+        self.confirmed = 0
+        self.confirmed_bytes = 0
+        self.largest_confirmed_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._in_flight)
+
+    def has_room(self) -> bool:
+        """Tell whether one more may be sent; a large body may go over the limit in bytes."""
+        return len(self._in_flight) < self._messages and self._in_flight_bytes < self._bytes
+
+    def is_low(self) -> bool:
+        """Tell whether a quarter of it is free: sending more then makes a few large writes, not many small ones."""
+        return 4 * len(self._in_flight) <= 3 * self._messages and 4 * self._in_flight_bytes <= 3 * self._bytes
+
+    def sent(self, item: Item) -> None:
+        """Note that `item` was published as the next message of the channel."""
+        self._tag += 1
+        self._in_flight[self._tag] = item
+        self._in_flight_bytes += len(item.body)
+
+    def returned(self, offset: int) -> None:
+        """Note that the broker sent the message of an offset back; its confirm, which follows, does not count."""
+        self._returned.add(offset)
+
+    def settled(self, tag: int, multiple: bool, accepted: bool) -> None:
+        """Take the broker's ack (`accepted`) or nack for `tag`, or with `multiple` for all up to it."""
+        tags = list(takewhile(lambda known: known <= tag, self._in_flight)) if multiple else [tag]
+        for known in tags:
+            item = self._in_flight.pop(known)
+            self._in_flight_bytes -= len(item.body)
+            if item.offset in self._returned:
+                self.given_up.append(item)
+            elif accepted:
+                self.confirmed += 1
+                self.confirmed_bytes += len(item.body)
+                self.largest_confirmed_bytes = max(self.largest_confirmed_bytes, len(item.body))
+            else:
+                self.again.append(item)
+
+    def channel_lost(self) -> None:
+        """Begin the tags anew, and send again what is in flight, which may or may not have arrived."""
+        self.again.extendleft(reversed(self._in_flight.values()))
+        self._in_flight.clear()
+        self._in_flight_bytes = self._tag = 0
+        self._returned.clear()
+
+    def give_up_from(self, refused: Item) -> None:
+        """Keep of what waits to be sent again only what comes before `refused`."""
+        self.given_up += [item for item in self.again if item.offset >= refused.offset]
+        self.again = deque(item for item in self.again if item.offset < refused.offset)
+
+    def first_open(self) -> Item | None:
+        """Return the first item of the input that was sent and is not confirmed."""
+        not_confirmed = chain(self._in_flight.values(), self.again, self.given_up)
+        return min(not_confirmed, key=attrgetter("offset"), default=None)
+
+
 class Sender:
-    """Sends a source's messages, what must be sent again first; calls `done` when nothing is left or in flight."""
+    """Sends a source's messages, what must be sent again first; calls `done` when nothing is left or in flight.
+
+    `is_over`: the source gives no more; with an `error` it ended too early.
+    """
 
     def __init__(self, source: Source, target: Target, at: Position, loop: Any, done: Callable[[], None]) -> None:
         self.window = Window()
-        self.feed = Feed(source, at)
         self.is_stopped = False
         self.is_paused = False
+        self.is_over = False
+        self.error: ClusterError | None = None
         self._source = source
         self._target = target
+        self._begin = at
+        self._items = source.start(at)
+        self._last: Item | None = None
         self._loop = loop
         self._done = done
         self._channel: Any = None
@@ -49,7 +160,7 @@ class Sender:
 
     def end_before(self, item: Item | None) -> None:
         """Take nothing more from the source, and send nothing again that comes after `item`."""
-        self.feed.is_over = True
+        self.is_over = True
         if item:
             self.window.give_up_from(item)
 
@@ -73,19 +184,21 @@ class Sender:
             self._made_at = time.monotonic()
         with self._channel.connection.batching():
             self._send()
-        if not len(self.window) and (self.is_stopped or (self.feed.is_over and not self.window.again)):
+        if not len(self.window) and (self.is_stopped or (self.is_over and not self.window.again)):
             self._done()
 
     def position(self) -> Position:
-        """Return the first message that is not confirmed, or the one after the last."""
-        item = self.window.first_open()
-        return Position(item.offset, item.line, item.number) if item else self.feed.position
+        """Return the beginning of the first message that is not confirmed, else of the next one of the source."""
+        if item := self.window.first_open():
+            return Position(item.offset, item.line, item.number)
+        last = self._last
+        return Position(last.end, last.next_line, last.number + 1) if last else self._begin
 
     def progress(self) -> str:
         """Return the end of an error: how much is confirmed, and the first message that is not."""
-        if not self.feed.has_begun:
+        if not (self._last or self.error):
             return ""
-        confirmed = f"{self.feed.begin.number - 1 + self.window.confirmed:,}"
+        confirmed = f"{self._begin.number - 1 + self.window.confirmed:,}"
         total = f" of {self._source.scan.messages:,}" if self._source.scan else ""
         return f"; confirmed: {confirmed}{total}, first not confirmed: {self._source.place(self.position().line)}"
 
@@ -101,21 +214,37 @@ class Sender:
             properties = self._properties
             if item.file:
                 properties = Properties({**self._target.headers, FILE_HEADER: item.file})
-            properties.message_id = item.id
+            properties.message_id = self._source.id_of(item)
             publish("", queue, item.body, properties, True)
             window.sent(item)
 
     def _next(self) -> Item | None:
+        """Return the next message to send; None where there is none, or none yet."""
         if self.is_stopped:
             return None
         if self.window.again:
             return self.window.again.popleft()
-        item = self.feed.take()
-        if item is None and not self.feed.is_over:
+        if self.is_over:
+            return None
+        try:
+            item = next(self._items)
+        except StopIteration:
+            self.is_over = True
+            return None
+        except ClusterError as error:
+            self.is_over, self.error = True, error
+            return None
+        if item is None:
             self.pause(SOURCE_PAUSE_S)
+        self._last = item or self._last
         return item
 
     def _may_be_refused(self, item: Item) -> bool:
         """With its refusal the channel ends, and what is in flight beside it would be sent twice: so it goes alone."""
         tried = self._source.scan.largest_bytes if self._source.scan else 0
         return len(item.body) > max(SURELY_TAKEN_BYTES, tried, self.window.largest_confirmed_bytes)
+
+
+def _short_string(text: str) -> bytes:
+    data = text.encode()
+    return bytes((len(data),)) + data

@@ -9,7 +9,7 @@ import select
 import stat
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cluster.interrupts import Interrupted
@@ -27,7 +27,8 @@ class Source:
     `start` gives the items from a position on; a None among them means that nothing has come yet. `place` says to a
     person what an item's `line` is. `scan` is None where nothing is known before it is read. A source with a `digest`
     can be read again from any position, so its publishing can be resumed; `path` and `size` (bytes) say which it was.
-    `left_out` says to a person what was named and is none of it.
+    `left_out` says to a person what was named and is none of it. Ids begin with `prefix`, which is random without a
+    digest.
     """
 
     name: str
@@ -38,46 +39,16 @@ class Source:
     size: int = 0
     digest: str = ""
     left_out: str = ""
+    prefix: str = field(default_factory=lambda: uuid.uuid4().hex[:16])
+
+    def id_of(self, item: Item) -> str:
+        """Return the id of a message: the same bytes at the same place have the same, however often they are sent."""
+        return f"{self.prefix}-{item.offset}"
 
     @property
     def is_empty(self) -> bool:
         """True where it is known beforehand to have no message at all."""
         return self.scan is not None and not self.scan.messages
-
-
-class Feed:
-    """The items of a source, one after the other, and where they have come to."""
-
-    def __init__(self, source: Source, begin: Position) -> None:
-        self.begin = begin
-        self.is_over = False
-        self.error: ClusterError | None = None
-        self._items = source.start(begin)
-        self._last: Item | None = None
-
-    def take(self) -> Item | None:
-        """Return the next item; None when nothing has come yet, or when it is over (an `error` is the end too)."""
-        item = None
-        try:
-            if not self.is_over:
-                item = next(self._items)
-        except StopIteration:
-            self.is_over = True
-        except ClusterError as error:
-            self.is_over, self.error = True, error
-        self._last = item or self._last
-        return item
-
-    @property
-    def has_begun(self) -> bool:
-        """True once an item was taken, or failed to be."""
-        return bool(self._last or self.error)
-
-    @property
-    def position(self) -> Position:
-        """The beginning of the next item."""
-        last = self._last
-        return Position(last.end, last.next_line, last.number + 1) if last else self.begin
 
 
 def chosen(body: str | None, file: str, files: str, split: Split) -> Source:
@@ -100,13 +71,11 @@ def one_body(body: bytes) -> Source:
     return replace(listed([body], "the body"), scan=Scan(1, len(body), 1))
 
 
-def listed(bodies: Iterable[bytes], name: str, prefix: str = "") -> Source:
-    """Return messages of a program as a source; their ids are `prefix` (default: random) and their place in it."""
-    prefix = prefix or uuid.uuid4().hex
+def listed(bodies: Iterable[bytes], name: str) -> Source:
+    """Return messages of a program as a source."""
 
     def start(at: Position) -> Iterator[Item]:
-        for place, body in enumerate(bodies):
-            yield _whole(prefix, place, body)
+        return (_whole(place, body) for place, body in enumerate(bodies))
 
     return Source(name, start, lambda line: f"message {line:,}")
 
@@ -134,17 +103,17 @@ def text_file(path: str, split: Split) -> Source:
         raise Interrupted(f"interrupted while {path} was checked; nothing of it is published") from interrupt
     if not seen.messages and not split.skip_empty:
         raise nothing_in(path)
-    prefix = digest.hexdigest()[:16]
 
     def start(at: Position) -> Iterator[Item | None]:
-        return items(_chunks(path, found, at.offset), split, path, prefix, at)
+        return items(_chunks(path, found, at.offset), split, path, at)
 
-    return Source(path, start, split.place, seen, str(Path(path).resolve()), found.st_size, digest.hexdigest())
+    known = digest.hexdigest()
+    whole = str(Path(path).resolve())
+    return Source(path, start, split.place, seen, whole, found.st_size, known, prefix=known[:16])
 
 
 def stream(fd: int, name: str, split: Split) -> Source:
-    """Return what comes from a pipe or a terminal, as it comes; ids begin with a random part."""
-    prefix = uuid.uuid4().hex[:16]
+    """Return what comes from a pipe or a terminal, as it comes."""
 
     def chunks() -> Iterator[bytes | None]:
         while True:
@@ -156,7 +125,7 @@ def stream(fd: int, name: str, split: Split) -> Source:
                 return
             yield chunk
 
-    return Source(name, lambda at: items(chunks(), split, name, prefix, at), split.place)
+    return Source(name, lambda at: items(chunks(), split, name, at), split.place)
 
 
 def nothing_in(name: str) -> ClusterError:
@@ -165,12 +134,15 @@ def nothing_in(name: str) -> ClusterError:
 
 
 def file_set(pattern: str, skip_empty: bool = False) -> Source:
-    """Return a message a file, for the regular files that match, in the order of their names; see `_matching`.
+    """Return a message a file, for the regular files that match, in the order of their names.
 
-    The digest is over names, sizes and times, so that a large set is not read twice.
+    As in bash: `**` is any folders, but none behind a symbolic link, which may lead back to where it stands; `*` is no
+    hidden name. The digest is over names, sizes and times, so that a large set is not read twice.
     """
     wanted = str(Path(pattern).expanduser())
-    names, hidden = _matching(wanted)
+    hidden: list[str] = []
+    # A name that is there is that one, whatever characters it has (`run[1].csv`).
+    names = [wanted] if os.path.lexists(wanted) else sorted(set(_expanded(wanted, hidden)))
     found = [(path, _stat(path)) for path in names]
     regular = [(path, seen) for path, seen in found if stat.S_ISREG(seen.st_mode)]
     if not regular:
@@ -184,28 +156,19 @@ def file_set(pattern: str, skip_empty: bool = False) -> Source:
     digest = hashlib.sha256(os.fsencode(known)).hexdigest()
     return Source(
         repr(pattern),
-        lambda at: _whole_files(files, digest[:16], at),
+        lambda at: _whole_files(files, at),
         lambda line: files[line - 1][0] if line <= len(files) else "none",
         Scan(len(files), largest, sizes.index(largest) + 1 if sizes else 0),
         str(Path(wanted).absolute()),
         sum(sizes),
         digest,
         _left_out([path for path, seen in found if _is_left_out(seen.st_mode, wanted)], hidden),
+        digest[:16],
     )
 
 
-def _matching(pattern: str) -> tuple[list[str], list[str]]:
-    """Return what a pattern matches, in order, and the hidden folders that it does not go into.
-
-    As in bash: `**` is any folders, but none behind a symbolic link, which may lead back to where it stands; `*` is no
-    hidden name. A name that is there is that one, whatever characters it has (`run[1].csv`).
-    """
-    hidden: list[str] = []
-    names = [pattern] if os.path.lexists(pattern) else sorted(set(_expanded(pattern, hidden)))
-    return names, hidden
-
-
 def _expanded(pattern: str, hidden: list[str]) -> Iterator[str]:
+    """Yield what a pattern matches; the hidden folders that it does not go into are added to `hidden`."""
     parts = pattern.split("/")
     if "**" not in parts:
         yield from glob.glob(pattern)  # noqa: PTH207  (Path.glob takes no absolute patterns)
@@ -278,14 +241,13 @@ def _check_unchanged(path: str, known: os.stat_result, now: os.stat_result) -> N
         raise ClusterError(f"{path} has changed while it was read; publish a copy that nothing writes to")
 
 
-def _whole_files(files: list[tuple[str, os.stat_result]], prefix: str, at: Position) -> Iterator[Item]:
+def _whole_files(files: list[tuple[str, os.stat_result]], at: Position) -> Iterator[Item]:
     for place, (path, known) in enumerate(files[at.offset :], start=at.offset):
-        body = b"".join(_chunks(path, known, 0))
-        yield _whole(prefix, place, body, os.fsencode(path).decode(errors="replace"))
+        yield _whole(place, b"".join(_chunks(path, known, 0)), os.fsencode(path).decode(errors="replace"))
 
 
-def _whole(prefix: str, place: int, body: bytes, file: str = "") -> Item:
-    return Item(f"{prefix}-{place}", body, place, place + 1, place + 1, place + 2, place + 1, file)
+def _whole(place: int, body: bytes, file: str = "") -> Item:
+    return Item(body, place, place + 1, place + 1, place + 2, place + 1, file)
 
 
 def _check_whole(path: str, found: os.stat_result) -> None:
