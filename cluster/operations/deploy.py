@@ -119,14 +119,14 @@ def deploy_queue(
         app = queue_apps.guest_from_anywhere(app)
         say("--guest: everyone who can reach the queue may read and write it, and change its settings")
     elif not engine.is_here:
-        force, keep = rollout.options.force, not rollout.is_dry_run
-        login = queue_login.ensure(settings, queue=present, force=force, keep=keep)
+        login = queue_login.ensure(settings, queue=present, force=rollout.options.force)
         app = queue_login.for_queue(login).added_to(app)
     change = rollout.plan(app)
     if rollout.is_dry_run:
         return [as_json(change)]
     _refuse_foreign(settings, engine, image, [host], say)
-    status = rollout.make(change, present)
+    with queue_login.used(settings, login):
+        status = rollout.make(change, present)
     if queue_login.id_in(present) not in ("", queue_login.id_in(app)):
         say("the queue has another login now: deploy the workers again, which brings it to their hosts")
     if not rollout.options.wait:
@@ -154,7 +154,9 @@ def deploy_workers(
     app = worker_apps.worker_app(
         settings, engine, image, work, broker.words, _with_options(settings, engine, overrides), present
     )  # fmt: skip
-    for secrets in (Secrets(broker.env, broker.secret_files), _workers_login(settings, rollout, url)):
+    login = _workers_login(settings, engine, url)
+    login_secrets = [queue_login.for_workers(login, redacted(url) if url else "")] if login else []
+    for secrets in (Secrets(broker.env, broker.secret_files), *login_secrets):
         refuse_taken(overrides.env, secrets.env)
         app = secrets.added_to(app)
     if work.url and not engine.is_here and is_local(urlsplit(url).netloc):
@@ -164,7 +166,8 @@ def deploy_workers(
         return [as_json(change)]
     _refuse_foreign(settings, engine, image, [], say)
     check = None if overrides.definition else partial(replacing.check_action, engine, app, work, say)
-    status = rollout.make(change, present, check, Waiting(url, work.queue) if rollout.is_watched else None)
+    with queue_login.used(settings, login if login and login.id else None):
+        status = rollout.make(change, present, check, Waiting(url, work.queue) if rollout.is_watched else None)
     if rollout.options.wait:
         takes = "worker takes" if status.running == 1 else "workers take"
         say(f"{status.running} {takes} messages of {work.queue!r}{f' from {redacted(url)}' if url else ''}")
@@ -195,16 +198,12 @@ def _with_options(settings: Settings, engine: Scheduler, overrides: AppOverrides
     return replace(overrides, engine_options=options)
 
 
-def _workers_login(settings: Settings, rollout: Rollout, url: str) -> Secrets:
-    """Return what workers need to log in to a broker that is named, else to the queue of their engine."""
+def _workers_login(settings: Settings, engine: Scheduler, url: str) -> QueueLogin | None:
+    """Return the login of a broker that is named, else of the queue of the workers' engine; None for guest."""
     if url:
-        given = queue_login.given(url)
-        return queue_login.for_workers_elsewhere(given, redacted(url)) if given else Secrets({}, ())
-    queue = rollout.engine.present(QUEUE.app_id)
-    login = (
-        queue_login.login_of(settings, queue) if queue else queue_login.ensure(settings, keep=not rollout.is_dry_run)
-    )
-    return queue_login.for_workers(login) if login else Secrets({}, ())
+        return queue_login.given(url)
+    queue = engine.present(QUEUE.app_id)
+    return queue_login.login_of(settings, queue) if queue else queue_login.ensure(settings)
 
 
 def _queue_result(settings: Settings, rollout: Rollout, status: AppStatus, login: QueueLogin | None) -> list[str]:

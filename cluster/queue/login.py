@@ -7,7 +7,8 @@ import json
 import os
 import secrets
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -76,19 +77,19 @@ class Secrets:
 
 
 def ensure(
-    settings: Settings, environ: Mapping[str, str] = os.environ, *, queue: AppSpec | None = None, force: bool = False,
-    keep: bool = True,
-) -> QueueLogin:  # fmt: skip
-    """Return the login of this project's queue: AMQP_USER and AMQP_PASSWORD(_FILE), else the one kept, else a new one.
+    settings: Settings, environ: Mapping[str, str] = os.environ, *, queue: AppSpec | None = None, force: bool = False
+) -> QueueLogin:
+    """Return the login to deploy with: AMQP_USER and AMQP_PASSWORD(_FILE), else the one kept, else a new one.
+
+    A new one is not kept before it is `used`.
 
     Args:
         queue: what runs now; without `force` it gets no new login only because the one it has is not here.
-        keep: False for a login that is for show.
 
     Raises:
         ClusterError: a file that cannot be read or holds no login; a user without a password; no login of `queue`.
     """
-    kept = known(settings)
+    kept = known(settings, id_in(queue)) or known(settings)
     user, password = broker_credentials("", environ)
     if user and not password:
         raise ClusterError("AMQP_USER: set AMQP_PASSWORD_FILE or AMQP_PASSWORD too")
@@ -99,13 +100,29 @@ def ensure(
             f"{_not_here(settings, queue)}; --force makes a new login, and workers are shut out until they are "
             "deployed again"
         )
-    if not keep:
-        return QueueLogin(user or USER, "", salt="", id="made-when-deployed")
-    login = QueueLogin(
+    return QueueLogin(
         user or USER, password or secrets.token_urlsafe(24), salt=secrets.token_hex(4), id=secrets.token_hex(4)
     )
-    write_atomically(place(settings), (json.dumps(asdict(login), indent=2) + "\n").encode())
-    return login
+
+
+@contextmanager
+def used(settings: Settings, login: QueueLogin | None) -> Iterator[None]:
+    """Keep the login of a deploy: from the beginning by its id, and when it has come to its end as the project's.
+
+    One that is refused or undone leaves the project's as it is. No id is ever another login's, so that whatever runs
+    can be opened: a queue that went back to an earlier version, or one whose deploy was interrupted.
+    """
+    if login is None or login == (before := known(settings)):
+        yield
+        return
+    for one in filter(None, (before, login)):
+        _write(place(settings, one.id), one)
+    yield
+    _write(place(settings), login)
+
+
+def _write(path: Path, login: QueueLogin) -> None:
+    write_atomically(path, (json.dumps(asdict(login), indent=2) + "\n").encode())
 
 
 def login_of(settings: Settings, queue: AppSpec | None, environ: Mapping[str, str] = os.environ) -> QueueLogin | None:
@@ -118,10 +135,9 @@ def login_of(settings: Settings, queue: AppSpec | None, environ: Mapping[str, st
         return login
     if not id_in(queue):
         return None
-    kept = known(settings)
-    if kept is None or kept.id != id_in(queue):
-        raise ClusterError(_not_here(settings, queue))
-    return kept
+    if kept := known(settings, id_in(queue)):
+        return kept
+    raise ClusterError(_not_here(settings, queue))
 
 
 def _not_here(settings: Settings, queue: AppSpec | None) -> str:
@@ -136,13 +152,17 @@ def id_in(queue: AppSpec | None) -> str:
     return queue.env.get(LOGIN_ID, "") if queue else ""
 
 
-def known(settings: Settings) -> QueueLogin | None:
-    """Return the login that is kept; None before the first deploy.
+def known(settings: Settings, login_id: str = "") -> QueueLogin | None:
+    """Return the login of this id that is kept, without an id the project's; None where there is none.
 
     Raises:
         ClusterError: the file cannot be read or holds no login.
     """
-    path = place(settings)
+    found = (_read(path) for path in (place(settings, login_id), place(settings)))
+    return next((login for login in found if login and login_id in ("", login.id)), None)
+
+
+def _read(path: Path) -> QueueLogin | None:
     try:
         return QueueLogin(**json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -155,36 +175,35 @@ def known(settings: Settings) -> QueueLogin | None:
         ) from None
 
 
-def place(settings: Settings) -> Path:
-    """Return the file in which the login is kept."""
-    return credentials.SECRETS / f"{settings.project}-queue.json"
+def place(settings: Settings, login_id: str = "") -> Path:
+    """Return the file in which the project's login is kept, or that of an id."""
+    return credentials.SECRETS / f"{settings.project}-queue{login_id and f'-{login_id}'}.json"
 
 
 def for_queue(login: QueueLogin) -> Secrets:
     """Return what lets this user alone into the queue.
 
-    RabbitMQ reads its user when it starts, and makes no guest on an empty disk.
+    RabbitMQ reads its user when it starts, and makes no guest on an empty disk. The files of each login have a folder
+    of their own, so that an earlier version of the app finds its own.
     """
     conf = f"load_definitions = {_CONF_FOLDER}/users.json\n".encode()
     contents = {"90-users.conf": conf, "users.json": login.users_json.encode()}
-    files = (SecretFile("queue", name, content, QUEUE_UID, "", _CONF_FOLDER) for name, content in contents.items())
+    group = f"queue-{login.id}"
+    files = (SecretFile(group, name, content, QUEUE_UID, "", _CONF_FOLDER) for name, content in contents.items())
     return Secrets({LOGIN_ID: login.id}, tuple(files))
 
 
-def for_workers(login: QueueLogin, group: str = "worker") -> Secrets:
-    """Return what lets workers into the queue; they read the password from a file."""
+def for_workers(login: QueueLogin, broker: str = "") -> Secrets:
+    """Return what lets workers into the queue, or another `broker` (its URL without credentials).
+
+    They read the password from a file, which has a folder of its own for another broker: other workers of the project
+    go on with theirs.
+    """
+    name = hashlib.sha256(f"{login.user} {broker}".encode()).hexdigest()[:12]
+    group = f"worker-{name}" if broker else "worker"
     password = login.password.encode() + b"\n"
     file = SecretFile(group, "amqp-password-file", password, credentials.WORKER_UID, "AMQP_PASSWORD_FILE")
     return Secrets({"AMQP_USER": login.user, LOGIN_ID: login.id}, (file,))
-
-
-def for_workers_elsewhere(login: QueueLogin, broker: str) -> Secrets:
-    """Return the same for a broker (its URL without credentials) that is not the cluster's queue.
-
-    The file has a folder of its own: other workers of the project go on with theirs.
-    """
-    name = hashlib.sha256(f"{login.user} {broker}".encode()).hexdigest()[:12]
-    return for_workers(login, f"worker-{name}")
 
 
 def workers_files(settings: Settings, environ: Mapping[str, str] = os.environ) -> tuple[SecretFile, ...]:

@@ -25,6 +25,7 @@ from cluster.operations import registry as registries
 from cluster.operations.agents import check, pull, report, trust
 from cluster.operations.agents.facts import Finding
 from cluster.queue import login as queue_login
+from cluster.queue.login import QueueLogin
 from cluster.settings import Settings
 from commands import agents as agent_commands
 from scripts.errors import ClusterError
@@ -377,7 +378,12 @@ def test_hosts_that_can_do_their_work_are_ready(all_fresh: Place) -> None:
 
 
 def test_a_host_without_the_workers_password_is_red(fresh: Place) -> None:
-    login = queue_login.ensure(fresh.settings, {})
+    def kept(environ: dict[str, str]) -> QueueLogin:
+        login = queue_login.ensure(fresh.settings, environ)
+        with queue_login.used(fresh.settings, login):
+            return login
+
+    login = kept({})
     try:
         files = [
             HostFile(f"{folder_on_hosts(fresh.settings.project, one.group)}/{one.name}", one.content, one.owner)
@@ -389,10 +395,11 @@ def test_a_host_without_the_workers_password_is_red(fresh: Place) -> None:
         red = rows["agent1"]["password"]
         assert (red.text, red.remedy.partition(",")[0]) == ("no", files[0].path)
         assert red.remedy.endswith("is not there: ./inv worker.deploy puts it on all of agents.hosts")
-        queue_login.ensure(fresh.settings, {"AMQP_PASSWORD": "a new one"})
+        kept({"AMQP_PASSWORD": "a new one"})
         assert fresh.check(AGENTS[1])["ops@agent2"]["password"].text == "another"
     finally:
-        queue_login.place(fresh.settings).unlink()
+        for path in credentials.SECRETS.glob(f"{fresh.settings.project}-queue*.json"):
+            path.unlink()
 
 
 def test_every_red_cell_says_what_to_do(fresh: Place) -> None:

@@ -39,7 +39,8 @@ def deploy(settings: Settings, image: str, environ: dict[str, str]) -> queue_log
     app = queue_app(settings, engine, Image(image, "test"))
     env = {name: value for name, value in app.env.items() if name != "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"}
     app = queue_login.for_queue(login).added_to(replace(app, env=env))
-    engine.apply(engine.plan(app), DeployOptions(timeout_s=120))
+    with queue_login.used(settings, login):
+        engine.apply(engine.plan(app), DeployOptions(timeout_s=120))
     return login
 
 
@@ -51,13 +52,20 @@ def test_its_user_comes_in_and_guest_does_not_and_a_new_password_takes_its_place
     assert Management(settings.queue.management_url, first.user, first.password, "/").queues()
     with pytest.raises(ClusterError, match="refuses this user and password"):
         open_blocking(str(settings.queue.url))
+    engine = engine_of(settings)
+    earlier = engine.present("/amqp")
+    assert earlier
 
     second = deploy(settings, queue_image, {"AMQP_PASSWORD": "another"})
     assert second.id != first.id
     with open_blocking(queue_login.url(address, second)) as connection:
         connection.channel().queue_declare("kept", passive=True)
     with pytest.raises(ClusterError, match="refuses this user and password"):
-        open_blocking(queue_login.url(address, replace(first)))
+        open_blocking(queue_login.url(address, first))
+
+    engine.apply(engine.plan(earlier), DeployOptions(timeout_s=120))
+    assert queue_login.login_of(settings, engine.present("/amqp"), {}) == first
+    open_blocking(queue_login.url(address, first)).close()
 
 
 def test_the_user_of_an_earlier_deploy_is_removed_and_a_person_s_own_stays(settings, queue_image):

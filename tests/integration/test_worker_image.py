@@ -133,7 +133,7 @@ def test_its_user_reads_the_broker_s_password_also_from_a_checkout_below_its_tmp
     app = worker_app(settings, engine, Image(worker_image, "test"), work, ("-u", without_login(url)))
     login = queue_login.given(url)
     assert login
-    app = queue_login.for_workers_elsewhere(login, redacted(url)).added_to(app)
+    app = queue_login.for_workers(login, redacted(url)).added_to(app)
     reads = 'test "$(cat "$AMQP_PASSWORD_FILE")" = secret'
     assert engine.run_once(replace(app, command=reads)) == (0, [])
 

@@ -9,9 +9,12 @@ from urllib.parse import quote
 import pytest
 
 from cluster import credentials
-from cluster.apps.app import AppSpec
+from cluster.apps.app import AppSpec, AppStatus, Change, Image
+from cluster.operations.deploy import Rollout, deploy_queue
 from cluster.queue import login as queue_login
 from cluster.queue.login import QueueLogin
+from cluster.schedulers import DeployOptions
+from cluster.settings import Settings
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 from tests.conftest import SETTINGS
@@ -25,21 +28,24 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / ".secrets"
 
 
-def ensure(environ: Mapping[str, str] | None = None) -> QueueLogin:
-    return queue_login.ensure(SETTINGS, environ or {})
+def ensure(environ: Mapping[str, str] | None = None, settings: Settings = SETTINGS) -> QueueLogin:
+    """The login of a deploy that came to its end."""
+    login = queue_login.ensure(settings, environ or {})
+    with queue_login.used(settings, login):
+        return login
 
 
 def test_the_first_use_makes_one_for_its_owner_alone(folder: Path) -> None:
     assert queue_login.known(SETTINGS) is None
     login = ensure()
-    (path,) = folder.iterdir()
-    assert (path.stat().st_mode & 0o777, folder.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     assert (login.user, len(login.password)) == ("cluster", 32)
     assert ensure() == queue_login.known(SETTINGS) == login
 
 
 def test_two_projects_have_two(folder: Path) -> None:
-    other = queue_login.ensure(replace(SETTINGS, project="other"), {})
+    other = ensure(settings=replace(SETTINGS, project="other"))
     assert other.password != ensure().password
 
 
@@ -61,18 +67,87 @@ def test_a_login_that_is_elsewhere_is_replaced_by_no_new_one_unasked(folder: Pat
         queue_login.login_of(SETTINGS, present, {})
     assert queue_login.login_of(SETTINGS, AppSpec("/amqp"), {}) is None
     assert not folder.exists()
-    made = queue_login.ensure(SETTINGS, {}, queue=present, force=True)
-    assert queue_login.ensure(SETTINGS, {}, queue=present) == made
-    (folder / f"{SETTINGS.project}-queue.json").unlink()
+    assert queue_login.ensure(SETTINGS, {}, queue=present, force=True).id != "0123abcd"
     assert queue_login.ensure(SETTINGS, {"AMQP_PASSWORD": PLANTED}, queue=present).password == PLANTED
 
 
-def test_a_login_for_show_is_not_kept(folder: Path) -> None:
-    shown = queue_login.ensure(SETTINGS, {"AMQP_PASSWORD": PLANTED}, keep=False)
-    assert (shown.user, shown.password) == ("cluster", "")
+class Cluster:
+    """As much of a cluster as a deploy of the queue asks, which ends as it is told."""
+
+    name, place, address, user, caveat = "marathon", "a cluster", "", "", ""
+    is_here = has_hosts = makes_data_folders = False
+    has_images = True
+    options = ()
+
+    def __init__(self, runs: AppSpec | None, refuses: str = "") -> None:
+        self.runs = runs
+        self.refuses = refuses
+
+    def present(self, app_id: str) -> AppSpec | None:
+        return self.runs
+
+    def image(self, tag: str) -> Image:
+        return Image(tag, tag)
+
+    def plan(self, app: AppSpec, options: DeployOptions) -> Change:
+        if self.refuses == "plan":
+            raise ClusterError("planned in vain")
+        return Change(app, "replace", {})
+
+    def apply(self, change: Change, options: DeployOptions) -> AppStatus:
+        if self.refuses == "apply":
+            raise ClusterError("locked")
+        self.runs = change.app
+        if self.refuses == "fail":
+            raise ClusterError("not healthy")
+        return AppStatus(change.app.id, ())
+
+
+def deploy(engine: Cluster, is_dry_run: bool = False) -> None:
+    options = DeployOptions(wait=False)
+    deploy_queue(SETTINGS, Rollout(engine, lambda line: None, options, is_dry_run))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("refuses", ["plan", "apply"])
+def test_a_deploy_that_is_refused_leaves_the_login_as_it_was(refuses: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Cluster(None)
+    deploy(engine)
+    first = queue_login.known(SETTINGS)
+    assert first
+    monkeypatch.setenv("AMQP_PASSWORD", PLANTED)
+    engine.refuses = refuses
+    with pytest.raises(ClusterError):
+        deploy(engine)
+    monkeypatch.delenv("AMQP_PASSWORD")
+    assert queue_login.known(SETTINGS) == queue_login.login_of(SETTINGS, engine.runs, {}) == first
+    assert ensure() == first
+
+
+def test_a_dry_run_keeps_no_login(folder: Path) -> None:
+    deploy(Cluster(None), is_dry_run=True)
     assert not folder.exists()
-    login = ensure()
-    assert queue_login.ensure(SETTINGS, {}, keep=False) == login
+
+
+def test_whatever_runs_can_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Cluster(None)
+    deploy(engine)
+    earlier = engine.runs
+    monkeypatch.setenv("AMQP_PASSWORD", PLANTED)
+    engine.refuses = "fail"
+    with pytest.raises(ClusterError, match="not healthy"):
+        deploy(engine)
+    monkeypatch.delenv("AMQP_PASSWORD")
+    login = queue_login.login_of(SETTINGS, engine.runs, {})
+    assert login
+    assert login.password == PLANTED
+    engine.refuses = ""
+    deploy(engine)
+    assert queue_login.known(SETTINGS) == queue_login.login_of(SETTINGS, engine.runs, {}) == login
+    before = queue_login.login_of(SETTINGS, earlier, {})
+    assert before
+    assert before != login
+    files = {file.group for each in (before, login) for file in queue_login.for_queue(each).files}
+    assert len(files) == 2
 
 
 def test_a_user_without_a_password_is_an_error() -> None:
@@ -135,8 +210,8 @@ def test_workers_of_another_broker_have_files_of_their_own() -> None:
     login = queue_login.given(f"amqp://me:{quote(PLANTED, safe='')}@broker.example:5672", environ)
     assert login
     assert (login.user, login.password) == ("me", PLANTED)
-    secrets = queue_login.for_workers_elsewhere(login, BROKER)
-    other = queue_login.for_workers_elsewhere(replace(login, user="you"), BROKER)
+    secrets = queue_login.for_workers(login, BROKER)
+    other = queue_login.for_workers(replace(login, user="you"), BROKER)
     groups = {each.files[0].group for each in (secrets, queue_login.for_workers(login), other)}
     assert len(groups) == 3
     assert (secrets.env["AMQP_USER"], secrets.files[0].content) == ("me", PLANTED.encode() + b"\n")
