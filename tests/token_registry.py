@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cluster.components import REGISTRY
 from cluster.images import build as image_build
 from cluster.images import registry_api
-from cluster.registry.app import IMAGE
+from cluster.registry.plan import IMAGE
 from tests.archives import packed
 from tests.ports import free_ports
 from tests.waiting import until

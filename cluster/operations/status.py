@@ -14,7 +14,7 @@ from cluster.images import registry_api
 from cluster.queue import address as queue_address
 from cluster.queue import counts as queue_counts
 from cluster.queue.address import QueueAddress
-from cluster.queue.work_queues import work_queues
+from cluster.queue.counts import work_queues
 from cluster.schedulers import Say, Scheduler, selection
 from cluster.settings import Settings
 from scripts.amqp.management import Node, OpenBreaker, QueueCount

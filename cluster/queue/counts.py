@@ -1,18 +1,20 @@
-"""Sizes of a broker's queues: ready and consumers over AMQP, unacknowledged from the management API."""
+"""Sizes of a broker's queues, and of work queues as people think of them: each with all queues that belong to it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pika.exceptions import ChannelClosedByBroker
 
 from scripts.amqp.broker import broker_errors, open_blocking
 from scripts.amqp.management import Management, QueueCount
+from scripts.amqp.queues import failed_queue, side_queues
 from scripts.errors import ClusterError
 
 _NOT_THERE = 404  # AMQP's reply code
+_EMPTY = QueueCount("", 0, 0, 0)
 
 
 def now(management: Management, url: str) -> list[QueueCount]:
@@ -41,21 +43,60 @@ def _fresh(connection: Any, found: Sequence[QueueCount]) -> Iterator[QueueCount]
     channel = connection.channel()
     for queue in found:
         try:
-            method = channel.queue_declare(queue.name, passive=True).method
+            now = channel.queue_declare(queue.name, passive=True).method
         except ChannelClosedByBroker as refusal:
             channel = connection.channel()
             if refusal.reply_code != _NOT_THERE:  # another connection's own, or not for this user
                 yield queue
         else:
-            yield _newer(queue, method.message_count, method.consumer_count)
+            # Of a quorum queue that is not up yet AMQP says that nothing is in it; the API has no figure then. It has
+            # none of an empty queue that was just made, either: that is not known for some seconds, too.
+            is_known = now.message_count or now.consumer_count or queue.ready is not None
+            yield replace(queue, ready=now.message_count, consumers=now.consumer_count) if is_known else queue
 
 
-def _newer(queue: QueueCount, ready: int, consumers: int) -> QueueCount:
-    """Return the count with what AMQP says of this moment.
+@dataclass(frozen=True)
+class WorkQueue:
+    """A queue and where its messages are; `to_retry` wait to be tried again. None is not known."""
 
-    Of a quorum queue that is not up yet AMQP says that nothing is in it; the API has no figure then. It has none of an
-    empty queue that was just made, either: that is not known for some seconds, too.
+    name: str
+    waiting: int | None
+    in_work: int | None
+    to_retry: int | None
+    failed: int | None
+    workers: int | None
+
+
+def work_queues(queues: Sequence[QueueCount]) -> list[WorkQueue]:
+    """Put together what belongs together, in the order of the names.
+
+    A failed queue that somebody works on is a queue of its own right.
     """
-    if not ready and not consumers and queue.ready is None:
-        return queue
-    return replace(queue, ready=ready, consumers=consumers)
+    known = {queue.name: queue for queue in queues}
+    own = {name for name in known if known[name].consumers or any(side in known for side in beside(name))}
+    sides = {side for name in known for side in beside(name)} - own
+    return [_put_together(queue, {side: known[side] for side in sides & known.keys()})
+            for queue in queues if queue.name not in sides]  # fmt: skip
+
+
+def beside(name: str) -> list[str]:
+    """Return the names of the queues that belong to a work queue, whether they are there or not."""
+    alone, *retry = side_queues(name)
+    return [failed_queue(name), *retry, alone]
+
+
+def _put_together(queue: QueueCount, sides: Mapping[str, QueueCount]) -> WorkQueue:
+    failed, *retry, alone = (sides.get(name, _EMPTY) for name in beside(queue.name))
+    return WorkQueue(
+        queue.name,
+        waiting=queue.ready,
+        in_work=_sum(queue.unacknowledged, alone.unacknowledged),
+        to_retry=_sum(alone.ready, *(one.messages for one in retry)),
+        failed=failed.messages,
+        workers=queue.consumers,
+    )
+
+
+def _sum(*counts: int | None) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None

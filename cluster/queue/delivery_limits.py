@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cluster.queue.work_queues import beside
+from cluster.queue.counts import beside
 from scripts.amqp.management import Management
 from scripts.amqp.queues import failed_queue, has_limit, queue_arguments
 

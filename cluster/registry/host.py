@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import docker
+from docker.errors import DockerException, ImageNotFound
+
 from cluster import engine
 from cluster.components import REGISTRY
-from cluster.engine import docker_errors
+from cluster.engine.errors import problem_of
 from cluster.hosts import ssh
 from cluster.hosts.engine_errors import engine_errors
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.images import build as image_build
-from cluster.images import registry_api, registry_errors, registry_login, registry_trust, transfer
+from cluster.images import registry_api, registry_errors, registry_login, registry_trust
 from cluster.locks import locked
 from cluster.registry import certificates, plan
-from cluster.registry.app import CERTIFICATE, DATA, HTPASSWD, IMAGE, KEY, OWNER, START_TIMEOUT_S
-from cluster.registry.plan import Found, Plan
+from cluster.registry.plan import CERTIFICATE, DATA, HTPASSWD, IMAGE, KEY, OWNER, START_TIMEOUT_S, Found, Plan
 from cluster.schedulers import DeployOptions, Scheduler, selection
 from cluster.settings import ROOT, Settings
+from cluster.terminal.live_line import live_line
 from scripts.errors import ClusterError, ServiceAway
 
 Say = Callable[[str], None]
+
+_PIECE = 1 << 20
 
 
 def up(settings: Settings, host: str, given_address: str, say: Say) -> str:
@@ -101,21 +105,55 @@ def _would_send(remote: Remote) -> bool:
     if image_build.local_image(here, IMAGE) is None:
         return True
     with engine_errors(remote, f"look for {IMAGE}"):
-        return not transfer.is_there(here, remote.engine(), IMAGE)
+        return not _is_there(here, remote.engine())
 
 
 def _send_image(remote: Remote, say: Say) -> bool:
+    """Send the image from this machine's engine to the host's over SSH: the host need not reach anything."""
     here, there = engine.connect(), remote.engine()
     image_build.build(here, REGISTRY, IMAGE, say)
     with engine_errors(remote, f"take the image {IMAGE}"):
-        if transfer.is_there(here, there, IMAGE):
+        if _is_there(here, there):
             return False
-        transfer.refuse_other_machine(here, there, remote.name)
-        with docker_errors(f"look at {IMAGE}"):
-            size = int(here.images.get(str(IMAGE)).attrs["Size"])
+        ours, theirs = here.version()["Arch"], there.version()["Arch"]
+        if ours != theirs:
+            raise ClusterError(
+                f"{remote.name} is {theirs}, and images built on this machine are for {ours}: choose another host"
+            )
+        image = here.images.get(str(IMAGE))
+        size = int(image.attrs["Size"])
         _refuse_full_disk(remote, str(there.info()["DockerRootDir"]), size)
-        transfer.send(here, there, IMAGE, remote.name, say)
+        say(f"sending {IMAGE} to {remote.name} ({size / 1e6:,.0f} MB)")
+        with live_line(f"send {IMAGE} to {remote.name}") as show:
+            pieces = image.save(chunk_size=_PIECE, named=str(IMAGE))
+            sent = _counted(pieces, lambda count: show(f"{count / 1e6:.0f} of {size / 1e6:.0f} MB"))
+            problems = [problem_of(event) for event in there.api.load_image(sent)]  # to the end of the stream
+        if problem := next(filter(None, problems), ""):
+            raise DockerException(problem)
     return True
+
+
+def _is_there(here: docker.DockerClient, there: docker.DockerClient) -> bool:
+    """Return whether the other engine has the very image that has this name here."""
+    wanted = here.images.get(str(IMAGE))
+    try:
+        found = there.images.get(str(IMAGE))
+    except ImageNotFound:
+        return False
+    return found.id == wanted.id or _content(found) == _content(wanted)
+
+
+def _content(image: Any) -> tuple[Any, ...]:
+    """Return what tells images apart even where ids do not: containerd's store computes them in a way of its own."""
+    return image.attrs["Created"], image.attrs["RootFS"].get("Layers"), image.attrs["Config"].get("Labels")
+
+
+def _counted(pieces: Iterable[bytes], show: Callable[[int], None]) -> Iterator[bytes]:
+    sent = 0
+    for piece in pieces:
+        sent += len(piece)
+        show(sent)
+        yield piece
 
 
 def _refuse_full_disk(remote: Remote, folder: str, needed: int) -> None:
@@ -143,8 +181,12 @@ def _run(where: Scheduler, remote: Remote, made: Plan, say: Say) -> bool:
     change = where.plan(made.app)
     if change.kind != "nothing":
         say(f"{'restarting' if change.kind == 'replace' else 'starting'} the registry on {remote.name}")
-    with _named(remote):
+    try:
         where.apply(change, DeployOptions(timeout_s=START_TIMEOUT_S))
+    except ClusterError as error:
+        if str(error).startswith(f"{remote.name}: "):
+            raise
+        raise type(error)(f"{remote.name}: {error}") from error
     return change.kind != "nothing"
 
 
@@ -173,14 +215,3 @@ def check_from_here(host: str, made: Plan) -> None:
             "at which everybody reaches this one, --address HOST:PORT"
         )
     registry_api.check(made.address)
-
-
-@contextmanager
-def _named(remote: Remote) -> Iterator[None]:
-    """Begin what a scheduler says with the host's name."""
-    try:
-        yield
-    except ClusterError as error:
-        if str(error).startswith(f"{remote.name}: "):
-            raise
-        raise type(error)(f"{remote.name}: {error}") from error

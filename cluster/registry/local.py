@@ -12,7 +12,7 @@ from cluster.components import REGISTRY
 from cluster.image_ref import is_local, registry_address
 from cluster.images import build as image_build
 from cluster.images.registry_api import answers
-from cluster.registry.app import IMAGE, START_TIMEOUT_S, local_app
+from cluster.registry.plan import IMAGE, START_TIMEOUT_S, local_app
 from cluster.schedulers import DeployOptions, Scheduler
 from cluster.settings import Settings
 from scripts.errors import ClusterError

@@ -19,8 +19,8 @@ from cluster.hosts.remote import Remote
 from cluster.image_ref import is_local
 from cluster.images import registry_api, registry_login
 from cluster.registry import plan
-from cluster.registry.app import DATA
 from cluster.registry.certificates import fingerprint
+from cluster.registry.plan import DATA
 from cluster.schedulers import selection
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from docker.errors import APIError
 
-from cluster.images import base_image, build_events
+from cluster.images import base_image
 from cluster.images import build as image_build
 from cluster.settings import Settings
 from tests.hosts import access
@@ -114,4 +114,4 @@ def _build(client: Any) -> None:
         path=str(Path(__file__).parent / "image"), tag=IMAGE, rm=True, forcerm=True, decode=True,
         buildargs=image_build.proxies(environ), use_config_proxy=True,
     )  # fmt: skip
-    build_events.follow(f"build {IMAGE}", events, print, lambda _: None)
+    image_build.follow(f"build {IMAGE}", events, print, lambda _: None)

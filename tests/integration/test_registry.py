@@ -17,7 +17,7 @@ from cluster.images import build as image_build
 from cluster.images import registry_api
 from cluster.operations import status as listing
 from cluster.registry import local as local_registry
-from cluster.registry.app import IMAGE, local_app
+from cluster.registry.plan import IMAGE, local_app
 from cluster.schedulers import Scheduler
 from cluster.schedulers.docker.scheduler import Local
 from cluster.settings import Settings

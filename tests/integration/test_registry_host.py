@@ -23,9 +23,8 @@ from cluster.images.registry_trust import CERTIFICATES
 from cluster.operations import registry as registries
 from cluster.operations import status as listing
 from cluster.registry import certificates, plan, status
-from cluster.registry.app import CERTIFICATE, HTPASSWD, IMAGE, KEY, OWNER
 from cluster.registry.host import check_from_here
-from cluster.registry.plan import Found
+from cluster.registry.plan import CERTIFICATE, HTPASSWD, IMAGE, KEY, OWNER, Found
 from cluster.schedulers.docker import scheduler as containers
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pytest
 from docker.errors import DockerException
 
-from cluster.images.build_events import LAST_LINES, Event, follow
+from cluster.images.build import LAST_LINES, Event, follow
 from scripts.errors import ClusterError
 
 BEGUN = [

@@ -10,9 +10,8 @@ import pytest
 from cluster.hosts.engine_errors import ports_of
 from cluster.images import registry_login
 from cluster.registry import certificates, plan
-from cluster.registry.app import CERTIFICATE, HTPASSWD, KEY, host_app
 from cluster.registry.certificates import Authority
-from cluster.registry.plan import Found, Plan
+from cluster.registry.plan import CERTIFICATE, HTPASSWD, KEY, Found, Plan, host_app
 from cluster.schedulers.docker.body import Task, container_body
 from cluster.settings import Settings
 from scripts.errors import ClusterError

@@ -1,6 +1,6 @@
 """Which of the broker's queues make one line for a person."""
 
-from cluster.queue.work_queues import WorkQueue, work_queues
+from cluster.queue.counts import WorkQueue, work_queues
 from scripts.amqp.management import QueueCount
 
 
