@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import io
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 
@@ -19,26 +21,55 @@ def prepare() -> None:
     What STDERR does not take is left out.
     """
     _open_closed()
-    sys.stdout = _text(_Stdout(1, "w", closefd=False), sys.stdout)
-    sys.stderr = _text(_Stderr(2, "w", closefd=False), sys.stderr)
+    sys.stdout = _text(_Stdout, 1, sys.stdout)
+    sys.stderr = _text(_Stderr, 2, sys.stderr)
 
 
 def run(main: Callable[[list[str]], int]) -> NoReturn:
-    """Run main(arguments) as a program."""
+    """Run main(arguments) as a program.
+
+    It ends before Python takes itself apart, which is an abort where a thread that goes on (a host that was cut off)
+    is writing just then.
+    """
     prepare()
+    code: Any = None  # a bug ends it as Python does
+
+    def end() -> None:
+        sys.stderr.flush()
+        if isinstance(code, int):
+            os._exit(code)
+
+    atexit.register(end)  # what is registered later is called earlier
     try:
-        sys.exit(main(sys.argv[1:]))
-    finally:
-        sys.stdout.flush()
+        try:
+            sys.exit(main(sys.argv[1:]))
+        finally:
+            sys.stdout.flush()
+    except SystemExit as ended:
+        code = 0 if ended.code is None else ended.code
+        raise
 
 
-class _Stdout(io.FileIO):
+# These are text streams, as a raw stream in Python is one that a signal interrupts: after a write that was done, which
+# Python then does again.
+class _Stdout(io.TextIOWrapper):
     _has_failed = False
 
-    def write(self, data: Any) -> int:
-        """Write as much as goes; once it has failed, nothing more."""
+    def write(self, text: str) -> int:
+        """Write a text; once that has failed, nothing more."""
+        with self._ending():
+            return len(text) if self._has_failed else super().write(text)
+
+    def flush(self) -> None:
+        """Write what is not yet written."""
+        with self._ending():
+            if not self._has_failed:
+                super().flush()
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
         try:
-            return len(data) if self._has_failed else super().write(data)
+            yield
         except OSError as error:
             self._has_failed = True
             if isinstance(error, BrokenPipeError):
@@ -48,13 +79,17 @@ class _Stdout(io.FileIO):
             raise SystemExit(1) from error
 
 
-class _Stderr(io.FileIO):
-    def write(self, data: Any) -> int:
+class _Stderr(io.TextIOWrapper):
+    def write(self, text: str) -> int:
         """Write as much as goes: that nobody can read it is no reason to leave work half done."""
-        try:
-            return super().write(data)
-        except OSError:
-            return len(data)
+        with suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is not yet written, as much as goes."""
+        with suppress(OSError):
+            super().flush()
 
 
 def _open_closed() -> None:
@@ -66,8 +101,7 @@ def _open_closed() -> None:
             os.set_inheritable(os.open(os.devnull, mode), True)
 
 
-def _text(raw: io.FileIO, before: Any) -> io.TextIOWrapper:
+def _text(kind: type[io.TextIOWrapper], number: int, before: Any) -> io.TextIOWrapper:
+    raw = io.FileIO(number, "w", closefd=False)
     encoding = before.encoding if before else "utf-8"
-    return io.TextIOWrapper(
-        io.BufferedWriter(raw), encoding, errors="backslashreplace", line_buffering=raw.isatty() or raw.fileno() == 2
-    )
+    return kind(io.BufferedWriter(raw), encoding, errors="backslashreplace", line_buffering=number == 2 or raw.isatty())

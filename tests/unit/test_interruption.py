@@ -22,6 +22,7 @@ import atexit, sys, time
 from invoke import Collection, Program
 from commands import interruption
 from commands.task import task
+from scripts import streams
 
 def tell(word):
     print(word, flush=True)
@@ -37,9 +38,12 @@ def waits(c):
     finally:
         tell("tidies")
 
-atexit.register(tell, "ends")
-interruption.ONE_SIGNAL_S = float(sys.argv[1])
-Program(namespace=Collection(waits)).run(["inv", "waits"])
+def main(words):
+    atexit.register(tell, "ends")
+    interruption.ONE_SIGNAL_S = float(words[0])
+    Program(namespace=Collection(waits)).run(["inv", "waits"])
+
+streams.run(main)
 """
 
 

@@ -15,6 +15,23 @@ from cluster.settings import ROOT
 
 PRINTS = "from scripts import streams; streams.run(lambda words: print('25 \\xb0C \\u2503') or len(words))"
 
+SHOUTS = """
+import sys, threading, time
+from scripts import streams
+
+def shout():
+    while True:
+        print("x" * 200, file=sys.stderr)
+
+def main(words):
+    for _ in range(2):
+        threading.Thread(target=shout, daemon=True).start()
+    time.sleep(0.3)
+    return 5
+
+streams.run(main)
+"""
+
 
 def program(shell: str, **environ: str) -> subprocess.CompletedProcess[bytes]:
     """What a program of ours does that prints a line; `shell` starts it, as `$@`."""
@@ -49,6 +66,11 @@ def test_a_result_that_cannot_be_written_is_one_line(where: str, code: int, word
 def test_the_result_is_written_whatever_the_other_streams_are(where: str) -> None:
     done = program(f'exec "$@" {where}', PYTHONIOENCODING="utf-8")
     assert (done.returncode, done.stdout.decode(), done.stderr) == (0, "25 °C ┃\n", b"")
+
+
+def test_a_thread_that_goes_on_printing_does_not_disturb_the_end() -> None:
+    done = subprocess.run([sys.executable, "-c", SHOUTS], cwd=ROOT, capture_output=True, check=False)
+    assert (done.returncode, {*done.stderr.split()[:-1]}) == (5, {b"x" * 200})
 
 
 def test_no_command_minds_how_its_streams_are(tmp_path: Path) -> None:
