@@ -6,7 +6,9 @@ import gc
 import logging
 import os
 import resource
+import signal
 import sys
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -26,17 +28,19 @@ from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop, in_thread
 from scripts.marathon import access
 from scripts.one_line import visible
+from scripts.worker.alive import HOLD, AliveFile
 from scripts.worker.alive import VARIABLE as ALIVE_FILE
-from scripts.worker.alive import AliveFile
 from scripts.worker.options import Options, parse
 from scripts.worker.reconnect import Locate
-from scripts.worker.stop_signals import StopSignals
 from scripts.worker.until_empty import UntilEmpty
 from scripts.worker.worker import Worker
 
 # A run needs six descriptors while it starts; the rest is for connections, logs and what Python opens.
 _DESCRIPTORS_A_JOB = 6
 _DESCRIPTORS_BESIDE = 100
+
+# timeout(1) sends its signal to the command and once more to the command's process group.
+_ONE_SIGNAL_S = 0.1
 
 
 def main(argv: Sequence[str]) -> int:
@@ -57,7 +61,7 @@ def work(options: Options, command: Sequence[str]) -> int:
     locate = _locate(loop, options)
     alive = AliveFile(loop, os.environ.get(ALIVE_FILE))
     worker = Worker(loop, options, _runner(loop, options, command), locate, alive)
-    StopSignals(loop, worker.wind_down, worker.stop, worker.hold)
+    StopSignals(loop, worker)
     if options.until_empty:
         UntilEmpty(loop, options, worker).start()
     worker.start()
@@ -65,6 +69,32 @@ def work(options: Options, command: Sequence[str]) -> int:
     gc.freeze()
     loop.run()
     return worker.exit_code
+
+
+class StopSignals:
+    """SIGTERM and SIGINT; SIGHUP (its terminal was closed), unless that is ignored as by nohup; and HOLD.
+
+    The first lets running actions finish, a second one does not wait.
+    """
+
+    def __init__(self, loop: EventLoop, worker: Worker) -> None:
+        """Watch from now on; to be called from the main thread."""
+        self._worker = worker
+        self._first_at: float | None = None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.watch_signal(number, partial(self._received, number.name))
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+            # A shell passes on what the kernel sent already: a second one never means that somebody is in a hurry.
+            loop.watch_signal(signal.SIGHUP, partial(worker.wind_down, signal.SIGHUP.name))
+        loop.watch_signal(HOLD, partial(worker.hold, HOLD.name))
+
+    def _received(self, name: str) -> None:
+        now = time.monotonic()
+        if self._first_at is None:
+            self._first_at = now
+            self._worker.wind_down(name)
+        elif now - self._first_at > _ONE_SIGNAL_S:
+            self._worker.stop(name)
 
 
 def _prepare_process(jobs: int) -> None:

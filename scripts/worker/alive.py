@@ -1,10 +1,13 @@
-"""The file that a health check looks at: there, and fresh, exactly while the worker consumes."""
+"""Signs of life: the file that a health check looks at, and the name of the process while it drains."""
 
 from __future__ import annotations
 
 import os
+import signal
 import stat
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from scripts.action.output import say
 from scripts.event_loop import EventLoop, Timer
@@ -14,9 +17,22 @@ VARIABLE = "CLUSTER_WORKER_ALIVE_FILE"
 
 _TOUCH_EVERY_S = 10.0
 
+# Stop, but stay until told to end (`Worker.hold`). A program that does not know it does not end of it.
+HOLD = signal.SIGURG
+
+# The names of the process meanwhile, in `ps`.
+DRAINING: Final = "draining"
+DRAINED: Final = "drained"
+
+
+def rename_process(name: str) -> None:
+    """Give this process another name, of 15 characters at most."""
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(name)
+
 
 class AliveFile:
-    """Made when the worker consumes, touched every 10 s, removed when it does not; without a path: nothing.
+    """There, and fresh, exactly while the worker consumes: touched every 10 s, then removed; without a path: nothing.
 
     Where that cannot be done, or something else has the name, the worker says so once and goes on without the file.
     """

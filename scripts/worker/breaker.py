@@ -33,7 +33,7 @@ class Breaker:
     more about its message than about the host, and does not count. A `limit` of 0: it never opens.
 
     In a row means in the order of their starts: of several at once the failures are often over first, while the good
-    ones still run.
+    ones still run. `failed_probes` are those since it opened, each of which doubles the pause before the next.
     """
 
     def __init__(self, limit: int) -> None:
@@ -43,7 +43,7 @@ class Breaker:
         self.why = ""
         self._begun = 0
         self._failed: set[int] = set()
-        self._failed_probes = 0
+        self.failed_probes = 0
 
     def begin(self) -> int:
         """Number a first attempt that starts."""
@@ -55,7 +55,7 @@ class Breaker:
         if outcome.verdict == "done":
             self.succeeded, self.is_open = True, False
             self._failed.clear()
-            self._failed_probes = 0
+            self.failed_probes = 0
         elif outcome.verdict in ("failed", "rejected") and number is not None and self.limit and not self.is_open:
             self._failed.add(number)
             first, length = self._streak(number)
@@ -64,14 +64,10 @@ class Breaker:
             which = f"its first {length} messages" if from_the_start else f"{length} messages in a row"
             self.why = f"{which} failed at their first attempt, the last: {outcome.reason}"
 
-    def probe_failed(self) -> None:
-        """Double the pause before the next probe."""
-        self._failed_probes += 1
-
     @property
     def pause_s(self) -> float:
         """Pause between two probes, in seconds."""
-        return growing_s(FIRST_PAUSE_S, self._failed_probes + 1, LONGEST_PAUSE_S)
+        return growing_s(FIRST_PAUSE_S, self.failed_probes + 1, LONGEST_PAUSE_S)
 
     def _streak(self, number: int) -> tuple[int, int]:
         """Return the first of the failures in a row that this one belongs to, and how many they are."""
@@ -149,7 +145,7 @@ class Probing:
         """Decide when the next probe is due, after one that failed."""
         if not self._without_pause:
             self._last_s = time.monotonic()
-            self.breaker.probe_failed()
+            self.breaker.failed_probes += 1
         elif is_retry:
             # That is the message's fault rather than the host's.
             self.look()

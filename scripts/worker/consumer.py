@@ -52,20 +52,16 @@ class QueueWarnings:
         if new:
             management, queue = management_of(parameters, self.options.management), self.options.queue
             attempts = self.options.policy.attempts
-            in_thread(
-                self.loop,
-                lambda: losses(management, queue, new, attempts, _FIGURES_WITHIN_S),
-                lambda found: self.say(*found),
-                lambda _reason: None,
-            )
+            ask = partial(losses, management, queue, new, attempts, _FIGURES_WITHIN_S)
+            in_thread(self.loop, ask, lambda found: self.say(*found), lambda _reason: None)
 
 
 @dataclass(eq=False)
 class Consumer:
     """Calls `delivered` for each message and `lost` when those that were delivered can no longer be settled.
 
-    `refused` is told why this queue can never be consumed; `works`: connected, and subscribed unless it rests;
-    `failed_before`: how many messages stood in the failed queue before the first one was taken.
+    `refused` is told why this queue can never be consumed; `failed_before`: how many messages stood in the failed
+    queue before the first one was taken.
     """
 
     loop: EventLoop
@@ -77,7 +73,6 @@ class Consumer:
     lost: Callable[[], None]
     refused: Callable[[str], None]
     started: bool = False
-    works: bool = False
     failed_before: int | None = None
     _link: Link | None = None
     _consumer_tag: str | None = None
@@ -125,7 +120,7 @@ class Consumer:
 
         A quorum queue counts every channel that holds messages of it as a consumer.
         """
-        if self.works and self._link and self._link.open:
+        if self.connection and self._link and self._link.open:
             answer = self.loop.guard(lambda frame: looked(frame.method.message_count, frame.method.consumer_count))
             self._link.channel.queue_declare(self.queue, passive=True, callback=answer)
 
@@ -146,9 +141,10 @@ class Consumer:
 
     @property
     def connection(self) -> Any:
-        """The present connection (pika's) if it works, else None."""
+        """The present connection (pika's) if it is open, and subscribed unless the worker rests; else None."""
         connection = self._connection.connection
-        return connection if self.works and connection and connection.is_open else None
+        works = connection and connection.is_open and self._connection.works_since is not None
+        return connection if works else None
 
     def close(self, closed: Callable[[], None]) -> None:
         """Send what was written and end the connection."""
@@ -239,12 +235,10 @@ class Consumer:
             say(f"consuming from {self.queue!r} at {self._connection.where}")
 
     def _up(self) -> None:
-        self.works = True
         self._connection.works()
         self.alive.consuming()
 
     def _lost(self) -> None:
-        self.works = False
         self.alive.not_consuming()
         link, self._link, self._consumer_tag = self._link, None, None
         if link is not None:

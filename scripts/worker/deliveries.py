@@ -122,11 +122,6 @@ class Run:
     def __post_init__(self) -> None:
         self.size = len(self.delivery.body)
 
-    @property
-    def in_action(self) -> bool:
-        """True while the action runs."""
-        return self.begun and self.outcome is None
-
 
 class OrphanedRuns:
     """Runs whose delivery was lost with the connection: their outcome is used when the message comes back to us."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping
 from copy import copy
@@ -45,12 +46,10 @@ _DELIVERIES = "x-delivery-count"
 _MOST = 1_000_000_000
 
 # What the broker adds, and CC and BCC, with which the broker would send a copy to other queues once more.
-_NOT_COPIED = frozenset(
-    {
-        "x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason", "x-last-death-exchange",
-        "x-last-death-queue", "x-last-death-reason", _DELIVERIES, "x-acquired-count", "CC", "BCC",
-    }
-)  # fmt: skip
+_NOT_COPIED = {
+    "x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason", "x-last-death-exchange",
+    "x-last-death-queue", "x-last-death-reason", _DELIVERIES, "x-acquired-count", "CC", "BCC",
+}  # fmt: skip
 
 # Headers travel in one frame, of which some bytes are its own. A `frame_max` of 0 is "no limit", which nobody needs.
 _FRAME_BYTES = 128 * 1024
@@ -179,12 +178,11 @@ def _history(headers: Mapping[str, Any], reason: str) -> list[str]:
     return [line[:_HISTORY_CHARACTERS] for line in [*past, line][-_HISTORY_KEPT:]]
 
 
-def first_published(properties: pika.BasicProperties, otherwise_s: float) -> dict[str, Any]:
-    """Return the header with the time of publishing, as far as is known: `otherwise_s` is the worker's clock."""
+def first_published(properties: pika.BasicProperties) -> dict[str, Any]:
+    """Return the header with the time of publishing, unless it is there; where that is not known, the present one."""
     if properties.headers and FIRST_PUBLISHED in properties.headers:
         return {}
-    stamp = properties.timestamp
-    return {FIRST_PUBLISHED: timestamp_text(otherwise_s if stamp is None else stamp)}
+    return {FIRST_PUBLISHED: timestamp_text(time.time() if properties.timestamp is None else properties.timestamp)}
 
 
 def fit(properties: Any, frame_max: int = _FRAME_BYTES) -> Any:

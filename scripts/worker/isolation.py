@@ -69,7 +69,8 @@ class Isolation:
 
     def lost(self) -> None:
         """Drop, with the connection, a suspect that only awaits its settlement; one that runs goes on."""
-        if not (self._step == "running" and self._suspect and self._suspect.in_action):
+        run = self._suspect
+        if not (self._step == "running" and run and run.begun and run.outcome is None):
             self._leave()
 
     def _leave(self) -> None:

@@ -28,13 +28,16 @@ class JobLog:
         self._command = shlex.join(command)
         self._queue = queue
         self._host = socket.gethostname()
-        self._runs = 0
-        self._said = ""
+        self._runs, self._said = 0, ""
         # The disk was full in the middle of a line.
         self._torn = False
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            _begin(self._file)
+            # Several workers may start at the same time; one writes the columns' names.
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            if os.fstat(self._file).st_size == 0:
+                os.write(self._file, _line(COLUMNS))
+            fcntl.flock(self._file, fcntl.LOCK_UN)
         except OSError as error:
             raise ClusterError(f"--joblog {path}: {(error.strerror or str(error)).lower()}") from error
 
@@ -58,14 +61,6 @@ class JobLog:
         if problem and not self._said:
             say(f"--joblog {self._path}: {problem}; lines will be missing")
         self._said = problem
-
-
-def _begin(file: int) -> None:
-    """Write the line with the columns' names, unless a worker that started at the same time has done so."""
-    fcntl.flock(file, fcntl.LOCK_EX)
-    if os.fstat(file).st_size == 0:
-        os.write(file, _line(COLUMNS))
-    fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _exit_value(outcome: Outcome) -> int:

@@ -56,8 +56,8 @@ class Reconnecting:
     properties: Mapping[str, Any] = field(default_factory=dict)
     connection: Any = None
     where: str = ""
+    works_since: float | None = None
     _failures: int = 0
-    _works_since: float | None = None
     _said: str = ""
     _closed: Callable[[], None] | None = None
     _again: bool = True
@@ -71,7 +71,7 @@ class Reconnecting:
 
     def works(self) -> None:
         """Note that the connection is ready for what it is for."""
-        self._works_since = time.monotonic()
+        self.works_since = time.monotonic()
 
     def useful(self) -> None:
         """Note that the connection has done what it is for: what comes after this is new trouble."""
@@ -81,7 +81,7 @@ class Reconnecting:
     def trouble(self, reason: str, longest_pause_s: float = LONGEST_PAUSE_S) -> None:
         """Give up the connection, which cannot do what it is for, and try again later."""
         connection, self.connection = self.connection, None
-        since, self._works_since = self._works_since, None
+        since, self.works_since = self.works_since, None
         if since is not None and time.monotonic() - since > _STANDS_AFTER_S:
             self.useful()
         _close(connection)
@@ -161,7 +161,7 @@ class Reconnecting:
     def _over(self, what: str, connection: Any, error: BaseException) -> None:
         if connection is self.connection:
             reason = f"{what}: {explain(error)}"
-            self.trouble(reason, LONGEST_PAUSE_BETWEEN_S if self._works_since is not None else LONGEST_PAUSE_S)
+            self.trouble(reason, LONGEST_PAUSE_BETWEEN_S if self.works_since is not None else LONGEST_PAUSE_S)
 
     def _finish(self) -> None:
         closed, self._closed = self._closed, lambda: None

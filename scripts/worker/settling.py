@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 from scripts.action.jobs import Outcome
@@ -62,7 +61,9 @@ class Settler:
             case "ack":
                 self.ack(run)
             case "retry":
-                self._retry(run, decision.pause_s)
+                more = {headers.ATTEMPT: run.attempt, headers.ALONE: None}
+                more |= headers.first_published(run.delivery.properties)
+                self._copy(run, queues.retry_queue(self.options.queue, decision.pause_s), more)
             case "fail":
                 self._fail(run, outcome)
             case "hand back":
@@ -80,9 +81,8 @@ class Settler:
 
     def isolate(self, run: Run) -> None:
         """Send a suspect to its queue; its coming run is counted now, since a lost worker cannot count it."""
-        say(
-            f"{run.id}: lost with its worker or connection before; attempt {run.attempt} is made with nothing beside it"
-        )
+        how = f"attempt {run.attempt} is made with nothing beside it"
+        say(f"{run.id}: lost with its worker or connection before; {how}")
         self._copy(run, queues.alone_queue(self.options.queue), {headers.ATTEMPT: run.attempt, headers.ALONE: True})
 
     def hand_back(self, run: Run) -> None:
@@ -110,13 +110,8 @@ class Settler:
     def _fail(self, run: Run, outcome: Outcome) -> None:
         self.failed += 1
         more = headers.failure_headers(outcome, run.attempt, socket.gethostname(), os.getpid())
-        more |= headers.first_published(run.delivery.properties, time.time())
+        more |= headers.first_published(run.delivery.properties)
         self._copy(run, queues.failed_queue(self.options.queue), more)
-
-    def _retry(self, run: Run, pause_s: float) -> None:
-        more = {headers.ATTEMPT: run.attempt, headers.ALONE: None}
-        more |= headers.first_published(run.delivery.properties, time.time())
-        self._copy(run, queues.retry_queue(self.options.queue, pause_s), more)
 
     def _copy(self, run: Run, queue: str, more: dict[str, Any]) -> None:
         """Publish a copy to this queue; the original is acknowledged when the broker has the copy safe."""
@@ -137,27 +132,33 @@ class Copy:
     returns: int = 0
 
 
+@dataclass(eq=False)
 class Copies:
-    """Sends copies in order, each confirmed by the broker and never unroutable; the connection is made at the first."""
+    """Sends copies in order, each confirmed by the broker and never unroutable; the connection is made at the first.
 
-    def __init__(
-        self, loop: EventLoop, locate: Locate, queue: str, warnings: QueueWarnings, confirmed: Callable[[Run], None]
-    ) -> None:
-        """`confirmed` is called when the broker has the copy of a run's message safe."""
-        self._loop, self._queue, self._warnings, self._confirmed = loop, queue, warnings, confirmed
-        failed_queue = queues.failed_queue(queue)
+    `confirmed` is called when the broker has the copy of a run's message safe.
+    """
+
+    loop: EventLoop
+    locate: InitVar[Locate]
+    queue: str
+    warnings: QueueWarnings
+    confirmed: Callable[[Run], None]
+    _started: bool = False
+    _channel: Any = None
+    _declaring: bool = False
+    _tag: int = 0
+    _waiting: deque[Copy] = field(default_factory=deque)
+    _sent: dict[int, Copy] = field(default_factory=dict)
+
+    def __post_init__(self, locate: Locate) -> None:
+        failed_queue = queues.failed_queue(self.queue)
         # The worker has declared these two before it takes a message.
-        self._known = frozenset({queue, failed_queue})
+        self._known = frozenset({self.queue, failed_queue})
         self._declared = set(self._known)
         self._connection = Reconnecting(
-            loop, locate, "copies", lambda _: self._connection.open_channel(failed_queue, self._opened), self._lost
+            self.loop, locate, "copies", lambda _: self._connection.open_channel(failed_queue, self._opened), self._lost
         )
-        self._started = False
-        self._channel: Any = None
-        self._declaring = False
-        self._tag = 0
-        self._waiting: deque[Copy] = deque()
-        self._sent: dict[int, Copy] = {}
 
     def send(self, copy: Copy) -> None:
         """Publish it as soon as possible."""
@@ -173,7 +174,7 @@ class Copies:
         self._connection.close(closed)
 
     def _opened(self, channel: Any) -> None:
-        guard = self._loop.guard
+        guard = self.loop.guard
 
         def confirming(_frame: Any) -> None:
             self._channel, self._tag = channel, 0
@@ -212,12 +213,12 @@ class Copies:
                 return
             self._declaring = False
             self._declared.add(copy.queue)
-            self._warnings.look(self._connection.connection.params, [copy.queue])
+            self.warnings.look(self._connection.connection.params, [copy.queue])
             self._send_waiting()
 
         connection = self._connection.connection
-        arguments = queues.queue_arguments(self._queue, connection.server_properties or {})[copy.queue]
-        queues.declare(connection, {copy.queue: arguments}, self._loop.guard(declared), self._warnings.say)
+        arguments = queues.queue_arguments(self.queue, connection.server_properties or {})[copy.queue]
+        queues.declare(connection, {copy.queue: arguments}, self.loop.guard(declared), self.warnings.say)
 
     def _publish(self, copy: Copy) -> None:
         copy.returned = False
@@ -248,11 +249,11 @@ class Copies:
     def _settle(self, copy: Copy, refused: bool) -> None:
         if refused:
             say(f"the broker refused a message for {copy.queue!r} (queue full?); trying again")
-            self._loop.call_later(_AGAIN_AFTER_S, lambda: self.send(copy))
+            self.loop.call_later(_AGAIN_AFTER_S, lambda: self.send(copy))
         elif copy.returned:
             copy.returns += 1
-            self._loop.call_later(0 if copy.returns == 1 else _AGAIN_AFTER_S, lambda: self.send(copy))
+            self.loop.call_later(0 if copy.returns == 1 else _AGAIN_AFTER_S, lambda: self.send(copy))
         else:
             self._connection.useful()
             copy.run.copy = "safe"
-            self._confirmed(copy.run)
+            self.confirmed(copy.run)

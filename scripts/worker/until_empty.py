@@ -48,12 +48,13 @@ class UntilEmpty:
     def _look(self) -> None:
         if self.worker.stopping:
             return
-        if self._consumer.works or not self._consumer.started:
+        is_connected = self._consumer.connection is not None
+        if is_connected or not self._consumer.started:
             # None is looked for as long as a kept-alive action loads.
             self._broker_seen_at = time.monotonic()
         elif time.monotonic() - self._broker_seen_at > BROKER_AWAY_S:
             self.worker.stop(f"no broker for {BROKER_AWAY_S:g} s", ServiceAway.exit_code)
-        if self._consumer.works and self.worker.idle:
+        if is_connected and self.worker.idle:
             self._count([self._queue], self._counted)
         else:
             self._differs()

@@ -9,7 +9,7 @@ from scripts.action.jobs import Outcome, Runner
 from scripts.action.output import say
 from scripts.event_loop import EventLoop, Timer
 from scripts.worker import headers
-from scripts.worker.alive import AliveFile
+from scripts.worker.alive import DRAINED, DRAINING, AliveFile, rename_process
 from scripts.worker.breaker import Breaker, Probing
 from scripts.worker.consumer import Consumer, QueueWarnings
 from scripts.worker.deliveries import Delivery, OrphanedRuns, Run
@@ -19,7 +19,6 @@ from scripts.worker.metadata import job
 from scripts.worker.options import Options
 from scripts.worker.reconnect import Locate
 from scripts.worker.settling import Settler
-from scripts.worker.stop_signals import DRAINED, DRAINING, rename_process
 from scripts.worker.verdicts import admit
 
 # How long a stop waits until the broker has confirmed what is handed back; a closed connection hands it back as well.

@@ -114,7 +114,7 @@ def test_one_that_is_to_stay_and_told_to_end_finishes_what_runs(
 def test_a_signal_that_is_sent_twice_at_once_is_one(rig: Rig) -> None:
     """As timeout(1) does; SIGINT stands for the second SIGTERM, since two of a kind would mostly arrive as one."""
     # At once may take its time on a busy machine.
-    worker, _, release = hold(rig, patched("from scripts.worker import stop_signals; stop_signals._ONE_SIGNAL_S = 100"))
+    worker, _, release = hold(rig, patched("from scripts import cluster_worker; cluster_worker._ONE_SIGNAL_S = 100"))
     worker.signal(signal.SIGTERM)
     worker.signal(signal.SIGINT)
     until(lambda: rig.ready() == 3, "two came back")

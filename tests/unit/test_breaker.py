@@ -86,7 +86,7 @@ def test_the_pauses_are_doubled_up_to_the_longest_and_begin_anew_after_a_success
     pauses = []
     for _ in range(100):
         pauses.append(breaker.pause_s)
-        breaker.probe_failed()
+        breaker.failed_probes += 1
     assert pauses[:8] == [5, 10, 20, 40, 80, 160, 320, LONGEST_PAUSE_S]
     assert pauses[-1] == LONGEST_PAUSE_S
     _first(breaker, "done")

@@ -32,7 +32,7 @@ from cluster.schedulers.marathon.definition import app_of
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 from scripts.marathon.answers import App, moment
-from scripts.worker.stop_signals import DRAINED, DRAINING, HOLD
+from scripts.worker.alive import DRAINED, DRAINING, HOLD
 
 # Opens the engines of the agents for as long as they are needed.
 Engines = Callable[[], AbstractContextManager[Sequence[docker.DockerClient]]]
