@@ -79,13 +79,13 @@ class UntilEmpty:
     def _no_api(self, reason: str) -> None:
         now = time.monotonic()
         self._api_failed_at = self._api_failed_at or now
-        if now - self._api_failed_at < _API_AWAY_S:
+        self._api_works = now - self._api_failed_at < _API_AWAY_S
+        if self._api_works:
             self._taken_before = None
             self.start()
-            return
-        self._api_works = False
-        say(f"{reason}; --until-empty speaks for this worker's own work only (--management names another)")
-        self._look()
+        else:
+            say(f"{reason}; --until-empty speaks for this worker's own work only (--management names another)")
+            self._look()
 
     def _read(self, left: int) -> None:
         if left or not self.worker.idle:
