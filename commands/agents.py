@@ -65,7 +65,6 @@ def check(
     """Ask the agent hosts whether they can do their work, and say what to do where not; exit code 1 then."""
     from cluster.hosts.host import chosen
     from cluster.operations.agents import check as checking
-    from cluster.operations.agents import report
     from cluster.schedulers import selection
 
     settings = settings_of(c.config, registry)
@@ -73,7 +72,7 @@ def check(
     asked = checking.request(settings, _services(url, marathon), engine)
     rows = checking.check(settings, chosen(settings, hosts, hosts_file), asked, timeout, say)
     # A table has colors on a terminal: its cells are visible already.
-    results([report.as_json(rows) if json else report.as_table(rows)])
+    results([checking.as_json(rows) if json else checking.as_table(rows)])
     checking.refuse_red(rows)
 
 

@@ -22,7 +22,7 @@ from cluster.hosts.host import Host
 from cluster.images import architecture, registry_login
 from cluster.images.registry_trust import CERTIFICATES
 from cluster.operations import registry as registries
-from cluster.operations.agents import check, pull, report, trust
+from cluster.operations.agents import check, pull, trust
 from cluster.operations.agents.facts import Finding
 from cluster.queue import login as queue_login
 from cluster.queue.login import QueueLogin
@@ -297,7 +297,7 @@ def test_a_wrong_login_is_told(fresh: Place) -> None:
     path.write_text(right.replace(access.password, "wrong"))
     try:
         assert "does not take the login in" in fresh.pull(AGENTS[0])[-1]
-        assert "! no" in report.as_table(fresh.check(AGENTS[0]), in_color=False)
+        assert "! no" in check.as_table(fresh.check(AGENTS[0]), in_color=False)
     finally:
         path.write_text(right)
 

@@ -5,9 +5,8 @@ import json
 import pytest
 
 from cluster.operations.agents import facts
-from cluster.operations.agents.check import refuse_red, request
+from cluster.operations.agents.check import as_json, as_table, refuse_red, request
 from cluster.operations.agents.facts import Finding, Machine, of_clock, of_disk, of_memory, of_password
-from cluster.operations.agents.report import as_json, as_table
 from commands.agents import _services
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort

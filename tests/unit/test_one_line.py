@@ -12,8 +12,8 @@ from invoke.exceptions import Exit
 from rich.console import Console
 
 from cluster.hosts.all_hosts import table_of
+from cluster.operations.agents.check import as_table
 from cluster.operations.agents.facts import Finding
-from cluster.operations.agents.report import as_table
 from cluster.operations.status import table
 from cluster.terminal.live_line import live_line
 from commands.output import result, results, say

@@ -1,12 +1,18 @@
-"""The check of the agent hosts: a finding for each question, and for each red one what to do."""
+"""The check of the agent hosts: a finding for each question, for each red one what to do, and the table of them."""
 
 from __future__ import annotations
 
+import io
+import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from docker.errors import DockerException
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from cluster.components import QUEUE
 from cluster.credentials import folder_on_hosts
@@ -26,8 +32,10 @@ from cluster.schedulers import Scheduler
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
+from scripts.one_line import visible
 
 COLUMNS = ("ssh", "user", "engine", "arch", "disk", "memory", "cores", "clock", "registry", "password")
+_WIDE = 10_000  # a table is never wrapped: it may be piped
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,41 @@ def refuse_red(rows: Mapping[str, Row]) -> None:
 def red_in(row: Row) -> list[str]:
     """List the questions whose findings are red."""
     return [name for name, finding in row.items() if finding.remedy]
+
+
+def as_json(rows: Mapping[str, Row]) -> str:
+    """Return a list of hosts, each with its findings."""
+    found = [
+        {"host": host, "ok": not red_in(row)}
+        | {name: {"text": one.text, "ok": not one.remedy, "remedy": one.remedy} for name, one in row.items()}
+        for host, row in rows.items()
+    ]
+    return json.dumps(found, indent=2)
+
+
+def as_table(rows: Mapping[str, Row], *, in_color: bool | None = None) -> str:
+    """Return a line a host, red findings marked with !, and below what to do about each of them."""
+    in_color = sys.stdout.isatty() if in_color is None else in_color
+    found = dict.fromkeys(name for row in rows.values() for name in row)
+    asked = [name for name in dict.fromkeys([*COLUMNS, *found]) if name in found]
+    table = Table(box=None, pad_edge=False)
+    for name in ("host", *asked):
+        table.add_column(name.upper(), no_wrap=True)
+    for host, row in rows.items():
+        table.add_row(visible(host), *(_shown(row.get(name)) for name in asked))
+    red = [(host, name, one.remedy) for host, row in rows.items() for name, one in row.items() if one.remedy]
+    steps = [visible(": ".join(each)) for each in red]
+    out = io.StringIO()
+    Console(file=out, width=_WIDE, force_terminal=in_color, no_color=not in_color).print(table)
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    return "\n".join([*lines, *([""] if steps else []), *steps])
+
+
+def _shown(finding: Finding | None) -> Text:
+    if finding is None:
+        return Text("-")
+    text = visible(finding.text)
+    return Text(f"! {text}", "red") if finding.remedy else Text(text)
 
 
 def _failed(name: str, host: object, error: ClusterError) -> Row:
