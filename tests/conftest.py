@@ -149,6 +149,15 @@ class Broker:
             for one in frozen:
                 one.resume()
 
+    def alarm(self, on: bool) -> None:
+        """Let it believe that its memory is short, or no more; in a container alone."""
+        if self.scheduler.name != "local":
+            missing("the broker does not run in a container")
+        with closing(engine.connect()) as client:
+            mark = ["rabbitmqctl", "set_vm_memory_high_watermark", "0.000001" if on else "0.6"]
+            code, output = client.containers.get(f"{self.settings.project}-amqp-1").exec_run(mark)
+        assert code == 0, output
+
     def remove(self) -> None:
         """End it and delete its data."""
         self.scheduler.stop(self.app.id, now=True)

@@ -1,7 +1,6 @@
 """`inv publish` as a process, and a queue looked at from outside."""
 
 import os
-import re
 import subprocess
 import sys
 import time
@@ -90,15 +89,6 @@ class Publish:
         assert self.process.stdin
         self.process.stdin.write(data)
         self.process.stdin.flush()
-
-    def peak_memory_mib(self) -> float:
-        """The most it has used so far; 0 when it has ended."""
-        try:
-            status = Path(f"/proc/{self.process.pid}/status").read_text()
-        except OSError:
-            return 0
-        found = re.search(r"VmHWM:\s+(\d+) kB", status)
-        return int(found[1]) / 1024 if found else 0
 
     def stop(self) -> None:
         """End it, whatever it does."""

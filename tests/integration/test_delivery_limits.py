@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import requests
 
 from cluster.queue import delivery_limits
 from scripts.amqp.management import Management
@@ -23,16 +22,8 @@ def management(rig: Rig) -> Management:
     return Management(rig.management, "guest", "guest", "/")
 
 
-def api(rig: Rig, method: str, path: str, content: Any = None) -> Any:
-    answer = requests.request(
-        method, f"{rig.management}/api/{path}", json=content, auth=("guest", "guest"), timeout=60
-    )  # fmt: skip
-    answer.raise_for_status()
-    return answer.json() if answer.content else None
-
-
 def limit_of(rig: Rig, queue: str) -> Any:
-    return api(rig, "GET", f"queues/%2F/{queue}").get("delivery_limit")
+    return rig.api("GET", f"queues/%2F/{queue}").get("delivery_limit")
 
 
 def test_a_policy_gives_them_the_limit_and_keeps_what_is_over_it(rig: Rig, management: Management) -> None:
@@ -52,18 +43,18 @@ def test_a_policy_gives_them_the_limit_and_keeps_what_is_over_it(rig: Rig, manag
     assert message.headers["x-last-death-reason"] == "delivery_limit"
     assert not [line for line in delivery_limits.give(management) if rig.queue in line]
     for policy in (rig.queue, f"{rig.queue}.*"):
-        api(rig, "DELETE", f"policies/%2F/delivery limit of {policy}")
+        rig.api("DELETE", f"policies/%2F/delivery limit of {policy}")
 
 
 def test_a_policy_that_a_person_gave_stays_and_is_named(rig: Rig, management: Management) -> None:
     theirs = f"policy-{rig.queue}"
     content = {"pattern": f"^{rig.queue}$", "definition": {"max-length": 1000}, "apply-to": "queues"}
-    api(rig, "PUT", f"policies/%2F/{theirs}", content)
+    rig.api("PUT", f"policies/%2F/{theirs}", content)
     for name in (rig.queue, rig.failed):
         rig.declare(name, **{"x-delivery-limit": -1})
     (line,) = [line for line in delivery_limits.give(management) if f"'{rig.queue}'" in line]
     assert theirs in line
     until(lambda: limit_of(rig, rig.queue), "the broker's figures")
     assert limit_of(rig, rig.queue) == "unlimited"
-    api(rig, "DELETE", f"policies/%2F/{theirs}")
-    api(rig, "DELETE", f"policies/%2F/delivery limit of {rig.queue}.*")
+    rig.api("DELETE", f"policies/%2F/{theirs}")
+    rig.api("DELETE", f"policies/%2F/delivery limit of {rig.queue}.*")

@@ -3,12 +3,12 @@
 import json
 import shutil
 import signal
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.integration.worker_rig import ROOT, Rig
+from tests.processes import runs
 from tests.waiting import until
 
 pytestmark = pytest.mark.broker
@@ -28,10 +28,6 @@ def action(rig: Rig, each: str, before: str = "", after: str = "") -> str:
     """A kept-alive program that does this with each `body`, a line."""
     loop = "for body in sys.stdin:\n" + "\n".join(f"    {line}" for line in each.splitlines()) + "\n"
     return rig.python_action(HEAD + before + READY + loop + after)
-
-
-def alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
 
 
 def test_each_verdict_does_what_the_exit_code_of_a_process_would(rig: Rig) -> None:
@@ -207,7 +203,7 @@ def test_a_second_stop_gives_the_message_back_uncounted(rig: Rig) -> None:
     worker.signal(signal.SIGTERM)
     worker.says("SIGTERM: stopping")
     assert worker.insist() == 0
-    assert not alive(int(worker.out))
+    assert not runs(int(worker.out))
     (message,) = rig.take()
     assert "x-cluster-attempt" not in message.headers
 
@@ -217,7 +213,7 @@ def test_no_program_outlives_a_worker_that_was_killed(rig: Rig) -> None:
     until(lambda: worker.out.count(b"\n") == 2, "both programs run")
     worker.kill()
     for pid in map(int, worker.out.split()):
-        until(lambda pid=pid: not alive(pid), "the program has seen the end of its STDIN")
+        until(lambda pid=pid: not runs(pid), "the program has seen the end of its STDIN")
 
 
 def test_output_carries_the_id_of_its_message(rig: Rig) -> None:

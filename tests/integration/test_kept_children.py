@@ -21,6 +21,7 @@ from scripts.action.jobs import Job, Outcome, RunLimits
 from scripts.action.kept_alive import KeptAlive
 from scripts.action.kept_life import KeepAlive
 from scripts.event_loop import EventLoop
+from tests.processes import runs
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "components/worker/scripts"
@@ -141,14 +142,6 @@ def bench(tmp_path: Path) -> Iterator[Any]:
     close_signal_pipe()
     # What other tests of this process left behind may be closed meanwhile.
     assert open_descriptors() <= before, "descriptors were left open"
-
-
-def alive(pid: int) -> bool:
-    """Whether the process runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def pid_in(path: Path) -> int:
@@ -345,7 +338,7 @@ def test_a_time_limit_ends_the_whole_group_though_it_does_not_want_to(bench: Any
     outcome = one.run(body.encode())
     assert outcome.reason == "over the time limit of 1 s"
     assert outcome.seconds >= 1.3
-    assert not alive(pid_in(tmp_path / "pid"))
+    assert not runs(pid_in(tmp_path / "pid"))
 
 
 def test_stderr_tells_why_it_ended(bench: Any) -> None:
@@ -361,9 +354,9 @@ def test_no_background_process_outlives_its_child(bench: Any, tmp_path: Path) ->
     one.run(
         ok(f"import subprocess; p = subprocess.Popen(['sleep', '1000']); open({str(path)!r}, 'w').write(str(p.pid))")
     )
-    assert alive(pid_in(path))
+    assert runs(pid_in(path))
     one.run(b"os._exit(1)")
-    assert not alive(pid_in(path))
+    assert not runs(pid_in(path))
 
 
 def test_a_child_that_does_not_read_is_over_its_time(bench: Any) -> None:

@@ -15,8 +15,7 @@ from cluster.schedulers.marathon import following
 from scripts.errors import ClusterError
 from tests.integration.marathon_rig import Rig
 from tests.standin.agents import Agent
-from tests.standin.asking import Asking
-from tests.standin.rig import container_of
+from tests.standin.asking import Asking, container_of
 from tests.standin.server import Standin
 from tests.standin.world import World
 from tests.waiting import until

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-import requests
 
 from tests.conftest import Broker
 from tests.integration.publishing import publish
@@ -18,12 +17,10 @@ pytestmark = pytest.mark.broker
 def policy(rig: Rig) -> Iterator[str]:
     """The name of a policy that drops what is over ten messages, in all queues of this test."""
     name = f"drops-{rig.queue}"
-    where = f"{rig.management}/api/policies/%2F/{name}"
     definition = {"max-length": 10, "overflow": "drop-head"}
-    content = {"pattern": f"^{rig.queue}", "definition": definition, "apply-to": "queues"}
-    requests.put(where, json=content, auth=("guest", "guest"), timeout=60).raise_for_status()
+    rig.api("PUT", f"policies/%2F/{name}", {"pattern": f"^{rig.queue}", "definition": definition, "apply-to": "queues"})
     yield name
-    requests.delete(where, auth=("guest", "guest"), timeout=60)
+    rig.api("DELETE", f"policies/%2F/{name}")
 
 
 def test_publishing_to_a_queue_that_drops_names_the_policy(rig: Rig, broker: Broker, policy: str) -> None:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -283,7 +283,7 @@ def test_a_broker_that_stays_away_is_exit_3_and_resumed_later(own_broker: Any, q
 
 @pytest.mark.engine
 def test_a_second_interrupt_does_not_wait_and_what_it_noted_is_resumed(
-    own_broker: Any, queue_name: str, lines: Path, alarm: Any
+    own_broker: Any, queue_name: str, lines: Path
 ) -> None:
     queue = Queue(own_broker.url, queue_name).make()
     twice = (
@@ -293,41 +293,28 @@ def test_a_second_interrupt_does_not_wait_and_what_it_noted_is_resumed(
         flags = ["-u", network.url, "-q", queue.name, "--file", str(lines)]
         running = Publish(*flags)
         until(lambda: queue.ready() > 10_000)
-        alarm(own_broker, True)
+        own_broker.alarm(True)
         assert running.said("is short of memory or disk")
         running.process.send_signal(signal.SIGINT)
         running.process.send_signal(signal.SIGTERM)
         code, err = running.end()
         assert (code, bool(re.fullmatch(twice, err))) == (130, True), err
-        alarm(own_broker, False)
+        own_broker.alarm(False)
         network.bytes_per_s = 0
         assert publish(*flags, "--resume")[0] == 0
     every_line_arrived(lines, queue.take())
 
 
 @pytest.mark.engine
-def test_a_memory_alarm_is_said_and_waited_out(own_broker: Any, queue_name: str, lines: Path, alarm: Any) -> None:
+def test_a_memory_alarm_is_said_and_waited_out(own_broker: Any, queue_name: str, lines: Path) -> None:
     queue = Queue(own_broker.url, queue_name).make()
     with slow(queue.url) as network:
         running = Publish("-u", network.url, "-q", queue.name, "--file", str(lines))
         until(lambda: queue.ready() > 10_000)
-        alarm(own_broker, True)
+        own_broker.alarm(True)
         assert running.said("is short of memory or disk and takes nothing; waiting up to 300 s")
-        alarm(own_broker, False)
+        own_broker.alarm(False)
         network.bytes_per_s = 0
         code, err = running.end()
     assert (code, "takes messages again" in err) == (0, True), err
     assert every_line_arrived(lines, queue.take()) == 0
-
-
-@pytest.fixture
-def alarm(request: pytest.FixtureRequest) -> Callable[[Any, bool], None]:
-    """Makes a broker in a container believe that its memory is short, or no more."""
-    client = request.getfixturevalue("docker_client")
-
-    def switch(broker: Any, on: bool) -> None:
-        [container] = client.containers.list(filters={"label": f"cluster.project={broker.settings.project}"})
-        code, out = container.exec_run(["rabbitmqctl", "set_vm_memory_high_watermark", "0.00001" if on else "0.6"])
-        assert code == 0, out
-
-    return switch

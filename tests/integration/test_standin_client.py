@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from tests.standin import filters
-from tests.standin.asking import Asking
-from tests.standin.rig import sleeper, two_agents
+from tests.standin.asking import Asking, sleeper, two_agents
 from tests.standin.server import Standin
 from tests.waiting import until
 

@@ -13,8 +13,7 @@ import pytest
 
 from cluster.images import base_image
 from tests.standin import wire
-from tests.standin.asking import Asking
-from tests.standin.rig import COMMAND, container_of, sleeper, two_agents
+from tests.standin.asking import COMMAND, Asking, container_of, sleeper, two_agents
 from tests.waiting import until
 
 pytestmark = pytest.mark.engine

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.integration.worker_rig import Rig
+from tests.processes import memory_mib
 from tests.waiting import until
 
 pytestmark = pytest.mark.broker
@@ -208,7 +209,7 @@ def test_a_line_without_end_does_not_fill_the_memory(rig: Rig) -> None:
     worker = rig.worker(rig.action("head -c 200000000 /dev/zero"), consuming=True)
     rig.publish(b"x")
     until(lambda: len(worker.out) >= 200_000_000, "all of it")
-    assert _peak_mib(worker.process.pid) < 45
+    assert memory_mib(worker.process.pid, "VmHWM") < 45
     os.truncate(worker._out, 0)
 
 
@@ -218,8 +219,3 @@ def test_a_process_that_the_action_leaves_behind_is_not_waited_for(rig: Rig) -> 
     rig.publish(b"x", b"y")
     until(lambda: worker.out == b"done\ndone\n", "both messages")
     os.kill(int(pid.read_text()), 9)
-
-
-def _peak_mib(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import missing
 from tests.integration.worker_rig import Rig
 from tests.waiting import until
 
@@ -25,23 +24,20 @@ def own(own_broker: Any, queue_name: str, tmp_path: Path) -> Iterator[Rig]:
 
 def test_a_broker_that_is_killed_and_started_again(own: Rig, own_broker: Any) -> None:
     """What waits, what runs and what waits to be tried again: all of it goes on, and nothing runs twice."""
-    starts, release = own.tmp / "starts", own.tmp / "release"
-    worker = own.worker(
-        "--backoff",
-        "8",
-        own.action(f"""read kind; echo $kind $AMQP_ATTEMPT >> {starts}
+    starts = own.tmp / "starts"
+    action = own.action(f"""read kind; echo $kind $AMQP_ATTEMPT >> {starts}
         case $kind in
         fails) [ $AMQP_ATTEMPT = 2 ];;
-        slow) until [ -e {release} ]; do sleep 0.02; done;;
-        esac"""),
-    )
+        slow) {own.gate.wait};;
+        esac""")
+    worker = own.worker("--backoff", "8", action)
     own.publish(b"fails\n", b"slow\n", b"waits\n", message_id=None)
-    until(lambda: starts.exists() and "slow" in starts.read_text(), "the slow one runs")
+    own.gate.started()
     own_broker.kill()
     worker.says("lost the broker at")
     own_broker.start()
     worker.says("consuming from", times=2, timeout_s=60)
-    release.touch()
+    own.gate.open()
     until(lambda: starts.read_text().count("\n") == 4, "all four runs", timeout_s=60)
     until(lambda: own.ready() == 0, "the queue is empty")
     assert worker.stop() == 0
@@ -49,29 +45,15 @@ def test_a_broker_that_is_killed_and_started_again(own: Rig, own_broker: Any) ->
     assert own.ready() == own.ready(own.failed) == 0
 
 
-def test_a_memory_alarm_stops_copies_but_not_acknowledgements(own: Rig, own_broker: Any, docker_client: Any) -> None:
-    container = _container(docker_client, own_broker)
+def test_a_memory_alarm_stops_copies_but_not_acknowledgements(own: Rig, own_broker: Any) -> None:
     worker = own.worker("--prefetch", "3", "--backoff", "0", own.action("read kind; echo $kind; [ $kind = good ]"))
     own.publish(b"bad\n", message_id="first")
     until(lambda: worker.out.count(b"bad") == 2, "a copy was made before")
     own.publish(*[b"good\n"] * 20, b"bad\n", *[b"good\n"] * 20)
-    _watermark(container, "0.000001")
-    own_broker_blocked = "takes no messages for the moment"
-    worker.says(own_broker_blocked)
+    own_broker.alarm(True)
+    worker.says("takes no messages for the moment")
     until(lambda: worker.out.count(b"good") == 40, "the good ones are done meanwhile")
-    _watermark(container, "0.6")
+    own_broker.alarm(False)
     worker.says("takes messages again")
     assert len(own.take_failed(2)) == 2
     assert worker.stop() == 0
-
-
-def _container(docker_client: Any, broker: Any) -> Any:
-    found = docker_client.containers.list(filters={"label": f"cluster.project={broker.settings.project}"})
-    if not found:
-        missing("the broker does not run in a container")
-    return found[0]
-
-
-def _watermark(container: Any, fraction: str) -> None:
-    code, output = container.exec_run(["rabbitmqctl", "set_vm_memory_high_watermark", fraction])
-    assert code == 0, output

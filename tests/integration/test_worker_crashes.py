@@ -84,9 +84,7 @@ def test_a_suspect_runs_with_nothing_beside_it(rig: Rig) -> None:
     marks = rig.tmp / "marks"
     rig.declare()
     rig.publish(b"suspect\n")
-    for _ in range(2):
-        with rig.channel() as channel:
-            until(lambda c=channel: c.basic_get(rig.queue)[0], "it is taken, and lost with its connection")
+    rig.lose(times=2)
     rig.publish(*[b"other\n"] * 6, message_id="other")
     action = rig.action(f"read kind; echo begin $kind $AMQP_ATTEMPT >> {marks}; sleep 0.2; echo end $kind >> {marks}")
     worker = rig.worker("-j", "3", "--prefetch", "7", action)
@@ -102,9 +100,7 @@ def test_a_suspect_runs_with_nothing_beside_it(rig: Rig) -> None:
 def test_a_suspect_that_fails_is_failed_with_its_own_words(rig: Rig) -> None:
     rig.declare()
     rig.publish(b"x")
-    for _ in range(2):
-        with rig.channel() as channel:
-            until(lambda c=channel: c.basic_get(rig.queue)[0], "it is taken, and lost with its connection")
+    rig.lose(times=2)
     rig.worker(rig.action("echo sorry >&2; exit 7"))
     (message,) = rig.take_failed()
     assert message.headers["x-cluster-exit"] == 7
@@ -117,9 +113,7 @@ def test_a_suspect_that_is_handed_back_is_not_counted(rig: Rig) -> None:
     started = rig.tmp / "started"
     rig.declare()
     rig.publish(b"x")
-    for _ in range(2):
-        with rig.channel() as channel:
-            until(lambda c=channel: c.basic_get(rig.queue)[0], "it is taken, and lost with its connection")
+    rig.lose(times=2)
     worker = rig.worker("--drain", "0", rig.action(f"touch {started}; sleep 300"))
     until(started.exists, "it runs")
     assert worker.stop() == 0

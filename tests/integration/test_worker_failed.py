@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from base64 import b64encode
 from typing import Any
-from urllib.request import Request, urlopen
 
 import pytest
 
@@ -20,13 +17,8 @@ _KEY_AND_ATTEMPT = 'echo "$AMQP_ROUTING_KEY $AMQP_ATTEMPT"'
 def _look(rig: Rig, queue: str, times: int = 1) -> None:
     """Look at a message as the management page does: it goes back to the queue, which counts that."""
     for _ in range(times):
-        request = Request(
-            f"{rig.management}/api/queues/%2f/{queue}/get",
-            json.dumps({"count": 1, "ackmode": "ack_requeue_true", "encoding": "auto"}).encode(),
-            {"Content-Type": "application/json", "Authorization": f"Basic {b64encode(b'guest:guest').decode()}"},
-        )
-        with urlopen(request) as answer:
-            assert len(json.load(answer)) == 1
+        looked = {"count": 1, "ackmode": "ack_requeue_true", "encoding": "auto"}
+        assert len(rig.api("POST", f"queues/%2f/{queue}/get", looked)) == 1
         until(lambda: rig.ready(queue) == 1, "it is back")
 
 
@@ -126,8 +118,6 @@ def test_what_the_broker_put_into_the_failed_queue_begins_anew_too(rig: Rig) -> 
 def test_a_suspect_has_the_routing_key_of_its_sender(rig: Rig) -> None:
     rig.declare()
     rig.publish(b"x")
-    for _ in range(2):
-        with rig.channel() as channel:
-            until(lambda c=channel: c.basic_get(rig.queue)[0], "it is taken, and lost with its connection")
+    rig.lose(times=2)
     worker = rig.worker(rig.action(_KEY_AND_ATTEMPT))
     until(lambda: worker.out.decode() == f"{rig.queue} 3\n", "its last attempt")

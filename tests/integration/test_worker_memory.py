@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import missing
 from tests.integration.worker_rig import Rig
+from tests.processes import memory_mib
 from tests.waiting import until
 
 pytestmark = pytest.mark.broker
@@ -57,16 +58,11 @@ def test_a_plain_kill_is_not_out_of_memory(rig: Rig) -> None:
 
 def test_the_worker_needs_less_than_45_mb_and_no_more_after_thousands_of_messages(rig: Rig) -> None:
     worker = rig.worker("-j", "4", "--prefetch", "50", "/bin/true")
-    idle = _resident_mib(worker.process.pid)
+    idle = memory_mib(worker.process.pid)
     rig.publish(*[os.urandom(100)] * 500)
     until(lambda: rig.ready() == 0, "the first ones are done")
-    early = _resident_mib(worker.process.pid)
+    early = memory_mib(worker.process.pid)
     rig.publish(*[os.urandom(100)] * 3000)
     until(lambda: rig.ready() == 0, "all are done", timeout_s=120)
     assert idle < 45
-    assert _resident_mib(worker.process.pid) < early + 2
-
-
-def _resident_mib(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1024
+    assert memory_mib(worker.process.pid) < early + 2

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from urllib.parse import quote
 
 import pytest
-import requests
 
 from scripts.amqp.queues import failed_queue, queue_arguments
 from tests.integration.worker_rig import Rig
@@ -15,7 +13,6 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 
-GUEST = ("guest", "guest")
 ALL = {"configure": ".*", "write": ".*", "read": ".*"}
 
 
@@ -24,19 +21,14 @@ class User:
 
     def __init__(self, rig: Rig) -> None:
         self._rig, self.name = rig, f"user-{rig.queue}"
-        self._ask("PUT", f"users/{self.name}", {"password": "p", "tags": ""})
+        rig.api("PUT", f"users/{self.name}", {"password": "p", "tags": ""})
         self.url = rig.url.replace("//", f"//{self.name}:p@")
 
     def may(self, **rights: str) -> None:
-        self._ask("PUT", f"permissions/{quote('/', safe='')}/{self.name}", ALL | rights)
+        self._rig.api("PUT", f"permissions/%2F/{self.name}", ALL | rights)
 
     def remove(self) -> None:
-        self._ask("DELETE", f"users/{self.name}")
-
-    def _ask(self, method: str, path: str, content: object = None) -> None:
-        requests.request(
-            method, f"{self._rig.management}/api/{path}", json=content, auth=GUEST, timeout=60
-        ).raise_for_status()
+        self._rig.api("DELETE", f"users/{self.name}")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.worker_rig import ENTRY, Rig, WorkerProcess, patched
+from tests.processes import runs
 from tests.waiting import until
 
 pytestmark = pytest.mark.broker
@@ -244,13 +245,4 @@ def _ended(pids: Path) -> None:
     """What was sent KILL takes a moment to end."""
     numbers = [int(pid) for pid in pids.read_text().split()]
     assert len(numbers) == 2
-    until(lambda: not [pid for pid in numbers if _alive(pid)], "all of the group has ended")
-
-
-def _alive(pid: int) -> bool:
-    """Whether the process runs; one that nobody has reaped does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
+    until(lambda: not [pid for pid in numbers if runs(pid)], "all of the group has ended")

@@ -43,8 +43,6 @@ def test_what_expires_by_the_sender_s_own_wish_is_kept_with_the_reason(rig: Rig)
 def test_what_is_lost_too_often_is_kept_with_the_reason(rig: Rig) -> None:
     as_a_worker_does(rig, limit=2)
     rig.publish(b"x")
-    for _ in range(3):
-        with rig.channel() as channel:
-            until(lambda channel=channel: channel.basic_get(rig.queue)[0], "it is there again")
+    rig.lose(times=3)
     (message,) = rig.take_failed()
     assert message.headers["x-last-death-reason"] == "delivery_limit"

@@ -16,6 +16,7 @@ from typing import Any
 
 import pika
 import psutil
+import requests
 
 from scripts.amqp.broker import parameters
 from scripts.amqp.queues import failed_queue, queue_arguments, side_queues
@@ -117,12 +118,27 @@ class WorkerProcess:
                 action.kill()
 
 
+class Gate:
+    """Where an action says that it has started, and waits until it is let go."""
+
+    def __init__(self, tmp: Path) -> None:
+        self._started, self._open = tmp / "started", tmp / "open"
+        self.wait = f"touch {self._started}; until [ -e {self._open} ]; do sleep 0.02; done"
+
+    def started(self) -> None:
+        until(self._started.exists, "the action runs")
+
+    def open(self) -> None:
+        self._open.touch()
+
+
 class Rig:
     """One queue on a real broker, and the workers of one test."""
 
     def __init__(self, url: str, management: str, queue: str, tmp: Path) -> None:
         self.url, self.management, self.queue, self.tmp = url, management, queue, tmp
         self.failed = failed_queue(queue)
+        self.gate = Gate(tmp)
         self.published = 0
         self._workers: list[WorkerProcess] = []
 
@@ -167,6 +183,19 @@ class Rig:
         """What the broker says of itself."""
         with self.channel() as channel:
             return dict(channel.connection._impl.server_properties)
+
+    def api(self, method: str, path: str, content: Any = None) -> Any:
+        """Ask the management API."""
+        url = f"{self.management}/api/{path}"
+        answer = requests.request(method, url, json=content, auth=("guest", "guest"), timeout=60)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def lose(self, times: int) -> None:
+        """Take a message as a worker does that is lost with its connection, so often."""
+        for _ in range(times):
+            with self.channel() as channel:
+                until(lambda one=channel: one.basic_get(self.queue)[0], "it is there")
 
     def publish(self, *bodies: bytes, queue: str = "", **properties: Any) -> None:
         """Publish to the queue, confirmed; without an id of their own the messages get m0, m1, ..."""

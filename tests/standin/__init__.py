@@ -12,32 +12,25 @@ the docstrings are theirs.
 What is asked for and answered:
     server.py          the server, on a free port of 127.0.0.1
     filters.py         what stands before the API: credentials, redirects, proxies
-    api.py             which URL is answered by whom
-    reading.py         what GET is answered with; rendering.py: how things look
-    writing.py         what POST, PUT and DELETE do
-    typecheck.py, canonical.py, service_ports.py, validation.py      from what was sent to a definition
-    answers.py, calls.py
+    api.py             which URL is answered by whom and with what; answers.py: the forms; rendering.py: how things look
+    validation.py, canonical.py      from what was sent to a definition
 
 What happens:
     world.py, state.py      all that is: apps, tasks, deployments, agents
     plans.py, deployments.py      from one set of definitions to another, one worker a deployment
-    rolling.py, offers.py, backoff.py, keeper.py      how many tasks, where, when
-    executor.py, containers.py, environment.py, pulls.py, health.py      one task as one container
-    agents.py, watch.py      an agent and what ended on it
-    cluster.py         the threads of all this
+    rolling.py, agents.py, keeper.py      how many tasks, where, when
+    executor.py, containers.py, pulls.py      one task as one container
+    cluster.py         the threads of all this, and what ended on an agent
 
 For tests of other things:
     wire.py            servers that are no Marathon at all
-    asking.py          an HTTP client
-
-For its own tests (test_standin*.py):
-    rig.py             two agents on this machine's engine
+    asking.py          an HTTP client, and two agents on this machine's engine
 
 docs/marathon.md lists what it does at least, and which test holds it.
 
 What it does not do: what nothing of ours asks for, such as events, PATCH, other health checks than COMMAND, hosts
 that go away, forms from before Marathon 1.5, pods, groups, dependencies between apps, volumes that Mesos keeps,
-secrets and roles; only those constraints and `docker run` parameters that offers.py and containers.py have; only
+secrets and roles; only the constraints and `docker run` parameters that agents.py and containers.py have; only
 file:// in `fetch`. Nothing outlives it. Agents' resources are numbers that are counted, not measured. Times are
 shorter than Mesos's: offers come ten times a second. A health check's command that takes too long is left running. In
 a replacement an old instance without an agent gets no offer any more. Two Marathons with one World are a leader and

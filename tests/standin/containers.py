@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.standin.environment import SANDBOX
-
+SANDBOX = "/mnt/mesos/sandbox"
 MIB = 1 << 20
 # Mesos gives no container less (cgroups/constants.hpp).
 MIN_MEM_MIB = 32
@@ -111,3 +110,20 @@ _PARAMETERS: dict[str, tuple[str, str, Callable[[str], Any]]] = {
     "pids-limit": ("host", "pids_limit", int),
     "user": ("own", "user", _as_is),
 }
+
+
+def environment(app: dict[str, Any], version: str, task_id: str, host: str, ports: list[int], container: str) -> Any:
+    """What tests look at of the variables of TaskBuilder.scala and EnvironmentHelper.scala; the app's own win."""
+    given = {
+        "HOST": host,
+        "MESOS_TASK_ID": task_id,
+        "MESOS_SANDBOX": SANDBOX,
+        "MESOS_CONTAINER_NAME": container,
+        "MARATHON_APP_ID": app["id"],
+        "MARATHON_APP_VERSION": version,
+        "MARATHON_APP_DOCKER_IMAGE": app["container"]["docker"]["image"],
+    }
+    numbered = {f"PORT{at}": str(port) for at, port in enumerate(ports)}
+    if ports:
+        numbered |= {"PORT": str(ports[0]), "PORTS": ",".join(map(str, ports))}
+    return given | numbered | app.get("env", {})

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from threading import Thread
 
 from tests.standin.answers import Refused
-from tests.standin.backoff import Backoff
 from tests.standin.keeper import kill
 from tests.standin.plans import Action, Change, Definition, Plan, is_scaling, steps
 from tests.standin.rolling import begin_roll
-from tests.standin.state import App, Task
+from tests.standin.state import App, Backoff, Task
 from tests.standin.world import World
 
 _LOCKED = (

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from tests.standin import offers
-from tests.standin.agents import Agent
+from tests.standin.agents import Agent, Offer, choose, host_ports
 from tests.standin.rolling import keep, roll_on, still_unplaced
 from tests.standin.state import App, Launching, Task, task_id
 from tests.standin.world import World
@@ -57,8 +56,7 @@ class Keeper:
             offered = [agent.offer(self.world.tasks(agent)) for agent in agents]
             # The one with the most room first: so tasks spread.
             pairs = sorted(zip(offered, agents, strict=True), key=lambda pair: -pair[0].cpus)
-            placed = [task.agent.offer(()) for task in app.tasks if task.agent]
-            chosen, reasons = offers.choose(app.definition, placed, [offer for offer, _ in pairs])
+            chosen, reasons = choose(app.definition, [offer for offer, _ in pairs])
             self._count(launching, reasons, chosen is not None)
             if chosen is None:
                 return
@@ -72,12 +70,9 @@ class Keeper:
         launching.processed += len(reasons) + taken
         launching.unused += len(reasons)
         launching.reasons = reasons or launching.reasons
-        launching.all_reasons.extend(reasons)
-        launching.last_unused = self.world.now() if reasons else launching.last_unused
-        launching.last_used = self.world.now() if taken else launching.last_used
 
-    def _take(self, app: App, agent: Agent, offer: offers.Offer) -> None:
-        ports = agent.pick_ports(offers.host_ports(app.definition), offer.ports)
+    def _take(self, app: App, agent: Agent, offer: Offer) -> None:
+        ports = agent.pick_ports(host_ports(app.definition), offer.ports)
         app_id = app.definition["id"]
         where = (agent.hostname, app.version, "TASK_STAGING", ports, self.world.now(), None)
         task = Task(task_id(app_id), app_id, *where)

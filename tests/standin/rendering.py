@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection
 from typing import Any
 
-from tests.standin import offers
+from tests.standin.agents import summary
 from tests.standin.state import App, Launching, Task, ip_addresses, slave_id
 from tests.standin.world import World
 
@@ -70,14 +70,11 @@ def queue_json(world: World) -> list[dict[str, Any]]:
 
 def _queued(app: App, launching: Launching) -> dict[str, Any]:
     left_s = app.backoff.left_s(time.monotonic())
-    offered: dict[str, Any] = {
+    offered = {
         "processedOffersCount": launching.processed,
         "unusedOffersCount": launching.unused,
-        "rejectSummaryLastOffers": offers.summary(launching.reasons, len(launching.reasons)),
-        "rejectSummaryLaunchAttempt": offers.summary(launching.all_reasons, launching.processed),
+        "rejectSummaryLastOffers": summary(launching.reasons, len(launching.reasons)),
     }
-    offered |= {"lastUnusedOfferAt": launching.last_unused} if launching.last_unused else {}
-    offered |= {"lastUsedOfferAt": launching.last_used} if launching.last_used else {}
     return {
         "app": launching.wanted,
         "count": launching.count + launching.waiting,

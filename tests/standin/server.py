@@ -18,15 +18,6 @@ from tests.standin.cluster import Cluster
 from tests.standin.filters import Filter
 from tests.standin.world import World
 
-# CacheDisablingFilter.scala and LeaderProxyFilter.scala.
-_HEADERS = {
-    "Cache-Control": "no-cache, no-store, must-revalidate",
-    "Pragma": "no-cache",
-    "Expires": "0",
-    "X-Frame-Options": "DENY",
-    "X-XSS-Protection": "1; mode=block",
-}
-
 
 class Standin:
     """One Marathon; two of them with one world are a leader and a Marathon that proxies to it.
@@ -54,7 +45,7 @@ class Standin:
         if tls:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.world.leader = self.world.leader or self.address
-        self._cluster = Cluster(self.world) if self._leads else None
+        self._cluster = Cluster(self.world) if self.address == self.world.leader else None
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     def __enter__(self) -> Self:
@@ -69,10 +60,6 @@ class Standin:
         self._server.server_close()
         if self._cluster:
             self._cluster.stop()
-
-    @property
-    def _leads(self) -> bool:
-        return self.address == self.world.leader
 
     @property
     def address(self) -> str:
@@ -93,19 +80,7 @@ class Standin:
                 return refused
         if not request.path.startswith(self.prefix):
             return Response(404, b"404 page not found\n", "text/plain")
-        path = request.path.removeprefix(self.prefix)
-        request = Request(request.method, path, request.query, request.headers, request.body)
-        found = api.answer(self.world, request)
-        return replace(found, headers=self._headers() | found.headers)
-
-    def _headers(self) -> dict[str, str]:
-        """The leader says so; another one says through whom it asked."""
-        if self._leads:
-            return _HEADERS | {"X-Marathon-Leader": f"http://{self.world.leader}"}
-        return _HEADERS | {
-            "X-Marathon-Leader": f"http://{self.world.leader}",
-            "X-Marathon-Via": f"1.1 {self.address}",
-        }
+        return api.answer(self.world, replace(request, path=request.path.removeprefix(self.prefix)))
 
 
 class _Server(ThreadingHTTPServer):

@@ -8,8 +8,27 @@ from threading import Event
 from typing import Any
 
 from tests.standin.agents import Agent
-from tests.standin.backoff import Backoff
 from tests.standin.rolling import Roll, Seen
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """How long Marathon waits before it starts an app's next task (RateLimiter.scala).
+
+    `until_s` is on the clock of time.monotonic().
+    """
+
+    delay_s: float = 0.0
+    until_s: float = 0.0
+
+    def increased(self, app: dict[str, Any], now_s: float, time_scale: float) -> Backoff:
+        """After one more task that ended by itself."""
+        grown = self.delay_s * app["backoffFactor"] if self.delay_s else app["backoffSeconds"] / time_scale
+        delay_s = min(grown, app["maxLaunchDelaySeconds"] / time_scale)
+        return Backoff(delay_s, now_s + delay_s)
+
+    def left_s(self, now_s: float) -> float:
+        return max(0.0, self.until_s - now_s)
 
 
 @dataclass(eq=False)
@@ -60,10 +79,7 @@ class Launching:
     wanted: dict[str, Any] = field(default_factory=dict)
     processed: int = 0
     unused: int = 0
-    last_unused: str = ""
-    last_used: str = ""
     reasons: list[str] = field(default_factory=list)
-    all_reasons: list[str] = field(default_factory=list)
 
 
 @dataclass(eq=False)

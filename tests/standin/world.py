@@ -10,9 +10,8 @@ from threading import Condition, Event, RLock
 from typing import Any
 
 from tests.standin.agents import Agent
-from tests.standin.canonical import canonical
+from tests.standin.canonical import canonical, with_service_ports
 from tests.standin.plans import Plan
-from tests.standin.service_ports import with_service_ports
 from tests.standin.state import App, Task, task_id
 
 # TaskFailure.scala; NotifyRateLimiterStepImpl.scala.
@@ -27,18 +26,12 @@ class World:
     no faster for it. `updates` are all states of tasks that were told: task, state and message.
     """
 
-    def __init__(
-        self,
-        agents: Sequence[Agent] = (),
-        *,
-        time_scale: float = 1.0,
-        version: str = "1.10.26",
-    ) -> None:
+    def __init__(self, agents: Sequence[Agent] = (), *, time_scale: float = 1.0) -> None:
         self.id = str(uuid.uuid4())
         self.agents = list(agents)
         for number, agent in enumerate(self.agents):
             agent.id = f"{self.id}-S{number}"
-        self.time_scale, self.version = time_scale, version
+        self.time_scale = time_scale
         self.lock = RLock()
         self.changed = Condition(self.lock)
         self.over = Event()
@@ -46,7 +39,6 @@ class World:
         self.leaving: list[App] = []
         self.plans: list[Plan] = []
         self.queue: list[dict[str, Any]] = []
-        self.notes: list[str] = []
         self.leader = ""
         self.updates: list[tuple[str, str, str]] = []
         self._last_instant = datetime(2020, 1, 1, tzinfo=UTC)
@@ -80,19 +72,6 @@ class World:
         others = [other.definition for name, other in self.apps.items() if name != app["id"]]
         return with_service_ports(app, present.definition if present else None, others)
 
-    def scale(self, app_id: str, instances: int) -> App:
-        """A scaled app has a new version, and its config change stays."""
-        with self.lock:
-            app = self.apps[app_id]
-            app.definition = app.definition | {"instances": instances}
-            app.version = app.last_scaling = self.now()
-            app.history[app.version] = app.definition
-            return app
-
-    def delete_app(self, app_id: str) -> None:
-        with self.lock:
-            del self.apps[app_id]
-
     def add_task(
         self,
         app_id: str,
@@ -102,12 +81,11 @@ class World:
         state: str = "TASK_RUNNING",
         ip: str | None = None,
         alive: bool | None = None,
-        version: str = "",
     ) -> Task:
         """A task of the app in this state; `alive` is the result of its one health check, None: none yet."""
         with self.changed:
             now, app = self.now(), self.apps[app_id]
-            task = Task(task_id(app_id), app_id, host, version or app.version, state, list(ports), now, None, ip)
+            task = Task(task_id(app_id), app_id, host, app.version, state, list(ports), now, None, ip)
             task.definition = app.definition
             if state not in ("TASK_STAGING", "TASK_STARTING"):
                 task.started_at = self.now()

@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 
 from tests.standin.answers import Refused
-from tests.standin.canonical import canonical
-from tests.standin.service_ports import service_ports, with_service_ports
-from tests.standin.typecheck import check_types, prune
-from tests.standin.validation import validate
+from tests.standin.canonical import canonical, service_ports, with_service_ports
+from tests.standin.validation import check_types, prune, validate
 
 IMAGE = {"docker": {"image": "x"}}
 
