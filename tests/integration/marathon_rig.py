@@ -25,6 +25,18 @@ from tests.standin.world import World
 
 PROJECT = "test"
 CHECKS = [{"protocol": "COMMAND", "command": {"value": "true"}}]
+QUEUE_APP: dict[str, Any] = {
+    "id": "/amqp",
+    "networks": [{"mode": "container/bridge"}],
+    "container": {
+        "type": "DOCKER",
+        "docker": {"image": "amqp:v1"},
+        "portMappings": [
+            {"containerPort": 5672, "hostPort": 0, "name": "amqp", "protocol": "tcp"},
+            {"containerPort": 15672, "hostPort": 0, "name": "management", "protocol": "tcp"},
+        ],
+    },
+}
 
 
 class Rig:

@@ -18,25 +18,14 @@ from scripts import marathon_app_hostport
 from scripts.errors import ServiceAway
 from scripts.marathon.discovery import discover
 from tests.certificates import server_context, write_certificates
+from tests.integration.marathon_rig import CHECKS, QUEUE_APP
 from tests.standin import filters, wire
 from tests.standin.api import Response, message
 from tests.standin.server import Standin
 from tests.standin.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
-BRIDGE = {
-    "id": "/amqp",
-    "networks": [{"mode": "container/bridge"}],
-    "container": {
-        "type": "DOCKER",
-        "docker": {"image": "amqp:v1"},
-        "portMappings": [
-            {"containerPort": 5672, "hostPort": 0, "name": "amqp", "protocol": "tcp"},
-            {"containerPort": 15672, "hostPort": 0, "name": "management", "protocol": "tcp"},
-        ],
-    },
-    "healthChecks": [{"protocol": "COMMAND", "command": {"value": "true"}}],
-}
+BRIDGE = QUEUE_APP | {"healthChecks": CHECKS}
 PASSWORD, TOKEN = "open sesame", "eyJ0.abc"
 AGENT = "agent1:31000\n"
 
@@ -176,13 +165,6 @@ class TestNoInstance:
     def test_no_such_app_and_none_like_it(self, program: Program, marathon: Standin) -> None:
         assert "App '/x/other' does not exist; deploy it first" in program(marathon.address, app="x/other").error
 
-    def test_not_healthy_yet(self, program: Program, marathon: Standin) -> None:
-        task = marathon.world.apps["/amqp"].tasks[0]
-        task.results = [marathon.world.health_result(task, alive=False, cause="exit code 7")]
-        printed = program(marathon.address)
-        assert printed.code == 1
-        assert "app /amqp is not healthy yet: 1 running, the last check says: exit code 7" in printed.error
-
     def test_staged_with_a_failure_and_the_reason_of_the_queue(self, program: Program, marathon: Standin) -> None:
         world = marathon.world
         world.put_app(BRIDGE | {"id": "/big", "mem": 10**6})
@@ -202,12 +184,6 @@ class TestNoInstance:
         marathon.world.put_app({"id": "/idle"})
         marathon.filters.append(lambda request: filters.forbidden(request) if request.path == "/v2/queue" else None)
         assert "app /idle has no running instance: none has been started" in program(marathon.address, app="idle").error
-
-    def test_no_such_port(self, program: Program, marathon: Standin) -> None:
-        assert (
-            "no port named 'http'; its ports: 0 amqp, 1 management"
-            in program(marathon.address, "--port-name", "http").error
-        )
 
 
 class TestWaiting:
@@ -406,14 +382,6 @@ class TestCredentials:
     def test_user_and_password(self, program: Program, guarded: Standin) -> None:
         assert program(guarded.address).out == AGENT
 
-    def test_a_password_file(
-        self, program: Program, guarded: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        (tmp_path / "password").write_text(PASSWORD + "\n")
-        monkeypatch.setenv("MARATHON_USER", "me")
-        monkeypatch.setenv("MARATHON_PASSWORD_FILE", str(tmp_path / "password"))
-        assert program(guarded.address).out == AGENT
-
     def test_a_dcos_token_and_the_path_of_a_service(self, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("DCOS_ACS_TOKEN", TOKEN)
         with Standin(queue_world(), filters=[filters.dcos_token(TOKEN)], prefix="/service/marathon") as dcos:
@@ -524,9 +492,6 @@ class TestHttps:
         secure.filters.append(filters.redirect(marathon.url))
         assert f"redirects to {marathon.url}, which anyone could answer" in program(secure.url, "--ca", ca).error
         assert marathon.requests == []
-
-    def test_a_ca_file_that_is_none(self, program: Program, secure: Standin) -> None:
-        assert "/nowhere: No such file or directory" in program(secure.url, "--ca", "/nowhere").error
 
 
 def test_the_worker_gets_an_address_or_a_service_that_is_away(marathon: Standin) -> None:

@@ -10,7 +10,6 @@ import pytest
 from tests.conftest import Broker
 from tests.integration.publishing import Queue
 from tests.integration.worker_rig import ROOT, Rig
-from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 
@@ -32,16 +31,3 @@ def test_publishing_from_python(rig: Rig, broker: Broker, queue_name: str) -> No
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1].startswith("1000 ")
     assert [message.body for message in queue.take()] == [b"a", b"b", *(b"%d" % number for number in range(1000))]
-
-
-@pytest.mark.parametrize("language", ["sh", "python"])
-def test_a_kept_alive_program(rig: Rig, language: str) -> None:
-    program = rig.tmp / "program"
-    program.write_text(shown("docs/keep-alive.md", language))
-    command = [str(program)] if language == "sh" else [sys.executable, str(program)]
-    program.chmod(0o755)
-    worker = rig.worker("--keep-alive", *command)
-    rig.publish(b"one two", b"three")
-    until(lambda: len(worker.out.splitlines()) == 2, "a line for each message")
-    assert worker.stop() == 0
-    assert (rig.ready(), rig.ready(rig.failed)) == (0, 0)

@@ -1,9 +1,7 @@
 """Kept-alive actions in the real worker at a real broker."""
 
 import json
-import shutil
 import signal
-from typing import Any
 
 import pytest
 
@@ -137,15 +135,6 @@ def test_a_netstring_carries_any_bytes_and_what_is_known_of_the_message(rig: Rig
     }  # fmt: skip
 
 
-def test_a_body_of_several_lines_goes_to_the_failed_queue_with_the_reason(rig: Rig) -> None:
-    rig.worker("--keep-alive", action(rig, "verdicts.write('ok\\n')"))
-    rig.publish(b"two\nlines")
-    (message,) = rig.take_failed()
-    assert message.body == b"two\nlines"
-    assert message.headers["x-cluster-attempt"] == 1
-    assert "use --framing netstring" in message.headers["x-cluster-reason"]
-
-
 def test_a_program_that_does_not_get_ready_eats_nothing(rig: Rig) -> None:
     rig.declare()
     rig.publish(b"x")
@@ -166,16 +155,6 @@ def test_a_program_that_vanishes_stops_the_worker_and_its_message_goes_back(rig:
     (message,) = rig.take()
     assert message.body == b"2"
     assert "x-cluster-attempt" not in message.headers
-
-
-def test_a_program_that_ends_itself_after_each_message_fails_none(rig: Rig) -> None:
-    seen = rig.tmp / "seen"
-    each = f"print(body, end='', file=open({str(seen)!r}, 'a'), flush=True)\nverdicts.write('ok\\n')\nbreak"
-    worker = rig.worker("--keep-alive", "--prefetch", "10", "--attempts", "1", action(rig, each))
-    rig.publish(*[b"%d" % number for number in range(20)])
-    until(lambda: seen.exists() and seen.read_text().count("\n") == 20, "all is done")
-    assert worker.stop() == 0
-    assert rig.ready() == rig.ready(rig.failed) == 0
 
 
 def test_a_stop_lets_the_message_in_hand_and_the_program_finish(rig: Rig) -> None:
@@ -221,20 +200,6 @@ def test_output_carries_the_id_of_its_message(rig: Rig) -> None:
     worker = rig.worker("--keep-alive", "--tag", action(rig, each, before="print('loaded', flush=True)"))
     rig.publish(b"one", b"two")
     until(lambda: worker.out == b"loaded\nm0\tgot one\nm1\tgot two\n", "the tagged lines")
-
-
-@pytest.mark.parametrize("example", ["keepalive.r", "keepalive.py", "keepalive.sh"])
-def test_the_examples_work(rig: Rig, example: str) -> None:
-    needs = {"keepalive.r": "Rscript", "keepalive.py": "python3", "keepalive.sh": "sh"}[example]
-    if not shutil.which(needs):
-        pytest.skip(f"{needs} is not installed here")
-    framing: Any = ("--framing", "netstring") if example == "keepalive.py" else ()
-    worker = rig.worker("--keep-alive", *framing, str(EXAMPLES / example))
-    rig.publish(b"1 2 6")
-    shown = {"keepalive.r": "mean 3", "keepalive.py": "m0 3 words", "keepalive.sh": "3"}[example]
-    until(lambda: worker.out.decode().strip() == shown, "its output")
-    assert worker.stop() == 0
-    assert rig.ready() == rig.ready(rig.failed) == 0
 
 
 def test_descriptors_stay_their_own(rig: Rig) -> None:

@@ -38,25 +38,19 @@ def launch(program: Path, path: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([program, "-q", "my queue"], capture_output=True, text=True, env=environment, check=False)
 
 
-def test_the_checkouts_own_python_comes_first(checkout: Path, tmp_path: Path) -> None:
-    python(checkout / ".venv/bin/python", REPORT)
-    python(tmp_path / "bin/python3", REPORT)
-    done = launch(checkout / "scripts/a_program", tmp_path / "bin")
-    assert done.stdout == f"python -I -X utf8 {checkout}/scripts a_program -q my queue\n"
-
-
-def test_the_systems_python_comes_next(checkout: Path, tmp_path: Path) -> None:
-    python(checkout / ".venv/bin/python", REFUSE)
-    python(tmp_path / "bin/python3", REPORT)
-    done = launch(checkout / "scripts/a_program", tmp_path / "bin")
-    assert done.stdout == f"python3 -I -X utf8 {checkout}/scripts a_program -q my queue\n"
-
-
-def test_a_link_from_elsewhere_leads_to_the_checkout(checkout: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("own", "through", "found"),
+    [(REPORT, "checkout", "python"), (REFUSE, "checkout", "python3"), (None, "a link", "python3")],
+    ids=["its own Python first", "the system's next", "through a link from elsewhere"],
+)
+def test_which_python_it_takes(checkout: Path, tmp_path: Path, own: str | None, through: str, found: str) -> None:
+    if own:
+        python(checkout / ".venv/bin/python", own)
     python(tmp_path / "bin/python3", REPORT)
     (tmp_path / "bin/a_program").symlink_to(checkout / "scripts/a_program")
-    done = launch(tmp_path / "bin/a_program", tmp_path / "bin")
-    assert done.stdout == f"python3 -I -X utf8 {checkout}/scripts a_program -q my queue\n"
+    program = checkout / "scripts/a_program" if through == "checkout" else tmp_path / "bin/a_program"
+    done = launch(program, tmp_path / "bin")
+    assert done.stdout == f"{found} -I -X utf8 {checkout}/scripts a_program -q my queue\n"
 
 
 def test_without_a_python_one_line_says_what_to_do(checkout: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The queue of a cluster, found through Marathon: publishing to it, also while it moves, and its messages in status."""
+"""The queue of a cluster, found through Marathon: publishing to it, also while it moves, its messages, its stop."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from cluster.operations import operate
 from cluster.settings import ROOT
-from tests.conftest import Broker
+from tests.conftest import SETTINGS, Broker
+from tests.integration.marathon_rig import QUEUE_APP
 from tests.integration.network import Network
 from tests.integration.publishing import Publish, Queue, bodies, publish
 from tests.standin.server import Standin
@@ -27,18 +29,8 @@ MANY = 20_000
 @pytest.fixture
 def marathon() -> Iterator[Standin]:
     """A Marathon that has the queue's app, of which nothing runs yet."""
-    mappings = [
-        {"containerPort": port, "hostPort": 0, "name": name} for name, port in (("amqp", 5672), ("management", 15672))
-    ]
     with Standin() as standin:
-        standin.world.put_app(
-            {
-                "id": "/amqp",
-                "labels": {"cluster.project": "cluster"},
-                "networks": [{"mode": "container/bridge"}],
-                "container": {"type": "DOCKER", "docker": {"image": "amqp:v1"}, "portMappings": mappings},
-            }
-        )
+        standin.world.put_app(QUEUE_APP | {"labels": {"cluster.project": "cluster"}})
         yield standin
 
 
@@ -116,3 +108,13 @@ def test_status_shows_nothing_of_other_projects(marathon: Standin) -> None:
     marathon.world.put_app({"id": "/theirs", "cmd": "sleep 1"})
     shown = inv("status", "-m", marathon.address).stdout
     assert "/theirs" not in shown
+
+
+def test_a_stop_says_where_the_messages_stay_since_marathon_forgets(marathon: Standin) -> None:
+    labels, constraints = {"cluster.project": SETTINGS.project}, [["hostname", "CLUSTER", "agent2"]]
+    for app_id, is_told in (("/amqp", True), ("/worker-q", False)):
+        said: list[str] = []
+        marathon.world.put_app({"id": app_id, "cmd": "sleep 1", "labels": labels, "constraints": constraints})
+        operate.stop(operate.target(SETTINGS, app_id, "", marathon.address, said.append), False, said.append)
+        assert app_id not in marathon.world.apps
+        assert any("--on agent2" in line for line in said) == is_told

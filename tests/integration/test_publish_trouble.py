@@ -165,16 +165,6 @@ def test_another_broker_is_another_publication(
     assert publish("-u", f"{network.url}/", *to[2:], "--file", str(lines), "--resume")[0] == 0
 
 
-def test_two_at_once_are_refused(queue: Queue, slowly: list[str], network: Network, lines: Path) -> None:
-    running = Publish(*slowly, "--file", str(lines))
-    until(lambda: queue.ready() > 1000)
-    code, err = publish(*slowly, "--file", str(lines))
-    assert (code, "is being published" in err) == (1, True), err
-    network.bytes_per_s = 0
-    assert running.end()[0] == 0
-    assert queue.ready() == MANY
-
-
 def test_a_queue_deleted_in_the_middle_is_said_and_its_messages_are_not_counted(
     queue: Queue, slowly: list[str], lines: Path
 ) -> None:

@@ -88,13 +88,6 @@ def test_headers_that_share_a_variable_are_said(rig: Rig) -> None:
     assert worker.log.count("are both the variable AMQP_HEADER_A_B") == 1
 
 
-def test_what_no_variable_can_hold_is_left_out(rig: Rig) -> None:
-    seen = _environment(rig, headers={"nul": "a\0b", "long": "x" * 120_000, "good": "yes"})
-    assert seen["AMQP_HEADER_GOOD"] == "yes"
-    assert "AMQP_HEADER_NUL" not in seen
-    assert "AMQP_HEADER_LONG" not in seen
-
-
 def test_the_routing_key_is_the_first_one_at_every_attempt(rig: Rig) -> None:
     worker = rig.worker("--backoff", "0", rig.action('echo "$AMQP_ROUTING_KEY"; [ "$AMQP_ATTEMPT" = 2 ]'))
     with rig.channel() as channel:
@@ -131,10 +124,6 @@ def test_its_stdin_is_the_body_and_nothing_else_of_the_worker_is_open(rig: Rig) 
 @given(st.binary(max_size=2000))
 def test_bodies_of_any_bytes(echo: Any, body: bytes) -> None:
     assert echo(body) == body
-
-
-def test_an_empty_body(echo: Any) -> None:
-    assert echo(b"") == b""
 
 
 def test_a_body_larger_than_a_pipe(echo: Any) -> None:

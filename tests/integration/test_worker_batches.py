@@ -91,27 +91,24 @@ def test_it_waits_for_what_waits_to_be_tried_again(rig: Rig, batch: tuple[str, .
 
 
 def test_it_waits_for_what_another_worker_has_in_hand(rig: Rig, batch: tuple[str, ...]) -> None:
-    started, release = rig.tmp / "started", rig.tmp / "release"
-    slow = rig.action(f"touch {started}; until [ -e {release} ]; do sleep 0.02; done")
-    other = rig.worker(slow)
+    other = rig.worker(rig.action(rig.gate.wait))
     rig.publish(b"x")
-    until(started.exists, "the other worker has it")
+    rig.gate.started()
     worker = rig.worker(*batch, "cat", entry=Clock(rig).entry)
     # Two readings would be enough to end it.
     worker.says("looks", times=5)
     assert worker.process.poll() is None
-    release.touch()
+    rig.gate.open()
     assert worker.exit_code(_BATCH_S) == 0
     assert other.process.poll() is None
 
 
 def test_a_message_that_fails_in_another_worker_counts(rig: Rig, batch: tuple[str, ...]) -> None:
-    started, release = rig.tmp / "started", rig.tmp / "release"
-    rig.worker(rig.action(f"touch {started}; until [ -e {release} ]; do sleep 0.02; done; exit 65"))
+    rig.worker(rig.action(f"{rig.gate.wait}; exit 65"))
     rig.publish(b"x")
-    until(started.exists, "the other worker has it")
+    rig.gate.started()
     worker = rig.worker(*batch, "cat")
-    release.touch()
+    rig.gate.open()
     assert worker.exit_code(_BATCH_S) == 2
 
 
@@ -162,16 +159,14 @@ def _api_that_hangs_up(at_first: Callable[[], None]) -> Iterator[tuple[str, list
 
 def test_work_between_two_failures_of_the_api_gives_it_time_again(rig: Rig) -> None:
     """As a broker has no numbers for a new queue, and none for a while after a restart."""
-    started, release = rig.tmp / "started", rig.tmp / "release"
-    slow = rig.action(f"touch {started}; until [ -e {release} ]; do sleep 0.02; done")
-    clock = Clock(rig)
+    slow, clock = rig.action(rig.gate.wait), Clock(rig)
     with _api_that_hangs_up(at_first=lambda: rig.publish(b"x")) as (url, asked):
         worker = rig.worker("--until-empty", "--management", url, slow, entry=clock.entry)
-        until(started.exists, "the action runs")
+        rig.gate.started()
         worker.says("looks", times=worker.log.count("looks") + 2)
         clock.jump()
         before = len(asked)
-        release.touch()
+        rig.gate.open()
         until(lambda: len(asked) >= before + 2, "it has asked again, and once more")
         clock.jump()
         worker.says("speaks for this worker's own work only")

@@ -38,13 +38,9 @@ def test_a_worker_whose_first_messages_all_fail_hands_back_and_exits_1(rig: Rig)
 def test_a_batch_whose_first_messages_are_all_rejected_is_not_burned(rig: Rig, tmp_path: Path) -> None:
     rig.declare()
     rig.publish(*[b"x\n"] * 20)
-    worker = rig.worker(
-        *WITHOUT_API,
-        "--keep-alive",
-        rig.action(REJECTS),
-        consuming=False,
-        CLUSTER_WORKER_ALIVE_FILE=str(tmp_path / "a"),
-    )
+    alive = str(tmp_path / "alive")
+    action = rig.action(REJECTS)
+    worker = rig.worker(*WITHOUT_API, "--keep-alive", action, consuming=False, CLUSTER_WORKER_ALIVE_FILE=alive)
     assert worker.exit_code() == 1
     assert rig.ready(rig.failed) == 10
     until(lambda: rig.ready() == 10, "the others were not taken or came back")
@@ -93,17 +89,14 @@ def test_a_sick_host_leaves_the_messages_to_others_until_there_are_none(rig: Rig
 
 
 def test_what_ran_when_it_opened_is_settled_and_its_success_closes_it(rig: Rig) -> None:
-    started, release = rig.tmp / "started", rig.tmp / "release"
-    slow = f"touch {started}; until [ -e {release} ]; do sleep 0.02; done; echo finished"
-    worker = rig.worker(
-        "-j", "2", "--breaker", "1", "--attempts", "1", rig.action(f"read kind; [ $kind = bad ] && exit 1; {slow}"),
-        CLUSTER_WORKER_ALIVE_FILE=str(rig.tmp / "alive"),
-    )  # fmt: skip
+    action = rig.action(f"read kind; [ $kind = bad ] && exit 1; {rig.gate.wait}; echo finished")
+    alive = str(rig.tmp / "alive")
+    worker = rig.worker("-j", "2", "--breaker", "1", "--attempts", "1", action, CLUSTER_WORKER_ALIVE_FILE=alive)
     rig.publish(b"slow\n")
-    until(started.exists, "the action runs")
+    rig.gate.started()
     rig.publish(b"bad\n", b"bad\n")
     worker.says("taking one now and then")
-    release.touch()
+    rig.gate.open()
     worker.says("taking all again")
     rig.publish(b"more\n")
     until(lambda: worker.out == b"finished\n" * 2, "both are done")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.integration.marathon_rig import QUEUE_APP
 from tests.integration.network import Network
 from tests.integration.worker_rig import Rig, WorkerProcess
 from tests.standin.server import Standin
@@ -19,14 +20,7 @@ pytestmark = pytest.mark.broker
 def world() -> World:
     """A Marathon that has the queue's app, of which nothing runs yet."""
     world = World()
-    mapping = {"containerPort": 5672, "hostPort": 0, "name": "amqp", "protocol": "tcp"}
-    world.put_app(
-        {
-            "id": "/amqp",
-            "networks": [{"mode": "container/bridge"}],
-            "container": {"type": "DOCKER", "docker": {"image": "amqp:v1"}, "portMappings": [mapping]},
-        }
-    )
+    world.put_app(QUEUE_APP)
     return world
 
 

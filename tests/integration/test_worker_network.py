@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.integration.network import Network
-from tests.integration.worker_rig import Rig
+from tests.integration.worker_rig import Rig, WorkerProcess
 from tests.waiting import until
 
 pytestmark = pytest.mark.broker
-
-
-class Gate:
-    """An action that says when it has started, and waits until it is let go."""
-
-    def __init__(self, tmp: Path) -> None:
-        self._starts, self._open = tmp / "starts", tmp / "open"
-        self.script = (
-            f'cat; echo " $AMQP_ATTEMPT" | tee -a {self._starts}; until [ -e {self._open} ]; do sleep 0.02; done'
-        )
-
-    def started(self, times: int = 1) -> None:
-        until(lambda: self._starts.exists() and self._starts.read_text().count("\n") == times, f"{times} starts")
-
-    def open(self) -> None:
-        self._open.touch()
 
 
 @pytest.fixture
@@ -39,9 +23,14 @@ def network(rig: Rig) -> Iterator[Network]:
     one.down()
 
 
-@pytest.fixture
-def gate(rig: Rig) -> Gate:
-    return Gate(rig.tmp)
+def at_work(rig: Rig, network: Network, *flags: str, then: str = "", body: bytes = b"x", **more: Any) -> WorkerProcess:
+    """A worker whose action has said what it has, in which attempt, and waits at the gate."""
+    network.up()
+    action = rig.action(f'cat; echo " $AMQP_ATTEMPT"; {rig.gate.wait}{then}')
+    worker = rig.worker(*flags, action, url=network.url)
+    rig.publish(body, **more)
+    rig.gate.started()
+    return worker
 
 
 def test_a_broker_that_is_away_at_the_start(rig: Rig, network: Network) -> None:
@@ -67,31 +56,25 @@ def test_a_cut_between_two_messages(rig: Rig, network: Network) -> None:
 
 @pytest.mark.parametrize("message_id", ["its id", None])
 def test_the_outcome_of_a_run_is_used_when_its_message_comes_back(
-    rig: Rig, network: Network, gate: Gate, message_id: str | None
+    rig: Rig, network: Network, message_id: str | None
 ) -> None:
-    network.up()
-    worker = rig.worker(rig.action(gate.script), url=network.url)
-    rig.publish(b"x", message_id=message_id)
-    gate.started()
+    worker = at_work(rig, network, message_id=message_id)
     network.cut()
     worker.says("consuming from", times=2)
     rig.lost_consumer_is_gone()
-    gate.open()
+    rig.gate.open()
     until(lambda: rig.ready() == 0, "nothing is ready")
     assert worker.stop() == 0
     assert worker.out == b"x 1\n"
     assert rig.ready() == rig.ready(rig.failed) == 0
 
 
-def test_the_outcome_waits_for_its_message(rig: Rig, network: Network, gate: Gate) -> None:
+def test_the_outcome_waits_for_its_message(rig: Rig, network: Network) -> None:
     """The action ends, and fails, while there is no connection: the failure counts once."""
-    network.up()
-    worker = rig.worker("--backoff", "0", rig.action(f'{gate.script}; [ "$AMQP_ATTEMPT" = 2 ]'), url=network.url)
-    rig.publish(b"x")
-    gate.started()
+    worker = at_work(rig, network, "--backoff", "0", then='; [ "$AMQP_ATTEMPT" = 2 ]')
     network.down()
     worker.says("lost the broker")
-    gate.open()
+    rig.gate.open()
     worker.says("no broker at")
     network.up()
     until(lambda: worker.out == b"x 1\nx 2\n", "the second attempt")
@@ -101,15 +84,12 @@ def test_the_outcome_waits_for_its_message(rig: Rig, network: Network, gate: Gat
     assert rig.ready() == rig.ready(rig.failed) == 0
 
 
-def test_another_body_with_the_same_id_is_another_message(rig: Rig, network: Network, gate: Gate) -> None:
-    network.up()
-    worker = rig.worker(rig.action(gate.script), url=network.url)
-    rig.publish(b"first", message_id="same")
+def test_another_body_with_the_same_id_is_another_message(rig: Rig, network: Network) -> None:
+    worker = at_work(rig, network, body=b"first", message_id="same")
     rig.publish(b"other", message_id="same")
-    gate.started()
     network.down()
     worker.says("lost the broker")
-    gate.open()
+    rig.gate.open()
     until(lambda: rig.ready() == 2, "the first one came back")
     (first,) = rig.take()
     assert first.body == b"first"
@@ -117,15 +97,12 @@ def test_another_body_with_the_same_id_is_another_message(rig: Rig, network: Net
     until(lambda: worker.out == b"first 1\nother 1\n", "the other message")
 
 
-def test_a_message_that_another_worker_took_meanwhile_is_done_there(rig: Rig, network: Network, gate: Gate) -> None:
-    network.up()
-    worker = rig.worker(rig.action(gate.script), url=network.url)
-    rig.publish(b"x")
-    gate.started()
+def test_a_message_that_another_worker_took_meanwhile_is_done_there(rig: Rig, network: Network) -> None:
+    worker = at_work(rig, network)
     network.down()
     other = rig.worker("cat")
     until(lambda: other.out == b"x\n", "the other worker has done it")
-    gate.open()
+    rig.gate.open()
     network.up()
     worker.says("consuming from", times=2)
     rig.publish(b"y", message_id="next")
@@ -134,16 +111,12 @@ def test_a_message_that_another_worker_took_meanwhile_is_done_there(rig: Rig, ne
     assert rig.ready() == rig.ready(rig.failed) == 0
 
 
-def test_a_suspect_whose_failure_is_lost_with_the_connection_holds_nobody_up(
-    rig: Rig, network: Network, gate: Gate
-) -> None:
+def test_a_suspect_whose_failure_is_lost_with_the_connection_holds_nobody_up(rig: Rig, network: Network) -> None:
     """It has run alone and failed, and the broker goes away before it has the copy that waits."""
-    network.up()
-    worker = rig.worker(rig.action(f"{gate.script}; exit 1"), url=network.url)
-    rig.publish(b"suspect", headers={"x-cluster-alone": True, "x-cluster-attempt": 1})
-    gate.started()
+    headers = {"x-cluster-alone": True, "x-cluster-attempt": 1}
+    worker = at_work(rig, network, then="; exit 1", body=b"suspect", headers=headers)
     network.fall_silent()
-    gate.open()
+    rig.gate.open()
     worker.says("exit 1 after")
     network.down()
     network.up()
@@ -174,17 +147,14 @@ def test_a_connection_that_fell_silent_is_noticed(rig: Rig, network: Network) ->
     worker.says("consuming from", times=2)
 
 
-def test_a_channel_that_the_broker_closes(rig: Rig, network: Network, gate: Gate) -> None:
-    network.up()
-    worker = rig.worker(rig.action(gate.script), url=network.url)
-    rig.publish(b"x")
-    gate.started()
+def test_a_channel_that_the_broker_closes(rig: Rig, network: Network) -> None:
+    worker = at_work(rig, network)
     network.close_channels(406, "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out")
     worker.says("the broker closed the channel")
     worker.says("delivery acknowledgement on channel 1 timed out (406)")
     worker.says("consuming from", times=2)
     rig.lost_consumer_is_gone()
-    gate.open()
+    rig.gate.open()
     until(lambda: rig.ready() == 0, "nothing is ready")
     assert worker.stop() == 0
     assert worker.out == b"x 1\n"
@@ -225,16 +195,13 @@ def test_the_alive_file_is_there_exactly_while_it_consumes(rig: Rig, network: Ne
     assert not alive.exists()
 
 
-def test_what_was_running_at_a_loss_finishes_before_a_stop(rig: Rig, network: Network, gate: Gate) -> None:
-    network.up()
-    worker = rig.worker(rig.action(f"{gate.script}; echo finished"), url=network.url)
-    rig.publish(b"x")
-    gate.started()
+def test_what_was_running_at_a_loss_finishes_before_a_stop(rig: Rig, network: Network) -> None:
+    worker = at_work(rig, network, then="; echo finished")
     network.down()
     worker.says("lost the broker")
     worker.signal(signal.SIGTERM)
     worker.says("stopping")
-    gate.open()
+    rig.gate.open()
     assert worker.exit_code() == 0
     assert worker.out == b"x 1\nfinished\n"
     until(lambda: rig.ready() == 1, "the broker has it again")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 
 import pytest
 
@@ -95,15 +94,6 @@ def test_waiting_messages_wait_in_the_broker_not_in_a_worker(rig: Rig) -> None:
     worker.kill()
     second = rig.worker(rig.action('echo "attempt $AMQP_ATTEMPT"'))
     until(lambda: second.out == b"attempt 2\n", "another worker gets it")
-
-
-def test_the_longest_pause_is_kept(rig: Rig) -> None:
-    worker = rig.worker("--backoff", "1", "--backoff-max", "1", rig.action("exit 1"))
-    began = time.monotonic()
-    rig.publish(b"x")
-    rig.take_failed()
-    assert time.monotonic() - began >= 2
-    assert worker.log.count("again in 1 s") == 2
 
 
 def test_copies_keep_all_properties_and_headers(rig: Rig) -> None:
