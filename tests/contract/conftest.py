@@ -20,11 +20,16 @@ from tests.conftest import own_settings
 
 IMAGE = "debian:trixie-slim"
 
-KINDS = [
-    pytest.param("local", marks=pytest.mark.engine),
-    "process",
-    pytest.param("marathon", marks=pytest.mark.engine),
-]
+ENGINES = {
+    "local": pytest.param("local", marks=pytest.mark.engine),
+    "process": pytest.param("process"),
+    "marathon": pytest.param("marathon", marks=pytest.mark.engine),
+}
+
+
+def offered_by(*names: str) -> pytest.MarkDecorator:
+    """A promise that not every engine makes: for the others it is not collected."""
+    return pytest.mark.parametrize("make_scheduler", [ENGINES[name] for name in names], indirect=True)
 
 
 @pytest.fixture
@@ -33,7 +38,7 @@ def said() -> list[str]:
     return []
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=ENGINES.values())
 def make_scheduler(
     request: pytest.FixtureRequest, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Scheduler]]:

