@@ -1,13 +1,18 @@
-"""What is given to a build, as values."""
+"""What an image is made from and says of itself, as values, and its revision in a real git repository."""
+
+from __future__ import annotations
 
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from cluster.components import WORKER
 from cluster.image_ref import ImageRef
-from cluster.images import architecture
+from cluster.images import architecture, base_image
 from cluster.images import build as image_build
+from cluster.images.build import revision_of
 
 
 def test_an_image_says_which_version_and_commit_it_is() -> None:
@@ -41,3 +46,99 @@ def test_an_image_runs_where_its_architecture_or_an_emulator_is(
     image: list[str], machine: str, emulators: list[str], runs: bool
 ) -> None:
     assert (not architecture.mismatch(image, machine, emulators)) == runs
+
+
+SIGNED = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
+
+
+@pytest.mark.parametrize(
+    ("targets", "mirror", "sources"),
+    [
+        ("", "", []),
+        ("Ubuntu|Ubuntu|http://mirror.example/ubuntu/\n", "", []),
+        ("Debian|Debian|file:/srv/debian/\n", "", []),
+        (
+            "Other|Other|https://other.example/debian/\n"
+            "Debian|Debian|http://mirror.example/debian/\n"
+            "Debian|Debian|http://second.example/debian/\n"
+            "Debian|Debian-Security|http://mirror.example/debian-security/\n",
+            "",
+            [
+                f"{SIGNED} http://mirror.example/debian trixie main",
+                f"{SIGNED} http://mirror.example/debian trixie-updates main",
+                f"{SIGNED} http://mirror.example/debian-security trixie-security main",
+            ],
+        ),
+        (
+            "Debian|Debian|http://mirror.example/debian/\n",
+            "http://own.example/debian",
+            [
+                f"{SIGNED} http://own.example/debian trixie main",
+                f"{SIGNED} http://own.example/debian trixie-updates main",
+            ],
+        ),
+    ],
+)
+def test_debian_comes_from_where_apt_gets_it(targets: str, mirror: str, sources: list[str]) -> None:
+    assert base_image.debian_sources(targets, mirror) == sources
+
+
+def test_an_https_mirror_needs_certificates_in_the_image() -> None:
+    def included(url: str) -> bool:
+        return "--include=ca-certificates" in base_image.mmdebstrap_command([f"{SIGNED} {url} trixie main"])
+
+    assert included("https://mirror.example/debian")
+    assert not included("http://mirror.example/debian")
+
+
+def test_without_a_known_mirror_mmdebstrap_chooses() -> None:
+    assert base_image.mmdebstrap_command([])[-3:] == [
+        "trixie", "-", "--keyring=/usr/share/keyrings/debian-archive-keyring.gpg",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    git(tmp_path, "init", "-q")
+    return tmp_path
+
+
+def git(repo: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", repo, *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def commit(repo: Path, name: str, text: str) -> str:
+    path = repo / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    git(repo, "add", name)
+    git(repo, "commit", "-q", "-m", "a change")
+    return git(repo, "rev-parse", "HEAD")
+
+
+def test_it_is_the_commit_that_changed_the_folder_last(repo: Path) -> None:
+    first = commit(repo, "one/file", "1")
+    second = commit(repo, "two/file", "2")
+    assert revision_of([repo / "one"], repo) == first
+    assert revision_of([repo / "one", repo / "two"], repo) == second
+
+
+@pytest.mark.parametrize("name", ["one/file", "one/new"])
+def test_files_that_differ_from_it_are_told(repo: Path, name: str) -> None:
+    known = commit(repo, "one/file", "1")
+    (repo / "elsewhere").write_text("2")
+    assert revision_of([repo / "one"], repo) == known
+    (repo / name).write_text("2")
+    assert revision_of([repo / "one"], repo) == f"{known}-dirty"
+
+
+def test_without_a_commit_there_is_none(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    commit(repo, "one/file", "1")
+    assert revision_of([repo / "never"], repo) == ""
+    outside = tmp_path_factory.mktemp("outside")
+    assert revision_of([outside], outside) == ""

@@ -15,6 +15,7 @@ from cluster.registry import certificates
 from cluster.registry.certificates import Authority, Pair
 from scripts.errors import ClusterError, ServiceAway
 from tests.ports import free_ports
+from tests.refusing import refusal
 from tests.web import serving
 
 pytestmark = pytest.mark.usefixtures("secrets_folder")
@@ -151,5 +152,31 @@ def test_without_tls_there_is_no_certificate(serve: Serve) -> None:
     (port,) = free_ports(1)
     with serve(None) as without_tls:
         for registry in (without_tls, f"127.0.0.1:{port}"):
-            with pytest.raises(ServiceAway, match=registry):
-                registry_api.certificate(registry)
+            assert registry in refusal(registry_api.certificate, registry, by=ServiceAway)
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A web server that is no registry; by the name localhost it asks for a login."""
+    with serving(lambda asked: (401 if asked.headers["Host"].startswith("localhost") else 200, b"<html>")) as port:
+        yield port
+
+
+def test_a_web_server_is_no_registry(port: int) -> None:
+    assert not registry_api.answers(f"127.0.0.1:{port}")
+    assert f"127.0.0.1:{port}" in refusal(registry_api.stored, f"127.0.0.1:{port}")
+
+
+def test_a_registry_that_asks_for_a_login_is_not_called_away(port: int) -> None:
+    assert "login" in refusal(registry_api.stored, f"localhost:{port}")
+
+
+def test_nobody_is_asked_through_a_proxy_on_this_machine(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert f"127.0.0.1:{port} is" in refusal(registry_api.stored, f"127.0.0.1:{port}")
+
+
+def test_silence_is_a_service_that_is_away() -> None:
+    assert "./inv registry.up" in refusal(registry_api.stored, "127.0.0.1:1", by=ServiceAway)
+    assert not registry_api.answers("127.0.0.1:1")

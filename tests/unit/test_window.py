@@ -1,10 +1,20 @@
 """What is in flight: every message is confirmed, open, or given up, and none is two of these."""
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pika
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from pika.adapters.select_connection import IOLoop
 
-from cluster.queue.publishing.items import Item
-from cluster.queue.publishing.sender import Window
+from cluster.queue.publishing.confirms import SEGMENT_BYTES, SURELY_TAKEN_BYTES, BatchedConnection, Target
+from cluster.queue.publishing.items import Item, Position
+from cluster.queue.publishing.sender import Sender, Window
+from cluster.queue.publishing.sources import listed
+from scripts.errors import ClusterError
 
 
 def item(number: int, size: int = 1) -> Item:
@@ -111,3 +121,122 @@ def test_what_comes_after_a_refused_one_is_given_up() -> None:
     first = window.first_open()
     assert first is not None
     assert first.offset == 2
+
+
+class NotingChannel:
+    """A channel, and the connection it is on."""
+
+    def __init__(self) -> None:
+        self.connection = self
+        self.sizes: list[int] = []
+
+    @contextmanager
+    def batching(self) -> Iterator[None]:
+        yield
+
+    def basic_publish(self, _exchange: str, _queue: str, body: bytes, *_: Any) -> None:
+        self.sizes.append(len(body))
+
+
+def sender(bodies: Iterable[bytes], done: Callable[[], None] = lambda: None) -> Sender:
+    return Sender(listed(bodies, "list"), Target("amqp://", "q"), Position(), None, done)
+
+
+def test_what_may_be_too_large_goes_alone_until_the_broker_has_taken_as_much() -> None:
+    large = SURELY_TAKEN_BYTES + 1
+    bodies = [b"x" * size for size in (1, 2, SURELY_TAKEN_BYTES, large, 3, large, 4)]
+    ends: list[bool] = []
+    out = sender(bodies, lambda: ends.append(True))
+    channel = NotingChannel()
+    out.use(channel)
+    assert channel.sizes == [1, 2, SURELY_TAKEN_BYTES]
+    assert out.position().line == 1
+    out.window.settled(2, True, True)
+    out.fill()
+    assert channel.sizes == [1, 2, SURELY_TAKEN_BYTES]
+    out.window.settled(3, False, True)
+    assert out.position().line == 4
+    out.fill()
+    assert channel.sizes[3:] == [large, 3]
+    out.window.settled(4, False, True)
+    out.fill()
+    assert channel.sizes[5:] == [large, 4]
+    out.window.settled(7, True, True)
+    out.fill()
+    assert ends == [True]
+
+
+def test_a_source_that_fails_ends_there_and_what_was_not_confirmed_is_named() -> None:
+    def failing() -> Iterator[bytes]:
+        yield b"a"
+        yield b"b"
+        raise ClusterError("gone")
+
+    out = sender(failing())
+    assert out.progress() == ""
+    out.use(NotingChannel())
+    assert (out.is_over, str(out.error), out.position()) == (True, "gone", Position())
+    out.window.settled(1, False, True)
+    assert out.progress() == "; confirmed: 1, first not confirmed: message 2"
+    out.window.settled(2, False, True)
+    assert out.position() == Position(2, 3, 3)
+
+
+def test_what_comes_after_the_end_that_was_set_is_not_taken() -> None:
+    out, channel = sender([b"a", b"b"]), NotingChannel()
+    out.end_before(None)
+    out.use(channel)
+    assert (channel.sizes, out.position()) == ([], Position())
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What reaches pika's own adapter."""
+    writes: list[bytes] = []
+    monkeypatch.setattr(pika.SelectConnection, "_adapter_emit_data", lambda self, data: writes.append(data))
+    return writes
+
+
+@pytest.fixture
+def connection() -> Iterator[BatchedConnection]:
+    """One that does not connect."""
+    loop = IOLoop()
+    connection = BatchedConnection(pika.ConnectionParameters(), custom_ioloop=loop, internal_connection_workflow=False)
+    connection._set_connection_state(connection.CONNECTION_OPEN)
+    yield connection
+    loop.close()
+
+
+def emit(connection: BatchedConnection, *frames: bytes) -> None:
+    connection._output_marshaled_frames(frames)
+
+
+def test_a_frame_goes_out_at_once(connection: BatchedConnection, sent: list[bytes]) -> None:
+    emit(connection, b"one", b"two")
+    assert sent == [b"one", b"two"]
+
+
+def test_batched_frames_go_out_together_and_in_order(connection: BatchedConnection, sent: list[bytes]) -> None:
+    with connection.batching():
+        emit(connection, b"one", b"two")
+        emit(connection, b"three")
+        assert sent == []
+    assert sent == [b"onetwothree"]
+    emit(connection, b"four")
+    assert sent == [b"onetwothree", b"four"]
+
+
+def test_a_segment_does_not_wait(connection: BatchedConnection, sent: list[bytes]) -> None:
+    with connection.batching():
+        emit(connection, b"small", b"x" * SEGMENT_BYTES)
+        assert sent == [b"small" + b"x" * SEGMENT_BYTES]
+    assert len(sent) == 1
+
+
+def test_what_a_connection_held_when_it_closed_is_dropped(connection: BatchedConnection, sent: list[bytes]) -> None:
+    with connection.batching():
+        emit(connection, b"one")
+        connection._set_connection_state(connection.CONNECTION_CLOSED)
+    connection._set_connection_state(connection.CONNECTION_OPEN)
+    emit(connection, b"two")
+    assert sent == [b"two"]
