@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import socket
@@ -11,11 +10,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from docker.context.config import get_context_id
 
 from cluster import engine
 from cluster.images import base_image
 from scripts.errors import ClusterError
+from tests.docker_contexts import add_context
 from tests.ports import free_port
 from tests.waiting import until
 
@@ -85,14 +84,10 @@ def test_a_rootless_engine_is_found(docker_client: Any, monkeypatch: pytest.Monk
 
 
 def test_the_engine_of_the_context_is_used(docker_client: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    endpoints = {"docker": {"Host": f"unix://{socket_of(docker_client)}", "SkipTLSVerify": False}}
-    meta = tmp_path / "contexts/meta" / get_context_id("near")
-    meta.mkdir(parents=True)
-    (meta / "meta.json").write_text(json.dumps({"Name": "near", "Metadata": {}, "Endpoints": endpoints}))
+    add_context(tmp_path, "near", f"unix://{socket_of(docker_client)}")
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     monkeypatch.setattr(engine, "SOCKET", "/nonexistent.sock")
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-    (tmp_path / "config.json").write_text("{}")
     monkeypatch.setenv("DOCKER_CONTEXT", "near")
     assert answers(engine.connect())
 
@@ -111,20 +106,14 @@ def test_a_long_step_may_be_silent_for_longer_than_the_first_answer(
 def test_a_port_that_a_container_publishes_is_its(run: Callable[..., Any], port: int) -> None:
     ports = {"80/tcp": ("127.0.0.1", port)}
     first = run(["sleep", "60"], ports=ports)
-    with (
-        pytest.raises(ClusterError, match=f"port {port} of this machine is in use by the container {first.name}: "),
-        engine.docker_errors("start amqp"),
-    ):
+    with pytest.raises(ClusterError, match=f"{port} .*{first.name}"), engine.docker_errors("start amqp"):
         run(["sleep", "60"], ports=ports)
 
 
 def test_a_port_that_a_program_has_is_its(run: Callable[..., Any]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        with (
-            pytest.raises(ClusterError, match=rf"port {port} of this machine is in use by .*\(process {os.getpid()}\)"),
-            engine.docker_errors("start amqp"),
-        ):
+        with pytest.raises(ClusterError, match=f"{port} .*{os.getpid()}"), engine.docker_errors("start amqp"):
             run(["sleep", "60"], ports={"80/tcp": ("127.0.0.1", port)})
 
 
@@ -136,8 +125,5 @@ def test_a_port_of_a_container_on_the_hosts_network_is_its(run: Callable[..., An
 
 
 def test_a_missing_image_is_named(docker_client: Any) -> None:
-    with (
-        pytest.raises(ClusterError, match=r"start amqp: .*nosuch:v1.*build it first"),
-        engine.docker_errors("start amqp"),
-    ):
+    with pytest.raises(ClusterError, match=r"^start amqp: .*nosuch:v1"), engine.docker_errors("start amqp"):
         docker_client.containers.create("nosuch:v1")

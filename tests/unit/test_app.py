@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from cluster.apps.app import AppSpec, HealthCheck, Port, SecretFile, Volume
-from scripts.errors import ClusterError
+from tests.refusing import refusal
 
 APP = AppSpec(
     "/x", command="true", env={"A": "b"}, ports=(Port("web"),), volumes=(Volume("/a", "/b"),),
@@ -33,5 +33,4 @@ def test_our_own_stop_waits_as_long_as_the_label_says(drain, grace_s):
 
 
 def test_what_an_app_cannot_hold_is_refused_with_its_place_and_value():
-    with pytest.raises(ClusterError, match=r"^/x: residency\.x is 1, which local cannot run"):
-        replace(APP, unheld={"residency.x": 1}).refuse_unheld("local")
+    assert "/x: residency.x is 1" in refusal(replace(APP, unheld={"residency.x": 1}).refuse_unheld, "local")

@@ -6,6 +6,7 @@ import pytest
 
 from scripts.action.command import CommandNotExecutable, CommandNotFound, executable
 from scripts.cluster_worker import main
+from tests.refusing import refusal
 
 
 def test_a_command_of_path_becomes_a_path() -> None:
@@ -24,17 +25,15 @@ def test_a_relative_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_what_is_not_there() -> None:
     for name in ("/no/such/file", "no-such-command-at-all"):
-        with pytest.raises(CommandNotFound) as caught:
-            executable([name])
-        assert caught.value.exit_code == 127
+        assert name in refusal(executable, [name], by=CommandNotFound)
+    assert CommandNotFound.exit_code == 127
 
 
 def test_what_cannot_be_executed(tmp_path: Path) -> None:
     (tmp_path / "file").touch(0o644)
     for path in (tmp_path, tmp_path / "file"):
-        with pytest.raises(CommandNotExecutable) as caught:
-            executable([str(path)])
-        assert caught.value.exit_code == 126
+        assert str(path) in refusal(executable, [str(path)], by=CommandNotExecutable)
+    assert CommandNotExecutable.exit_code == 126
 
 
 @pytest.mark.parametrize(
@@ -42,43 +41,29 @@ def test_what_cannot_be_executed(tmp_path: Path) -> None:
     [
         (b"#!/bin/sh\r\ncat\r\n", "Windows line ends"),
         (b"#!/usr/bin/env Rscript\r\n", "Windows line ends"),
-        (b"#! /no/such/interpreter -x\n", "a script for /no/such/interpreter,"),
-        (b"#!/usr/bin/env Rscript3\n", "a script for Rscript3, .* not there$"),
-        (b"#!/usr/bin/env Rscript3 \n", "a script for Rscript3, "),
-        (b"#!/usr/bin/env sh -e\n", "a script for sh -e, .* env -S"),
-        (b"#!/usr/bin/env -S A=b Rscript3 --vanilla\n", "a script for Rscript3, "),
-        (b"#!/etc/passwd\n", "/etc/passwd, which is not executable"),
-        (b"#!/etc\n", "/etc, which is not executable"),
+        (b"#! /no/such/interpreter -x\n", "/no/such/interpreter"),
+        (b"#!/usr/bin/env Rscript3\n", "Rscript3"),
+        (b"#!/usr/bin/env Rscript3 \n", "Rscript3"),
+        (b"#!/usr/bin/env sh -e\n", "env -S"),
+        (b"#!/usr/bin/env -S A=b Rscript3 --vanilla\n", "Rscript3"),
+        (b"#!/etc/passwd\n", "/etc/passwd"),
+        (b"#!/etc\n", "/etc, "),
     ],
 )
 def test_a_script_that_nothing_can_run(tmp_path: Path, script: bytes, says: str) -> None:
     path = tmp_path / "script"
     path.write_bytes(script)
     path.chmod(0o755)
-    with pytest.raises(CommandNotExecutable, match=says):
-        executable([str(path)])
+    assert says in refusal(executable, [str(path)], by=CommandNotExecutable)
 
 
 @pytest.mark.parametrize(
     "script",
-    [
-        b"#!/bin/sh\n",
-        b"#!\t /bin/sh -e\n",
-        b"#!/bin/sh",
-        b"#!",
-        b"",
-        b"#!/usr/bin/env sh\n",
-        b"#!/usr/bin/env -S A=b 'sh' -e\n",
-        b"#!/usr/bin/env -S ${NONE}/sh\n",
-        b"#!/usr/bin/env -S PATH=/none none\n",
-        b"#!/usr/bin/env -i\n",
-        b"#!/usr/bin/env A=b\n",
-        b"#!/usr/bin/env -S 'none\n",
-        b"#!/usr/bin/env none" + b"x" * 300,
-        b"echo\r\n",
-        b"\x7fELF" + b"\xff" * 999,
-    ],
-)
+    [b"#!/bin/sh\n", b"#!\t /bin/sh -e\n", b"#!/bin/sh", b"#!", b"", b"#!/usr/bin/env sh\n",
+     b"#!/usr/bin/env -S A=b 'sh' -e\n", b"#!/usr/bin/env -S ${NONE}/sh\n", b"#!/usr/bin/env -S PATH=/none none\n",
+     b"#!/usr/bin/env -i\n", b"#!/usr/bin/env A=b\n", b"#!/usr/bin/env -S 'none\n",
+     b"#!/usr/bin/env none" + b"x" * 300, b"echo\r\n", b"\x7fELF" + b"\xff" * 999],
+)  # fmt: skip
 def test_scripts_that_can_be_run_and_what_is_no_script(tmp_path: Path, script: bytes) -> None:
     path = tmp_path / "script"
     path.write_bytes(script)
@@ -94,8 +79,7 @@ def test_the_interpreter_of_an_interpreter(tmp_path: Path) -> None:
     ):
         (tmp_path / name).write_text(f"{first}\n")
         (tmp_path / name).chmod(0o755)
-    with pytest.raises(CommandNotExecutable, match="inner is a script for /no/such/interpreter"):
-        executable([str(tmp_path / "outer")])
+    assert "/no/such/interpreter" in refusal(executable, [str(tmp_path / "outer")], by=CommandNotExecutable)
     assert executable([str(tmp_path / "self")])
 
 

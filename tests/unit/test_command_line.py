@@ -16,6 +16,7 @@ import tasks
 from cluster.settings import ROOT
 from commands.task import MAY_BE_EMPTY, SHORT_FLAGS, Task, task
 from scripts.errors import ClusterError, MessagesFailed, ServiceAway
+from tests.refusing import refusal
 
 HEAVY = {"docker", "fabric", "pika", "requests", "rich", "psutil", "paramiko", "cluster.settings"}
 
@@ -44,7 +45,10 @@ def test_listing_the_tasks_imports_nothing_heavy() -> None:
     assert HEAVY.isdisjoint(json.loads(done.stdout))
 
 
-@pytest.mark.parametrize(("name", "arguments"), ALL, ids=IDS)
+EACH = pytest.mark.parametrize(("name", "arguments"), ALL, ids=IDS)
+
+
+@EACH
 def test_short_flags_are_ours_and_no_others(name: str, arguments: list[Argument]) -> None:
     for argument in arguments:
         long = argument.names[0]
@@ -61,7 +65,7 @@ def test_help_after_the_task_shows_help_and_runs_nothing(name: str) -> None:
     assert "none\n" not in done.stdout.split("Docstring:")[1].split("Options:")[0]
 
 
-@pytest.mark.parametrize(("name", "arguments"), ALL, ids=IDS)
+@EACH
 def test_every_flag_has_its_help(name: str, arguments: list[Argument]) -> None:
     assert [argument.names[0] for argument in arguments if not argument.help] == []
 
@@ -72,8 +76,8 @@ def test_commands_of_one_name_in_two_groups_both_run() -> None:
 
 def test_a_number_that_is_none_is_one_line() -> None:
     done = inv("worker.run-local", "--jobs", "many")
-    assert done.returncode == 1
-    assert done.stderr.strip() == "error: --jobs wants a number, not 'many'"
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "--jobs" in done.stderr
 
 
 def test_a_closed_stdin_is_one_line() -> None:
@@ -81,8 +85,8 @@ def test_a_closed_stdin_is_one_line() -> None:
     done = subprocess.run(
         ["/bin/sh", "-c", 'exec "$@" <&-', "sh", *publish], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 1
-    assert done.stderr == "error: --file -: STDIN is closed; pipe the messages in, or name a file\n"
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("error: --file -: ")
 
 
 def test_an_argument_without_a_default_is_refused_at_once() -> None:
@@ -115,30 +119,18 @@ def test_a_bug_keeps_its_traceback() -> None:
         breaks(Context())
 
 
-@pytest.mark.parametrize(("name", "arguments"), ALL, ids=IDS)
-def test_no_number_flag_takes_what_is_none(name: str, arguments: list[Argument]) -> None:
-    numbers = [argument for argument in arguments if type(argument.default) in (int, float)]
-    for argument in numbers:
-        for wrong in ("nan", "inf", "-inf", "-1", "1e999", "1e10", "many", ""):
-            with pytest.raises(ParseError, match=f"error: --{argument.name.replace('_', '-')} wants a number"):
-                argument.set_value(wrong)
-
-
-@pytest.mark.parametrize(("name", "arguments"), ALL, ids=IDS)
-def test_no_flag_takes_an_empty_value_for_its_default(name: str, arguments: list[Argument]) -> None:
-    taken = [argument for argument in arguments if argument.takes_value and argument.default != []]
-    for argument in taken:
-        if argument.name not in MAY_BE_EMPTY:
-            with pytest.raises(ParseError, match=f"error: --{argument.names[0]} "):
-                argument.set_value("")
-
-
-@pytest.mark.parametrize(("name", "arguments"), ALL, ids=IDS)
-def test_no_flag_takes_what_says_to_its_task_that_it_is_not_given(name: str, arguments: list[Argument]) -> None:
+@EACH
+def test_no_flag_takes_a_value_that_is_none_or_says_that_it_is_not_given(name: str, arguments: list[Argument]) -> None:
     for argument in arguments:
+        wrong = set()
+        if type(argument.default) in (int, float):
+            wrong |= {"nan", "inf", "-inf", "-1", "1e999", "1e10", "many", ""}
+        if argument.takes_value and argument.default != [] and argument.name not in MAY_BE_EMPTY:
+            wrong.add("")
         if argument.name in ("instances", "attempts", "cpus", "mem_mib"):
-            with pytest.raises(ParseError, match=f"error: --{argument.names[0]} wants a number from .*, not '0'"):
-                argument.set_value("0")
+            wrong.add("0")
+        for value in wrong:
+            assert f"--{argument.names[0]} " in refusal(argument.set_value, value, by=ParseError)
 
 
 def test_a_number_flag_reads_numbers() -> None:
@@ -160,38 +152,38 @@ def ours(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("words", "named"),
     [
-        ("demmo", "'demmo' is not a command (do you mean demo?): ./inv --list shows them"),
-        ("queue.built -t a", "'queue.built' is not a command (do you mean queue.build?): ./inv --list shows them"),
-        ("--help demmo", "'demmo' is not a command (do you mean demo?): ./inv --list shows them"),
-        ("help", "'help' is not a command (do you mean --help?): ./inv --list shows them"),
-        ("xyzzy", "'xyzzy' is not a command: ./inv --list shows them"),
-        ("worker", "'worker' is the first half of several commands: ./inv --list worker shows them"),
-        ("down --dat", "--dat is not a flag of down (do you mean --data?): ./inv --help down lists them"),
-        ("down --nwo=x", "--nwo is not a flag of down (do you mean --now?): ./inv --help down lists them"),
-        ("down -z", "-z is not a flag of down: ./inv --help down lists them"),
-        (
-            f"publish --files {__file__} {__file__}",
-            f"{__file__!r} is one file more than --files takes: put its pattern in quotes ('*.csv')",
-        ),
-        ("down xyz", "'xyz' is not a command: ./inv --list shows them, and ./inv --help down the flags of down"),
-        ("queue.build -t", "--tag needs a value: ./inv --help queue.build says which"),
-        ("publish -q status -q status --body x", "--queue is given twice: give it once"),
-        ("publish --queue=a -q b --body x", "--queue is given twice: give it once"),
-        ("publish --queue= --body x", "--queue is empty: give it a value, or leave it out for its default"),
-        ("worker.run-local -u amqp://a -u amqp://me:secret@b", "--url is given twice: give it once"),
-        ("worker.run-local --jobs x", "--jobs wants a number, not 'x'"),
-        ("--list-depth x --list", "--list-depth wants a number, not 'x'"),
-        ("-T x status", "--command-timeout wants a number, not 'x'"),
-        ("--list-format x --list", "--list-format wants flat, nested or json, not 'x'"),
-        ("down --dry", "--dry and -R are none of ours: --dry-run shows what a command would do"),
-        ("-R down", "--dry and -R are none of ours: --dry-run shows what a command would do"),
+        ("demmo", ["'demmo'", "mean demo?", "./inv --list"]),
+        ("queue.built -t a", ["'queue.built'", "mean queue.build?"]),
+        ("--help demmo", ["'demmo'", "mean demo?"]),
+        ("help", ["'help'", "mean --help?"]),
+        ("xyzzy", ["'xyzzy'", "./inv --list"]),
+        ("worker", ["'worker'", "./inv --list worker"]),
+        ("down --dat", ["--dat ", "mean --data?", "./inv --help down"]),
+        ("down --nwo=x", ["--nwo ", "mean --now?"]),
+        ("down -z", ["-z ", "./inv --help down"]),
+        (f"publish --files {__file__} {__file__}", [repr(__file__), "--files", "'*.csv'"]),
+        ("down xyz", ["'xyz'", "./inv --list", "./inv --help down"]),
+        ("queue.build -t", ["--tag ", "./inv --help queue.build"]),
+        ("publish -q status -q status --body x", ["--queue "]),
+        ("publish --queue=a -q b --body x", ["--queue "]),
+        ("publish --queue= --body x", ["--queue "]),
+        ("worker.run-local -u amqp://a -u amqp://me:secret@b", ["--url "]),
+        ("worker.run-local --jobs x", ["--jobs ", "'x'"]),
+        ("--list-depth x --list", ["--list-depth ", "'x'"]),
+        ("-T x status", ["--command-timeout ", "'x'"]),
+        ("--list-format x --list", ["--list-format ", "nested", "'x'"]),
+        ("down --dry", ["--dry ", "--dry-run"]),
+        ("-R down", ["-R ", "--dry-run"]),
     ],
 )
-def test_a_wrong_word_is_one_line_that_says_what_is_right(words: str, expected: str) -> None:
+def test_a_wrong_word_is_one_line_that_names_it_and_what_is_right(words: str, named: list[str]) -> None:
     done = ours(*words.split())
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {expected}\n")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("error: ")
+    assert "secret" not in done.stderr
+    assert [name for name in named if name not in done.stderr] == []
 
 
 @pytest.mark.parametrize("words", [(), ("--help",)])

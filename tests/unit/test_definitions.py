@@ -13,6 +13,7 @@ from cluster.apps.app import AppSpec, HealthCheck, Port, Volume
 from cluster.apps.definitions import PLACEHOLDERS, fill, load, read, refuse_other_queue, worker_id
 from scripts.app_id import canonical_app_id
 from scripts.errors import ClusterError
+from tests.refusing import refusal
 
 # What an argument of a program can be: any text without NUL (and without lone surrogates, which are no UTF-8).
 WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
@@ -83,8 +84,7 @@ def test_the_filled_definition_is_still_the_same_json(value):
     ],
 )
 def test_where_quoting_cannot_work_a_placeholder_is_refused(cmd):
-    with pytest.raises(ClusterError, match=r"^worker\.json: cmd: \{\{QUEUE\}\} stands inside quotes"):
-        fill({"cmd": cmd}, {"QUEUE": "$(reboot)"}, "worker.json")
+    assert "worker.json: cmd: {{QUEUE}} " in refusal(fill, {"cmd": cmd}, {"QUEUE": "$(reboot)"}, "worker.json")
 
 
 @pytest.mark.parametrize("cmd", ["echo a#b {{QUEUE}}", "sort < /dev/null; echo {{QUEUE}}", 'echo "$X" ${Y} {{QUEUE}}'])
@@ -120,18 +120,18 @@ def test_text_that_only_resembles_a_placeholder_stays():
 
 @pytest.mark.parametrize("bad", ["{{QEUE}}", "{{queue}}", "{{ QUEUE }}"])
 def test_an_unknown_placeholder_is_named_with_its_place(bad):
-    with pytest.raises(ClusterError, match=r"^app\.json: container\.docker\.image: \{\{.*\}\} is not a placeholder"):
-        fill({"container": {"docker": {"image": bad}}}, dict.fromkeys(PLACEHOLDERS, "x"), "app.json")
+    values = dict.fromkeys(PLACEHOLDERS, "x")
+    found = refusal(fill, {"container": {"docker": {"image": bad}}}, values, "app.json")
+    assert found.startswith(f"app.json: container.docker.image: {bad} ")
 
 
 def test_a_placeholder_without_a_value_is_named_with_its_place():
-    with pytest.raises(ClusterError, match=r"^app\.json: args\[1\]: \{\{HOST_PORT\}\} has no value here"):
-        fill({"args": ["-m", "{{HOST_PORT}}"]}, {"QUEUE": "x"}, Path("app.json"))
+    found = refusal(fill, {"args": ["-m", "{{HOST_PORT}}"]}, {"QUEUE": "x"}, Path("app.json"))
+    assert found.startswith("app.json: args[1]: {{HOST_PORT}} ")
 
 
 def test_a_nul_byte_is_refused():
-    with pytest.raises(ClusterError, match="NUL"):
-        fill({"cmd": "echo {{ACTION}}"}, {"ACTION": ["a", "b\0c"]})
+    assert "NUL" in refusal(fill, {"cmd": "echo {{ACTION}}"}, {"ACTION": ["a", "b\0c"]})
 
 
 def test_load_reads_an_object(tmp_path):
@@ -142,17 +142,16 @@ def test_load_reads_an_object(tmp_path):
 @pytest.mark.parametrize(
     ("content", "error"),
     [
-        (b'{\n  "id": "/x",\n}', "app.json, line 3, column 1: not JSON"),
-        (b"[]", "app.json: an app definition is a JSON object"),
-        (b'{"id": "\xff"}', r"app.json: not UTF-8 text \(byte 8\)"),
-        (None, "app.json: No such file or directory"),
+        (b'{\n  "id": "/x",\n}', "app.json, line 3, column 1: "),
+        (b"[]", "app.json: "),
+        (b'{"id": "\xff"}', "byte 8"),
+        (None, "app.json: "),
     ],
 )
 def test_load_refuses(tmp_path, content, error):
     if content is not None:
         (tmp_path / "app.json").write_bytes(content)
-    with pytest.raises(ClusterError, match=error):
-        load(tmp_path / "app.json")
+    assert error in refusal(load, tmp_path / "app.json")
 
 
 @pytest.mark.parametrize(
@@ -180,22 +179,19 @@ def test_every_slug_is_an_id_for_us_and_for_marathon(queue):
 
 
 def test_a_name_without_letters_needs_an_id():
-    with pytest.raises(ClusterError, match=r"queue '☃': .*--app"):
-        worker_id("☃")
+    assert "'☃'" in refusal(worker_id, "☃")
 
 
 def runs_for(app_id: str, queue: str) -> AppSpec:
     return AppSpec(app_id, env={"QUEUE_NAME": queue} if queue else {})
 
 
-def test_two_queues_with_one_slug_are_refused():
-    with pytest.raises(ClusterError, match=r"^/worker-a-b runs for queue 'a_b', not for queue 'a-b'.*--app"):
-        refuse_other_queue(runs_for("/worker-a-b", "a_b"), runs_for("/worker-a-b", "a-b"))
-
-
-def test_workers_do_not_take_the_queue_s_place():
-    with pytest.raises(ClusterError, match="/amqp runs for no queue, not for queue 'q'"):
-        refuse_other_queue(runs_for("/amqp", ""), runs_for("/amqp", "q"))
+@pytest.mark.parametrize(("app_id", "there", "wanted"), [("/worker-a-b", "a_b", "a-b"), ("/amqp", "", "q")])
+def test_two_queues_with_one_slug_are_refused(app_id, there, wanted):
+    found = refusal(refuse_other_queue, runs_for(app_id, there), runs_for(app_id, wanted))
+    assert found.startswith(f"{app_id} ")
+    assert repr(wanted) in found
+    assert there in found
 
 
 def test_the_same_queue_is_fine():
@@ -206,8 +202,7 @@ def test_the_same_queue_is_fine():
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a": ' * 100_000, f'{{"mem": {"9" * 5000}}}'], ids=["[", "{", "9"])
 def test_what_python_cannot_read_is_one_line(tmp_path, text):
     (tmp_path / "app.json").write_text(text)
-    with pytest.raises(ClusterError, match=r"app\.json: not an app definition"):
-        load(tmp_path / "app.json")
+    assert "app.json: " in refusal(load, tmp_path / "app.json")
 
 
 def test_a_definition_is_read_into_the_neutral_app():

@@ -8,6 +8,7 @@ import pytest
 
 from scripts.errors import ClusterError
 from scripts.marathon.discovery import NoInstance, pick
+from tests.refusing import refusal
 
 OLD, NEW, LATER = "2020-01-01T00:00:00.000Z", "2020-01-02T00:00:00.000Z", "2020-01-03T00:00:00.000Z"
 
@@ -27,15 +28,8 @@ def app(*tasks: Any, **fields: Any) -> dict[str, Any]:
 
 
 def task(**fields: Any) -> dict[str, Any]:
-    known = {
-        "id": "amqp.instance-1._app.1",
-        "state": "TASK_RUNNING",
-        "host": "agent1",
-        "ports": [31000, 31001],
-        "version": NEW,
-        "startedAt": NEW,
-    }
-    return known | fields
+    known = {"id": "amqp.instance-1._app.1", "state": "TASK_RUNNING", "host": "agent1", "ports": [31000, 31001]}
+    return known | {"version": NEW, "startedAt": NEW} | fields
 
 
 def on_bridge(*mappings: dict[str, Any]) -> dict[str, Any]:
@@ -51,9 +45,14 @@ def picked(answer: dict[str, Any], **wish: Any) -> str:
 
 
 def reason(answer: dict[str, Any]) -> str:
-    with pytest.raises(NoInstance) as caught:
-        pick(answer)
-    assert "\n" not in str(caught.value)
+    return refusal(pick, answer, by=NoInstance)
+
+
+def passing_by_no_time(answer: dict[str, Any], **wish: Any) -> str:
+    """What is no matter of waiting."""
+    with pytest.raises(ClusterError) as caught:
+        pick(answer, **wish)
+    assert not isinstance(caught.value, NoInstance)
     return str(caught.value)
 
 
@@ -62,21 +61,9 @@ def test_a_running_instance_is_taken_at_its_host_and_first_port() -> None:
 
 
 @pytest.mark.parametrize(
-    "state",
-    [
-        "STAGING",
-        "STARTING",
-        "KILLING",
-        "KILLED",
-        "FINISHED",
-        "FAILED",
-        "ERROR",
-        "UNREACHABLE",
-        "UNKNOWN",
-        "GONE",
-        "DROPPED",
-    ],
-)
+    "state", ["STAGING", "STARTING", "KILLING", "KILLED", "FINISHED", "FAILED", "ERROR", "UNREACHABLE", "UNKNOWN",
+              "GONE", "DROPPED"],
+)  # fmt: skip
 def test_only_what_runs_is_taken(state: str) -> None:
     other = task(state=f"TASK_{state}", host="wrong")
     assert picked(app(other, task(), other)) == "agent1:31000"
@@ -181,11 +168,7 @@ class TestNetworks:
         ports = on_its_own_network({"containerPort": 5672, "networkNames": ["b"]}, {"containerPort": 1, "hostPort": 0})
         ports["networks"] = [{"mode": "container", "name": "a"}, {"mode": "container", "name": "b"}]
         one = task(ports=[31005], ipAddresses=[{"ipAddress": "9.0.1.7"}, {"ipAddress": "9.0.2.7"}])
-        with pytest.raises(
-            ClusterError, match=r"in the networks a and b.*9\.0\.1\.7 or 9\.0\.2\.7: .*hostPort"
-        ) as caught:
-            pick(app(one, **ports))
-        assert not isinstance(caught.value, NoInstance)
+        assert "9.0.1.7 or 9.0.2.7" in passing_by_no_time(app(one, **ports))
         assert picked(app(one, **ports), port_index=1) == "agent1:31005"
         assert picked(app(task(ports=[], ipAddresses=[{"ipAddress": "9.0.2.7"}]), **ports)) == "9.0.2.7:5672"
 
@@ -202,8 +185,7 @@ class TestNetworks:
     @pytest.mark.parametrize("host", ["$(reboot)", "a b", "agent1:80", "user@agent1"])
     def test_what_is_no_host_is_never_printed(self, host: str) -> None:
         """The answer goes into a command line."""
-        with pytest.raises(ClusterError, match=r"is not an address"):
-            pick(app(task(host=host)))
+        assert repr(host)[1:-1] in refusal(pick, app(task(host=host)))
 
 
 class TestPorts:
@@ -219,18 +201,15 @@ class TestPorts:
     @pytest.mark.parametrize(
         ("wish", "words"),
         [
-            ({"port_name": "ampq"}, "no port named 'ampq'; its ports: 0 amqp, 1 management"),
-            ({"port_index": 2}, "no port 2; its ports: 0 amqp, 1 management"),
+            ({"port_name": "ampq"}, "'ampq'; its ports: 0 amqp, 1 management"),
+            ({"port_index": 2}, " 2; its ports: 0 amqp, 1 management"),
         ],
     )
     def test_a_port_that_the_app_has_not_is_no_matter_of_waiting(self, wish: dict[str, Any], words: str) -> None:
-        with pytest.raises(ClusterError, match=words) as caught:
-            pick(app(task()), **wish)
-        assert not isinstance(caught.value, NoInstance)
+        assert words in passing_by_no_time(app(task()), **wish)
 
     def test_an_app_without_ports(self) -> None:
-        with pytest.raises(ClusterError, match="its ports: none"):
-            pick(app(task(), portDefinitions=None))
+        assert "its ports: none" in refusal(pick, app(task(), portDefinitions=None))
 
     def test_a_protocol_of_two_and_fields_that_nobody_knows_yet_do_no_harm(self) -> None:
         ports = on_bridge(

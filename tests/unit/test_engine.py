@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import gc
-import http.server
 import json
 import os
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 import requests
-from docker.context.config import get_context_id
 from docker.errors import APIError, BuildError, ImageNotFound
 from urllib3 import HTTPConnectionPool
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
@@ -27,7 +23,10 @@ from cluster.engine import install as engine_install
 from cluster.engine import ports as engine_ports
 from cluster.settings import ROOT
 from scripts.errors import ClusterError, ServiceAway
+from tests.docker_contexts import add_context
 from tests.ports import free_port
+from tests.refusing import refusal
+from tests.web import serving
 
 LOOKUPS = (lambda port: f"the container x-{port}", lambda: "/var/lib/docker")
 
@@ -55,10 +54,7 @@ PORT_WORDS = [
 @pytest.mark.parametrize("words", PORT_WORDS)
 def test_a_port_in_use_is_named_with_its_holder(words: str) -> None:
     error = engine_errors.explained("start amqp", answered(words), *LOOKUPS)
-    assert str(error) == (
-        "start amqp: port 32793 of this machine is in use by the container x-32793: stop it, or set another port in "
-        "invoke.yaml"
-    )
+    assert str(error).startswith("start amqp: port 32793 of this machine is in use by the container x-32793: ")
 
 
 def test_a_full_disk_is_named_by_the_engines_folder() -> None:
@@ -99,8 +95,6 @@ def test_docker_errors_maps_the_sdks_errors_only() -> None:
     assert isinstance(caught.value.__cause__, APIError)
     with pytest.raises(KeyError), engine.docker_errors("start"):
         raise KeyError("a bug")
-    with pytest.raises(ServiceAway, match=r"^registry down$"), engine.docker_errors("start"):
-        raise ServiceAway("registry down")
 
 
 @pytest.fixture(autouse=True)
@@ -144,55 +138,39 @@ def test_a_user_without_root_installs_nothing(monkeypatch: pytest.MonkeyPatch) -
 )
 def test_a_wrong_docker_host_is_named(monkeypatch: pytest.MonkeyPatch, host: str, why: str) -> None:
     monkeypatch.setenv("DOCKER_HOST", host)
-    with pytest.raises(ServiceAway, match="which DOCKER_HOST names") as caught:
-        engine.ensure(not_looked_up)
-    assert f"no Docker Engine answers at {host}, " in str(caught.value)
-    assert why in str(caught.value)
-    assert "\n" not in str(caught.value)
+    found = refusal(engine.ensure, not_looked_up, by=ServiceAway)
+    assert [name for name in (f" {host}, ", "DOCKER_HOST", why) if name not in found] == []
 
 
 # The SDK leaves the ended ssh to the garbage collector, which complains.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_wrong_docker_host_over_ssh_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "ssh://127.0.0.1:1")
-    with pytest.raises(ServiceAway, match="which DOCKER_HOST names"):
-        engine.connect()
+    assert "DOCKER_HOST" in refusal(engine.connect, by=ServiceAway)
     gc.collect()
 
 
-@pytest.fixture
-def web_server() -> Iterator[int]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
-        threading.Thread(target=server.serve_forever, args=[0.01]).start()
-        yield server.server_port
-        server.shutdown()
-
-
-def test_a_docker_host_that_is_no_engine_is_named(monkeypatch: pytest.MonkeyPatch, web_server: int) -> None:
-    monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{web_server}")
-    with pytest.raises(ServiceAway, match=f"no Docker Engine answers at tcp://127.0.0.1:{web_server}") as caught:
-        engine.connect()
-    assert "\n" not in str(caught.value)
+def test_a_docker_host_that_is_no_engine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(lambda asked: (501, b"")) as port:
+        monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
+        assert f"tcp://127.0.0.1:{port}" in refusal(engine.connect, by=ServiceAway)
 
 
 def test_an_unknown_context_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_CONTEXT", "nosuch")
-    with pytest.raises(ServiceAway, match="no docker context is called 'nosuch'"):
-        engine.connect()
+    assert "'nosuch'" in refusal(engine.connect, by=ServiceAway)
 
 
 @pytest.mark.parametrize("by", ["config.json", "DOCKER_CONTEXT"])
 def test_the_current_context_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
-    meta = tmp_path / "contexts/meta" / get_context_id("far")
-    meta.mkdir(parents=True)
-    endpoints = {"docker": {"Host": "tcp://127.0.0.1:1", "SkipTLSVerify": False}}
-    (meta / "meta.json").write_text(json.dumps({"Name": "far", "Metadata": {}, "Endpoints": endpoints}))
+    add_context(tmp_path, "far", "tcp://127.0.0.1:1")
     if by == "config.json":
         (tmp_path / "config.json").write_text(json.dumps({"currentContext": "far"}))
     else:
         monkeypatch.setenv("DOCKER_CONTEXT", "far")
-    with pytest.raises(ServiceAway, match=r"127\.0\.0\.1:1, which the docker context 'far' names"):
-        engine.connect()
+    found = refusal(engine.connect, by=ServiceAway)
+    assert "127.0.0.1:1" in found
+    assert "'far'" in found
 
 
 def test_an_engine_that_hangs_is_not_taken_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +199,8 @@ def test_an_engine_that_lets_nobody_in_tells_of_the_group(tmp_path: Path) -> Non
         done = subprocess.run(
             [sys.executable, "-c", code, engine.SOCKET], cwd=ROOT, capture_output=True, text=True, check=True
         )
-    assert done.stdout.startswith(f"the Docker Engine at {engine.SOCKET} does not let you in: sudo usermod -aG docker")
+    assert engine.SOCKET in done.stdout
+    assert "sudo usermod -aG docker" in done.stdout
 
 
 def test_systemd_starts_dockerd_where_it_runs_else_the_init_script_else_we() -> None:

@@ -10,7 +10,7 @@ import pytest
 from cluster.hosts import openssh
 from cluster.hosts.host import Host
 from cluster.hosts.ssh_config import Way, way_to
-from scripts.errors import ClusterError
+from tests.refusing import refusal
 
 pytestmark = pytest.mark.program("ssh")
 
@@ -62,18 +62,13 @@ def test_all_that_concerns_a_host_is_taken(tmp_path: Path, monkeypatch: pytest.M
         """,
     )
     assert found == Way(
-        "agent1",
-        "agent1.example.org",
-        2222,
-        "me",
-        "alias",
+        "agent1", "agent1.example.org", 2222, "me", "alias",
         (tmp_path / "with blank", tmp_path / "known-alias"),
         ("/bin/keys", "--of", "%H agent1.example.org", "%t", "%"),
         tmp_path / "krl",
         (tmp_path / "me-key", tmp_path / "half"),
-        (tmp_path / "me-cert.pub",),
-        True,
-    )
+        (tmp_path / "me-cert.pub",), True,
+    )  # fmt: skip
 
 
 def test_what_the_person_writes_wins(tmp_path: Path) -> None:
@@ -130,41 +125,36 @@ def test_a_jump_host_has_its_own_settings_and_no_jumps_in_it(tmp_path: Path) -> 
 
 
 def test_jumps_in_a_circle_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ClusterError, match=r"ProxyJump in the ssh configuration goes in circles"):
-        way(tmp_path, "Host agent1\n ProxyJump a\nHost a\n ProxyJump b\nHost b\n ProxyJump c\nHost c\n ProxyJump a")
+    assert "ProxyJump" in refusal(
+        way, tmp_path, "Host agent1\n ProxyJump a\nHost a\n ProxyJump b\nHost b\n ProxyJump c\nHost c\n ProxyJump a"
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("Port many", "agent1: the ssh configuration cannot be applied to it: "),
-        ("NoSuchWord yes", "agent1: the ssh configuration cannot be applied to it: "),
-        ("IdentityFile ${NOT_SET_ANYWHERE}/x", "agent1: the ssh configuration cannot be applied to it: "),
-        ("ProxyUseFdpass yes", "agent1: ProxyUseFdpass of the ssh configuration is not possible here"),
-        ("ProxyJump jump", "jump: the ssh configuration cannot be applied to it: jumphost loop"),
+        ("Port many", "agent1: "),
+        ("NoSuchWord yes", "agent1: "),
+        ("IdentityFile ${NOT_SET_ANYWHERE}/x", "agent1: "),
+        ("ProxyUseFdpass yes", "agent1: ProxyUseFdpass "),
+        ("ProxyJump jump", "jump: "),
     ],
 )
 def test_a_configuration_that_cannot_be_is_named(tmp_path: Path, text: str, words: str) -> None:
-    with pytest.raises(ClusterError) as caught:
-        way(tmp_path, text)
-    assert str(caught.value).startswith(words)
-    assert "\n" not in str(caught.value)
+    assert refusal(way, tmp_path, text).startswith(words)
 
 
 def test_a_file_that_is_not_there_is_named() -> None:
-    with pytest.raises(ClusterError, match=r"^a: .*/nowhere: No such file or directory: see agents\.ssh_config"):
-        way_to("/nowhere", Host("a"))
+    assert "/nowhere: " in refusal(way_to, "/nowhere", Host("a"))
 
 
 def test_where_there_is_no_ssh_it_is_told_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ClusterError, match=r"^there is no ssh on this machine: apt-get install openssh-client$"):
-        way(tmp_path, "")
+    assert "apt-get install openssh-client" in refusal(way, tmp_path, "")
 
 
 def test_a_configuration_that_never_comes_to_an_end_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(openssh, "TIMEOUT_S", 0.5)
-    with pytest.raises(ClusterError, match=r"^`ssh -G .* did not end within 0\.5 s"):
-        way(tmp_path, 'Match exec "exec sleep 60"')
+    assert " 0.5 s" in refusal(way, tmp_path, 'Match exec "exec sleep 60"')

@@ -2,8 +2,8 @@ import pytest
 
 from cluster.image_ref import ImageRef, checked_registry, is_local, registry_address
 from cluster.settings import Settings
-from scripts.errors import ClusterError
 from tests.conftest import defaults
+from tests.refusing import refusal
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -30,25 +30,11 @@ def test_a_name_without_a_registry_gets_the_default_one(text: str, registry: str
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "",
-        ":v1",
-        "amqp:",
-        "Amqp:v1",
-        "amqp:v 1",
-        "amqp:-v",
-        "a//b:v1",
-        "a:v1:v2",
-        "a@sha256:12",
-        "-a:v1",
-        "a:" + "x" * 129,
-    ],
-)
+    ["", ":v1", "amqp:", "Amqp:v1", "amqp:v 1", "amqp:-v", "a//b:v1", "a:v1:v2", "a@sha256:12", "-a:v1",
+     "a:" + "x" * 129],
+)  # fmt: skip
 def test_what_is_no_image_name_is_named_in_one_line(text: str) -> None:
-    with pytest.raises(ClusterError) as caught:
-        ImageRef.parse(text, "localhost:5000")
-    assert repr(text) in str(caught.value)
-    assert "amqp:v1" in str(caught.value)
+    assert repr(text) in refusal(ImageRef.parse, text, "localhost:5000")
 
 
 @pytest.mark.parametrize("address", ["user:SECRET@host:5000", "http://user:SECRET@host:5000", "user:SE/CRET@host"])
@@ -59,9 +45,9 @@ def test_a_password_in_a_registry_s_address_is_refused_and_not_shown(address: st
         lambda: checked_registry(address),
         lambda: Settings.read(defaults() | {"registry": address}),
     ):
-        with pytest.raises(ClusterError, match="docker login") as caught:
-            wrong()
-        assert "SE" not in str(caught.value)
+        found = refusal(wrong)
+        assert "docker login" in found
+        assert "SE" not in found
 
 
 def test_the_same_image_by_its_content() -> None:
@@ -75,9 +61,7 @@ def test_a_registry_may_have_groups_of_images(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["https://harbor.example/a", "harbor/a", "harbor.example//a", "harbor.example/A", "/"])
 def test_what_is_no_place_for_images_is_named(text: str) -> None:
-    with pytest.raises(ClusterError) as caught:
-        checked_registry(text)
-    assert repr(text) in str(caught.value)
+    assert repr(text) in refusal(checked_registry, text)
 
 
 @pytest.mark.parametrize("registry", ["localhost:5000", "localhost", "127.0.0.1:5000", "127.1.2.3", "[::1]:5000"])
@@ -94,5 +78,4 @@ def test_a_registry_without_a_port_is_at_that_of_https() -> None:
     assert str(registry_address("registry.example")) == "registry.example:443"
     assert str(registry_address("[fe80::1]:5000")) == "[fe80::1]:5000"
     assert str(registry_address("[fe80::1]")) == "[fe80::1]:443"
-    with pytest.raises(ClusterError, match=":70000"):
-        registry_address("registry.example:70000")
+    assert ":70000" in refusal(registry_address, "registry.example:70000")

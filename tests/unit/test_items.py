@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from cluster.queue.publishing import items as module
 from cluster.queue.publishing.items import Item, Position, Scan, Split, items, scan
 from scripts.errors import ClusterError
+from tests.refusing import refusal
 
 LINES = Split()
 RECORDS = Split(separator=b"\0")
@@ -40,8 +41,7 @@ def test_bodies_joined_back_are_the_input_without_its_empty_pieces(text: bytes, 
 def test_every_piece_is_a_body_byte_for_byte(text: bytes, separator: bytes, size: int) -> None:
     pieces = text.removesuffix(separator).split(separator) if text else []
     if b"" in pieces:
-        with pytest.raises(ClusterError, match=rf"(line|record) {pieces.index(b'') + 1} is empty"):
-            cut(text, Split(separator), size)
+        assert f" {pieces.index(b'') + 1} " in refusal(cut, text, Split(separator), size)
     else:
         assert [item.body for item in cut(text, Split(separator), size)] == pieces
 
@@ -93,12 +93,8 @@ def test_a_scan_finds_what_sending_would(text: bytes, split: Split) -> None:
 
 
 def test_only_the_newline_goes() -> None:
-    assert [item.body for item in cut(b"dos\r\n  spaces \n\ttab\nno end")] == [
-        b"dos\r",
-        b"  spaces ",
-        b"\ttab",
-        b"no end",
-    ]
+    found = cut(b"dos\r\n  spaces \n\ttab\nno end")
+    assert [item.body for item in found] == [b"dos\r", b"  spaces ", b"\ttab", b"no end"]
 
 
 def test_records_keep_their_newlines() -> None:

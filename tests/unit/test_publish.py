@@ -20,14 +20,9 @@ from cluster.queue.publishing.publisher import Published, RetryDeadline, Watch
 from cluster.queue.publishing.resume import publish_noting
 from cluster.queue.publishing.sender import Properties
 from cluster.queue.publishing.sources import text_file
-from cluster.settings import Settings
-from scripts.errors import ClusterError, ServiceAway
+from scripts.errors import ServiceAway
 from tests.conftest import SETTINGS
-
-
-@pytest.fixture
-def settings() -> Settings:
-    return SETTINGS
+from tests.refusing import refusal
 
 
 @pytest.mark.parametrize("headers", [{}, {"a": "b", "ä": "\n", "empty": ""}], ids=["none", "some"])
@@ -50,26 +45,21 @@ def test_headers_are_names_and_values() -> None:
     assert headers_of(["a=b", "c=d=e", "empty="]) == {"a": "b", "c": "d=e", "empty": ""}
 
 
-def test_a_header_that_is_given_twice_is_refused() -> None:
-    with pytest.raises(ClusterError, match="--header a: it is given twice"):
-        headers_of(["a=1", "b=1", "a=1"])
-
-
 @pytest.mark.parametrize(
-    ("pair", "message"),
+    ("pairs", "named"),
     [
-        ("nothing", "'nothing': write it as name=value"),
-        ("=value", "'=value': write it"),
-        (f"{'n' * 256}=v", "write it as name=value"),
-        ("x-cluster-attempt=2", "x-cluster-attempt: names that begin with x-cluster- are this project's own"),
-        (f"big={'x' * 70_000}", "over 64 KiB"),
-        ("bytes=\udcff", "not UTF-8"),
+        (["nothing"], "'nothing'"),
+        (["=value"], "'=value'"),
+        ([f"{'n' * 256}=v"], "name=value"),
+        (["x-cluster-attempt=2"], "x-cluster-attempt: "),
+        ([f"big={'x' * 70_000}"], "64 KiB"),
+        (["bytes=\udcff"], "UTF-8"),
+        (["a=1", "b=1", "a=1"], "--header a: "),
     ],
-    ids=["no value", "no name", "long name", "own", "large", "no text"],
+    ids=["no value", "no name", "long name", "own", "large", "no text", "twice"],
 )
-def test_headers_that_cannot_be_are_refused(pair: str, message: str) -> None:
-    with pytest.raises(ClusterError, match=message):
-        headers_of([pair])
+def test_headers_that_cannot_be_are_refused(pairs: list[str], named: str) -> None:
+    assert named in refusal(headers_of, pairs)
 
 
 def test_a_retry_deadline_doubles_its_pauses_says_each_trouble_once_and_ends() -> None:
@@ -105,28 +95,26 @@ def test_a_first_signal_is_noted_and_a_second_one_does_not_wait(
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("flags", "named"),
     [
-        ({}, "nothing to publish: give one of --body TEXT"),
-        ({"body": ""}, "the body is empty"),
-        ({"file": "x", "split": Split(per_message=0)}, "--lines-per-message 0: give 1 or more"),
-        ({"body": "x", "split": Split(b"\0")}, "--null and --lines-per-message say how --file is cut"),
-        ({"body": "x", "queue": "amq.mine"}, "'amq.mine' cannot be a queue's name"),
-        ({"body": "x", "url": "127.0.0.1"}, "'127.0.0.1' is not a broker's URL"),
-        ({"body": "x", "url": "amqp://127.0.0.1:1"}, "no broker at amqp://127.0.0.1:1: connection refused"),
-        ({"body": "x", "resume": True}, "--resume needs --file or --files: the body cannot be read again"),
+        ({}, "--body TEXT"),
+        ({"body": ""}, "body"),
+        ({"file": "x", "split": Split(per_message=0)}, "--lines-per-message 0"),
+        ({"body": "x", "split": Split(b"\0")}, "--null"),
+        ({"body": "x", "queue": "amq.mine"}, "'amq.mine'"),
+        ({"body": "x", "url": "127.0.0.1"}, "'127.0.0.1'"),
+        ({"body": "x", "url": "amqp://127.0.0.1:1"}, "amqp://127.0.0.1:1"),
+        ({"body": "x", "resume": True}, "--resume"),
     ],
     ids=["nothing", "empty", "zero lines", "null", "queue", "url", "no broker", "resume"],
 )
-def test_bad_flags_get_one_line(settings: Settings, flags: dict[str, Any], message: str) -> None:
-    with pytest.raises(ClusterError, match=message) as raised:
-        publishing.run(settings, lambda text: None, **flags)
-    assert "\n" not in str(raised.value)
+def test_bad_flags_get_one_line(flags: dict[str, Any], named: str) -> None:
+    assert named in refusal(publishing.run, SETTINGS, print, **flags)
 
 
-def test_a_dry_run_says_what_would_be_published_and_needs_no_broker(settings: Settings, tmp_path: Path) -> None:
+def test_a_dry_run_says_what_would_be_published_and_needs_no_broker(tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(b"a\nbcd\n")
-    settings = replace(settings, queue=replace(settings.queue, port=1))
+    settings = replace(SETTINGS, queue=replace(SETTINGS.queue, port=1))
     said: list[str] = []
     publishing.run(settings, said.append, file=str(tmp_path / "in"), dry_run=True)
     assert said == [

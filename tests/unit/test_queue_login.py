@@ -18,6 +18,7 @@ from cluster.settings import Settings
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 from tests.conftest import SETTINGS
+from tests.refusing import refusal
 
 PLANTED = "pl@nted:secret/word"
 
@@ -61,10 +62,8 @@ def test_the_environment_s_password_is_taken_and_kept(tmp_path: Path) -> None:
 
 def test_a_login_that_is_elsewhere_is_replaced_by_no_new_one_unasked(folder: Path) -> None:
     present = AppSpec("/amqp", env={"CLUSTER_LOGIN_ID": "0123abcd"})
-    with pytest.raises(ClusterError, match=r"queue.json: the login of the queue \(0123abcd\) is not here.*--force"):
-        queue_login.ensure(SETTINGS, {}, queue=present)
-    with pytest.raises(ClusterError, match=r"\(0123abcd\) is not here"):
-        queue_login.login_of(SETTINGS, present, {})
+    assert "0123abcd" in refusal(queue_login.ensure, SETTINGS, {}, queue=present)
+    assert "0123abcd" in refusal(queue_login.login_of, SETTINGS, present, {})
     assert queue_login.login_of(SETTINGS, AppSpec("/amqp"), {}) is None
     assert not folder.exists()
     assert queue_login.ensure(SETTINGS, {}, queue=present, force=True).id != "0123abcd"
@@ -151,8 +150,7 @@ def test_whatever_runs_can_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_user_without_a_password_is_an_error() -> None:
-    with pytest.raises(ClusterError, match=r"^AMQP_USER: set AMQP_PASSWORD_FILE"):
-        ensure({"AMQP_USER": "me"})
+    assert "AMQP_USER: " in refusal(ensure, {"AMQP_USER": "me"})
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"user": "x"}', "\xff"])
@@ -160,8 +158,7 @@ def test_a_file_that_holds_no_login_is_an_error_that_names_it(folder: Path, cont
     folder.mkdir()
     path = folder / f"{SETTINGS.project}-queue.json"
     path.write_text(content, encoding="latin-1")
-    with pytest.raises(ClusterError, match=rf"^{path} holds no login: delete it"):
-        ensure()
+    assert str(path) in refusal(ensure)
 
 
 def planted() -> QueueLogin:
@@ -222,10 +219,8 @@ def test_another_broker_s_login_is_of_the_url_or_the_environment_or_guest() -> N
     found = queue_login.given(BROKER, {"AMQP_USER": "me", "AMQP_PASSWORD": "x"})
     assert found
     assert (found.user, found.password) == ("me", "x")
-    with pytest.raises(ClusterError, match=rf"^-u {BROKER}: user me without a password: set AMQP_PASSWORD_FILE"):
-        queue_login.given("amqp://me@broker.example:5672", {})
-    with pytest.raises(ClusterError, match="is not a broker's URL"):
-        queue_login.given("http://me:x@b", {})
+    assert f"-u {BROKER}: user me " in refusal(queue_login.given, "amqp://me@broker.example:5672", {})
+    refusal(queue_login.given, "http://me:x@b", {})
 
 
 def test_an_app_keeps_what_it_has() -> None:

@@ -10,7 +10,7 @@ from cryptography import x509
 
 from cluster.registry import certificates
 from cluster.registry.certificates import RENEW_BEFORE, SERVER_TIME, Authority, Pair
-from scripts.errors import ClusterError
+from tests.refusing import refusal
 
 pytestmark = pytest.mark.usefixtures("secrets_folder")
 
@@ -80,24 +80,20 @@ def test_no_certificate_outlives_its_ca(ca: Authority) -> None:
 
 
 def test_a_ca_at_its_end_is_told_with_what_to_do(ca: Authority) -> None:
-    with pytest.raises(ClusterError, match=r"ends on 2040-05-14: .*run `./inv registry.up --host` again"):
-        certificates.of("test", NOW + timedelta(days=3640))
+    assert "2040-05-14" in refusal(certificates.of, "test", NOW + timedelta(days=3640))
 
 
 @pytest.mark.parametrize(("name", "content"), [("key", b""), ("pem", b"-----BEGIN"), ("key", None)])
 def test_a_ca_of_which_a_file_is_lost_is_told(ca: Authority, name: str, content: bytes | None) -> None:
     path = ca.file.with_suffix(f".{name}")
     path.unlink() if content is None else path.write_bytes(content)
-    with pytest.raises(ClusterError, match="cannot be read") as failure:
-        certificates.of("test", NOW)
-    assert "\n" not in str(failure.value)
+    assert str(ca.file.with_suffix("")) in refusal(certificates.of, "test", NOW)
 
 
 def test_a_key_of_another_ca_is_told(ca: Authority) -> None:
     other = kept("other", NOW)
     ca.file.with_suffix(".key").write_bytes(other.file.with_suffix(".key").read_bytes())
-    with pytest.raises(ClusterError, match=r"test-registry-ca.key is not the key of .*test-registry-ca.pem"):
-        certificates.of("test", NOW)
+    assert "test-registry-ca.key" in refusal(certificates.of, "test", NOW)
 
 
 def test_openssl_takes_it_at_its_strictest(ca: Authority, tmp_path: Path) -> None:

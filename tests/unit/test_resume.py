@@ -7,7 +7,7 @@ import pytest
 
 from cluster.queue.publishing.items import Position
 from cluster.queue.publishing.resume import Record, Sidecar, start_at
-from scripts.errors import ClusterError
+from tests.refusing import refusal
 
 WANTED = Record("/in/items.txt", 100, "abc", "myqueue", "amqp://127.0.0.1", {"--null": False})
 HALF = WANTED.at(Position(40, 5, 5))
@@ -37,38 +37,26 @@ def test_where_it_begins(found: Record | None, resume: bool, begins: Position | 
 
 
 @pytest.mark.parametrize(
-    ("found", "resume", "message"),
+    ("found", "resume", "named"),
     [
-        (None, True, "no publishing of /in/items.txt to 'myqueue' was begun here"),
-        (HALF, False, "stopped before message 5; --resume goes on from there; .* delete /state/items.json"),
-        (replace(HALF, digest="old"), True, "stopped before message 5, and the input has changed .* delete /state/"),
-        (replace(HALF, size=101), True, "the input has changed since"),
-        (replace(HALF, digest="old"), False, "the input has changed since"),
-        (replace(DONE, digest="old"), True, "was complete, and the input has changed since; .* leave --resume out"),
-        (replace(HALF, flags={"--null": True}), True, "same flags: it was with --null True, and now with --null False"),
-        (replace(DONE, flags={"--null": True}), True, "same flags: it was with --null True, and now with --null False"),
+        (None, True, "/in/items.txt to 'myqueue'"),
+        (HALF, False, "--resume goes on"),
+        (replace(HALF, digest="old"), True, "message 5, and the input has changed"),
+        (replace(HALF, size=101), True, "the input has changed"),
+        (replace(HALF, digest="old"), False, "the input has changed"),
+        (replace(DONE, digest="old"), True, "complete, and the input has changed"),
+        (replace(HALF, flags={"--null": True}), True, "--null True, and now with --null False"),
+        (replace(DONE, flags={"--null": True}), True, "--null True, and now with --null False"),
         *(
-            (replace(found, broker="amqp://other:5672"), resume, "at amqp://other:5672; amqp://127.0.0.1 is another")
+            (replace(found, broker="amqp://other:5672"), resume, "at amqp://other:5672; amqp://127.0.0.1 ")
             for found, resume in ((HALF, True), (HALF, False), (DONE, True))
         ),
     ],
-    ids=[
-        "nothing",
-        "not said",
-        "changed",
-        "longer",
-        "changed, not said",
-        "done and changed",
-        "other flags",
-        "done with others",
-        "half elsewhere",
-        "half elsewhere, not said",
-        "done elsewhere",
-    ],
-)
-def test_what_does_not_fit_is_refused(found: Record | None, resume: bool, message: str) -> None:
-    with pytest.raises(ClusterError, match=message):
-        start_at(found, WANTED, resume, SIDECAR)
+    ids=["nothing", "not said", "changed", "longer", "changed, not said", "done and changed", "other flags",
+         "done with others", "half elsewhere", "half elsewhere, not said", "done elsewhere"],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(found: Record | None, resume: bool, named: str) -> None:
+    assert named in refusal(start_at, found, WANTED, resume, SIDECAR)
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -101,8 +89,7 @@ def test_each_input_and_queue_has_its_own(tmp_path: Path) -> None:
 
 def test_two_at_once_are_refused(tmp_path: Path) -> None:
     sidecar = Sidecar.open(tmp_path, WANTED)
-    with pytest.raises(ClusterError, match="is being published to 'myqueue' by another process"):
-        Sidecar.open(tmp_path, WANTED)
+    assert "'myqueue'" in refusal(Sidecar.open, tmp_path, WANTED)
     sidecar.close()
 
 
@@ -122,11 +109,9 @@ def test_a_damaged_one_is_named(tmp_path: Path, text: str) -> None:
     sidecar.write(HALF)
     sidecar.close()
     sidecar.path.write_text(text, encoding="latin-1")
-    with pytest.raises(ClusterError, match=f"{sidecar.path} is damaged; delete it"):
-        Sidecar.open(tmp_path, WANTED)
+    assert str(sidecar.path) in refusal(Sidecar.open, tmp_path, WANTED)
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ClusterError, match=r"items\.txt-.*not a directory; publishing notes there how far"):
-        Sidecar.open(tmp_path / "file" / "publish", WANTED)
+    assert str(tmp_path / "file/publish/items.txt-") in refusal(Sidecar.open, tmp_path / "file/publish", WANTED)

@@ -6,6 +6,7 @@ from scripts.action.jobs import RunLimits
 from scripts.errors import WrongUsage
 from scripts.worker.options import parse
 from scripts.worker.verdicts import Policy
+from tests.refusing import refusal
 
 
 def test_the_defaults() -> None:
@@ -39,37 +40,33 @@ NUMBERS = ["-j", "--prefetch", "--timeout", "--kill-after", "--drain", "--attemp
 
 
 @pytest.mark.parametrize(
-    ("words", "complaint"),
+    ("words", "named"),
     [
-        (["cat"], "required: -q"),
-        (["-q", "q"], "which COMMAND"),
-        (["-q", "q", "--"], "which COMMAND"),
-        (["-q", "q", ""], "which COMMAND"),
-        (["-q", "", "cat"], "it is empty"),
-        (["-q", "q", "-m", "h:1", "cat"], "needs -a APP"),
-        (["-q", "q", "-a", "amqp", "cat"], "needs -m HOST:PORT"),
-        (["-q", "q", "-m", "h:1", "-a", "amqp", "-u", "amqp://h", "cat"], "exclude each other"),
-        (["-q", "q", "-j", "4", "--prefetch", "3", "cat"], "--prefetch 3 is less than -j 4"),
-        (["-q", "q", "-j", "-1", "cat"], "'-1' is not a number from 0"),
-        (["-q", "q", "--attempts", "0", "cat"], "'0' is not a number from 1"),
-        (["-q", "q", "--timeout", "0", "cat"], "'0' is not a time in seconds"),
+        (["cat"], "-q"),
+        (["-q", "q"], "COMMAND"),
+        (["-q", "q", "--"], "COMMAND"),
+        (["-q", "q", ""], "COMMAND"),
+        (["-q", "", "cat"], "-q: "),
+        (["-q", "q", "-m", "h:1", "cat"], "-a APP"),
+        (["-q", "q", "-a", "amqp", "cat"], "-m HOST:PORT"),
+        (["-q", "q", "-m", "h:1", "-a", "amqp", "-u", "amqp://h", "cat"], "-u"),
+        (["-q", "q", "-j", "4", "--prefetch", "3", "cat"], "--prefetch 3"),
+        (["-q", "q", "-j", "-1", "cat"], "'-1'"),
+        (["-q", "q", "--attempts", "0", "cat"], "'0'"),
+        (["-q", "q", "--timeout", "0", "cat"], "'0'"),
         *[
-            (["-q", "q", flag, wrong, "cat"], f"'{wrong}' is not a")
+            (["-q", "q", flag, wrong, "cat"], repr(wrong))
             for flag in NUMBERS
             for wrong in ("nan", "inf", "-1", "1e999", "x", "")
         ],
-        (["-q", "q", "--backoff-max", "65", "cat"], "a pause of 0 to 64 seconds"),
-        (["-q", "q", "--recycle-after", "9", "cat"], "need --keep-alive"),
-        (["-q", "q", "--framing", "netstring", "cat"], "need --keep-alive"),
-        (["-q", "q", "--tim", "9", "cat"], "unrecognized arguments"),
-        *[
-            (["-q", "q", flag, "", "cat"], f"{flag}: it is empty")
-            for flag in ("-u", "-m", "-a", "--joblog", "--management")
-        ],
-        (["-q", "q", "-q", "r", "cat"], "-q: it is given twice"),
-        (["-q", "q", "-j", "1", "-j=1", "cat"], "-j: it is given twice"),
+        (["-q", "q", "--backoff-max", "65", "cat"], "--backoff-max"),
+        (["-q", "q", "--recycle-after", "9", "cat"], "--keep-alive"),
+        (["-q", "q", "--framing", "netstring", "cat"], "--keep-alive"),
+        (["-q", "q", "--tim", "9", "cat"], "--tim"),
+        *[(["-q", "q", flag, "", "cat"], f"{flag}: ") for flag in ("-u", "-m", "-a", "--joblog", "--management")],
+        (["-q", "q", "-q", "r", "cat"], "-q: "),
+        (["-q", "q", "-j", "1", "-j=1", "cat"], "-j: "),
     ],
 )
-def test_wrong_usage(words: list[str], complaint: str) -> None:
-    with pytest.raises(WrongUsage, match=complaint.replace("?", r"\?")):
-        parse(words)
+def test_wrong_usage(words: list[str], named: str) -> None:
+    assert named in refusal(parse, words, by=WrongUsage)

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-from docker.context.config import get_context_id
 
 from cluster import engine
 from cluster.engine.ports import is_of_this_machine
 from cluster.schedulers import Scheduler, selection
 from cluster.settings import Settings
-from scripts.errors import ClusterError, ServiceAway
+from scripts.errors import ServiceAway
 from tests.conftest import SETTINGS
+from tests.docker_contexts import add_context
+from tests.refusing import refusal
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_an_engine_that_should_be_there_is_missed_aloud(settings: Settings, monk
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere.sock")
     found, said = looked_for(settings)
     assert found == ["process"]
-    assert said.startswith("not looked for in containers: no Docker Engine answers at unix:///nowhere.sock")
+    assert "unix:///nowhere.sock" in said
     assert looked_for(replace(settings, scheduler="process")) == (["process"], "")
 
 
@@ -57,8 +58,7 @@ def test_the_engine_of_another_machine_runs_nothing_of_this_one(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", address)
-    with pytest.raises(engine.OtherMachine, match=r"DOCKER_HOST .*192\.0\.2\.7"):
-        local(settings)
+    assert "192.0.2.7" in refusal(local, settings, by=engine.OtherMachine)
     found, said = looked_for(settings)
     assert found == ["process"]
     assert "DOCKER_HOST" in said
@@ -68,16 +68,14 @@ def test_the_engine_of_another_machine_runs_nothing_of_this_one(
 def test_the_context_of_another_machine_does_not_either(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, named_by: str
 ) -> None:
-    meta = tmp_path / "contexts/meta" / get_context_id("far")
-    meta.mkdir(parents=True)
-    endpoints = {"docker": {"Host": "ssh://192.0.2.7", "SkipTLSVerify": False}}
-    (meta / "meta.json").write_text(json.dumps({"Name": "far", "Metadata": {}, "Endpoints": endpoints}))
+    add_context(tmp_path, "far", "ssh://192.0.2.7")
     if named_by == "config.json":
         (tmp_path / "config.json").write_text(json.dumps({"currentContext": "far"}))
     else:
         monkeypatch.setenv("DOCKER_CONTEXT", "far")
-    with pytest.raises(engine.OtherMachine, match=r"'far' .*192\.0\.2\.7"):
-        local(settings)
+    found = refusal(local, settings, by=engine.OtherMachine)
+    assert "'far'" in found
+    assert "192.0.2.7" in found
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "tcp://localhost:1", "garbage"])
@@ -85,8 +83,7 @@ def test_an_engine_of_this_machine_is_asked_wherever_it_listens(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", address)
-    with pytest.raises(ServiceAway, match="which DOCKER_HOST names"):
-        local(settings)
+    assert "DOCKER_HOST" in refusal(local, settings, by=ServiceAway)
 
 
 def test_the_addresses_of_this_machine_s_network_are_its_own() -> None:
@@ -119,29 +116,26 @@ def test_the_engine_is_that_of_the_flags_else_of_invoke_yaml(
 @pytest.mark.parametrize(
     ("at", "marathon", "words"),
     [
-        ("slurm", "", "--at slurm: .*'slurm'"),
+        ("slurm", "", "--at slurm: "),
         ("local:x", "", "--at local:x"),
         ("local", "10.0.0.1:8080", "--at local and -m 10.0.0.1:8080"),
         ("marathon:10.0.0.2:8080", "10.0.0.1:8080", "--at marathon:10.0.0.2:8080 and -m 10.0.0.1:8080"),
-        ("marathon", "", "give -m HOST:PORT"),
+        ("marathon", "", "-m HOST:PORT"),
     ],
 )
 def test_flags_that_mean_no_engine_or_two_are_named(settings: Settings, at: str, marathon: str, words: str) -> None:
-    with pytest.raises(ClusterError, match=words):
-        selection.where(settings, at, marathon)
+    assert words in refusal(selection.where, settings, at, marathon)
 
 
 @pytest.mark.parametrize(("scheduler", "found"), [("local", "local"), ("process", "process"), ("marathon", "local")])
 def test_run_local_is_this_machine_whatever_the_scheduler_is(settings: Settings, scheduler: str, found: str) -> None:
     assert str(selection.here(replace(settings, scheduler=scheduler))) == found
     assert str(selection.here(replace(settings, scheduler=scheduler), "process")) == "process"
-    with pytest.raises(ClusterError, match=r"--at marathon:10\.0\.0\.1:8080"):
-        selection.here(settings, "marathon:10.0.0.1:8080")
+    assert "--at marathon:10.0.0.1:8080" in refusal(selection.here, settings, "marathon:10.0.0.1:8080")
 
 
 def test_a_deploy_goes_elsewhere_unless_this_machine_is_named(settings: Settings) -> None:
-    with pytest.raises(ClusterError, match="where to deploy is not said"):
-        selection.elsewhere(settings)
+    assert "-m HOST:PORT" in refusal(selection.elsewhere, settings)
     assert str(selection.elsewhere(settings, "local")) == "local"
     assert str(selection.elsewhere(replace(settings, scheduler="process"))) == "process"
     assert str(selection.elsewhere(replace(settings, marathon="10.0.0.9:8080"))) == "marathon:10.0.0.9:8080"

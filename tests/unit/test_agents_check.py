@@ -8,9 +8,9 @@ from cluster.operations.agents import facts
 from cluster.operations.agents.check import as_json, as_table, refuse_red, request
 from cluster.operations.agents.facts import Finding, Machine, of_clock, of_disk, of_memory, of_password
 from commands.agents import _services
-from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 from tests.conftest import SETTINGS
+from tests.refusing import refusal
 
 SAID = "clock 1000.5\ncores 8\nmemory_kib 2048\n"
 ROWS = {
@@ -31,8 +31,7 @@ def test_a_clock_of_whole_seconds_is_less_sure() -> None:
 
 @pytest.mark.parametrize("said", ["", "clock x\ncores 8\nmemory_kib 1", "cores 8\nclock 1"])
 def test_a_host_that_is_no_linux_is_named(said: str) -> None:
-    with pytest.raises(ClusterError, match=r"^a: not a Linux host as we know it"):
-        facts.parsed("a", said, 0, 0)
+    assert "a: " in refusal(facts.parsed, "a", said, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -77,9 +76,9 @@ def test_what_is_asked_for_comes_from_settings_and_flags() -> None:
 
 @pytest.mark.parametrize("url", ["rabbit:5672", "http://a:1", "amqp://", "amqp://a:b", "amqp://u:secret@a:99999"])
 def test_a_url_that_is_none_is_refused_without_its_password(url: str) -> None:
-    with pytest.raises(ClusterError, match="is not a broker's URL") as caught:
-        _services(url, "")
-    assert "secret" not in str(caught.value)
+    found = refusal(_services, url, "")
+    assert "amqp://" in found
+    assert "secret" not in found
 
 
 def test_a_table_marks_what_is_red_and_tells_what_to_do() -> None:
@@ -101,8 +100,7 @@ def test_a_table_without_red_has_nothing_below() -> None:
 
 
 def test_red_cells_are_refused_by_host() -> None:
-    with pytest.raises(ClusterError, match=r"^2 of 3 hosts are not ready: agent1, root@a2: see above what to do$"):
-        refuse_red(ROWS)
+    assert "agent1, root@a2: " in refusal(refuse_red, ROWS)
 
 
 def test_json_has_it_all() -> None:
