@@ -5,22 +5,47 @@ Importing this costs 8 MiB and 50 ms, which is requests.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import socket
+import ssl
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from http.client import BadStatusLine, LineTooLong, RemoteDisconnected
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
+import urllib3
 from requests.utils import get_environ_proxies, select_proxy
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from scripts.background import in_background
+from scripts.errors import ClusterError, ServiceAway
 from scripts.hostport import is_loopback
-from scripts.http_failures import WrongServer, http_failures
 
 _MOST_REDIRECTS = 5
 # For this machine's own addresses, which Docker asks no proxy for either.
 _NO_PROXIES = {"http": "", "https": ""}
 _MOST_BYTES = 64 * 2**20
+
+# What OpenSSL calls an answer that is no TLS.
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
+
+# Failures of a connection that was never made, so nothing was asked.
+_UNSENT = (
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+    urllib3.exceptions.LocationParseError,
+    requests.exceptions.InvalidURL,
+    socket.gaierror,
+)
+
+
+class WrongServer(ClusterError):
+    """Another server than the one that was asked for answers, or it cannot prove who it is."""
+
+
+class AnswerLost(ServiceAway):
+    """The request may have arrived and been obeyed; what came of it is not known."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +147,12 @@ class Fetcher:
 
     def _ask(self, method: str, url: str, content: bytes, follow: bool) -> Answer:
         session = _Session(url, self._authorize)
-        with http_failures(lambda: session.place, self._timeout_s):
+        try:
             # A time for all together: the library's limits hold for each read, and not for finding a name.
             answer = in_background(lambda: self._exchange(session, method, url, content, follow))
             return answer.result(self._timeout_s)
+        except (TimeoutError, requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            raise _failure(error, session.place, self._timeout_s) from error
 
     def _exchange(self, session: _Session, method: str, url: str, content: bytes, follow: bool) -> Answer:
         headers = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if content else {})
@@ -183,3 +210,59 @@ def _body(response: requests.Response) -> bytes:
         if len(body) > _MOST_BYTES:
             raise WrongServer(f"{_origin(response.url)}: answers with more than {_MOST_BYTES // 2**20} MiB")
     return bytes(body)
+
+
+def _failure(error: Exception, place: str, timeout_s: float) -> ClusterError:
+    if isinstance(error, TimeoutError | requests.Timeout):
+        kind = ServiceAway if isinstance(error, requests.ConnectTimeout) else AnswerLost
+        return kind(f"{place}: no answer within {timeout_s:g} s")
+    causes = list(_causes(error))
+    if wrong := next(filter(None, map(_wrong, causes)), ""):
+        return WrongServer(f"{place}: {wrong}")
+    away = next(filter(None, map(_away, causes)), f"the connection broke ({type(error).__name__})")
+    return (ServiceAway if any(isinstance(cause, _UNSENT) for cause in causes) else AnswerLost)(f"{place}: {away}")
+
+
+def _wrong(cause: BaseException) -> str:
+    match cause:
+        case requests.TooManyRedirects():
+            return "redirects without end"
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not trusted: {cause.verify_message}"
+        case CertificateError():
+            return f"its certificate is not trusted: {cause}"
+        case ssl.SSLError() if cause.reason in _NO_TLS:
+            return "what answers there does not speak TLS; is it http instead of https?"
+        case RemoteDisconnected():
+            return ""
+        case BadStatusLine() | LineTooLong():
+            return "what answers there does not speak HTTP"
+    return ""
+
+
+def _away(cause: BaseException) -> str:
+    match cause:
+        case ssl.SSLError():
+            return f"no TLS connection: {cause.reason or cause}"
+        case RemoteDisconnected():
+            return "it closed the connection without an answer"
+        case socket.gaierror() | urllib3.exceptions.LocationParseError() | requests.exceptions.InvalidURL():
+            return "no such host name"
+        case OSError() if cause.strerror:
+            return cause.strerror.lower()
+    return ""
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error and all that it was made of, outermost first: the words are deep inside."""
+    waiting, seen = [error], set[int]()
+    while waiting:
+        cause = waiting.pop(0)
+        if id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        # What the caller was busy with, when the error reached it, explains nothing.
+        context = cause.__context__ if cause is not error else None
+        parts = (*cause.args, getattr(cause, "reason", None), cause.__cause__, context)
+        waiting += [part for part in parts if isinstance(part, BaseException)]

@@ -9,8 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from scripts.errors import ClusterError, ServiceAway
-from scripts.http_failures import AnswerLost, WrongServer
-from scripts.http_fetch import Answer, Fetcher
+from scripts.http_fetch import Answer, AnswerLost, Fetcher, WrongServer
 from scripts.marathon.access import addresses, authorization, ca_file
 from scripts.marathon.answers import mapping, mappings
 from scripts.one_line import one_line

@@ -9,8 +9,7 @@ from threading import Event
 import pytest
 
 from scripts.errors import ServiceAway
-from scripts.http_failures import AnswerLost, WrongServer
-from scripts.http_fetch import Fetcher
+from scripts.http_fetch import AnswerLost, Fetcher, WrongServer
 from tests.standin import wire
 
 

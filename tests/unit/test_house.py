@@ -43,7 +43,7 @@ OWNERS = {
     "psutil": {"cluster"},
     "rich": {"cluster"},
     "pika": {"scripts/amqp", "scripts/worker", "scripts/event_loop", "cluster"},
-    "requests": {"scripts/http_fetch", "scripts/http_failures", "cluster"},
+    "requests": {"scripts/http_fetch", "cluster"},
     "invoke": {"commands", "tasks"},
 }
 # A docstring that begins with one of these is no sentence by which a reader knows the function.

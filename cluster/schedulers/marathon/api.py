@@ -18,7 +18,7 @@ from cluster.interrupts import Interrupted
 from cluster.schedulers import Say
 from cluster.schedulers.marathon.definition import differences
 from scripts.errors import ClusterError, ServiceAway
-from scripts.http_failures import AnswerLost
+from scripts.http_fetch import AnswerLost
 from scripts.marathon.answers import App, mapping, mappings
 from scripts.marathon.api import Marathon, NotFound, Refused
 from scripts.one_line import one_line
