@@ -1,11 +1,6 @@
 """The expected failures of this project; all else is a bug and keeps its traceback.
 
-    ClusterError          exit 1: bad input, or something that could not be done
-    ├── MessagesFailed    exit 2: done, but messages went to the failed queue
-    ├── ServiceAway       exit 3: the broker, engine, registry or Marathon does not answer
-    └── WrongUsage        exit 64: cluster_worker was called with wrong flags (EX_USAGE of sysexits.h)
-
-The message of each is one line that names the value, the place and the next step.
+The message of each is one line that names the value, the place and the next step; a program ends with its exit code.
 """
 
 
@@ -22,12 +17,12 @@ class MessagesFailed(ClusterError):
 
 
 class ServiceAway(ClusterError):
-    """A service that is needed does not answer."""
+    """The broker, engine, registry or Marathon does not answer."""
 
     exit_code = 3
 
 
 class WrongUsage(ClusterError):
-    """A command line that cannot be understood."""
+    """A command line that cannot be understood (EX_USAGE of sysexits.h)."""
 
     exit_code = 64

@@ -14,14 +14,13 @@ def visible(text: object, kept: str = "") -> str:
     line = str(text)
     if line.isprintable():
         return line
-    return "".join(char if _is_visible(char) or char in kept else ascii(char)[1:-1] for char in line)
+    return "".join(
+        char if char.isprintable() or unicodedata.category(char) == "Zs" or char in kept else ascii(char)[1:-1]
+        for char in line
+    )
 
 
 def one_line(text: object, longest: int = 300) -> str:
     """Return the visible text with single spaces, also for line ends, cut to so many characters."""
     line = visible(" ".join(str(text).split()))
     return line if len(line) <= longest else line[: longest - 4] + " ..."
-
-
-def _is_visible(char: str) -> bool:
-    return char.isprintable() or unicodedata.category(char) == "Zs"

@@ -1,4 +1,4 @@
-"""A password out of a file, as people and programs leave it there."""
+"""A password of the environment, or out of a file as people and programs leave it there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import os
 import select
 import stat
 import time
+from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 
 from scripts.errors import ClusterError
 
@@ -14,6 +16,14 @@ from scripts.errors import ClusterError
 _PIPE_PATIENCE_S = 30.0
 
 _MOST_BYTES = 4096
+
+
+def secret_of(name: str, environ: Mapping[str, str]) -> str | None:
+    """Return a secret of the environment, or out of the file that NAME_FILE says; None without both."""
+    if environ.get(name):
+        return environ[name]
+    path = environ.get(f"{name}_FILE")
+    return password_in(path, f"{name}_FILE") if path else None
 
 
 def password_in(path: str, variable: str) -> str:
@@ -44,16 +54,13 @@ def password_in(path: str, variable: str) -> str:
 
 def _content(path: str) -> bytes:
     """At most a byte more than a password may have; a pipe or device that says nothing is not waited for."""
-    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    try:
-        kind = os.fstat(file).st_mode
-        if stat.S_ISREG(kind) or stat.S_ISDIR(kind):
-            return os.read(file, _MOST_BYTES + 1)
-        if stat.S_ISFIFO(kind):
-            return _from_pipe(path)
+    kind = Path(path).stat().st_mode
+    if stat.S_ISFIFO(kind):
+        return _from_pipe(path)
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
         raise OSError(0, "no file and no pipe")
-    finally:
-        os.close(file)
+    with Path(path).open("rb") as file:
+        return file.read(_MOST_BYTES + 1)
 
 
 @lru_cache

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+import ssl
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
@@ -16,10 +17,9 @@ import pika
 from pika.adapters.utils.connection_workflow import AMQPConnectionWorkflowFailed, AMQPConnectorException
 from pika.exceptions import AMQPChannelError, AMQPConnectionError, ChannelClosedByBroker, ConnectionClosedByBroker
 
-from scripts.amqp import tls
 from scripts.errors import ClusterError, ServiceAway
 from scripts.hostport import HostPort
-from scripts.password_file import password_in
+from scripts.password_file import secret_of
 
 # RabbitMQ proposes 60 s and drops a peer after two missed beats; the client's own value wins where it is smaller.
 HEARTBEAT_S = 30
@@ -28,6 +28,14 @@ BLOCKED_TIMEOUT_S = 300
 CONNECT_TIMEOUT_S = 10
 
 _PORTS = {"amqp": 5672, "amqps": 5671}
+
+# https://www.rabbitmq.com/docs/uri-query-parameters
+_TLS_PARAMETERS = ("cacertfile", "certfile", "keyfile", "verify", "server_name_indication")
+
+# OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and _IP_ADDRESS_MISMATCH.
+_FOR_ANOTHER = (62, 64)
+
+_VERIFY = {"verify_peer": ssl.CERT_REQUIRED, "verify_none": ssl.CERT_NONE}
 
 # What may be shown though it is no URL of a broker, since there is no room for a password in it.
 _HARMLESS = re.compile(r"(?:[a-z]+://)?[\w.-]*(?::\d{1,5})?/?", re.ASCII)
@@ -39,14 +47,14 @@ SECRET_VARIABLES = ("AMQP_USER", "AMQP_PASSWORD", "AMQP_PASSWORD_FILE")
 def parameters(url: str, environ: Mapping[str, str] = os.environ) -> pika.URLParameters:
     """Read `amqp://[user[:password]@]host[:port][/vhost][?name=value&...]` (or amqps) with this project's timeouts.
 
-    Without credentials (see `credentials`) the user is RabbitMQ's own default, guest. The names are pika's and those of
-    `tls`.
+    Without credentials (see `credentials`) the user is RabbitMQ's own default, guest. The names are pika's and
+    those of RabbitMQ's own URLs for TLS.
     """
     parts = _parts(url)
     user, password = credentials(url, environ)
     query = parse_qsl(parts.query, keep_blank_values=True)
     _refuse_path(parts.path, url)
-    for_tls = {name: value for name, value in query if name in tls.PARAMETERS}
+    for_tls = {name: value for name, value in query if name in _TLS_PARAMETERS}
     if for_tls and (parts.scheme != "amqps" or "ssl_options" in dict(query)):
         raise ClusterError(
             f"?{next(iter(for_tls))}= in the broker's URL needs amqps://, and no ?ssl_options= beside it"
@@ -57,12 +65,44 @@ def parameters(url: str, environ: Mapping[str, str] = os.environ) -> pika.URLPar
     except (ValueError, TypeError, SyntaxError, AttributeError, OSError) as error:  # of what it makes of the query
         raise ClusterError(f"{redacted(url)!r} is not a broker's URL: {error}") from error
     if for_tls:
-        found.ssl_options = tls.options(for_tls)
+        found.ssl_options = _tls_options(for_tls)
     found.credentials = pika.PlainCredentials(user or "guest", password or "guest", erase_on_connect=False)
     found.heartbeat = HEARTBEAT_S if found.heartbeat is None else found.heartbeat
     found.blocked_connection_timeout = BLOCKED_TIMEOUT_S
     found.socket_timeout = found.stack_timeout = CONNECT_TIMEOUT_S
     return found
+
+
+def _tls_options(given: Mapping[str, str]) -> Any:
+    """Return pika's TLS options for the parameters of a URL, in the words of RabbitMQ's own URLs."""
+    verify = given.get("verify", "verify_peer")
+    if verify not in _VERIFY:
+        raise ClusterError(f"?verify={verify} in the broker's URL: it is one of {', '.join(_VERIFY)}")
+    if "keyfile" in given and "certfile" not in given:
+        raise ClusterError("?keyfile= in the broker's URL needs ?certfile=, the client's certificate")
+    context = ssl.create_default_context()
+    if verify == "verify_none":
+        context.check_hostname = False
+    context.verify_mode = _VERIFY[verify]
+    if "cacertfile" in given:
+        _loaded("cacertfile", given["cacertfile"], lambda: context.load_verify_locations(given["cacertfile"]))
+    if "certfile" in given:
+        # Without a password OpenSSL would ask the terminal for that of an encrypted key.
+        certificate = given["certfile"], given.get("keyfile"), ""
+        _loaded("certfile", given["certfile"], lambda: context.load_cert_chain(*certificate))
+    return pika.SSLOptions(context, given.get("server_name_indication"))
+
+
+def _loaded(parameter: str, path: str, load: Callable[[], None]) -> None:
+    try:
+        load()
+    except ssl.SSLError as error:
+        wanted = "certificates" if parameter == "cacertfile" else "a certificate and its key, not encrypted"
+        raise ClusterError(f"?{parameter}={path} in the broker's URL: no PEM file with {wanted}") from error
+    except OSError as error:
+        raise ClusterError(
+            f"?{parameter}={path} in the broker's URL: {(error.strerror or str(error)).lower()}"
+        ) from error
 
 
 def _refuse_path(path: str, url: str) -> None:
@@ -80,7 +120,8 @@ def credentials(url: str, environ: Mapping[str, str] = os.environ) -> tuple[str,
     """
     parts = _parts(url) if url else urlsplit("")
     user = unquote(parts.username or "") or environ.get("AMQP_USER", "")
-    return user, unquote(parts.password) if parts.password is not None else _password(environ)
+    given = unquote(parts.password) if parts.password is not None else secret_of("AMQP_PASSWORD", environ)
+    return user, given or ""
 
 
 def without_login(url: str) -> str:
@@ -142,7 +183,7 @@ def explain(error: BaseException | None) -> str:
         error = cause
     if isinstance(error, ConnectionClosedByBroker | ChannelClosedByBroker):
         return f"{error.reply_text} ({error.reply_code})"
-    if problem := tls.problem(error):
+    if problem := _tls_problem(error):
         return problem
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
@@ -157,6 +198,19 @@ def _cause(error: BaseException | None) -> BaseException | None:
     if cause is None and isinstance(error, AMQPConnectionError) and error.args:
         cause = error.args[0]
     return cause if isinstance(cause, BaseException) else None
+
+
+def _tls_problem(error: BaseException | None) -> str:
+    """Explain a failure of TLS in a few words for a person; empty for a failure that is not known."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        mend = "cacertfile=FILE in the URL names its CA"
+        if error.verify_code in _FOR_ANOTHER:
+            mend = "server_name_indication=NAME in the URL says for whom it is"
+        return f"its certificate is not trusted ({error.verify_message.rstrip('.')}): ?{mend}"
+    # A demand is met after the handshake, where pika keeps the text alone (TLS 1.3; a handshake failure before).
+    if "ALERT_CERTIFICATE_REQUIRED" in str(error) or "ALERT_HANDSHAKE_FAILURE" in str(error):
+        return "it demands a client certificate: ?certfile=FILE&keyfile=FILE in the URL"
+    return "what answers there does not speak TLS" if "WRONG_VERSION_NUMBER" in str(error) else ""
 
 
 _MEANINGS = {
@@ -192,10 +246,3 @@ def open_blocking(url: str) -> Any:
     """Open a pika BlockingConnection, for short questions only: it beats no heart while the caller is busy."""
     with broker_errors(url):
         return pika.BlockingConnection(parameters(url))
-
-
-def _password(environ: Mapping[str, str]) -> str:
-    if "AMQP_PASSWORD" in environ:
-        return environ["AMQP_PASSWORD"]
-    path = environ.get("AMQP_PASSWORD_FILE")
-    return password_in(path, "AMQP_PASSWORD_FILE") if path else ""

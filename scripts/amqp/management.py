@@ -161,12 +161,12 @@ class Management:
         host = parts.hostname or ""
         if parts.scheme != "https":
             return HTTPConnection(host, parts.port, timeout=_TIMEOUT_S)
-        if self.tls is None:
-            return HTTPSConnection(host, parts.port, timeout=_TIMEOUT_S)
-        connection = HTTPSConnection(host, parts.port, timeout=_TIMEOUT_S, context=self.tls.context)
-        # Connected here, since http.client would check the certificate against the URL's host in any case.
-        raw = create_connection((host, connection.port), _TIMEOUT_S)
-        connection.sock = self.tls.context.wrap_socket(raw, server_hostname=self.tls.server_hostname or host)
+        context = self.tls.context if self.tls else None
+        connection = HTTPSConnection(host, parts.port, timeout=_TIMEOUT_S, context=context)
+        if self.tls:
+            # Connected here, since http.client would check the certificate against the URL's host in any case.
+            raw = create_connection((host, connection.port), _TIMEOUT_S)
+            connection.sock = self.tls.context.wrap_socket(raw, server_hostname=self.tls.server_hostname or host)
         return connection
 
 

@@ -20,14 +20,15 @@ def losses(management: Management, queue: str, names: Sequence[str], attempts: i
     later. What it does not know by then is left out. Blocks.
     """
     deadline = time.monotonic() + limit_s
-    causes: dict[str, list[str]] = {}
+    causes: dict[str, dict[str, list[str]]] = {}
     for name in names:
-        harms: dict[str, list[str]] = {}
         for cause, setting in _harms(_described(management, name, deadline), queue, attempts):
-            harms.setdefault(cause, []).append(setting)
-        for cause, settings in harms.items():
-            causes.setdefault(cause, []).append(f"{name!r} ({', '.join(settings)})")
-    return [f"{cause} can take messages undone out of {', '.join(queues)}" for cause, queues in causes.items()]
+            causes.setdefault(cause, {}).setdefault(f"{name!r}", []).append(setting)
+    return [
+        f"{cause} can take messages undone out of "
+        + ", ".join(f"{name} ({', '.join(settings)})" for name, settings in harms.items())
+        for cause, harms in causes.items()
+    ]
 
 
 def _described(management: Management, name: str, deadline: float) -> Mapping[str, Any]:
@@ -55,45 +56,37 @@ def _new(management: Management, name: str) -> Mapping[str, Any]:
 
 def _harms(found: Mapping[str, Any], queue: str, attempts: int) -> Iterator[tuple[str, str]]:
     """Yield cause and setting of each by which messages go; those that come back to the work queue do not."""
-    settings = _Settings(found)
-    if not str(settings.value("overflow")).startswith("reject-publish"):  # which keeps all
+    if not str(_setting(found, "overflow")).startswith("reject-publish"):  # which keeps all
         for key in ("max-length", "max-length-bytes"):
-            if (most := settings.number(key)) is not None:
-                yield settings.cause(key), f"{key} {most:,} with drop-head"
-    if (unused_ms := settings.number("expires")) is not None:
-        yield settings.cause("expires"), f"expires {unused_ms / 1000:g} s"
+            if isinstance(most := _setting(found, key), int):
+                yield _cause(found, key), f"{key} {most:,} with drop-head"
+    if isinstance(unused_ms := _setting(found, "expires"), int):
+        yield _cause(found, "expires"), f"expires {unused_ms / 1000:g} s"
     if found.get("name") not in (queue, failed_queue(queue)):
         return
-    if (lives_ms := settings.number("message-ttl")) is not None:
-        yield settings.cause("message-ttl"), f"message-ttl {lives_ms / 1000:g} s"
-    limit = found.get("delivery_limit", settings.number("delivery-limit"))
+    if isinstance(lives_ms := _setting(found, "message-ttl"), int):
+        yield _cause(found, "message-ttl"), f"message-ttl {lives_ms / 1000:g} s"
+    limit = found.get("delivery_limit", _setting(found, "delivery-limit"))
     needed, why = (attempts, "--attempts ") if found.get("name") == queue else (DELIVERY_LIMIT, "")
     if isinstance(limit, int) and 0 <= limit < needed:
-        yield settings.cause("delivery-limit"), f"delivery-limit {limit} (below {why}{needed})"
+        yield _cause(found, "delivery-limit"), f"delivery-limit {limit} (below {why}{needed})"
 
 
-class _Settings:
-    """The settings of a queue, by policies and by its arguments."""
+def _setting(found: Mapping[str, Any], key: str) -> Any:
+    """Return the policy's value, else the argument's; of two numbers the smaller one counts."""
+    values = [_policy(found).get(key), (found.get("arguments") or {}).get(f"x-{key}")]
+    numbers = [value for value in values if isinstance(value, int)]
+    return min(numbers) if numbers else values[0] or values[1]
 
-    def __init__(self, found: Mapping[str, Any]) -> None:
-        self._found = found
-        self._policy = found.get("effective_policy_definition") or {}
-        self._arguments = found.get("arguments") or {}
 
-    def value(self, key: str) -> Any:
-        """Return the policy's value, else the argument's; of two numbers the smaller one counts."""
-        values = [self._policy.get(key), self._arguments.get(f"x-{key}")]
-        numbers = [value for value in values if isinstance(value, int)]
-        return min(numbers) if numbers else values[0] or values[1]
+def _cause(found: Mapping[str, Any], key: str) -> str:
+    """Name who set a value, as far as can be known: the broker says of its two policies only what comes of them."""
+    if key not in _policy(found):
+        return "the queue's own settings"
+    kinds = {"policy": "policy", "operator_policy": "operator policy"}
+    given = [f"{words} {found[kind]!r}" for kind, words in kinds.items() if found.get(kind)]
+    return " and ".join(given) or "a policy"
 
-    def number(self, key: str) -> int | None:
-        value = self.value(key)
-        return value if isinstance(value, int) else None
 
-    def cause(self, key: str) -> str:
-        """Name who set a value, as far as can be known: the broker says of its two policies only what comes of them."""
-        if key not in self._policy:
-            return "the queue's own settings"
-        kinds = {"policy": "policy", "operator_policy": "operator policy"}
-        given = [f"{words} {self._found[kind]!r}" for kind, words in kinds.items() if self._found.get(kind)]
-        return " and ".join(given) or "a policy"
+def _policy(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    return found.get("effective_policy_definition") or {}

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
-from scripts.password_file import password_in
+from scripts.password_file import secret_of
 
 # Never in the environment of an action.
 SECRET_VARIABLES = (
@@ -85,11 +85,3 @@ def ca_file(path: str, environ: Mapping[str, str]) -> str:
     except OSError as error:
         raise ClusterError(f"{found}: {error.strerror}; give the file of the CA that Marathon uses") from error
     return found
-
-
-def secret_of(name: str, environ: Mapping[str, str]) -> str | None:
-    """Return a secret of the environment, or out of the file that NAME_FILE says; None without both."""
-    if environ.get(name):
-        return environ[name]
-    path = environ.get(f"{name}_FILE")
-    return password_in(path, f"{name}_FILE") if path else None

@@ -12,7 +12,8 @@ from cluster.credentials import WORKER_UID, HostFile, folder_on_hosts
 from cluster.hosts import files as host_files
 from cluster.schedulers import BrokerLocation, Say
 from cluster.settings import Settings
-from scripts.marathon.access import ca_file, secret_of
+from scripts.marathon.access import ca_file
+from scripts.password_file import secret_of
 
 _GROUP = "worker"
 
