@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import shutil
 import signal
 import stat
 import sys
@@ -621,33 +620,24 @@ def test_the_documented_trial_shows_what_it_shows(tmp_path: Path) -> None:
         assert run.read() == shown
 
 
-def test_the_documented_python_works(bench: Any, capfd: Any) -> None:
-    [documented] = code_blocks("python")
-    assert bench(documented).run(b"12345").verdict == "done"
-    assert capfd.readouterr().out == "got 5 characters\n"
+EXAMPLE_KEEPALIVE = {
+    "sh": ([str(EXAMPLES / "keepalive.sh")], "lines"),
+    "py": ([sys.executable, str(EXAMPLES / "keepalive.py")], "netstring"),
+}
 
 
-def test_the_shipped_shell_example_works(bench: Any, capfd: Any) -> None:
-    one = bench([str(EXAMPLES / "keepalive.sh")])
-    assert one.run(b"one two").verdict == "done"
-    assert capfd.readouterr().out.strip() == "2"
+@pytest.mark.parametrize(("language", "body", "shown"), [("sh", b"one two", "2"), ("py", b"one\ntwo", "0 2 words")])
+def test_the_shipped_example_works(bench: Any, capfd: Any, language: str, body: bytes, shown: str) -> None:
+    command, framing = EXAMPLE_KEEPALIVE[language]
+    one = bench(command, framing=framing)
+    assert one.run(body).verdict == "done"
+    assert framing == "lines" or one.run(b"\xff").verdict == "rejected"
+    assert capfd.readouterr().out.strip() == shown
 
 
-def test_the_shipped_python_example_works(bench: Any, capfd: Any) -> None:
-    one = bench([sys.executable, str(EXAMPLES / "keepalive.py")], framing="netstring")
-    assert one.run(b"one\ntwo").verdict == "done"
-    assert one.run(b"\xff").verdict == "rejected"
-    assert capfd.readouterr().out == "0 2 words\n"
-
-
-@pytest.fixture
-def rscript() -> str:
-    found = shutil.which("Rscript")
-    return found or pytest.skip("R is not installed here")
-
-
-def test_the_shipped_r_example_works(bench: Any, rscript: str, capfd: Any) -> None:
-    one = bench([rscript, str(EXAMPLES / "keepalive.r")])
+@pytest.mark.program("Rscript")
+def test_the_shipped_r_example_works(bench: Any, capfd: Any) -> None:
+    one = bench(["Rscript", str(EXAMPLES / "keepalive.r")])
     assert one.run(b"1 2 6").verdict == "done"
     assert one.run(b"one").reason == "scan() expected 'a real', got 'one'"
     assert one.run(b"").reason == "there is no number in it"
@@ -656,10 +646,14 @@ def test_the_shipped_r_example_works(bench: Any, rscript: str, capfd: Any) -> No
     assert capfd.readouterr() == ("mean 3 \nmean 4 \n", "")
 
 
-def test_the_documented_r_works(bench: Any, rscript: str, tmp_path: Path, capfd: Any) -> None:
-    [documented] = code_blocks("r")
-    (tmp_path / "action.r").write_text(documented)
-    one = bench([rscript, str(tmp_path / "action.r")])
+@pytest.mark.parametrize(
+    ("language", "program"),
+    [("python", sys.executable), pytest.param("r", "Rscript", marks=pytest.mark.program("Rscript"))],
+)
+def test_the_documented_program_works(bench: Any, tmp_path: Path, capfd: Any, language: str, program: str) -> None:
+    [documented] = code_blocks(language)
+    (tmp_path / "action").write_text(documented)
+    one = bench([program, str(tmp_path / "action")])
     assert one.run(b"12345").verdict == "done"
     one.close()
     assert capfd.readouterr().out == "got 5 characters\n"

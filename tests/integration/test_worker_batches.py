@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 
 from tests.integration.network import Network
 from tests.integration.worker_rig import Rig, patched
+from tests.standin import wire
 from tests.waiting import until
 
 pytestmark = pytest.mark.broker
@@ -135,33 +133,18 @@ def test_a_connection_that_is_lost_meanwhile_does_not_end_it(rig: Rig, batch: tu
     network.down()
 
 
-@contextmanager
-def _api_that_hangs_up(at_first: Callable[[], None]) -> Iterator[tuple[str, list[str]]]:
-    """Its URL, and a list that grows with each question; this is done before it hangs up for the first time."""
-    asked: list[str] = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def hang_up() -> None:
-            with suppress(OSError):
-                while True:
-                    connection, _ = listener.accept()
-                    if not asked:
-                        at_first()
-                    asked.append("once")
-                    connection.close()
-
-        thread = threading.Thread(target=hang_up)
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", asked
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
-
-
 def test_work_between_two_failures_of_the_api_gives_it_time_again(rig: Rig) -> None:
     """As a broker has no numbers for a new queue, and none for a while after a restart."""
     slow, clock = rig.action(rig.gate.wait), Clock(rig)
-    with _api_that_hangs_up(at_first=lambda: rig.publish(b"x")) as (url, asked):
-        worker = rig.worker("--until-empty", "--management", url, slow, entry=clock.entry)
+    asked: list[str] = []
+
+    def hang_up(connection: Any, over: Any) -> None:
+        if not asked:
+            rig.publish(b"x")
+        asked.append("once")
+
+    with wire.serving(hang_up) as place:
+        worker = rig.worker("--until-empty", "--management", f"http://{place}", slow, entry=clock.entry)
         rig.gate.started()
         worker.says("looks", times=worker.log.count("looks") + 2)
         clock.jump()

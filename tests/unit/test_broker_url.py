@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
-import threading
 from collections.abc import Callable
-from contextlib import closing
 from typing import Any
 
 import pytest
@@ -16,6 +13,7 @@ from scripts.errors import ServiceAway, WrongUsage
 from scripts.hostport import HostPort
 from scripts.worker import options
 from tests.refusing import refusal
+from tests.standin import wire
 
 SECRET = "SECRET"
 
@@ -129,13 +127,5 @@ def test_words_of_rabbitmqs_urls() -> None:
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
 def test_a_port_that_takes_connections_and_closes_them_may_be_a_broker_that_starts(answer: bytes) -> None:
     """So does the proxy of a container whose broker does not listen yet; pika tells no more of what is no broker."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            with closing(listener.accept()[0]) as connection:
-                connection.recv(8)
-                connection.sendall(answer)
-
-        threading.Thread(target=serve, daemon=True).start()
-        url = f"amqp://127.0.0.1:{listener.getsockname()[1]}"
-        assert url in refusal(broker.open_blocking, url, by=ServiceAway)
+    with wire.serving(wire.saying(answer)) as place:
+        assert place in refusal(broker.open_blocking, f"amqp://{place}", by=ServiceAway)
