@@ -2,9 +2,8 @@
 
     image/             what a host is: Debian with sshd, dockerd, sudo
     access.py          keys, known_hosts and ssh configuration of the tests' own
-    network.py         the network, and the address that each host keeps
+    network.py         the network, the address that each host keeps, and hosts of a run that was killed
     host.py            one host: started when it is first used; paused, restarted, its engine stopped, its disk filled
-    leftovers.py       hosts of a run that was killed
     cluster.py         all hosts of a run: `agents`, `registry`, `jump`
 
 The user `root` comes in with the tests' key, as does `ops`, who may `sudo` without a password and is in the group

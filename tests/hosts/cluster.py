@@ -19,8 +19,7 @@ from cluster.settings import Settings
 from tests.hosts import access
 from tests.hosts.access import Key
 from tests.hosts.host import TestHost
-from tests.hosts.leftovers import IMAGE, remove_control_groups, remove_leftovers
-from tests.hosts.network import address, gateway, make_network
+from tests.hosts.network import IMAGE, address, gateway, make_network, remove_control_groups, remove_leftovers
 
 AGENTS = 3
 

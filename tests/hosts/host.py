@@ -15,7 +15,7 @@ from docker.errors import APIError, DockerException
 from docker.types import EndpointConfig
 
 from tests.hosts.access import Key, files_of_a_host
-from tests.hosts.leftovers import CGROUPS, IMAGE, LABEL, owner
+from tests.hosts.network import CGROUPS, IMAGE, LABEL, owner
 from tests.waiting import until
 
 UP_TIMEOUT_S = 60

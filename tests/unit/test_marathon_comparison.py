@@ -1,4 +1,4 @@
-"""What a deploy would change, Marathon's own additions and defaults left aside."""
+"""What a deploy would change, Marathon's own additions and defaults left aside, and what Marathon refuses of it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from cluster.apps import definitions
 from cluster.components import QUEUE, REGISTRY, WORKER
+from cluster.schedulers.marathon.api import details
 from cluster.schedulers.marathon.definition import app_of, differences, is_same
 
 # What Marathon 1.10 answers for `{"id": "/worker", "cmd": ..., "cpus": 0.5, "mem": 64, ...}` (AppConversion.scala).
@@ -123,3 +124,22 @@ def test_an_answer_can_be_sent_again() -> None:
     again = app_of(ANSWER | {"user": None}).native
     assert {"version", "tasks", "versionInfo", "deployments", "user"}.isdisjoint(again)
     assert differences(ANSWER, again) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"message": "requirement failed"}, ""),
+        ({"message": "Invalid JSON", "details": "Unexpected character\n('}')"}, ": Unexpected character ('}')"),
+        ({"details": [{"path": "/id", "errors": ["error.expected.jsstring"]}]}, ": /id: error.expected.jsstring"),
+        (
+            {"details": [{"path": "/mem", "errors": ["is too small", "is odd"]}, {"path": "/cpus", "errors": ["x"]}]},
+            ": /cpus: x; /mem: is too small, is odd",
+        ),
+        ({"details": None}, ""),
+        ({"details": [None, {"path": "/a", "errors": None}]}, ": /a:"),
+    ],
+    ids=str,
+)
+def test_every_field_is_told(content: dict[str, Any], words: str) -> None:
+    assert details(content) == words
