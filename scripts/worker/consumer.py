@@ -18,7 +18,7 @@ from scripts.amqp.rights import refusal, try_publishing
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop, in_thread
 from scripts.worker.alive import AliveFile
-from scripts.worker.deliveries import Delivery, Link
+from scripts.worker.deliveries import Link, Run
 from scripts.worker.options import Options
 from scripts.worker.reconnect import Locate, Reconnecting
 
@@ -69,7 +69,7 @@ class Consumer:
     options: Options
     warnings: QueueWarnings
     alive: AliveFile
-    delivered: Callable[[Delivery], None]
+    delivered: Callable[[Run], None]
     lost: Callable[[], None]
     refused: Callable[[str], None]
     started: bool = False
@@ -124,7 +124,7 @@ class Consumer:
             answer = self.loop.guard(lambda frame: looked(frame.method.message_count, frame.method.consumer_count))
             self._link.channel.queue_declare(self.queue, passive=True, callback=answer)
 
-    def get(self, queue: str, got: Callable[[Delivery | None], None]) -> None:
+    def get(self, queue: str, got: Callable[[Run | None], None]) -> None:
         """Take one message of another queue, if there is one; it is settled like those that were delivered."""
         link, guard = self._link, self.loop.guard
         assert link is not None
@@ -132,9 +132,9 @@ class Consumer:
         link.flush()
         waiting = [got]
 
-        def answer(delivery: Delivery | None) -> None:
+        def answer(run: Run | None) -> None:
             if waiting:
-                waiting.pop()(delivery)
+                waiting.pop()(run)
 
         link.channel.add_callback(guard(lambda _frame: answer(None)), [spec.Basic.GetEmpty])
         link.channel.basic_get(queue, guard(partial(_receive, link, answer)))
@@ -248,7 +248,5 @@ class Consumer:
             self.lost()
 
 
-def _receive(
-    link: Link, take: Callable[[Delivery], None], _channel: Any, method: Any, properties: Any, body: bytes
-) -> None:
-    take(Delivery(link, method.delivery_tag, method.redelivered, method.routing_key, properties, body))
+def _receive(link: Link, take: Callable[[Run], None], _channel: Any, method: Any, properties: Any, body: bytes) -> None:
+    take(Run(link, method.delivery_tag, method.redelivered, method.routing_key, properties, body))

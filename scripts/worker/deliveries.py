@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from scripts.action.jobs import Outcome
 from scripts.event_loop import EventLoop, Timer
+from scripts.worker.headers import id_of
 
 # How long an acknowledgement may be held back to go together with others. What is lost with the worker in this time
 # is done twice, as is what it was just doing.
@@ -85,8 +86,13 @@ class Link:
 
 
 @dataclass(slots=True, eq=False)
-class Delivery:
-    """A delivery of a message; `properties` are pika's."""
+class Run:
+    """A delivery of a message, and an attempt for it; `properties` are pika's.
+
+    `alone`: it shares the worker with no other; `begun`: the action was started; `copy`: whether a copy of the message
+    is on its way to the broker or safe there; `trial`: its number among the first attempts in this worker (None: it is
+    a retry); `size`: of the body, in bytes.
+    """
 
     link: Link
     tag: int
@@ -94,33 +100,21 @@ class Delivery:
     routing_key: str
     properties: Any
     body: bytes
-
-    def fingerprint(self) -> tuple[Any, ...]:
-        """Return id, routing key and a digest of the body, which are the same for each delivery of the message."""
-        return self.properties.message_id, self.routing_key, hashlib.sha256(self.body).digest()
-
-
-@dataclass(slots=True, eq=False)
-class Run:
-    """An attempt for a message.
-
-    `alone`: it shares the worker with no other; `begun`: the action was started; `copy`: whether a copy of the message
-    is on its way to the broker or safe there; `trial`: its number among the first attempts in this worker (None: it is
-    a retry); `size`: of the body, in bytes.
-    """
-
-    delivery: Delivery
-    id: str
     attempt: int = 1
     alone: bool = False
     begun: bool = False
     outcome: Outcome | None = None
     copy: Literal["none", "sent", "safe"] = "none"
     trial: int | None = None
+    id: str = field(init=False)
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.size = len(self.delivery.body)
+        self.id, self.size = id_of(self.properties), len(self.body)
+
+    def fingerprint(self) -> tuple[Any, ...]:
+        """Return id, routing key and a digest of the body, which are the same for each delivery of the message."""
+        return self.properties.message_id, self.routing_key, hashlib.sha256(self.body).digest()
 
 
 class OrphanedRuns:
@@ -131,22 +125,22 @@ class OrphanedRuns:
 
     def add(self, run: Run) -> None:
         """Remember a run whose delivery is lost."""
-        self._runs.setdefault(run.delivery.fingerprint(), []).append(run)
+        self._runs.setdefault(run.fingerprint(), []).append(run)
         # The message comes back with its body; a thousand of them are not kept.
-        run.delivery.body = b""
+        run.body = b""
         if len(self._runs) > _MOST_ORPHANED:
             del self._runs[next(iter(self._runs))]
 
-    def claim(self, delivery: Delivery) -> Run | None:
-        """Return the run of this same message, if there is one; it belongs to this delivery from now on."""
-        if not (delivery.redelivered and self._runs):
+    def claim(self, again: Run) -> Run | None:
+        """Return the earlier run of this same message, if there is one; it has this delivery from now on."""
+        if not (again.redelivered and self._runs):
             return None
-        fingerprint = delivery.fingerprint()
+        fingerprint = again.fingerprint()
         runs = self._runs.get(fingerprint)
         if not runs:
             return None
         run = runs.pop(0)
         if not runs:
             del self._runs[fingerprint]
-        run.delivery = delivery
+        run.link, run.tag, run.body = again.link, again.tag, again.body
         return run

@@ -15,7 +15,7 @@ from typing import Literal
 from scripts.amqp.queues import alone_queue
 from scripts.worker import headers
 from scripts.worker.consumer import Consumer
-from scripts.worker.deliveries import Delivery, Run
+from scripts.worker.deliveries import Run
 from scripts.worker.settling import Settler
 from scripts.worker.verdicts import worker_lost
 
@@ -76,14 +76,14 @@ class Isolation:
     def _leave(self) -> None:
         self._suspect, self._step = None, ""
 
-    def _got(self, delivery: Delivery | None) -> None:
+    def _got(self, run: Run | None) -> None:
         """Run what was there: usually the message that was moved, but any other suspect will do."""
-        if delivery is None:
+        if run is None:
             self._leave()
             self.resume()
             return
-        past = headers.read_past(delivery.properties, delivery.redelivered, alone_queue(self.consumer.queue))
-        run = Run(delivery, headers.id_of(delivery.properties), past.attempts, alone=True)
+        past = headers.read_past(run.properties, run.redelivered, alone_queue(self.consumer.queue))
+        run.attempt, run.alone = past.attempts, True
         if past.lost:
             self.settler.fail_unrun(run, worker_lost(run.attempt))
             self.consumer.get(alone_queue(self.consumer.queue), self._got)

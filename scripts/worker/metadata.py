@@ -31,30 +31,30 @@ _SAID_MOST = 20
 
 def job(queue: str, run: Run) -> Job:
     """Return the message of a run as its runner takes it."""
-    return Job(run.id, run.delivery.body, partial(variables, queue, run), partial(metadata, queue, run))
+    return Job(run.id, run.body, partial(variables, queue, run), partial(metadata, queue, run))
 
 
 def variables(queue: str, run: Run) -> dict[str, str]:
     """Return the AMQP_* variables of an action, less those that no variable can hold (a NUL, over 100 KiB)."""
-    facts = _facts(queue, run) | {"redelivered": int(run.delivery.redelivered)}
+    facts = _facts(queue, run) | {"redelivered": int(run.redelivered)}
     found = {f"AMQP_{name.upper()}": _text(value) for name, value in facts.items() if value is not None}
-    found |= _headers(run.delivery.properties.headers or {})
+    found |= _headers(run.properties.headers or {})
     return {name: value for name, value in found.items() if _fits(value)}
 
 
 def metadata(queue: str, run: Run) -> dict[str, Any]:
     """Return the same for a kept-alive action, for JSON; headers keep names, and types where JSON has them."""
-    return _facts(queue, run) | {"headers": _plain(run.delivery.properties.headers or {})}
+    return _facts(queue, run) | {"headers": _plain(run.properties.headers or {})}
 
 
 def _facts(queue: str, run: Run) -> dict[str, Any]:
-    delivery, properties = run.delivery, run.delivery.properties
+    properties = run.properties
     facts = {
         "queue": queue,
         "message_id": run.id,
         "attempt": run.attempt,
-        "redelivered": delivery.redelivered,
-        "routing_key": _text(first_routing_key(properties, delivery.routing_key, queue)),
+        "redelivered": run.redelivered,
+        "routing_key": _text(first_routing_key(properties, run.routing_key, queue)),
     }
     for name in _PROPERTIES:
         value = getattr(properties, name)

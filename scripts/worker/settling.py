@@ -62,7 +62,7 @@ class Settler:
                 self.ack(run)
             case "retry":
                 more = {headers.ATTEMPT: run.attempt, headers.ALONE: None}
-                more |= headers.first_published(run.delivery.properties)
+                more |= headers.first_published(run.properties)
                 self._copy(run, queues.retry_queue(self.options.queue, decision.pause_s), more)
             case "fail":
                 self._fail(run, outcome)
@@ -71,7 +71,7 @@ class Settler:
 
     def ack(self, run: Run) -> None:
         """Tell the broker that the message is done with."""
-        run.delivery.link.ack(run.delivery.tag)
+        run.link.ack(run.tag)
         self.settled(run)
 
     def fail_unrun(self, run: Run, reason: str) -> None:
@@ -90,8 +90,8 @@ class Settler:
 
         Where the broker would count a returned message as lost, a copy goes back: that begins with a count of zero.
         """
-        if queues.version(run.delivery.link.server) >= _NACK_IS_FREE and not run.alone:
-            run.delivery.link.hand_back(run.delivery.tag)
+        if queues.version(run.link.server) >= _NACK_IS_FREE and not run.alone:
+            run.link.hand_back(run.tag)
             self.settled(run)
         else:
             self._put_back(run, run.attempt - 1)
@@ -110,13 +110,13 @@ class Settler:
     def _fail(self, run: Run, outcome: Outcome) -> None:
         self.failed += 1
         more = headers.failure_headers(outcome, run.attempt, socket.gethostname(), os.getpid())
-        more |= headers.first_published(run.delivery.properties)
+        more |= headers.first_published(run.properties)
         self._copy(run, queues.failed_queue(self.options.queue), more)
 
     def _copy(self, run: Run, queue: str, more: dict[str, Any]) -> None:
         """Publish a copy to this queue; the original is acknowledged when the broker has the copy safe."""
-        delivery, ours = run.delivery, self.options.queue
-        properties = headers.copy_properties(delivery.properties, delivery.routing_key, ours, more, queue == ours)
+        ours = self.options.queue
+        properties = headers.copy_properties(run.properties, run.routing_key, ours, more, queue == ours)
         properties.message_id = properties.message_id or run.id
         self.copies.send(Copy(run, properties, queue))
 
@@ -195,7 +195,7 @@ class Copies:
     def _send_waiting(self) -> None:
         while self._channel is not None and not self._declaring and self._waiting:
             copy = self._waiting[0]
-            if not copy.run.delivery.link.open:
+            if not copy.run.link.open:
                 # The broker has given the original to another worker, or to us again.
                 self._waiting.popleft().run.copy = "none"
             elif copy.queue not in self._declared:
@@ -225,7 +225,7 @@ class Copies:
         self._tag += 1
         self._sent[self._tag] = copy
         properties = headers.fit(copy.properties, self._connection.connection.params.frame_max)
-        self._channel.basic_publish("", copy.queue, copy.run.delivery.body, properties, mandatory=True)
+        self._channel.basic_publish("", copy.queue, copy.run.body, properties, mandatory=True)
 
     def _returned(self, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:
         """Note that the queue is not there: the broker says so before it confirms, in the order of publishing."""

@@ -12,7 +12,7 @@ from scripts.worker import headers
 from scripts.worker.alive import DRAINED, DRAINING, AliveFile, rename_process
 from scripts.worker.breaker import Breaker, Probing
 from scripts.worker.consumer import Consumer, QueueWarnings
-from scripts.worker.deliveries import Delivery, OrphanedRuns, Run
+from scripts.worker.deliveries import OrphanedRuns, Run
 from scripts.worker.isolation import Isolation
 from scripts.worker.joblog import JobLog
 from scripts.worker.metadata import job
@@ -71,13 +71,13 @@ class Worker:
 
     # Taking messages
 
-    def _delivered(self, delivery: Delivery) -> None:
+    def _delivered(self, delivered: Run) -> None:
         """Take a message that has come; with an open breaker only a probe is run."""
         self.taken += 1
         is_probe = self._probing.took()
-        run = self._orphaned.claim(delivery)
+        run = self._orphaned.claim(delivered)
         if run is None or (run.copy == "none" and not run.begun):
-            self._take(delivery, is_probe)
+            self._take(delivered, is_probe)
             return
         # It was lost with the connection and came back to us: what was done for it is not done again.
         self._unsettled.add(run)
@@ -96,13 +96,12 @@ class Worker:
         self._probing.lost()
         self._end_when_done()
 
-    def _take(self, delivery: Delivery, is_probe: bool) -> None:
+    def _take(self, run: Run, is_probe: bool) -> None:
         queue = self._options.queue
-        past = headers.read_past(delivery.properties, delivery.redelivered, queue)
-        admission = admit(past, self._options.policy)
-        run = Run(delivery, headers.id_of(delivery.properties), admission.attempt, admission.alone)
+        admission = admit(headers.read_past(run.properties, run.redelivered, queue), self._options.policy)
+        run.attempt, run.alone = admission.attempt, admission.alone
         self._unsettled.add(run)
-        is_renewable = headers.is_failed_queue(queue) and headers.failed_before(delivery.properties, queue)
+        is_renewable = headers.is_failed_queue(queue) and headers.failed_before(run.properties, queue)
         if is_renewable and not self.stopping:
             self.settler.renew(run)
             if is_probe:

@@ -8,10 +8,11 @@ import resource
 import threading
 from pathlib import Path
 
+import pika
 import pytest
 
 from scripts.action.jobs import Outcome
-from scripts.worker.deliveries import Delivery, Run
+from scripts.worker.deliveries import Run
 from scripts.worker.joblog import COLUMNS, JobLog
 
 
@@ -40,7 +41,7 @@ def test_after_a_full_disk_whole_lines_follow(tmp_path: Path, capfd: pytest.Capt
     path = tmp_path / "log.tsv"
     path.write_text("x" * 10_000 + "\n")
     log = JobLog(str(path), ["cat"], "myqueue")
-    run = Run(Delivery(None, 1, False, "myqueue", None, b"x"), "the id")  # type: ignore[arg-type]
+    run = Run(None, 1, False, "myqueue", pika.BasicProperties(), b"x")  # type: ignore[arg-type]
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, before[1]))
     try:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scripts.amqp.fields import Field
-from scripts.worker.deliveries import Delivery, Run
+from scripts.worker.deliveries import Run
 from scripts.worker.headers import copy_properties
 from scripts.worker.metadata import metadata, variables
 
@@ -21,7 +21,8 @@ def _with(table: dict[str, Any] | None = None, **others: Any) -> Any:
 
 def _run(properties: Any, attempt: int = 1, redelivered: bool = False, routing_key: str = "q") -> Run:
     link: Any = None
-    return Run(Delivery(link, 1, redelivered, routing_key, properties, b""), "id", attempt)
+    properties.message_id = "id"
+    return Run(link, 1, redelivered, routing_key, properties, b"", attempt)
 
 
 _JSON = st.recursive(
