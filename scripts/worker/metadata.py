@@ -16,7 +16,6 @@ from scripts.worker.headers import EXPIRATION, USER_ID, first_routing_key
 # Linux refuses to start a program with a variable over 128 KiB (MAX_ARG_STRLEN).
 _LONGEST_VARIABLE = 100 * 1024
 
-
 # The properties, by pika's names; those that a copy cannot have are in a header then.
 _PROPERTIES = (
     "content_type", "content_encoding", "delivery_mode", "priority", "correlation_id", "reply_to", "expiration",
