@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 import uuid
 from collections.abc import Mapping
@@ -154,8 +156,9 @@ def copy_properties(
     return made
 
 
-def failure_headers(outcome: Outcome, attempt: int, host: str, pid: int) -> dict[str, Any]:
+def failure_headers(outcome: Outcome, attempt: int) -> dict[str, Any]:
     """Return the headers that a message gets in the failed queue."""
+    host = socket.gethostname()
     code = outcome.exit_code if outcome.signal is None else 128 + outcome.signal
     return {
         ATTEMPT: attempt,
@@ -164,7 +167,7 @@ def failure_headers(outcome: Outcome, attempt: int, host: str, pid: int) -> dict
         EXIT: code,
         STDERR: text_tail(outcome.stderr, STDERR_KEPT) or None,
         HOST: host,
-        WORKER: f"{host}-{pid}",
+        WORKER: f"{host}-{os.getpid()}",
         STARTED: timestamp_text(outcome.started_at) if outcome.started_at else None,
         SECONDS: f"{outcome.seconds:.3f}" if outcome.started_at else None,
     }

@@ -6,8 +6,6 @@ publishing connections, and acknowledgements would be stuck with the copies.
 
 from __future__ import annotations
 
-import os
-import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import InitVar, dataclass, field
@@ -109,8 +107,7 @@ class Settler:
 
     def _fail(self, run: Run, outcome: Outcome) -> None:
         self.failed += 1
-        more = headers.failure_headers(outcome, run.attempt, socket.gethostname(), os.getpid())
-        more |= headers.first_published(run.properties)
+        more = headers.failure_headers(outcome, run.attempt) | headers.first_published(run.properties)
         self._copy(run, queues.failed_queue(self.options.queue), more)
 
     def _copy(self, run: Run, queue: str, more: dict[str, Any]) -> None:

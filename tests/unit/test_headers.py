@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import struct
 from typing import Any
 
@@ -127,12 +128,12 @@ def test_the_routing_key_is_never_a_queue_of_ours(table: dict[str, Any], deliver
 
 
 def test_a_copy_of_a_failed_message_has_its_failure_in_the_history_only() -> None:
-    failed = failure_headers(Outcome("failed", "exit 1", 1, stderr=b"e", started_at=1.0), 3, "host", 7)
+    failed = failure_headers(Outcome("failed", "exit 1", 1, stderr=b"e", started_at=1.0), 3)
     copy = copy_properties(_with({"mine": 1, **failed}), "q", "q", {"x-cluster-attempt": 1})
     assert copy.headers == {
         "mine": 1,
         "x-cluster-attempt": 1,
-        "x-cluster-history": ["exit 1, in attempt 3, at 1970-01-01T00:00:01.000Z, on host"],
+        "x-cluster-history": [f"exit 1, in attempt 3, at 1970-01-01T00:00:01.000Z, on {socket.gethostname()}"],
     }
     assert read_past(copy, False, "q") == Past(1, 0, False)
     assert copy_properties(copy, "q", "q", {}).headers == copy.headers
@@ -165,16 +166,16 @@ def test_none_takes_a_header_away() -> None:
 
 
 def test_failure_headers_of_a_signal_and_of_a_verdict_line() -> None:
-    killed = failure_headers(Outcome("failed", "killed", signal=9, started_at=1.0), 3, "host", 7)
+    killed = failure_headers(Outcome("failed", "killed", signal=9, started_at=1.0), 3)
     assert killed["x-cluster-exit"] == 137
-    said = failure_headers(Outcome("rejected", "no good"), 1, "host", 7)
+    said = failure_headers(Outcome("rejected", "no good"), 1)
     assert said["x-cluster-exit"] is None
     assert said["x-cluster-started"] is None
 
 
 @given(st.integers(0, 5000), st.integers(0, 140_000), st.integers(0, 60_000), st.text(max_size=3000))
 def test_headers_are_made_to_fit(stderr: int, one: int, other: int, reason: str) -> None:
-    ours = failure_headers(Outcome("failed", reason, stderr=b"\xff" * stderr), 3, "host", 7)
+    ours = failure_headers(Outcome("failed", reason, stderr=b"\xff" * stderr), 3)
     properties = fit(copy_properties(_with({"one": "x" * one, "x-cluster-mine": "y" * other}), "q", "q", ours))
     assert _size(properties) <= 128 * 1024 - 64
     assert properties.headers["x-cluster-attempt"] == 3
