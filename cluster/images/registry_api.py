@@ -6,18 +6,20 @@ import os
 import re
 import ssl
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, Self
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
+from urllib.request import parse_http_list, parse_keqv_list
 
 import requests
 from cryptography import x509
+from requests.auth import AuthBase
 
 from cluster.image_ref import ImageRef, is_local, registry_address
-from cluster.images import registry_login, registry_token
+from cluster.images import registry_login
 from cluster.images.registry_errors import Trouble, failure, tls_failure
 from scripts.errors import ClusterError, ServiceAway
+from scripts.hostport import is_loopback
 
 TIMEOUT_S = 10
 
@@ -27,21 +29,18 @@ _MANIFESTS = (
     "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json, "
     "application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.index.v1+json"
 )
+_BEARER = "bearer "
 _REFUSALS = (requests.codes.unauthorized, requests.codes.forbidden)
 
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image in a registry; `bytes` is its compressed size there.
-
-    `architectures` is empty unless `held` returned it, and where the image names none.
-    """
+    """An image in a registry; `bytes` is its compressed size there."""
 
     name: str
     tag: str
     digest: str
     bytes: int
-    architectures: frozenset[str] = frozenset()
 
 
 class NoRight(ClusterError):
@@ -95,20 +94,14 @@ def stored(registry: str, path: str = "", usual: Sequence[str] = ()) -> list[Sto
     return sorted((image for image in found if image), key=lambda image: (image.name, image.tag))
 
 
-def held(registry: str, name: str, tag: str) -> StoredImage | None:
-    """Return one image of a registry, None where it does not hold it; raises as `check`."""
-    with RegistryClient(registry) as client:
-        found = client.image(name, tag)
-        return replace(found, architectures=frozenset(client.architectures(name, found.digest))) if found else None
-
-
 def in_registry(ref: ImageRef) -> tuple[ImageRef, frozenset[str]]:
     """Return an image by its content, as its registry has it now, and the architectures that it is built for."""
     refuse_local(ref.registry)
-    found = held(ref.registry, ref.name, ref.digest or ref.tag)
-    if found is None:
-        raise ClusterError(f"the registry holds no {ref}: build and push it first")
-    return ref.at(found.digest), found.architectures
+    with RegistryClient(ref.registry) as client:
+        found = client.image(ref.name, ref.digest or ref.tag)
+        if found is None:
+            raise ClusterError(f"the registry holds no {ref}: build and push it first")
+        return ref.at(found.digest), frozenset(client.architectures(ref.name, found.digest))
 
 
 def refuse_local(registry: str) -> None:
@@ -157,10 +150,13 @@ class RegistryClient:
             raise ClusterError("no registry is named: say registry: in invoke.yaml, or --registry HOST:PORT")
         self.registry = registry
         self._access = registry_login.access(registry)
+        self._login = (self._access.user, self._access.password) if self._access else None
         self._session = requests.Session()
+        self._session.auth = self._login
+        self._session.verify = str(self._access.ca) if self._access and self._access.ca else True
+        self._session.headers["Accept"] = _MANIFESTS
         # No proxy is asked for what is on this machine, nor for a registry of our own.
         self._session.trust_env = not is_local(registry) and not (self._access and self._access.ca)
-        self._token: registry_token.Auth | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -171,19 +167,39 @@ class RegistryClient:
     def ask(self, path: str, method: str = "GET") -> requests.Response:
         """Send a request as the Docker Engine does: plain HTTP to a loopback address, else TLS; a token on demand."""
         url = urljoin(f"{'http' if is_local(self.registry) else 'https'}://{self.registry}/v2/", path)
-        login = (self._access.user, self._access.password) if self._access else None
-        answer = self._send(method, url, self._token or login)
-        challenge = registry_token.challenge_of(answer)
-        if challenge:
-            ask = partial(self._send, "GET", auth=login, accept="*/*")
-            self._token = registry_token.fetch(self.registry, challenge, ask)
-        return self._send(method, url, self._token) if challenge and self._token else answer
+        answer = self._session.request(method, url, timeout=TIMEOUT_S)
+        challenge = _challenge_of(answer)
+        if not challenge or not (token := self._token(challenge)):
+            return answer
+        self._session.auth = _Bearer(token)
+        return self._session.request(method, url, timeout=TIMEOUT_S)
 
-    def _send(self, method: str, url: str, auth: Any, accept: str = _MANIFESTS, **options: Any) -> requests.Response:
-        verify = str(self._access.ca) if self._access and self._access.ca else True
-        return self._session.request(
-            method, url, auth=auth, verify=verify, headers={"Accept": accept}, timeout=TIMEOUT_S, **options
-        )
+    def _token(self, challenge: dict[str, str]) -> str:
+        """Return the token that a challenge wants, empty where the login is not taken.
+
+        It is another server's, as with Harbor, GitLab and Docker's own (RFC 6750, and the registry's Token
+        Authentication Specification).
+        """
+        realm = challenge.get("realm", "")
+        place = f"the registry {self.registry} wants a token of {realm!r}"
+        parts = urlsplit(realm)
+        if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+            raise ClusterError(f"{place}, which a password is not sent to: it is no https address")
+        wanted = [("service", challenge.get("service", ""))]
+        wanted += [("scope", scope) for scope in challenge.get("scope", "").split(" ") if scope]
+        try:
+            answer = self._session.get(
+                realm, params=wanted, auth=self._login or _nobody, headers={"Accept": "*/*"}, timeout=TIMEOUT_S
+            )
+        except requests.RequestException as error:
+            raise ServiceAway(f"{place}, and nothing answers there ({type(error).__name__}): is it up?") from error
+        if answer.status_code in _REFUSALS:
+            return ""
+        try:
+            made = answer.json()
+            return str(made.get("token") or made["access_token"])
+        except (requests.JSONDecodeError, KeyError, AttributeError):
+            raise ClusterError(f"{place}, which makes none: it answers {answer.status_code} {answer.reason}") from None
 
     def get(self, path: str) -> requests.Response:
         """Return an answer that is neither an error nor a refusal, or a 404."""
@@ -202,7 +218,7 @@ class RegistryClient:
         return answer
 
     def _refusal(self, path: str, answer: requests.Response) -> ClusterError:
-        if self._access and (self._token or answer.status_code == requests.codes.forbidden):
+        if self._access and (isinstance(self._session.auth, _Bearer) or answer.status_code == requests.codes.forbidden):
             return NoRight(str(failure(self.registry, Trouble.NO_RIGHT, what=f"/v2/{path}")))
         return failure(self.registry, Trouble.LOGIN)
 
@@ -248,6 +264,30 @@ class RegistryClient:
         else:
             found = [self.json(f"{name}/blobs/{(manifest.get('config') or {}).get('digest', '')}")]
         yield from (one["architecture"] for one in found if one.get("architecture") not in (None, "", "unknown"))
+
+
+class _Bearer(AuthBase):
+    """A token, in place of a login."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+def _nobody(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Send no login, nor the token that was for another question."""
+    return request
+
+
+def _challenge_of(answer: requests.Response) -> dict[str, str]:
+    """Return the realm, service and scope for which a refusal wants a token; empty where it wants none."""
+    said = answer.headers.get("WWW-Authenticate", "")
+    if answer.status_code != requests.codes.unauthorized or not said.lower().startswith(_BEARER):
+        return {}
+    return parse_keqv_list([part for part in parse_http_list(said[len(_BEARER) :]) if "=" in part])
 
 
 def _is_registry(answer: requests.Response) -> bool:

@@ -101,9 +101,10 @@ def test_an_image_for_other_machines_is_refused_by_name_before_it_runs(foreign: 
     with pytest.raises(ClusterError, match=rf"{foreign} is built for {foreign.tag}, and not for "):
         image_build.deployable(docker_client, foreign)
     image_build.push(docker_client, foreign, lambda line: None)
-    held = registry_api.held(foreign.registry, foreign.name, foreign.tag)
-    assert held
-    assert held.architectures == {foreign.tag}
+    with registry_api.RegistryClient(foreign.registry) as client:
+        held = client.image(foreign.name, foreign.tag)
+        assert held
+        assert list(client.architectures(foreign.name, held.digest)) == [foreign.tag]
     docker_client.images.remove(str(foreign))
     with pytest.raises(ClusterError, match=rf"{foreign} is built for {foreign.tag}, and not for "):
         image_build.deployable(docker_client, foreign)

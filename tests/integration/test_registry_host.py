@@ -170,7 +170,7 @@ def test_an_image_goes_there_with_our_login_and_is_listed(trusting: Place, docke
     digest = image_build.push(docker_client, ref, print)
     (stored,) = json.loads(listing.images(trusting.settings, as_json=True))
     assert (stored["name"], stored["tag"], stored["digest"]) == (ref.name, ref.tag, digest)
-    assert registry_api.held(trusting.address, ref.name, "v2") is None
+    assert registry_api.RegistryClient(trusting.address).image(ref.name, "v2") is None
     assert image_build.deployable(docker_client, ref) == f"{ref.repository}@{digest}"
     docker_client.images.remove(str(ref))
     assert image_build.deployable(docker_client, ref) == f"{ref.repository}@{digest}"

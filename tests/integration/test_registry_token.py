@@ -80,7 +80,7 @@ def test_images_of_a_group_are_pushed_found_listed_and_pulled(
     assert str(built) == f"{settings.registry}/group/sub/worker:v1"
     image_build.refuse_useless_registry(docker_client, built)
     digest = image_build.push(docker_client, built, print)
-    held = registry_api.held(built.registry, built.name, built.tag)
+    held = registry_api.RegistryClient(built.registry).image(built.name, built.tag)
     assert held
     assert held.digest == digest
     docker_client.images.remove(str(built))
@@ -100,7 +100,7 @@ def test_what_the_login_may_not_do_is_not_called_a_wrong_login(
     with pytest.raises(ClusterError, match=r"takes the login, which has no right to this image"):
         image_build.push(docker_client, others, print)
     with pytest.raises(registry_api.NoRight, match=r"has no right to /v2/others/worker/manifests/v1"):
-        registry_api.held(others.registry, others.name, others.tag)
+        registry_api.RegistryClient(others.registry).image(others.name, others.tag)
     with pytest.raises(registry_api.NoRight, match="_catalog"):
         registry_api.stored(settings.registry)
     docker_client.images.remove(str(others))
