@@ -120,9 +120,11 @@ class Settings:
     @classmethod
     def read(cls, config: Mapping[str, Any], places: Mapping[str, str] | None = None) -> Settings:
         """Read and check a configuration of invoke.yaml's shape; `places` says where its keys were given."""
-        checked = {
-            key: _value(_at(config, key), key, of, (places or {}).get(key, "invoke.yaml")) for key, of in KEYS.items()
-        }
+        checked = {}
+        for key, of in KEYS.items():
+            section, _, name = key.rpartition(".")
+            value = (config[section] if section else config)[name]
+            checked[key] = _value(value, key, of, (places or {}).get(key, "invoke.yaml"))
         sections = {
             name: of(**{field: checked.pop(f"{name}.{field}") for field in of.__annotations__})
             for name, of in SECTIONS.items()
@@ -139,11 +141,6 @@ SECTIONS: Mapping[str, Any] = {
 KEYS = {name: of for name, of in Settings.__annotations__.items() if name not in {*SECTIONS, "registry_path"}} | {
     f"{section}.{name}": of for section, kind in SECTIONS.items() for name, of in kind.__annotations__.items()
 }
-
-
-def _at(config: Mapping[str, Any], key: str) -> Any:
-    section, _, name = key.rpartition(".")
-    return config[section][name] if section else config[name]
 
 
 def _value(value: Any, key: str, kind: str, place: str) -> Any:

@@ -6,6 +6,7 @@ any of its files says, such as names without dashes, for itself, and leave out w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -78,7 +79,7 @@ def _layers(
             _unknown_variable(name, say)
     named = environ.get(_FILE_VARIABLE) if file is None else file
     if named is not None:
-        if not named or not _exists(Path(named)):
+        if not os.path.exists(named):  # noqa: PTH110  (Path.exists raises where we may not look, as in another's HOME)
             flag = _FILE_VARIABLE if file is None else "-f"
             raise ClusterError(
                 f"{flag} {named!r}: no such file: give one with settings as in invoke.yaml, or leave it out"
@@ -88,19 +89,12 @@ def _layers(
 
 def _found(folder: Path, stem: str, say: Say) -> Path | None:
     """Return the file of this name, which may have any ending of Invoke's but Python's."""
-    there = [path for ending in ("yaml", "yml", "json", "py") if _exists(path := folder / f"{stem}.{ending}")]
+    there = [path for ending in ("yaml", "yml", "json", "py") if os.path.exists(path := folder / f"{stem}.{ending}")]  # noqa: PTH110
     taken = there[0] if there and there[0].suffix != ".py" else None
     for path in there:
         if path != taken:
             say(f"{path} is not read: {f'{taken} is' if taken else 'settings are written as YAML'}")
     return taken
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # as in a folder of another user, where HOME is theirs
-        return False
 
 
 def _content(path: Path) -> Mapping[Any, Any]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster import credentials
-from cluster.atomic_file import write_atomically
 from cluster.engine import logins
+from cluster.files import write_atomically
 from scripts.errors import ClusterError
 
 

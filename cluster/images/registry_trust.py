@@ -9,7 +9,7 @@ from pathlib import Path
 import docker
 
 from cluster import engine
-from cluster.atomic_file import write_atomically
+from cluster.files import write_atomically
 from cluster.images.registry_errors import command_to_trust
 
 CERTIFICATES = Path("/etc/docker/certs.d")  # a folder a registry

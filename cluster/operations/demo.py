@@ -19,7 +19,7 @@ import psutil
 from cluster.apps.flags import AppOverrides
 from cluster.apps.worker import Work
 from cluster.components import QUEUE, WORKER
-from cluster.locks import locked
+from cluster.files import locked
 from cluster.operations import build as building
 from cluster.operations.deploy import LOCAL_START_S, Rollout, deploy_queue, deploy_workers
 from cluster.queue.publishing.confirms import Target

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import quote
 
 from cluster.apps.app import AppSpec
 from cluster.components import QUEUE
@@ -38,8 +39,10 @@ class QueueAddress:
 
     @property
     def url(self) -> str:
-        """The URL for AMQP, with user and password."""
-        return queue_login.url(self.amqp, self.login)
+        """The URL for AMQP, with user and password, for the standard tools; without a login as guest."""
+        login = self.login
+        user = f"{quote(login.user, safe='')}:{quote(login.password, safe='')}@" if login else ""
+        return f"amqp://{user}{self.amqp}"
 
     @property
     def management(self) -> Management:

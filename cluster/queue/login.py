@@ -16,13 +16,12 @@ from urllib.parse import quote
 
 from cluster import credentials
 from cluster.apps.app import AppSpec, SecretFile
-from cluster.atomic_file import write_atomically
+from cluster.files import write_atomically
 from cluster.settings import Settings
 from scripts.amqp.broker import credentials as broker_credentials
 from scripts.amqp.broker import parameters, redacted
 from scripts.amqp.management import Management
 from scripts.errors import ClusterError
-from scripts.hostport import HostPort
 
 USER = "cluster"
 
@@ -230,12 +229,6 @@ def given(broker: str, environ: Mapping[str, str] = os.environ) -> QueueLogin | 
 def _given(broker: str, usual_user: str, environ: Mapping[str, str]) -> QueueLogin | None:
     user, password = broker_credentials(broker, environ)
     return QueueLogin(user or usual_user, password, salt="", id="") if password else None
-
-
-def url(address: HostPort, login: QueueLogin | None) -> str:
-    """Return the URL of the queue with its login, for the standard tools; without one as guest."""
-    user = f"{quote(login.user, safe='')}:{quote(login.password, safe='')}@" if login else ""
-    return f"amqp://{user}{address}"
 
 
 def remove_earlier(management: Management) -> list[str]:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from cluster import credentials
-from cluster.atomic_file import write_atomically
+from cluster.files import write_atomically
 from scripts.errors import ClusterError
 
 CA_TIME = timedelta(days=3650)
@@ -106,13 +106,14 @@ def reason_to_renew(pair: Pair | None, host: str, authority: Authority, now: dat
     try:
         certificate = x509.load_pem_x509_certificate(pair.certificate)
         key = serialization.load_pem_private_key(pair.key, password=None)
-    except (ValueError, TypeError):
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, TypeError, x509.ExtensionNotFound):
         return "it cannot be read"
     if key.public_key() != certificate.public_key():
         return "its key is another's"
     if not is_of(certificate, authority):
         return "it is of another CA"
-    if _name(host) not in _names(certificate):
+    if _name(host) not in names:
         return f"it is not for {host}"
     ends = certificate.not_valid_after_utc
     return f"it ends on {ends:%Y-%m-%d}" if ends - RENEW_BEFORE < now else ""
@@ -125,13 +126,6 @@ def is_of(certificate: x509.Certificate, authority: Authority) -> bool:
     except (InvalidSignature, ValueError, TypeError):
         return False
     return True
-
-
-def _names(certificate: x509.Certificate) -> list[x509.GeneralName]:
-    try:
-        return list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
-    except x509.ExtensionNotFound:
-        return []
 
 
 def new(project: str, now: datetime) -> Authority:

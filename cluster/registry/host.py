@@ -13,13 +13,13 @@ from docker.errors import DockerException, ImageNotFound
 from cluster import engine
 from cluster.components import REGISTRY
 from cluster.engine.errors import problem_of
+from cluster.files import locked
 from cluster.hosts import ssh
 from cluster.hosts.engine_errors import engine_errors
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.images import build as image_build
 from cluster.images import registry_api, registry_errors, registry_login, registry_trust
-from cluster.locks import locked
 from cluster.registry import certificates, plan
 from cluster.registry.plan import CERTIFICATE, DATA, HTPASSWD, IMAGE, KEY, OWNER, START_TIMEOUT_S, Found, Plan
 from cluster.schedulers import DeployOptions, Scheduler, selection

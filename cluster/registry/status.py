@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from cryptography import x509
 
-from cluster.apps.app import AppSpec, AppStatus
+from cluster.apps.app import AppStatus
 from cluster.components import REGISTRY
 from cluster.hosts import ssh
 from cluster.hosts.host import Host
@@ -57,7 +57,9 @@ def of(settings: Settings, host: str, say: Callable[[str], None]) -> Status:
         return from_here(settings.registry)
     with ssh.connected(settings, Host.parse(host)) as remote:
         where = selection.on_host(settings, remote, say)
-        seen = from_here(_address(where.present(REGISTRY.app_id)) or plan.address(settings, remote.address, ""))
+        app = where.present(REGISTRY.app_id)
+        address = app.labels.get("address", "") if app else ""
+        seen = from_here(address or plan.address(settings, remote.address, ""))
         room = _room(remote)
         full = "answers, but the disk is full where it keeps its images" if room and room.free < _FULL_BYTES else ""
         return replace(
@@ -67,11 +69,22 @@ def of(settings: Settings, host: str, say: Callable[[str], None]) -> Status:
 
 def from_here(registry: str) -> Status:
     """Return the state of a registry as this machine sees it, whether its certificate is trusted or not."""
+    problem, ends = "", None
+    try:
+        registry_api.check(registry)
+    except ClusterError as error:
+        problem = str(error)
+    if not is_local(registry):
+        with suppress(ClusterError):
+            ends = registry_api.certificate(registry).not_valid_after_utc
     access = registry_login.for_registry(registry)
-    status = Status(registry, _problem(registry), certificate_ends=_ends(registry))
     if not access or not access.ca:
-        return status
-    return replace(status, ca=str(access.ca), ca_sha256=_fingerprint(access.ca))
+        return Status(registry, problem, certificate_ends=ends)
+    try:
+        sha256 = fingerprint(x509.load_pem_x509_certificate(access.ca.read_bytes()))
+    except (OSError, ValueError):
+        sha256 = "unknown: it is no certificate"
+    return Status(registry, problem, certificate_ends=ends, ca=str(access.ca), ca_sha256=sha256)
 
 
 def as_json(status: Status) -> str:
@@ -107,18 +120,6 @@ def _end(ends: datetime, now: datetime) -> str:
     return f"ends on {ends:%Y-%m-%d}, in {(ends - now).days} days"
 
 
-def _problem(registry: str) -> str:
-    try:
-        registry_api.check(registry)
-    except ClusterError as error:
-        return str(error)
-    return ""
-
-
-def _address(app: AppSpec | None) -> str:
-    return app.labels.get("address", "") if app else ""
-
-
 def _state(apps: list[AppStatus]) -> str:
     found = (one for app in apps if app.id == REGISTRY.app_id for one in app.instances)
     return ", ".join(f"{one.name} is {one.state}" + (f" ({one.detail})" if one.detail else "") for one in found)
@@ -128,22 +129,6 @@ def _room(remote: Remote) -> Room | None:
     disk = remote.disk(DATA, sudo=True)
     ran = remote.run(f"LC_ALL=C du -sxB1 -- {shlex.quote(DATA)}", sudo=True)
     return None if ran.code or not disk else Room(int(ran.out.split()[0]), disk.free, disk.total)
-
-
-def _ends(registry: str) -> datetime | None:
-    if is_local(registry):
-        return None
-    try:
-        return registry_api.certificate(registry).not_valid_after_utc
-    except ClusterError:
-        return None
-
-
-def _fingerprint(ca: Path) -> str:
-    try:
-        return fingerprint(x509.load_pem_x509_certificate(ca.read_bytes()))
-    except (OSError, ValueError):
-        return "unknown: it is no certificate"
 
 
 def _gb(size_bytes: int) -> str:

@@ -12,12 +12,12 @@ from cluster import credentials
 from cluster.apps.app import Image
 from cluster.apps.queue import queue_app
 from cluster.queue import login as queue_login
+from cluster.queue.address import find
 from cluster.schedulers import DeployOptions
 from cluster.settings import Settings
 from scripts.amqp.broker import open_blocking
 from scripts.amqp.management import Management
 from scripts.errors import ClusterError, ServiceAway
-from scripts.hostport import HostPort
 from tests.conftest import engine_of, own_settings
 
 pytestmark = [pytest.mark.engine, pytest.mark.broker]
@@ -44,10 +44,13 @@ def deploy(settings: Settings, image: str, environ: dict[str, str]) -> queue_log
     return login
 
 
+def url_of(settings: Settings, login: queue_login.QueueLogin) -> str:
+    return replace(find(settings, engine_of(settings)), login=login).url
+
+
 def test_its_user_comes_in_and_guest_does_not_and_a_new_password_takes_its_place(settings, queue_image):
-    address = HostPort("127.0.0.1", settings.queue.port)
     first = deploy(settings, queue_image, {})
-    with open_blocking(queue_login.url(address, first)) as connection:
+    with open_blocking(url_of(settings, first)) as connection:
         connection.channel().queue_declare("kept", durable=True, arguments={"x-queue-type": "quorum"})
     assert Management(settings.queue.management_url, first.user, first.password, "/").queues()
     with pytest.raises(ClusterError, match="refuses this user and password"):
@@ -58,18 +61,17 @@ def test_its_user_comes_in_and_guest_does_not_and_a_new_password_takes_its_place
 
     second = deploy(settings, queue_image, {"AMQP_PASSWORD": "another"})
     assert second.id != first.id
-    with open_blocking(queue_login.url(address, second)) as connection:
+    with open_blocking(url_of(settings, second)) as connection:
         connection.channel().queue_declare("kept", passive=True)
     with pytest.raises(ClusterError, match="refuses this user and password"):
-        open_blocking(queue_login.url(address, first))
+        open_blocking(url_of(settings, first))
 
     engine.apply(engine.plan(earlier), DeployOptions(timeout_s=120))
     assert queue_login.login_of(settings, engine.present("/amqp"), {}) == first
-    open_blocking(queue_login.url(address, first)).close()
+    open_blocking(url_of(settings, first)).close()
 
 
 def test_the_user_of_an_earlier_deploy_is_removed_and_a_person_s_own_stays(settings, queue_image):
-    address = HostPort("127.0.0.1", settings.queue.port)
     first = deploy(settings, queue_image, {})
     own = replace(first, user="someone/else")
     requests.put(
@@ -78,12 +80,12 @@ def test_the_user_of_an_earlier_deploy_is_removed_and_a_person_s_own_stays(setti
     ).raise_for_status()  # fmt: skip
 
     second = deploy(settings, queue_image, {"AMQP_USER": "me", "AMQP_PASSWORD": "x"})
-    open_blocking(queue_login.url(address, first)).close()  # RabbitMQ forgets nobody by itself
+    open_blocking(url_of(settings, first)).close()  # RabbitMQ forgets nobody by itself
     asked = Management(settings.queue.management_url, second.user, second.password, "/")
     assert queue_login.remove_earlier(asked) == [first.user]
     with pytest.raises(ClusterError, match="refuses this user and password"):
-        open_blocking(queue_login.url(address, first))
-    open_blocking(queue_login.url(address, second)).close()
+        open_blocking(url_of(settings, first))
+    open_blocking(url_of(settings, second)).close()
     assert queue_login.remove_earlier(replace(asked, user=own.user, password=own.password)) == [second.user]
     with pytest.raises(ClusterError, match="answers with status 401"):
         queue_login.remove_earlier(asked)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.locks import locked
+from cluster.files import locked
 from scripts.errors import ClusterError
 
 

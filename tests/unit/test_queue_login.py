@@ -12,6 +12,7 @@ from cluster import credentials
 from cluster.apps.app import AppSpec, AppStatus, Change, Image
 from cluster.operations.deploy import Rollout, deploy_queue
 from cluster.queue import login as queue_login
+from cluster.queue.address import QueueAddress
 from cluster.queue.login import QueueLogin
 from cluster.schedulers import DeployOptions
 from cluster.settings import Settings
@@ -232,7 +233,6 @@ def test_an_app_keeps_what_it_has() -> None:
 
 
 def test_the_url_can_hold_any_password() -> None:
-    assert queue_login.url(HostPort("10.0.0.1", 31001), planted()) == (
-        "amqp://cluster:pl%40nted%3Asecret%2Fword@10.0.0.1:31001"
-    )
-    assert queue_login.url(HostPort("::1", 5672), None) == "amqp://[::1]:5672"
+    address = QueueAddress(HostPort("::1", 5672), HostPort("::1", 15672), planted())
+    assert address.url == "amqp://cluster:pl%40nted%3Asecret%2Fword@[::1]:5672"
+    assert replace(address, login=None).url == "amqp://[::1]:5672"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cluster import credentials
-from cluster.atomic_file import write_atomically
+from cluster.files import write_atomically
 from cluster.images import registry_login, registry_trust
 from cluster.images.registry_login import Access
 from tests.refusing import refusal

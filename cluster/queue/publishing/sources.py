@@ -8,7 +8,7 @@ import os
 import select
 import stat
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -149,7 +149,15 @@ def file_set(pattern: str, skip_empty: bool = False) -> Source:
         raise ClusterError(f"no file matches {pattern!r} in {Path.cwd()}; quote a pattern, so that the shell leaves it")
     files = [(path, seen) for path, seen in regular if seen.st_size or not skip_empty]
     for path, seen in files:
-        _check_whole(path, seen)
+        if not seen.st_size:
+            raise ClusterError(f"{path} is empty; --skip-empty leaves empty files out")
+        if seen.st_size > MAX_BODY_BYTES:
+            raise ClusterError(
+                f"{path} is larger than {MAX_BODY_BYTES // 1024**2} MiB; publish its path, a line of a file, instead"
+            )
+    gone_into = stat.S_ISDIR if "**" in wanted else lambda mode: False
+    others = [path for path, seen in found if not (stat.S_ISREG(seen.st_mode) or gone_into(seen.st_mode))]
+    others += [f"{path}/" for path in dict.fromkeys(hidden)]
     sizes = [seen.st_size for _, seen in files]
     largest = max(sizes, default=0)
     known = "\0".join(f"{path}\0{seen.st_size}\0{seen.st_mtime_ns}" for path, seen in files)
@@ -162,7 +170,7 @@ def file_set(pattern: str, skip_empty: bool = False) -> Source:
         str(Path(wanted).absolute()),
         sum(sizes),
         digest,
-        _left_out([path for path, seen in found if _is_left_out(seen.st_mode, wanted)], hidden),
+        ", ".join(others[:3]) + (f" and {len(others) - 3:,} more" if len(others) > 3 else ""),
         digest[:16],
     )
 
@@ -194,18 +202,6 @@ def _folders(top: str, hidden: list[str]) -> Iterator[str]:
         yield path
 
 
-def _is_left_out(mode: int, pattern: str) -> bool:
-    """Whether it is no plain file, nor a folder that the pattern goes into."""
-    return not stat.S_ISREG(mode) and not (stat.S_ISDIR(mode) and "**" in pattern)
-
-
-def _left_out(others: Sequence[str], hidden: Sequence[str]) -> str:
-    """Return the first names that are no files to be published, and of folders that were not gone into."""
-    found = [*others, *(f"{path}/" for path in dict.fromkeys(hidden))]
-    more = f" and {len(found) - 3:,} more" if len(found) > 3 else ""
-    return ", ".join(found[:3]) + more
-
-
 def _stat(path: str) -> os.stat_result:
     try:
         found = Path(path).stat()
@@ -231,12 +227,9 @@ def _chunks(path: str, known: os.stat_result, offset: int) -> Iterator[bytes]:
             while left > 0 and (chunk := file.read(min(CHUNK_BYTES, left))):
                 left -= len(chunk)
                 yield chunk
-            _check_unchanged(path, known, os.fstat(file.fileno()))
+            now = os.fstat(file.fileno())
     except OSError as error:
         raise _unreadable(path, error) from error
-
-
-def _check_unchanged(path: str, known: os.stat_result, now: os.stat_result) -> None:
     if (now.st_size, now.st_mtime_ns) != (known.st_size, known.st_mtime_ns):
         raise ClusterError(f"{path} has changed while it was read; publish a copy that nothing writes to")
 
@@ -248,12 +241,3 @@ def _whole_files(files: list[tuple[str, os.stat_result]], at: Position) -> Itera
 
 def _whole(place: int, body: bytes, file: str = "") -> Item:
     return Item(body, place, place + 1, place + 1, place + 2, place + 1, file)
-
-
-def _check_whole(path: str, found: os.stat_result) -> None:
-    if not found.st_size:
-        raise ClusterError(f"{path} is empty; --skip-empty leaves empty files out")
-    if found.st_size > MAX_BODY_BYTES:
-        raise ClusterError(
-            f"{path} is larger than {MAX_BODY_BYTES // 1024**2} MiB; publish its path, a line of a file, instead"
-        )

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import psutil
 
 from cluster.apps.app import AppSpec, State
-from cluster.atomic_file import write_atomically
+from cluster.files import write_atomically
 from cluster.schedulers import waiting
 from cluster.schedulers.instances import MachineInstance, instance_name, kept_app
 from cluster.schedulers.waiting import POLL_S, NotUp

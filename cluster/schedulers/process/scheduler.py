@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from cluster.apps.app import AppSpec, Image
+from cluster.files import locked
 from cluster.image_ref import ImageRef
-from cluster.locks import locked
 from cluster.schedulers import Say
 from cluster.schedulers.instances import data_name, environment, secret_path
 from cluster.schedulers.one_machine import OneMachine
