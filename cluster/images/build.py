@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from cluster.components import Component
 from cluster.engine import docker_errors, logins
 from cluster.engine.errors import problem_of, words_of
 from cluster.image_ref import ImageRef, is_local
-from cluster.images import architecture, base_image, registry_api, registry_login, registry_trust
+from cluster.images import base_image, registry_api, registry_login, registry_trust
 from cluster.images.registry_errors import Trouble, failure, trouble_in
 from cluster.terminal.live_line import live_line
 from scripts.errors import ClusterError, ServiceAway
@@ -28,6 +28,13 @@ _GIT_S = 30
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 
 Event = Mapping[str, Any]
+
+# Where QEMU and its like say what they run: a file for each architecture.
+EMULATORS = "/proc/sys/fs/binfmt_misc"
+
+# Of architectures in Docker's words.
+_RUNS_TOO = {"amd64": {"386"}, "arm64": {"arm"}}
+_FOR_QEMU = {"386": "i386", "amd64": "x86_64", "arm64": "aarch64"}
 
 LAST_LINES = 12  # of a failed step's output, shown with the error
 _KEPT_CHARACTERS = 8000
@@ -210,8 +217,25 @@ def _refuse_foreign(client: docker.DockerClient, ref: ImageRef, architectures: l
     with docker_errors("ask the Docker Engine what it runs"):
         machine = str(client.version().get("Arch", ""))
     known = [one for one in architectures if one not in ("", "unknown")]
-    if why := architecture.mismatch(known, machine, architecture.emulators_here()):
+    if why := mismatch(known, machine, emulators_here()):
         raise ClusterError(f"the image {ref} {why}, which this machine is: build it here, or on a machine like this")
+
+
+def mismatch(image: Collection[str], machine: str, emulators: Collection[str]) -> str:
+    """Return why a machine cannot run an image of these architectures; empty where it can, or nobody knows."""
+    able = {machine, *_RUNS_TOO.get(machine, ())}
+    emulated = {one for one in image if f"qemu-{_FOR_QEMU.get(one, one)}" in emulators}
+    if not machine or not image or (able | emulated) & set(image):
+        return ""
+    return f"is built for {' and '.join(sorted(image))}, and not for {machine}"
+
+
+def emulators_here() -> list[str]:
+    """Return what this machine emulates, as the names of files."""
+    try:
+        return [file.name for file in Path(EMULATORS).iterdir()]
+    except OSError:
+        return []
 
 
 def _in_registry(client: docker.DockerClient, ref: ImageRef) -> Any:

@@ -21,7 +21,7 @@ from cluster.hosts.remote import Remote
 from cluster.images import build as image_build
 from cluster.images import registry_api, registry_errors, registry_login, registry_trust
 from cluster.registry import certificates, plan
-from cluster.registry.plan import CERTIFICATE, DATA, HTPASSWD, IMAGE, KEY, OWNER, START_TIMEOUT_S, Found, Plan
+from cluster.registry.plan import CERTIFICATE, DATA, HTPASSWD, IMAGE, KEY, OWNER, START_TIMEOUT_S, Plan
 from cluster.schedulers import DeployOptions, Scheduler, selection
 from cluster.settings import ROOT, Settings
 from cluster.terminal.live_line import live_line
@@ -82,7 +82,7 @@ def _plan(settings: Settings, remote: Remote, given_address: str, now: datetime)
         options = remote.engine().info().get("SecurityOptions") or []
     if any("rootless" in option for option in options):
         raise ClusterError(f"{remote.name}: the Docker Engine there is rootless: the registry needs one that root runs")
-    found = Found(remote.read(CERTIFICATE), remote.read(KEY), remote.read(HTPASSWD))
+    found = {path: remote.read(path) for path in (CERTIFICATE, KEY, HTPASSWD)}
     ca = certificates.of(settings.project, now)
     plan.refuse_other_authority(found, ca, remote.name)
     return plan.for_host(plan.address(settings, remote.address, given_address), found, ca, now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -49,40 +49,26 @@ _COST = 5
 _PASSWORD_BYTES = 24
 
 
-@dataclass(frozen=True)
-class Found:
-    """The registry's files on a host, None for what is not there."""
-
-    certificate: bytes | None = None
-    key: bytes | None = field(default=None, repr=False)
-    htpasswd: bytes | None = field(default=None, repr=False)
-
-    @property
-    def pair(self) -> Pair | None:
-        """The certificate with its key, where both are there."""
-        return Pair(self.certificate, self.key) if self.certificate and self.key else None
+Found = Mapping[str, bytes | None]  # the registry's files on a host by their paths; None is not there
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The registry of a host as it should be; `news` says, by path, why a file is not as it was found."""
+    """The registry of a host as it should be; `news` says, by path, why a file is not as it was found.
+
+    The certificate is the last of the `files`, so that an interrupted run is detected and redone.
+    """
 
     address: str
     access: Access
     ca: Authority
-    pair: Pair
-    htpasswd: bytes = field(repr=False)
+    files: dict[str, bytes] = field(repr=False)
     news: dict[str, str]
-
-    @property
-    def files(self) -> dict[str, bytes]:
-        """The files by path; the certificate comes last, so an interrupted run is detected and redone."""
-        return {HTPASSWD: self.htpasswd, KEY: self.pair.key, CERTIFICATE: self.pair.certificate}
 
     @property
     def certificate(self) -> x509.Certificate:
         """The certificate of the registry."""
-        return x509.load_pem_x509_certificate(self.pair.certificate)
+        return x509.load_pem_x509_certificate(self.files[CERTIFICATE])
 
     @property
     def app(self) -> AppSpec:
@@ -120,22 +106,23 @@ def address(settings: Settings, host_address: str, given: str) -> str:
 
 def for_host(where: str, found: Found, ca: Authority, now: datetime) -> Plan:
     """Return the plan for a host with these files: what is right stays, all else is made anew."""
-    access = _login(found, registry_login.for_registry(where), registry_login.every(), ca)
+    htpasswd, key, certificate = (found.get(path) for path in (HTPASSWD, KEY, CERTIFICATE))
+    access = _login(htpasswd, registry_login.for_registry(where), registry_login.every(), ca)
     host, news = registry_address(where).host, dict[str, str]()
-    pair, lack = found.pair, certificates.reason_to_renew(found.pair, host, ca, now)
+    pair = Pair(certificate, key) if certificate and key else None
+    lack = certificates.reason_to_renew(pair, host, ca, now)
     if pair is None or lack:
         pair = ca.issue(host, now)
         news = {KEY: "new, with its certificate", CERTIFICATE: f"new: {lack}"}
-    htpasswd = found.htpasswd
     if htpasswd is None or not lets_in(htpasswd, access.user, access.password):
         news[HTPASSWD] = "new: there is none" if htpasswd is None else "new: it does not let our login in"
         htpasswd = htpasswd_file(access.user, access.password)
-    return Plan(where, access, ca, pair, htpasswd, news)
+    return Plan(where, access, ca, {HTPASSWD: htpasswd, KEY: pair.key, CERTIFICATE: pair.certificate}, news)
 
 
-def _login(found: Found, kept: Access | None, others: Iterable[Access], ca: Authority) -> Access:
+def _login(htpasswd: bytes | None, kept: Access | None, others: Iterable[Access], ca: Authority) -> Access:
     """Return the login that is kept for the address, else one that the host lets in already, else a new one."""
-    access = kept or next((one for one in others if lets_in(found.htpasswd, one.user, one.password)), None)
+    access = kept or next((one for one in others if lets_in(htpasswd, one.user, one.password)), None)
     user, password = (access.user, access.password) if access else (_USER, secrets.token_urlsafe(_PASSWORD_BYTES))
     return Access(user, password, ca.file)
 
@@ -157,7 +144,7 @@ def lets_in(file: bytes | None, user: str, password: str) -> bool:
 def refuse_other_authority(found: Found, ca: Authority, name: str) -> None:
     """Let nobody take over the registry that somebody else has set up on the host `name`."""
     try:
-        certificate = x509.load_pem_x509_certificate(found.certificate or b"")
+        certificate = x509.load_pem_x509_certificate(found.get(CERTIFICATE) or b"")
     except ValueError:
         return
     if not certificates.is_of(certificate, ca):

@@ -19,7 +19,8 @@ from cluster.credentials import HostFile, folder_on_hosts
 from cluster.hosts import files as host_files
 from cluster.hosts.files import LOGIN_ARCHIVE
 from cluster.hosts.host import Host
-from cluster.images import architecture, registry_login
+from cluster.images import build as image_build
+from cluster.images import registry_login
 from cluster.images.registry_trust import CERTIFICATES
 from cluster.operations import registry as registries
 from cluster.operations.agents import check, pull, trust
@@ -337,7 +338,7 @@ def foreign(fresh: Place) -> str:
     return f"foreign:{other}"
 
 
-@pytest.mark.skipif(bool(architecture.emulators_here()), reason="this machine may emulate others")
+@pytest.mark.skipif(bool(image_build.emulators_here()), reason="this machine may emulate others")
 def test_an_image_for_other_machines_is_refused_by_each_host_by_name(fresh: Place, foreign: str) -> None:
     *_, why, _ = fresh.pull(AGENTS[0], tag=foreign)
     assert "foreign@sha256" in why

@@ -15,8 +15,8 @@ from docker.errors import ImageNotFound
 from cluster import engine
 from cluster.components import Component
 from cluster.image_ref import ImageRef
-from cluster.images import architecture, registry_api
 from cluster.images import build as image_build
+from cluster.images import registry_api
 from cluster.registry import local as local_registry
 from cluster.schedulers.docker.scheduler import Local
 from scripts.errors import ClusterError, ServiceAway
@@ -96,7 +96,7 @@ def foreign(docker_client: Any, own_registry: str) -> Iterator[ImageRef]:
         docker_client.images.remove(str(ref), force=True)
 
 
-@pytest.mark.skipif(bool(architecture.emulators_here()), reason="this machine may emulate others")
+@pytest.mark.skipif(bool(image_build.emulators_here()), reason="this machine may emulate others")
 def test_an_image_for_other_machines_is_refused_by_name_before_it_runs(foreign: ImageRef, docker_client: Any) -> None:
     with pytest.raises(ClusterError, match=rf"{foreign} is built for {foreign.tag}, and not for "):
         image_build.deployable(docker_client, foreign)

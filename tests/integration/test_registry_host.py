@@ -24,7 +24,7 @@ from cluster.operations import registry as registries
 from cluster.operations import status as listing
 from cluster.registry import certificates, plan, status
 from cluster.registry.host import check_from_here
-from cluster.registry.plan import CERTIFICATE, HTPASSWD, IMAGE, KEY, OWNER, Found
+from cluster.registry.plan import CERTIFICATE, HTPASSWD, IMAGE, KEY, OWNER
 from cluster.schedulers.docker import scheduler as containers
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
@@ -339,7 +339,7 @@ def test_nobody_elses_registry_is_taken_over(place: Place) -> None:
 
 def test_an_address_that_leads_elsewhere_is_told(place: Place) -> None:
     now = datetime.now(UTC)
-    elsewhere = plan.for_host(place.address, Found(), certificates.of(place.settings.project, now), now)
+    elsewhere = plan.for_host(place.address, {}, certificates.of(place.settings.project, now), now)
     with pytest.raises(ClusterError, match=f"runs on host1, but another one of ours answers at {place.address}"):
         check_from_here("host1", elsewhere)
     with pytest.raises(ServiceAway, match=f"runs on host1, but this machine does not reach it at {place.host.ip}:1:"):

@@ -10,7 +10,7 @@ import pytest
 
 from cluster.components import WORKER
 from cluster.image_ref import ImageRef
-from cluster.images import architecture, base_image
+from cluster.images import base_image
 from cluster.images import build as image_build
 from cluster.images.build import revision_of
 
@@ -45,7 +45,7 @@ def test_only_the_proxy_of_the_environment_is_handed_on() -> None:
 def test_an_image_runs_where_its_architecture_or_an_emulator_is(
     image: list[str], machine: str, emulators: list[str], runs: bool
 ) -> None:
-    assert (not architecture.mismatch(image, machine, emulators)) == runs
+    assert (not image_build.mismatch(image, machine, emulators)) == runs
 
 
 SIGNED = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"

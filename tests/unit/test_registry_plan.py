@@ -10,7 +10,7 @@ import pytest
 from cluster.hosts.engine_errors import ports_of
 from cluster.images import registry_login
 from cluster.registry import certificates, plan
-from cluster.registry.certificates import Authority
+from cluster.registry.certificates import Authority, Pair
 from cluster.registry.plan import CERTIFICATE, HTPASSWD, KEY, Found, Plan, host_app
 from cluster.schedulers.docker.body import Task, container_body
 from cluster.settings import Settings
@@ -31,20 +31,20 @@ def ca(secrets_folder: Path) -> Authority:
 @pytest.fixture
 def first(ca: Authority) -> Plan:
     """For a host that has nothing; its login is kept as a run does it."""
-    made = plan.for_host(ADDRESS, Found(), ca, NOW)
+    made = plan.for_host(ADDRESS, {}, ca, NOW)
     registry_login.keep(ADDRESS, made.access)
     return made
 
 
 def found(made: Plan) -> Found:
     """A host on which a plan was brought about."""
-    return Found(made.pair.certificate, made.pair.key, made.htpasswd)
+    return dict(made.files)
 
 
 def test_a_host_with_nothing_gets_everything(first: Plan) -> None:
     assert list(first.news) == [KEY, CERTIFICATE, HTPASSWD]
     assert list(first.files)[-1] == CERTIFICATE
-    assert plan.lets_in(first.htpasswd, first.access.user, first.access.password)
+    assert plan.lets_in(first.files[HTPASSWD], first.access.user, first.access.password)
 
 
 def test_a_host_that_has_all_keeps_all(first: Plan, ca: Authority) -> None:
@@ -54,30 +54,29 @@ def test_a_host_that_has_all_keeps_all(first: Plan, ca: Authority) -> None:
 
 
 def test_nothing_secret_is_shown_of_a_plan(first: Plan) -> None:
-    for secret in (first.access.password, first.htpasswd.decode().strip(), "PRIVATE"):
+    for secret in (first.access.password, first.files[HTPASSWD].decode().strip(), "PRIVATE"):
         assert secret not in repr(first)
-        assert secret not in repr(found(first))
         assert secret not in repr(first.app)
 
 
 def test_a_certificate_at_its_end_is_renewed_and_nothing_else(first: Plan, ca: Authority) -> None:
     again = plan.for_host(ADDRESS, found(first), ca, NOW + timedelta(days=336))
     assert again.news == {KEY: "new, with its certificate", CERTIFICATE: "new: it ends on 2031-05-17"}
-    assert (again.htpasswd, again.access) == (first.htpasswd, first.access)
+    assert (again.files[HTPASSWD], again.access) == (first.files[HTPASSWD], first.access)
     assert again.app.labels["certificate"] != first.app.labels["certificate"]
     assert again.app == first.app.with_labels(again.app.labels)
 
 
-@pytest.mark.parametrize("lost", ["certificate", "key"])
+@pytest.mark.parametrize("lost", [CERTIFICATE, KEY])
 def test_half_a_pair_is_none(first: Plan, ca: Authority, lost: str) -> None:
-    again = plan.for_host(ADDRESS, replace(found(first), **{lost: None}), ca, NOW)
+    again = plan.for_host(ADDRESS, {**found(first), lost: None}, ca, NOW)
     assert again.news[CERTIFICATE] == "new: there is none"
-    assert certificates.reason_to_renew(again.pair, "10.0.0.5", ca, NOW) == ""
+    assert certificates.reason_to_renew(Pair(again.files[CERTIFICATE], again.files[KEY]), "10.0.0.5", ca, NOW) == ""
 
 
 def test_a_login_that_was_lost_there_is_put_back(first: Plan, ca: Authority) -> None:
     for htpasswd, why in ((None, "new: there is none"), (b"cluster:x", "new: it does not let our login in")):
-        again = plan.for_host(ADDRESS, replace(found(first), htpasswd=htpasswd), ca, NOW)
+        again = plan.for_host(ADDRESS, {**found(first), HTPASSWD: htpasswd}, ca, NOW)
         assert again.news == {HTPASSWD: why}
         assert again.access == first.access
 
@@ -87,7 +86,7 @@ def test_a_registry_that_gets_another_address_keeps_its_password(first: Plan, ca
     assert moved.access == first.access
     assert moved.news[CERTIFICATE] == "new: it is not for registry.example"
     assert moved.app.ports[0].host == 443
-    other_host = plan.for_host("10.0.0.6:5000", Found(), ca, NOW)
+    other_host = plan.for_host("10.0.0.6:5000", {}, ca, NOW)
     assert other_host.access.password != first.access.password
 
 
@@ -98,8 +97,8 @@ def test_a_login_that_cannot_be_read_stands_in_nobody_elses_way(first: Plan, ca:
 
 def test_nobody_takes_over_the_registry_of_another_ca(first: Plan, ca: Authority) -> None:
     plan.refuse_other_authority(found(first), ca, "host1")
-    plan.refuse_other_authority(Found(), ca, "host1")
-    plan.refuse_other_authority(Found(b"half a fi"), ca, "host1")
+    plan.refuse_other_authority({}, ca, "host1")
+    plan.refuse_other_authority({CERTIFICATE: b"half a fi"}, ca, "host1")
     words = refusal(plan.refuse_other_authority, found(first), certificates.of("other", NOW), "host1")
     assert [name for name in ("host1: ", "CN=test registry CA", CERTIFICATE) if name not in words] == []
 
@@ -172,5 +171,5 @@ def test_a_file_that_is_no_htpasswd_lets_nobody_in(file: bytes | None) -> None:
 
 
 def test_no_two_passwords_are_alike(ca: Authority) -> None:
-    found = {plan.for_host(f"10.0.0.{number}:5000", Found(), ca, NOW).access.password for number in range(5)}
+    found = {plan.for_host(f"10.0.0.{number}:5000", {}, ca, NOW).access.password for number in range(5)}
     assert sorted(map(len, found)) == [32] * 5

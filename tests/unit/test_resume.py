@@ -61,11 +61,11 @@ def test_what_does_not_fit_is_refused(found: Record | None, resume: bool, named:
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     folder = tmp_path / "not" / "there"
-    sidecar = Sidecar.open(folder, WANTED)
+    sidecar = Sidecar(folder, WANTED)
     assert sidecar.record is None
     sidecar.write(HALF)
     sidecar.close()
-    again = Sidecar.open(folder, WANTED)
+    again = Sidecar(folder, WANTED)
     assert again.record == HALF
     again.close()
     assert again.path.stat().st_mode & 0o777 == 0o600
@@ -73,7 +73,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 
 def test_one_that_says_nothing_is_deleted(tmp_path: Path) -> None:
-    sidecar = Sidecar.open(tmp_path, WANTED)
+    sidecar = Sidecar(tmp_path, WANTED)
     sidecar.write(WANTED)
     sidecar.close()
     assert list(tmp_path.iterdir()) == []
@@ -81,37 +81,37 @@ def test_one_that_says_nothing_is_deleted(tmp_path: Path) -> None:
 
 def test_each_input_and_queue_has_its_own(tmp_path: Path) -> None:
     others = [WANTED, replace(WANTED, queue="other"), replace(WANTED, path="/x/items.txt")]
-    sidecars = [Sidecar.open(tmp_path, wanted) for wanted in others]
+    sidecars = [Sidecar(tmp_path, wanted) for wanted in others]
     assert len({sidecar.path for sidecar in sidecars}) == 3
     for sidecar in sidecars:
         sidecar.close()
 
 
 def test_two_at_once_are_refused(tmp_path: Path) -> None:
-    sidecar = Sidecar.open(tmp_path, WANTED)
-    assert "'myqueue'" in refusal(Sidecar.open, tmp_path, WANTED)
+    sidecar = Sidecar(tmp_path, WANTED)
+    assert "'myqueue'" in refusal(Sidecar, tmp_path, WANTED)
     sidecar.close()
 
 
 def test_the_rest_of_a_longer_text_is_ignored(tmp_path: Path) -> None:
-    sidecar = Sidecar.open(tmp_path, WANTED)
+    sidecar = Sidecar(tmp_path, WANTED)
     sidecar.write(HALF)
     sidecar.path.write_text(json.dumps(asdict(HALF)) + 'rue}"')
     sidecar.close()
-    again = Sidecar.open(tmp_path, WANTED)
+    again = Sidecar(tmp_path, WANTED)
     assert again.record == HALF
     again.close()
 
 
 @pytest.mark.parametrize("text", ["{", "null", '{"path": 1}', "\xff"], ids=["cut off", "null", "other", "no text"])
 def test_a_damaged_one_is_named(tmp_path: Path, text: str) -> None:
-    sidecar = Sidecar.open(tmp_path, WANTED)
+    sidecar = Sidecar(tmp_path, WANTED)
     sidecar.write(HALF)
     sidecar.close()
     sidecar.path.write_text(text, encoding="latin-1")
-    assert str(sidecar.path) in refusal(Sidecar.open, tmp_path, WANTED)
+    assert str(sidecar.path) in refusal(Sidecar, tmp_path, WANTED)
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert str(tmp_path / "file/publish/items.txt-") in refusal(Sidecar.open, tmp_path / "file/publish", WANTED)
+    assert str(tmp_path / "file/publish/items.txt-") in refusal(Sidecar, tmp_path / "file/publish", WANTED)

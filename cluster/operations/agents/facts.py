@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cluster.hosts.remote import Remote
-from cluster.images.architecture import EMULATORS
+from cluster.images.build import EMULATORS
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 

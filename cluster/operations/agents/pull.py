@@ -13,7 +13,8 @@ from cluster.hosts.engine_errors import engine_errors
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.image_ref import ImageRef
-from cluster.images import architecture, registry_login
+from cluster.images import build as image_build
+from cluster.images import registry_login
 from cluster.images.registry_api import in_registry
 from cluster.images.registry_errors import remedy_on_a_host
 from cluster.operations.agents import facts
@@ -51,7 +52,7 @@ def mismatch(remote: Remote, architectures: Collection[str]) -> str:
     """Return why a host cannot run an image of these architectures; "" if it can, or nobody knows."""
     with engine_errors(remote, "ask the Docker Engine"):
         machine = str(remote.engine().version().get("Arch", ""))
-    return architecture.mismatch(architectures, machine, ()) and architecture.mismatch(
+    return image_build.mismatch(architectures, machine, ()) and image_build.mismatch(
         architectures, machine, facts.emulators(remote)
     )
 

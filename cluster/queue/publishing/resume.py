@@ -67,7 +67,7 @@ def publish_noting(
             raise ClusterError(f"--resume needs --file or --files: {source.name} cannot be read again")
         return publish(source, target, watch)
     wanted = Record(source.path, source.size, source.digest, target.queue, target.broker, flags)
-    with closing(Sidecar.open(folder, wanted)) as sidecar:
+    with closing(Sidecar(folder, wanted)) as sidecar:
         at = start_at(sidecar.record, wanted, resume, sidecar.path)
         if at is None:
             watch.say(f"{source.name} is published to {target.queue!r} already, all of it")
@@ -116,36 +116,32 @@ def start_at(found: Record | None, wanted: Record, resume: bool, sidecar: Path) 
 
 
 class Sidecar:
-    """The open and locked sidecar of one input and one queue; `record` is what it says, None while it is new."""
+    """The open and locked sidecar of a wanted input and queue; `record` is what it says, None while it is new."""
 
-    def __init__(self, path: Path, fd: int, record: Record | None) -> None:
-        self.path = path
-        self.record = record
-        self._fd = fd
-
-    @classmethod
-    def open(cls, folder: Path, wanted: Record) -> Sidecar:
-        """Lock the sidecar of the wanted input and queue, and read it."""
-        path = folder / _file_name(wanted)
+    def __init__(self, folder: Path, wanted: Record) -> None:
+        key = hashlib.sha256(os.fsencode(f"{wanted.path}\0{wanted.queue}")).hexdigest()[:12]
+        name = re.sub(r"[^A-Za-z0-9._-]", "_", Path(wanted.path).name)
+        self.path = folder / f"{name[:80]}-{key}.json"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise _unwritable(self.path, error) from error
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            found = os.pread(fd, _LARGEST_BYTES, 0).decode()
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found = os.pread(self._fd, _LARGEST_BYTES, 0).decode()
             # Not json.loads: behind the text may be the rest of a longer one.
-            record = Record(**json.JSONDecoder().raw_decode(found)[0]) if found else None
-            return cls(path, fd, record)
+            self.record = Record(**json.JSONDecoder().raw_decode(found)[0]) if found else None
         except BlockingIOError as error:
-            os.close(fd)
+            os.close(self._fd)
             raise ClusterError(
                 f"{wanted.path} is being published to {wanted.queue!r} by another process: wait for it or stop it"
             ) from error
         except (ValueError, TypeError) as error:
-            os.close(fd)
-            raise ClusterError(f"{path} is damaged; delete it to publish {wanted.path} from its beginning") from error
+            os.close(self._fd)
+            raise ClusterError(
+                f"{self.path} is damaged; delete it to publish {wanted.path} from its beginning"
+            ) from error
 
     def write(self, record: Record) -> None:
         """Note how far it has come."""
@@ -168,12 +164,6 @@ class Sidecar:
 
 def _unwritable(path: Path, error: OSError) -> ClusterError:
     return ClusterError(f"{path}: {(error.strerror or '').lower()}; publishing notes there how far it has come")
-
-
-def _file_name(wanted: Record) -> str:
-    key = hashlib.sha256(os.fsencode(f"{wanted.path}\0{wanted.queue}")).hexdigest()[:12]
-    name = re.sub(r"[^A-Za-z0-9._-]", "_", Path(wanted.path).name)
-    return f"{name[:80]}-{key}.json"
 
 
 def _shown(flags: dict[str, Any]) -> str:
