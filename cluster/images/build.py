@@ -18,8 +18,8 @@ from cluster.components import Component
 from cluster.engine import docker_errors, logins
 from cluster.engine.errors import problem_of, words_of
 from cluster.image_ref import ImageRef, is_local
-from cluster.images import base_image, registry_api, registry_login, registry_trust
-from cluster.images.registry_errors import Trouble, failure, trouble_in
+from cluster.images import base_image, registry_api, registry_login
+from cluster.images.registry_errors import Trouble, ca_file, failure, trouble_in
 from cluster.terminal.live_line import live_line
 from scripts.errors import ClusterError, ServiceAway
 
@@ -269,6 +269,6 @@ def _registry_failure(client: docker.DockerClient, doing: str, ref: ImageRef, wo
         return None
     if trouble is Trouble.LOGIN and registry_api.lets_us_in(ref.registry):
         trouble = Trouble.NO_RIGHT
-    engine_ca = registry_trust.ca_file(client, ref.registry)
+    engine_ca = ca_file(client, ref.registry)
     known = failure(ref.registry, trouble, words, engine_ca=engine_ca)
     return type(known)(f"{doing}: {known}")

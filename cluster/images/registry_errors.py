@@ -1,18 +1,30 @@
-"""The kinds of trouble with a registry: how each is recognized, and what to do about it here and on a host."""
+"""The kinds of trouble with a registry: how each is recognized, and what to do about it here and on a host.
+
+This machine's own Docker Engine is told here which CA to trust: it reads a file of it for each push and pull.
+"""
 
 from __future__ import annotations
 
+import os
 import shlex
 import ssl
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
+import docker
 import requests
 
+from cluster import engine
 from cluster.engine.errors import causes
+from cluster.files import write_atomically
 from cluster.image_ref import is_local
 from cluster.images import registry_login
 from scripts.errors import ClusterError, ServiceAway
+
+CERTIFICATES = Path("/etc/docker/certs.d")  # a folder a registry
+
+_OF_THIS_MACHINE = "http+docker://localhost"  # how the SDK calls an engine at a UNIX socket
 
 
 class Trouble(Enum):
@@ -110,7 +122,33 @@ def of_another_ca(registry: str, ca: Path) -> str:
     )
 
 
-def command_to_trust(ca: Path, engine_ca: Path) -> str:
+def ca_file(client: docker.DockerClient, registry: str) -> Path:
+    """Return where this engine looks for the CA of a registry."""
+    folder = CERTIFICATES
+    if engine.is_rootless(client):
+        config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+        folder = Path(config) / "docker" / "certs.d"
+    return folder / registry / "ca.crt"
+
+
+def trust(client: docker.DockerClient, registry: str, ca: Path, say: Callable[[str], None]) -> None:
+    """Let the engine trust what this CA says of the registry; where we may not, say the command that does it."""
+    path = ca_file(client, registry)
+    if client.api.base_url != _OF_THIS_MACHINE:
+        say(f"the Docker Engine of DOCKER_HOST is on another machine, which has to trust {registry}, too: {path} there")
+        return
+    try:
+        if path.is_file() and path.read_bytes() == ca.read_bytes():
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, ca.read_bytes(), mode=0o644)
+    except OSError:  # we are not root, or the system's files are read-only
+        say(f"let this machine's Docker Engine trust {registry}: {_command_to_trust(ca, path)}")
+    else:
+        say(f"this machine's Docker Engine trusts {registry} from now on: {path}")
+
+
+def _command_to_trust(ca: Path, engine_ca: Path) -> str:
     """Return the command that lets a Docker Engine trust a CA."""
     return f"sudo install -D -m 644 {shlex.quote(str(ca))} {shlex.quote(str(engine_ca))}"
 
@@ -119,7 +157,7 @@ def _untrusted(registry: str, engine_ca: Path | None) -> str:
     access = registry_login.for_registry(registry)
     ca = access.ca if access else None
     if ca and engine_ca and not engine_ca.exists():
-        return f"the Docker Engine does not trust {registry} yet: {command_to_trust(ca, engine_ca)}"
+        return f"the Docker Engine does not trust {registry} yet: {_command_to_trust(ca, engine_ca)}"
     if ca:
         return of_another_ca(registry, ca)
     if engine_ca:

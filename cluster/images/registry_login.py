@@ -6,6 +6,7 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cluster import credentials
 from cluster.engine import logins
@@ -29,22 +30,16 @@ def place(registry: str) -> Path:
 
 def for_registry(registry: str) -> Access | None:
     """Return the login that is kept for a registry in .secrets/, None where there is none."""
-    path = place(registry)
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        ca = path.parent / kept["ca"] if kept.get("ca") else None
-        access = Access(str(kept["user"]), str(kept["password"]), ca)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ClusterError(f"{path}: {error.strerror}: it holds the login of {registry}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ClusterError(
-            f'{path} holds no login: write {{"user": ..., "password": ..., "ca": ...}}, or delete it and run '
-            "`./inv registry.up --host HOST` again"
-        ) from None
-    if ca and not ca.is_file():
-        raise ClusterError(f"{ca} is missing, the CA of {registry}: `./inv registry.up --host HOST` makes a new one")
+
+    def made(found: dict[str, Any]) -> Access:
+        ca = credentials.SECRETS / found["ca"] if found.get("ca") else None
+        return Access(str(found["user"]), str(found["password"]), ca)
+
+    up = "`./inv registry.up --host HOST`"
+    remedy = f'write {{"user": ..., "password": ..., "ca": ...}}, or delete it and run {up} again'
+    access = credentials.kept(place(registry), made, registry, remedy)
+    if access and access.ca and not access.ca.is_file():
+        raise ClusterError(f"{access.ca} is missing, the CA of {registry}: {up} makes a new one")
     return access
 
 

@@ -60,8 +60,7 @@ def images(settings: Settings, *, as_json: bool) -> str:
     usual = [ImageRef.parse(tag, settings.images).name for tag in (settings.queue.tag, settings.worker.tag)]
     found = registry_api.stored(settings.registry, settings.registry_path, usual)
     if as_json:
-        shown = ("name", "tag", "digest", "bytes")
-        return json.dumps([{key: getattr(image, key) for key in shown} for image in found], indent=2)
+        return json.dumps([asdict(image) for image in found], indent=2)
     rows = [(image.name, image.tag, image.digest[:19], f"{image.bytes / 1e6:,.0f} MB") for image in found]
     return table(("NAME", "TAG", "DIGEST", "SIZE"), rows) if rows else f"the registry {settings.images} is empty"
 

@@ -49,10 +49,17 @@ def _fresh(connection: Any, found: Sequence[QueueCount]) -> Iterator[QueueCount]
             if refusal.reply_code != _NOT_THERE:  # another connection's own, or not for this user
                 yield queue
         else:
-            # Of a quorum queue that is not up yet AMQP says that nothing is in it; the API has no figure then. It has
-            # none of an empty queue that was just made, either: that is not known for some seconds, too.
-            is_known = now.message_count or now.consumer_count or queue.ready is not None
-            yield replace(queue, ready=now.message_count, consumers=now.consumer_count) if is_known else queue
+            yield _newer(queue, now.message_count, now.consumer_count)
+
+
+def _newer(queue: QueueCount, ready: int, consumers: int) -> QueueCount:
+    """Return the count with what AMQP says of this moment.
+
+    Of a quorum queue that is not up yet AMQP says that nothing is in it; the API has no figure then. It has none of an
+    empty queue that was just made, either: that is not known for some seconds, too.
+    """
+    is_known = ready or consumers or queue.ready is not None
+    return replace(queue, ready=ready, consumers=consumers) if is_known else queue
 
 
 @dataclass(frozen=True)

@@ -47,21 +47,6 @@ class QueueLogin:
     salt: str = field(repr=False)
     id: str
 
-    @property
-    def users_json(self) -> str:
-        """RabbitMQ's definitions of the user, with the password's salted hash (its SHA-256 form) in place of it."""
-        salt = bytes.fromhex(self.salt)
-        digest = b64encode(salt + hashlib.sha256(salt + self.password.encode()).digest()).decode()
-        user = {
-            "name": self.user,
-            "password_hash": digest,
-            "hashing_algorithm": "rabbit_password_hashing_sha256",
-            "tags": ["administrator", _MADE_BY_DEPLOY],
-        }
-        permission = {"user": self.user, "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}
-        content = {"vhosts": [{"name": "/"}], "users": [user], "permissions": [permission]}
-        return json.dumps(content, indent=2) + "\n"
-
 
 @dataclass(frozen=True)
 class Secrets:
@@ -157,21 +142,12 @@ def known(settings: Settings, login_id: str = "") -> QueueLogin | None:
     Raises:
         ClusterError: the file cannot be read or holds no login.
     """
-    found = (_read(path) for path in (place(settings, login_id), place(settings)))
-    return next((login for login in found if login and login_id in ("", login.id)), None)
-
-
-def _read(path: Path) -> QueueLogin | None:
-    try:
-        return QueueLogin(**json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ClusterError(f"{path}: {error.strerror}: it holds the login of the cluster's queue") from None
-    except (ValueError, TypeError):
-        raise ClusterError(
-            f"{path} holds no login: delete it, then deploy the queue and the workers again, which makes a new one"
-        ) from None
+    remedy = "delete it, then deploy the queue and the workers again, which makes a new one"
+    for path in (place(settings, login_id), place(settings)):
+        login = credentials.kept(path, lambda found: QueueLogin(**found), "the cluster's queue", remedy)
+        if login and login_id in ("", login.id):
+            return login
+    return None
 
 
 def place(settings: Settings, login_id: str = "") -> Path:
@@ -180,15 +156,25 @@ def place(settings: Settings, login_id: str = "") -> Path:
 
 
 def for_queue(login: QueueLogin) -> Secrets:
-    """Return what lets this user alone into the queue.
+    """Return what lets this user alone into the queue, whose files have the password's salted hash (its SHA-256 form).
 
     RabbitMQ reads its user when it starts, and makes no guest on an empty disk. The files of each login have a folder
     of their own, so that an earlier version of the app finds its own.
     """
-    conf = f"load_definitions = {_CONF_FOLDER}/users.json\n".encode()
-    contents = {"90-users.conf": conf, "users.json": login.users_json.encode()}
-    group = f"queue-{login.id}"
-    files = (SecretFile(group, name, content, QUEUE_UID, "", _CONF_FOLDER) for name, content in contents.items())
+    salt = bytes.fromhex(login.salt)
+    user = {
+        "name": login.user,
+        "password_hash": b64encode(salt + hashlib.sha256(salt + login.password.encode()).digest()).decode(),
+        "hashing_algorithm": "rabbit_password_hashing_sha256",
+        "tags": ["administrator", _MADE_BY_DEPLOY],
+    }
+    permission = {"user": login.user, "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}
+    users = json.dumps({"vhosts": [{"name": "/"}], "users": [user], "permissions": [permission]}, indent=2) + "\n"
+    contents = {"90-users.conf": f"load_definitions = {_CONF_FOLDER}/users.json\n", "users.json": users}
+    files = (
+        SecretFile(f"queue-{login.id}", name, content.encode(), QUEUE_UID, "", _CONF_FOLDER)
+        for name, content in contents.items()
+    )
     return Secrets({LOGIN_ID: login.id}, tuple(files))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from ipaddress import ip_address
@@ -44,18 +45,14 @@ class Authority:
     def issue(self, host: str, now: datetime) -> Pair:
         """Make a certificate for a server at this name or IP address, with a new key; it ends no later than the CA."""
         key = ec.generate_private_key(ec.SECP256R1())
-        usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
-        builder = (
-            _builder(f"registry {host}"[:64], key, now, min(now + SERVER_TIME, self.certificate.not_valid_after_utc))
-            .issuer_name(self.certificate.subject)
-            .add_extension(x509.SubjectAlternativeName([_name(host)]), critical=False)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(usages, critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False
-            )
-        )  # fmt: skip
-        return Pair(builder.sign(self.key, hashes.SHA256()).public_bytes(_PEM), _key_pem(key))
+        ends = min(now + SERVER_TIME, self.certificate.not_valid_after_utc)
+        certificate = _signed(f"registry {host}"[:64], key, now, ends, self.certificate.subject, self.key, {
+            x509.SubjectAlternativeName([_name(host)]): False,
+            x509.BasicConstraints(ca=False, path_length=None): True,
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]): False,
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()): False,
+        })  # fmt: skip
+        return Pair(certificate.public_bytes(_PEM), _key_pem(key))
 
     def keep(self) -> None:
         """Keep the CA in .secrets/; does nothing where it is kept already."""
@@ -131,28 +128,26 @@ def is_of(certificate: x509.Certificate, authority: Authority) -> bool:
 def new(project: str, now: datetime) -> Authority:
     """Make a CA, which is not kept anywhere yet."""
     key = ec.generate_private_key(ec.SECP384R1())
-    signing_alone = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
     subject = f"{project} registry CA"
-    certificate = (
-        _builder(subject, key, now, now + CA_TIME)
-        .issuer_name(_common_name(subject))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(signing_alone, critical=True)
-        .sign(key, hashes.SHA256())
-    )
+    certificate = _signed(subject, key, now, now + CA_TIME, _common_name(subject), key, {
+        x509.BasicConstraints(ca=True, path_length=0): True,
+        x509.KeyUsage(False, False, False, False, False, True, True, False, False): True,  # signs, and nothing else
+    })  # fmt: skip
     return Authority(place(project), certificate, key)
 
 
-def _builder(subject: str, key: ec.EllipticCurvePrivateKey, now: datetime, ends: datetime) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(_common_name(subject))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _CLOCKS_DIFFER)
-        .not_valid_after(ends)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    )
+def _signed(
+    subject: str, key: ec.EllipticCurvePrivateKey, now: datetime, ends: datetime, issuer: x509.Name,
+    issuer_key: ec.EllipticCurvePrivateKey, extensions: Mapping[x509.ExtensionType, bool],
+) -> x509.Certificate:  # fmt: skip
+    """Return a certificate for a key; of each extension it is said whether it is critical."""
+    builder = x509.CertificateBuilder().subject_name(_common_name(subject)).public_key(key.public_key())
+    builder = builder.serial_number(x509.random_serial_number()).issuer_name(issuer)
+    builder = builder.not_valid_before(now - _CLOCKS_DIFFER).not_valid_after(ends)
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    for extension, is_critical in extensions.items():
+        builder = builder.add_extension(extension, is_critical)
+    return builder.sign(issuer_key, hashes.SHA256())
 
 
 def _common_name(text: str) -> x509.Name:

@@ -19,7 +19,7 @@ from cluster.hosts.engine_errors import engine_errors
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.images import build as image_build
-from cluster.images import registry_api, registry_errors, registry_login, registry_trust
+from cluster.images import registry_api, registry_errors, registry_login
 from cluster.registry import certificates, plan
 from cluster.registry.plan import CERTIFICATE, DATA, HTPASSWD, IMAGE, KEY, OWNER, START_TIMEOUT_S, Plan
 from cluster.schedulers import DeployOptions, Scheduler, selection
@@ -49,7 +49,7 @@ def up(settings: Settings, host: str, given_address: str, say: Say) -> str:
         made = _plan(settings, remote, given_address, now)
         if not _bring_about(settings, remote, made, say):
             say(f"the registry on {remote.name} is as it should be: nothing was changed")
-        registry_trust.trust(engine.connect(), made.address, made.ca.file, say)
+        registry_errors.trust(engine.connect(), made.address, made.ca.file, say)
         check_from_here(remote.name, made)
     ends = f"its certificate ends on {made.certificate.not_valid_after_utc:%Y-%m-%d}"
     say(f"the registry answers at {made.address}, with TLS and a login; {ends}")

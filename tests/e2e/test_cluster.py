@@ -20,7 +20,7 @@ import pytest
 from docker.errors import ImageNotFound
 
 from cluster import credentials
-from cluster.images.registry_trust import CERTIFICATES
+from cluster.images.registry_errors import CERTIFICATES
 from tests.conftest import own_settings
 from tests.e2e.conftest import CommandLine
 from tests.hosts.cluster import Hosts

@@ -21,7 +21,7 @@ import requests
 from docker.errors import ImageNotFound
 
 from cluster import credentials
-from cluster.images.registry_trust import CERTIFICATES
+from cluster.images.registry_errors import CERTIFICATES
 from cluster.settings import Settings
 from tests.conftest import missing, own_settings
 from tests.e2e.conftest import CommandLine

@@ -21,7 +21,7 @@ from cluster.hosts.files import LOGIN_ARCHIVE
 from cluster.hosts.host import Host
 from cluster.images import build as image_build
 from cluster.images import registry_login
-from cluster.images.registry_trust import CERTIFICATES
+from cluster.images.registry_errors import CERTIFICATES
 from cluster.operations import registry as registries
 from cluster.operations.agents import check, pull, trust
 from cluster.operations.agents.facts import Finding

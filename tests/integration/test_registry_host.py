@@ -18,8 +18,8 @@ from cluster.apps.app import AppSpec
 from cluster.image_ref import ImageRef
 from cluster.images import build as image_build
 from cluster.images import registry_api, registry_login
+from cluster.images.registry_errors import CERTIFICATES
 from cluster.images.registry_login import Access
-from cluster.images.registry_trust import CERTIFICATES
 from cluster.operations import registry as registries
 from cluster.operations import status as listing
 from cluster.registry import certificates, plan, status

@@ -14,7 +14,7 @@ from pika.exceptions import ChannelClosedByBroker, ConnectionBlockedTimeout
 from cluster.interrupts import Interrupted, Signals
 from cluster.queue.publishing.confirms import Link, Target
 from cluster.queue.publishing.items import Position
-from cluster.queue.publishing.sender import Sender, Window
+from cluster.queue.publishing.sender import Sender
 from cluster.queue.publishing.sources import Source
 from scripts.amqp.broker import BLOCKED_TIMEOUT_S, broker_errors, explain
 from scripts.backoff import growing_s
@@ -71,10 +71,8 @@ def publish(source: Source, target: Target, watch: Watch = Watch(), at: Position
         Interrupted: SIGINT or SIGTERM came.
         Each says how much is confirmed, and the first message that is not.
     """
-    began = time.monotonic()
     with Signals() as signals:
-        done = Publisher(source, target, watch, at).run(signals)
-    return Published(target.queue, done.confirmed, done.confirmed_bytes, round(time.monotonic() - began, 3))
+        return Publisher(source, target, watch, at).run(signals)
 
 
 class RetryDeadline:
@@ -129,8 +127,9 @@ class Publisher:
         self._noted = at
         self._error: ClusterError | None = None
 
-    def run(self, signals: Signals) -> Window:
+    def run(self, signals: Signals) -> Published:
         """Publish all of it."""
+        began = time.monotonic()
         try:
             self._connect(check=True)
             self._tick(signals)
@@ -142,10 +141,10 @@ class Publisher:
         finally:
             self._loop.close()
         self._report()
-        error = self._error or self._sender.error
-        if error:
+        if error := self._error or self._sender.error:
             raise type(error)(f"{error}{self._sender.progress()}") from error
-        return self._sender.window
+        done = self._sender.window
+        return Published(self._target.queue, done.confirmed, done.confirmed_bytes, round(time.monotonic() - began, 3))
 
     # What happens on a link
 
@@ -201,7 +200,7 @@ class Publisher:
             return
         self._sender.is_stopped = True
         self._error = self._error or error
-        if self._sender.has_channel and len(self._sender.window) and not self._is_blocked:
+        if self._sender.channel and len(self._sender.window) and not self._is_blocked:
             self._loop.call_later(LAST_CONFIRMS_S, self._close)
         else:
             self._close()
@@ -246,7 +245,7 @@ class Publisher:
             self.refused(signals.came("interrupted"))
         elif self._retry.trouble and self._retry.is_over():
             self.refused(self._retry.trouble)
-        elif silent_s > STALLED_AFTER_S and (len(self._sender.window) or not self._sender.has_channel):
+        elif silent_s > STALLED_AFTER_S and (len(self._sender.window) or self._sender.channel is None):
             self.refused(ServiceAway(f"the broker at {self._target.place} has confirmed nothing for {silent_s:.0f} s"))
         self._loop.call_later(TICK_S, lambda: self._tick(signals))
 

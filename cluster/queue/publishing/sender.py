@@ -123,7 +123,8 @@ class Window:
 class Sender:
     """Sends a source's messages, what must be sent again first; calls `done` when nothing is left or in flight.
 
-    `is_over`: the source gives no more; with an `error` it ended too early.
+    `channel` is there while messages can go out; `is_over`: the source gives no more; with an `error` it ended too
+    early.
     """
 
     def __init__(self, source: Source, target: Target, at: Position, loop: Any, done: Callable[[], None]) -> None:
@@ -139,23 +140,18 @@ class Sender:
         self._last: Item | None = None
         self._loop = loop
         self._done = done
-        self._channel: Any = None
+        self.channel: Any = None
         self._properties = Properties(target.headers)
         self._made_at = time.monotonic()
 
-    @property
-    def has_channel(self) -> bool:
-        """True while messages can go out."""
-        return self._channel is not None
-
     def use(self, channel: Any) -> None:
         """Send on this channel, in confirm mode, from now on."""
-        self._channel = channel
+        self.channel = channel
         self.fill()
 
     def lose_channel(self) -> None:
         """Send what is in flight again on the next channel."""
-        self._channel = None
+        self.channel = None
         self.window.channel_lost()
 
     def end_before(self, item: Item | None) -> None:
@@ -177,12 +173,12 @@ class Sender:
 
     def fill(self) -> None:
         """Send as much as there is room for."""
-        if self._channel is None or self.is_paused:
+        if self.channel is None or self.is_paused:
             return
         if time.monotonic() - self._made_at > 1:  # of a new second is the timestamp, too
             self._properties = Properties(self._target.headers)
             self._made_at = time.monotonic()
-        with self._channel.connection.batching():
+        with self.channel.connection.batching():
             self._send()
         if not len(self.window) and (self.is_stopped or (self.is_over and not self.window.again)):
             self._done()
@@ -203,7 +199,7 @@ class Sender:
         return f"; confirmed: {confirmed}{total}, first not confirmed: {self._source.place(self.position().line)}"
 
     def _send(self) -> None:
-        publish, queue, window = self._channel.basic_publish, self._target.queue, self.window
+        publish, queue, window = self.channel.basic_publish, self._target.queue, self.window
         while window.has_room():
             item = self._next()
             if item is None:
