@@ -7,13 +7,13 @@ import re
 import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
 from urllib.request import parse_http_list, parse_keqv_list
 
 import requests
 from cryptography import x509
-from requests.auth import AuthBase
 
 from cluster.image_ref import ImageRef, is_local, registry_address
 from cluster.images import registry_login
@@ -171,7 +171,7 @@ class RegistryClient:
         challenge = _challenge_of(answer)
         if not challenge or not (token := self._token(challenge)):
             return answer
-        self._session.auth = _Bearer(token)
+        self._session.auth = partial(_with_token, token)
         return self._session.request(method, url, timeout=TIMEOUT_S)
 
     def _token(self, challenge: dict[str, str]) -> str:
@@ -218,7 +218,7 @@ class RegistryClient:
         return answer
 
     def _refusal(self, path: str, answer: requests.Response) -> ClusterError:
-        if self._access and (isinstance(self._session.auth, _Bearer) or answer.status_code == requests.codes.forbidden):
+        if self._access and (self._session.auth != self._login or answer.status_code == requests.codes.forbidden):
             return NoRight(str(failure(self.registry, Trouble.NO_RIGHT, what=f"/v2/{path}")))
         return failure(self.registry, Trouble.LOGIN)
 
@@ -266,15 +266,9 @@ class RegistryClient:
         yield from (one["architecture"] for one in found if one.get("architecture") not in (None, "", "unknown"))
 
 
-class _Bearer(AuthBase):
-    """A token, in place of a login."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
+def _with_token(token: str, request: requests.PreparedRequest) -> requests.PreparedRequest:
+    request.headers["Authorization"] = f"Bearer {token}"
+    return request
 
 
 def _nobody(request: requests.PreparedRequest) -> requests.PreparedRequest:

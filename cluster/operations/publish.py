@@ -59,10 +59,10 @@ def run(
     if source.left_out:
         say(f"left out, since they are no plain files: {source.left_out}")
     done = nothing = Published(name, 0, 0, 0)
-    if dry_run and not source.is_empty:
+    if dry_run and source.messages != 0:
         say(f"would publish {_described(source)} to {name!r} at {target.place}")
         return nothing
-    if not source.is_empty:
+    if source.messages != 0:
         # What changes the messages: it must be the same when this is resumed.
         shaping = {
             "--null": split.separator == b"\0",
@@ -71,7 +71,7 @@ def run(
             "--header": list(header),
         }
         done = _publish(source, target, broker, shaping, resume, say)
-    if done.messages or (source.scan and source.scan.messages):
+    if done.messages or source.messages:
         return done
     if not split.skip_empty:
         raise nothing_in(source.name)
@@ -125,7 +125,7 @@ def _publish(
 
     with _bar(source) as advance_to:
         done = publish_noting(source, target, Watch(say, advance_to, begins=look), shaping, resume)
-    if source.scan or done.messages:
+    if source.messages or done.messages:
         say(f"published {done.messages:,} {_messages(done.messages)} to {queue!r} in {done.seconds:.1f} s")
         with suppress(ClusterError, TimeoutError):  # without an API nothing is said
             for line in found[0].result(broker.api_s) if found else ():
@@ -163,17 +163,16 @@ def queue_url(settings: Settings, at: str, marathon: str, say: Say) -> str:
 
 def _bar(source: Source) -> AbstractContextManager[Callable[[int], None]]:
     """Return a progress bar for what can be long; one message has none."""
-    if source.scan and source.scan.messages == 1:
+    if source.messages == 1:
         return nullcontext(lambda messages: None)
-    return progress.bar("published", source.scan.messages if source.scan else None)
+    return progress.bar("published", source.messages)
 
 
 def _described(source: Source) -> str:
-    if not source.scan:
+    if source.messages is None:
         return f"what comes from {source.name}"
-    scan = source.scan
-    largest = f"the largest has {scan.largest_bytes:,} bytes ({source.place(scan.largest_line)})"
-    return f"{scan.messages:,} {_messages(scan.messages)} from {source.name}, {largest},"
+    largest = f"the largest has {source.largest_bytes:,} bytes ({source.place(source.largest_line)})"
+    return f"{source.messages:,} {_messages(source.messages)} from {source.name}, {largest},"
 
 
 def _messages(count: int) -> str:

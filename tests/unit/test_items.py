@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.queue.publishing import items as module
-from cluster.queue.publishing.items import Item, Position, Scan, Split, items, scan
+from cluster.queue.publishing.items import Item, Position, Split, items, scan
 from scripts.errors import ClusterError
 from tests.refusing import refusal
 
@@ -78,12 +78,11 @@ def test_items_stand_one_after_the_other(text: bytes, split: Split) -> None:
 
 @given(data, splits)
 def test_a_scan_finds_what_sending_would(text: bytes, split: Split) -> None:
-    def sent() -> Scan:
-        found = [Scan(item.number, len(item.body), item.line) for item in cut(text, split)]
-        largest = max(found, key=lambda seen: seen.largest_bytes, default=Scan(0, 0, 0))
-        return Scan(len(found), largest.largest_bytes, largest.largest_line)
+    def sent() -> tuple[int, int, int]:
+        found = [(len(item.body), item.line) for item in cut(text, split)]
+        return len(found), *max(found, key=lambda seen: seen[0], default=(0, 0))
 
-    def outcome(reading: Callable[[], Scan]) -> Scan | str:
+    def outcome(reading: Callable[[], tuple[int, int, int]]) -> tuple[int, int, int] | str:
         try:
             return reading()
         except ClusterError as error:
@@ -108,7 +107,7 @@ def test_several_lines_make_a_message_and_the_rest_makes_the_last() -> None:
 
 def test_nothing_makes_no_message() -> None:
     assert cut(b"") == []
-    assert scan([], LINES, "in") == Scan(0, 0, 0)
+    assert scan([], LINES, "in") == (0, 0, 0)
 
 
 def test_that_nothing_has_come_yet_is_passed_on() -> None:

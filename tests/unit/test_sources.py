@@ -23,8 +23,7 @@ def test_a_file_is_known_before_it_is_sent(tmp_path: Path) -> None:
     source = text_file(str(path), Split())
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert (source.size, source.digest, source.path) == (26, digest, str(path))
-    assert source.scan is not None
-    assert (source.scan.messages, source.scan.largest_bytes, source.scan.largest_line) == (3, 16, 2)
+    assert (source.messages, source.largest_bytes, source.largest_line) == (3, 16, 2)
     assert [source.id_of(item) for item in source.start(Position()) if item] == [
         f"{digest[:16]}-{at}" for at in (0, 4, 21)
     ]
@@ -66,7 +65,7 @@ def test_a_file_without_a_message_is_an_error_unless_that_may_be(tmp_path: Path)
     for content in (b"", b"\n\n"):
         path.write_bytes(content)
         source = text_file(str(path), Split(skip_empty=True))
-        assert (source.is_empty, bodies(source)) == (True, [])
+        assert (source.messages, bodies(source)) == (0, [])
 
 
 @pytest.mark.parametrize("change", [b"one\nTWO\n", b"one\ntwo\nthree\n", b"one\n"], ids=["edited", "longer", "shorter"])
@@ -100,7 +99,7 @@ def test_a_named_pipe_is_a_stream(tmp_path: Path) -> None:
     writer = threading.Thread(target=path.write_bytes, args=(b"a\nb\n",))
     writer.start()
     source = text_file(str(path), Split())
-    assert source.scan is None
+    assert source.messages is None
     assert source.digest == ""
     assert bodies(source) == [b"a", b"b"]
     writer.join()
@@ -126,7 +125,7 @@ def test_an_empty_file_of_a_set_is_refused_or_left_out(tmp_path: Path) -> None:
     assert f"{tmp_path}/a is empty" in refusal(file_set, f"{tmp_path}/*")
     assert bodies(file_set(f"{tmp_path}/*", skip_empty=True)) == [b"x"]
     only_empty = file_set(f"{tmp_path}/a", skip_empty=True)
-    assert (only_empty.is_empty, bodies(only_empty)) == (True, [])
+    assert (only_empty.messages, bodies(only_empty)) == (0, [])
     assert "*.none" in refusal(file_set, f"{tmp_path}/*.none", skip_empty=True)
 
 

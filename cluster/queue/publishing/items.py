@@ -64,15 +64,6 @@ class Position:
     number: int = 1
 
 
-@dataclass(frozen=True)
-class Scan:
-    """The findings of a first reading: how many messages, and the largest of them with the line it begins at."""
-
-    messages: int
-    largest_bytes: int
-    largest_line: int
-
-
 def items(chunks: Iterable[bytes | None], split: Split, name: str, at: Position) -> Iterator[Item | None]:
     """Cut an input, whose bytes from `at` on are `chunks`, into messages."""
     offset, line, number, per_message = at.offset, at.line, at.number, split.per_message
@@ -104,15 +95,18 @@ def _joined(group: list[Item], split: Split) -> Item:
     return group[0]._replace(body=body, end=group[-1].end, next_line=group[-1].next_line)
 
 
-def scan(chunks: Iterable[bytes], split: Split, name: str) -> Scan:
-    """Read an input through without keeping it, to find early what `items` would raise late."""
+def scan(chunks: Iterable[bytes], split: Split, name: str) -> tuple[int, int, int]:
+    """Read an input through without keeping it, to find early what `items` would raise late.
+
+    Return how many messages it has, and of the largest its bytes and the line that it begins at.
+    """
     messages = largest = largest_line = 0
     for item in items(chunks, split, name, Position()):
         assert item, "no chunk is None here"
         messages += 1
         if len(item.body) > largest:
             largest, largest_line = len(item.body), item.line
-    return Scan(messages, largest, largest_line)
+    return messages, largest, largest_line
 
 
 def _cut(chunks: Iterable[bytes | None], split: Split, name: str, line: int) -> Iterator[list[bytes] | None]:

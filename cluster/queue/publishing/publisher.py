@@ -236,7 +236,7 @@ class Publisher:
 
     def _connect(self, check: bool = False) -> None:
         if not self._closes:
-            self._link = Link(self._loop, self._target, self, check, self._largest()[1])
+            self._link = Link(self._loop, self._target, self, check, self._source.largest_bytes)
 
     def _tick(self, signals: Signals) -> None:
         self._report()
@@ -270,16 +270,13 @@ class Publisher:
         except ClusterError as error:
             return error
 
-    def _largest(self) -> tuple[int, int]:
-        """Return line and bytes of the largest message, as far as it is known beforehand."""
-        scan = self._source.scan
-        return (scan.largest_line, scan.largest_bytes) if scan else (1, 0)
-
     def _too_large(self, limit: int) -> ClusterError:
         """Return the error for the first message over the limit, which is the end of the input."""
         found = next((item for item in self._sender.window.again if len(item.body) > limit), None)
         self._sender.end_before(found)
-        line, size = (found.line, len(found.body)) if found else self._largest()
+        line, size = self._source.largest_line, self._source.largest_bytes
+        if found:
+            line, size = found.line, len(found.body)
         return ClusterError(
             f"{self._source.name}: {self._source.place(line)} has {size:,} bytes, and the broker at "
             f"{self._target.place} takes at most {limit:,} in a message; put its data in a file and publish its path"

@@ -195,7 +195,7 @@ class Sender:
         if not (self._last or self.error):
             return ""
         confirmed = f"{self._begin.number - 1 + self.window.confirmed:,}"
-        total = f" of {self._source.scan.messages:,}" if self._source.scan else ""
+        total = f" of {self._source.messages:,}" if self._source.messages else ""
         return f"; confirmed: {confirmed}{total}, first not confirmed: {self._source.place(self.position().line)}"
 
     def _send(self) -> None:
@@ -237,8 +237,8 @@ class Sender:
 
     def _may_be_refused(self, item: Item) -> bool:
         """With its refusal the channel ends, and what is in flight beside it would be sent twice: so it goes alone."""
-        tried = self._source.scan.largest_bytes if self._source.scan else 0
-        return len(item.body) > max(SURELY_TAKEN_BYTES, tried, self.window.largest_confirmed_bytes)
+        taken = max(SURELY_TAKEN_BYTES, self._source.largest_bytes, self.window.largest_confirmed_bytes)
+        return len(item.body) > taken
 
 
 def _short_string(text: str) -> bytes:

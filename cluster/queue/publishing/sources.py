@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cluster.interrupts import Interrupted
-from cluster.queue.publishing.items import MAX_BODY_BYTES, Item, Position, Scan, Split, items, scan
+from cluster.queue.publishing.items import MAX_BODY_BYTES, Item, Position, Split, items, scan
 from scripts.errors import ClusterError
 
 CHUNK_BYTES = 64 * 1024
@@ -25,16 +25,18 @@ class Source:
     """Messages to be published, and what is known of them beforehand.
 
     `start` gives the items from a position on; a None among them means that nothing has come yet. `place` says to a
-    person what an item's `line` is. `scan` is None where nothing is known before it is read. A source with a `digest`
-    can be read again from any position, so its publishing can be resumed; `path` and `size` (bytes) say which it was.
-    `left_out` says to a person what was named and is none of it. Ids begin with `prefix`, which is random without a
-    digest.
+    person what an item's `line` is. `messages` is None where nothing is known before it is read. A source with a
+    `digest` can be read again from any position, so its publishing can be resumed; `path` and `size` (bytes) say which
+    it was. `left_out` says to a person what was named and is none of it. Ids begin with `prefix`, which is random
+    without a digest.
     """
 
     name: str
     start: Callable[[Position], Iterator[Item | None]]
     place: Callable[[int], str]
-    scan: Scan | None = None
+    messages: int | None = None
+    largest_bytes: int = 0
+    largest_line: int = 1
     path: str = ""
     size: int = 0
     digest: str = ""
@@ -44,11 +46,6 @@ class Source:
     def id_of(self, item: Item) -> str:
         """Return the id of a message: the same bytes at the same place have the same, however often they are sent."""
         return f"{self.prefix}-{item.offset}"
-
-    @property
-    def is_empty(self) -> bool:
-        """True where it is known beforehand to have no message at all."""
-        return self.scan is not None and not self.scan.messages
 
 
 def chosen(body: str | None, file: str, files: str, split: Split) -> Source:
@@ -68,7 +65,7 @@ def one_body(body: bytes) -> Source:
     """Return a single message as a source."""
     if not body:
         raise ClusterError("the body is empty: an action would get no input; give it at least one byte")
-    return replace(listed([body], "the body"), scan=Scan(1, len(body), 1))
+    return replace(listed([body], "the body"), messages=1, largest_bytes=len(body))
 
 
 def listed(bodies: Iterable[bytes], name: str) -> Source:
@@ -98,18 +95,19 @@ def text_file(path: str, split: Split) -> Source:
             yield chunk
 
     try:
-        seen = scan(hashed(), split, path)
+        messages, largest_bytes, largest_line = scan(hashed(), split, path)
     except KeyboardInterrupt as interrupt:
         raise Interrupted(f"interrupted while {path} was checked; nothing of it is published") from interrupt
-    if not seen.messages and not split.skip_empty:
+    if not messages and not split.skip_empty:
         raise nothing_in(path)
 
     def start(at: Position) -> Iterator[Item | None]:
         return items(_chunks(path, found, at.offset), split, path, at)
 
-    known = digest.hexdigest()
-    whole = str(Path(path).resolve())
-    return Source(path, start, split.place, seen, whole, found.st_size, known, prefix=known[:16])
+    return Source(
+        path, start, split.place, messages, largest_bytes, largest_line, str(Path(path).resolve()), found.st_size,
+        digest.hexdigest(), prefix=digest.hexdigest()[:16],
+    )  # fmt: skip
 
 
 def stream(fd: int, name: str, split: Split) -> Source:
@@ -166,7 +164,9 @@ def file_set(pattern: str, skip_empty: bool = False) -> Source:
         repr(pattern),
         lambda at: _whole_files(files, at),
         lambda line: files[line - 1][0] if line <= len(files) else "none",
-        Scan(len(files), largest, sizes.index(largest) + 1 if sizes else 0),
+        len(files),
+        largest,
+        sizes.index(largest) + 1 if sizes else 0,
         str(Path(wanted).absolute()),
         sum(sizes),
         digest,
