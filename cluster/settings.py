@@ -168,20 +168,16 @@ def _text(value: Any, key: str) -> str:
 def _options(value: Any) -> Options:
     """Read options: a mapping in a file, `NAME=VALUE,NAME=VALUE` in the environment."""
     if isinstance(value, str):
-        value = dict(_pair(text) for text in value.split(",") if text.strip())
+        pairs = [(text, *text.partition("=")) for text in value.split(",") if text.strip()]
+        if wrong := [text for text, name, equals, _ in pairs if not equals or not name.strip()]:
+            raise ValueError(f"{wrong[0]!r} is no NAME=VALUE")
+        value = {name.strip(): one.strip() for _, name, _, one in pairs}
     if value is not None and not hasattr(value, "items"):  # invoke's own mapping is no Mapping
         raise ValueError("options are needed: {NAME: VALUE}, or NAME=VALUE,NAME=VALUE in the environment")
     for name, one in (value or {}).items():
         if isinstance(one, bool) or not isinstance(one, str | int | float):
             raise ValueError(f"{name} is no text; write it in quotes")
     return {str(name): str(one) for name, one in (value or {}).items()}
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        raise ValueError(f"{text!r} is no NAME=VALUE")
-    return name.strip(), value.strip()
 
 
 def _number(value: Any, name: str, kind: str) -> int | float:

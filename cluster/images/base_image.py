@@ -46,7 +46,13 @@ def ensure_base(client: Any, say: Callable[[str], None], name: str = NAME) -> No
     if _is_there(client, name):
         return
     say(f"pulling {name}")
-    problem = _pull_problem(client, name)
+    try:
+        pull(client, name, silence_s=PULL_SILENCE_S)
+        problem = "" if _is_there(client, name) else "it did not arrive"
+    except NotPulled as error:
+        problem = str(error)
+    except ENGINE_ERRORS as error:
+        problem = f"no answer within {PULL_SILENCE_S} s" if is_silence(error) else reason(error)
     if problem:
         say(f"{name} cannot be pulled ({problem})")
         _make(client, say, name)
@@ -55,17 +61,6 @@ def ensure_base(client: Any, say: Callable[[str], None], name: str = NAME) -> No
 def _is_there(client: Any, name: str) -> bool:
     with docker_errors(f"look for {name}"):
         return bool(client.images.list(name))
-
-
-def _pull_problem(client: Any, name: str) -> str:
-    """Pull the base image; return why that failed, "" when the image is there now."""
-    try:
-        pull(client, name, silence_s=PULL_SILENCE_S)
-    except NotPulled as error:
-        return str(error)
-    except ENGINE_ERRORS as error:
-        return f"no answer within {PULL_SILENCE_S} s" if is_silence(error) else reason(error)
-    return "" if _is_there(client, name) else "it did not arrive"
 
 
 def _make(client: Any, say: Callable[[str], None], name: str) -> None:

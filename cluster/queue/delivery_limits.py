@@ -27,8 +27,8 @@ def give(management: Management) -> list[str]:
     if not has_limit(server):
         return []
     # Without the figures: those of a broker that has just started come seconds later, and the policies with them.
-    found = management.read(management.place("queues") + "?disable_stats=true&enable_queue_totals=true")
-    there = {queue["name"]: queue for queue in found if queue.get("type") == "quorum"}
+    queues = management.read(management.place("queues") + "?disable_stats=true&enable_queue_totals=true")
+    there = {queue["name"]: queue for queue in queues if queue.get("type") == "quorum"}
     policies = {policy["name"]: policy for policy in management.read(management.place("policies"))}
     lines: list[str] = []
     sides = {side for name in there for side in beside(name)}
@@ -40,7 +40,8 @@ def give(management: Management) -> list[str]:
                 (f"{_OURS}{name}.*", beside(name), arguments[failed_queue(name)]),
             ]
             for policy, names, limits in wanted:
-                old = [there[one] for one in names if one in there and _is_unlimited(there[one])]
+                found = [there[one] for one in names if one in there]
+                old = [one for one in found if one["arguments"].get("x-delivery-limit", -1) < 0]
                 lines += _set(management, policy, old, _definition(limits), policies)
     return lines
 
@@ -64,11 +65,6 @@ def _set(
         management.change("PUT", management.place("policies", policy), wanted)
         limit = definition["delivery-limit"]
         yield f"policy {policy!r} gives {', '.join(map(repr, names))} a delivery limit of {limit:,}"
-
-
-def _is_unlimited(queue: Mapping[str, Any]) -> bool:
-    limit = queue["arguments"].get("x-delivery-limit")
-    return limit is None or limit < 0
 
 
 def _definition(arguments: Mapping[str, Any]) -> dict[str, Any]:
