@@ -40,6 +40,10 @@ class Printed:
         assert not err or re.fullmatch(r"error: .+\n", err), f"not one line: {err!r}"
         assert not (code and out), f"a failure printed {out!r} on STDOUT"
 
+    def failed(self, code: int, *named: str) -> None:
+        """It failed with this exit code, and its line has these names."""
+        assert (self.code, [name for name in named if name not in self.error]) == (code, []), self.error
+
 
 Program = Callable[..., Printed]
 
@@ -159,8 +163,7 @@ class TestNoInstance:
     def test_no_such_app(self, program: Program, marathon: Standin) -> None:
         """The id is looked up as a whole, and what is like it is told."""
         printed = program(marathon.address, app="mqp")
-        assert printed.code == 1
-        assert printed.error == f"App '/mqp' does not exist; there is /amqp (Marathon at {marathon.url})"
+        printed.failed(1, "'/mqp'", "/amqp", marathon.url)
 
     def test_no_such_app_and_none_like_it(self, program: Program, marathon: Standin) -> None:
         assert "App '/x/other' does not exist; deploy it first" in program(marathon.address, app="x/other").error
@@ -174,11 +177,8 @@ class TestNoInstance:
         summary = {"processedOffersCount": 3, "rejectSummaryLastOffers": refused}
         delay = {"timeLeftSeconds": 0, "overdue": True}
         world.queue.append({"app": {"id": "/big"}, "count": 1, "delay": delay, "processedOffersSummary": summary})
-        assert program(marathon.address, app="big").error == (
-            "app /big has no running instance: 1 staging; "
-            "the last one failed on agent1: Container exited with status 1; "
-            f"no agent fits: not enough memory free (3 of 3 offers refused) (Marathon at {marathon.url})"
-        )
+        told = ("/big", "1 staging", "agent1: Container exited with status 1", "3 of 3 offers", marathon.url)
+        program(marathon.address, app="big").failed(1, *told)
 
     def test_a_queue_that_is_not_told_hides_nothing(self, program: Program, marathon: Standin) -> None:
         marathon.world.put_app({"id": "/idle"})
@@ -247,9 +247,7 @@ class TestSeveralAddresses:
     ) -> None:
         with Standin(filters=[filters.html(status, "Too many concurrent requests!")]) as away:
             assert program(f"{away.address},{marathon.address}").out == AGENT
-            alone = program(away.address)
-            assert alone.code == 3
-            assert f"Marathon cannot be reached: {away.url}: {status} " in alone.error
+            program(away.address).failed(3, f"{away.url}: {status} ")
 
     def test_one_that_proxies_to_the_leader(self, program: Program, marathon: Standin) -> None:
         with Standin(marathon.world) as follower:
@@ -271,10 +269,9 @@ class TestSeveralAddresses:
 
     def test_none_of_them(self, program: Program) -> None:
         with Standin(filters=[filters.no_leader]) as away:
-            printed = program(f"127.0.0.1:1,{away.address}")
-            assert printed.code == 3
-            assert "127.0.0.1:1: connection refused; " in printed.error
-            assert f"{away.address}: 502 Bad Gateway" in printed.error
+            program(f"127.0.0.1:1,{away.address}").failed(
+                3, "127.0.0.1:1: connection refused; ", f"{away.address}: 502 Bad Gateway"
+            )
 
     def test_when_waiting_who_answered_is_asked_first(self, marathon: Standin) -> None:
         marathon.world.apps["/amqp"].tasks.clear()
@@ -290,9 +287,7 @@ class TestNoMarathon:
     def test_a_web_page(self, program: Program, status: int) -> None:
         with Standin(filters=[filters.html(status, "Welcome to the proxy")]) as proxy:
             printed = program(proxy.address)
-            assert printed.code == 1
-            assert f"{proxy.url} is not Marathon: it answers {status} " in printed.error
-            assert "a web page (HTML)" in printed.error
+            printed.failed(1, proxy.url, f" {status} ", "HTML")
             assert "<" not in printed.error
 
     @pytest.mark.parametrize(
@@ -314,18 +309,13 @@ class TestNoMarathon:
     )
     def test_another_service(self, program: Program, status: int, body: bytes, words: str) -> None:
         with Standin(filters=[lambda request: Response(status, body)]) as other:
-            printed = program(other.address)
-            assert printed.code == 1
-            assert "is not Marathon" in printed.error
-            assert words in printed.error
+            program(other.address).failed(1, "is not Marathon", words)
 
     @pytest.mark.parametrize("status", [404, 500])
     def test_a_marathon_at_another_path(self, program: Program, status: int) -> None:
         """An unknown URL is a 500 in new versions and in old ones a 404, which is not "no such app"."""
         with Standin(filters=[lambda request: message(status, "URI not found")]) as marathon:
-            printed = program(f"{marathon.url}/marathon")
-            assert printed.code == 1
-            assert "its API is not at /marathon/v2/apps/amqp" in printed.error
+            program(f"{marathon.url}/marathon").failed(1, "/marathon/v2/apps/amqp")
 
     @pytest.mark.parametrize(
         ("conduct", "code", "words"),
@@ -356,15 +346,11 @@ class TestNoMarathon:
         ],
     )
     def test_nobody(self, program: Program, host: str, words: str) -> None:
-        printed = program(host)
-        assert printed.code == 3
-        assert words in printed.error
+        program(host).failed(3, words)
 
     def test_a_marathon_that_fails_tells_why(self, program: Program) -> None:
         with Standin(filters=[lambda request: message(500, "Boom\nand more")]) as marathon:
-            printed = program(marathon.address)
-            assert printed.code == 1
-            assert "500 Internal Server Error: Boom and more" in printed.error
+            program(marathon.address).failed(1, "500 ", "Boom and more")
 
 
 class TestCredentials:
@@ -389,9 +375,7 @@ class TestCredentials:
             assert program(dcos.url + "/").out == AGENT
 
     def test_missing_ones_are_asked_for(self, program: Program, guarded: Standin) -> None:
-        printed = program(guarded.address)
-        assert printed.code == 1
-        assert "401 Unauthorized: it wants credentials: set MARATHON_USER" in printed.error
+        program(guarded.address).failed(1, "401 ", "MARATHON_USER")
 
     def test_wrong_ones(self, program: Program, guarded: Standin, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MARATHON_USER", "me")
@@ -450,9 +434,7 @@ class TestRedirects:
     def test_to_nowhere(self, program: Program, target: str, words: str) -> None:
         with Standin() as marathon:
             marathon.filters.append(filters.redirect(target))
-            printed = program(marathon.address)
-            assert printed.code == 1
-            assert words in printed.error
+            program(marathon.address).failed(1, words)
 
 
 class TestHttps:
@@ -475,15 +457,11 @@ class TestHttps:
         assert program(secure.url).out == AGENT
 
     def test_without_the_ca_file(self, program: Program, secure: Standin) -> None:
-        printed = program(secure.url)
-        assert printed.code == 1
-        assert "its certificate is not trusted" in printed.error
+        program(secure.url).failed(1, "certificate")
         assert secure.requests == []
 
     def test_for_another_name(self, program: Program, secure: Standin, ca: str) -> None:
-        printed = program(secure.url.replace("127.0.0.1", "localhost"), "--ca", ca)
-        assert printed.code == 1
-        assert "its certificate is not trusted" in printed.error
+        program(secure.url.replace("127.0.0.1", "localhost"), "--ca", ca).failed(1, "certificate")
 
     def test_from_one_who_speaks_http(self, program: Program, marathon: Standin) -> None:
         assert "is it http instead of https?" in program(marathon.url.replace("http", "https")).error

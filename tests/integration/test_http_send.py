@@ -10,6 +10,7 @@ import pytest
 
 from scripts.errors import ServiceAway
 from scripts.http_fetch import AnswerLost, Fetcher, WrongServer
+from tests.refusing import refusal
 from tests.standin import wire
 
 
@@ -37,11 +38,8 @@ def test_without_a_connection_it_has_not_arrived(address: str) -> None:
 
 def test_a_redirect_is_not_followed() -> None:
     moved = b"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://10.0.0.1/\r\nContent-Length: 0\r\n\r\n"
-    with (
-        wire.serving(wire.saying(moved)) as address,
-        pytest.raises(WrongServer, match=r"redirects to http://10\.0\.0\.1:80"),
-    ):
-        send(address)
+    with wire.serving(wire.saying(moved)) as address:
+        assert "http://10.0.0.1:80" in refusal(send, address, by=WrongServer)
 
 
 def test_an_answer_is_an_answer() -> None:
@@ -51,11 +49,9 @@ def test_an_answer_is_an_answer() -> None:
 
 def test_a_question_led_elsewhere_fails_there() -> None:
     moved = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/login\r\nContent-Length: 0\r\n\r\n"
-    with (
-        wire.serving(wire.saying(moved)) as address,
-        pytest.raises(ServiceAway, match=rf"^http://{address}, which redirects to http://127\.0\.0\.1:1: connection"),
-    ):
-        Fetcher([], "", "", 5).get(f"http://{address}/")
+    with wire.serving(wire.saying(moved)) as address:
+        found = refusal(Fetcher([], "", "", 5).get, f"http://{address}/", by=ServiceAway)
+    assert found.startswith(f"http://{address}, which redirects to http://127.0.0.1:1: ")
 
 
 @pytest.fixture
@@ -81,8 +77,7 @@ def test_a_proxy_on_the_way_is_told_without_its_password(proxied: str, monkeypat
     assert answer.place.startswith(f"http://nowhere.invalid:80 through the proxy http://{proxied} ")
     assert "no_proxy=nowhere.invalid " in answer.place
     monkeypatch.setenv("http_proxy", "127.0.0.1:1")
-    with pytest.raises(ServiceAway, match=r"through the proxy http://127\.0\.0\.1:1 .*: connection refused"):
-        Fetcher([], "", "", 5).get("http://nowhere.invalid/")
+    get = Fetcher([], "", "", 5).get
+    assert "http://127.0.0.1:1 " in refusal(get, "http://nowhere.invalid/", by=ServiceAway)
     monkeypatch.setenv("no_proxy", "nowhere.invalid")
-    with pytest.raises(ServiceAway, match=r"^http://nowhere\.invalid:80: no such host name"):
-        Fetcher([], "", "", 5).get("http://nowhere.invalid/")
+    assert "127.0.0.1" not in refusal(get, "http://nowhere.invalid/", by=ServiceAway)

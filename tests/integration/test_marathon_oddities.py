@@ -19,6 +19,7 @@ from cluster.schedulers.marathon.judgement import Goal
 from scripts.errors import ClusterError
 from scripts.marathon.discovery import discover
 from tests.integration.marathon_rig import Rig, app, instances_come
+from tests.refusing import refusal
 from tests.standin import api, filters
 from tests.standin.answers import Request, Response, as_json
 from tests.standin.asking import Asking
@@ -49,19 +50,14 @@ class TestRefusals:
     def test_a_conflict_without_a_deployment_is_no_lock(self, rig: Rig) -> None:
         """409 also means that there is an app of this id, which no --force changes."""
         rig.standin.filters.append(to_changes(filters.message(409, "An app with id [/x] already exists.")))
-        with pytest.raises(ClusterError) as refused:
+        with pytest.raises(ClusterError, match=": 409 ") as refused:
             rig.deploy(app(), 10)
         assert not isinstance(refused.value, Locked)
-        assert str(refused.value).endswith(": 409 Conflict: An app with id [/x] already exists.")
 
     @pytest.mark.parametrize(
         ("status", "details", "words"),
         [
-            (
-                400,
-                {"details": "Unexpected character ('}'\n at [line: 1])"},
-                ": Unexpected character ('}' at [line: 1])",
-            ),
+            (400, {"details": "Unexpected ('}'\n at [line: 1])"}, ": Unexpected ('}' at [line: 1])"),
             (422, {"details": [{"path": "/env/A", "errors": ["error.expected.jsstring"]}]}, ": /env/A: error.expected"),
             (422, {}, ""),
         ],
@@ -71,16 +67,14 @@ class TestRefusals:
         self, rig: Rig, status: int, details: dict[str, Any], words: str
     ) -> None:
         rig.standin.filters.append(to_changes(as_json({"message": "Object is not valid"} | details, status)))
-        with pytest.raises(ClusterError, match=rf"^/x is refused: .*: {status} .*: Object is not valid") as refused:
-            rig.deploy(app(), 10)
-        assert f"Object is not valid{words}" in str(refused.value)
-        assert "\n" not in str(refused.value)
+        found = refusal(rig.deploy, app(), 10)
+        assert f": {status} " in found
+        assert f"Object is not valid{words}" in found
 
     def test_a_page_that_wants_a_login_is_one_line(self, rig: Rig) -> None:
         page = filters.html(401, "Error 401 Unauthorized")
         rig.standin.filters.append(lambda request: page(request) if request.method == "PUT" else None)
-        with pytest.raises(ClusterError, match=r": 401 Unauthorized: it wants credentials: set MARATHON_USER"):
-            rig.deploy(app(), 10)
+        assert "MARATHON_USER" in refusal(rig.deploy, app(), 10)
 
 
 class TestAnswers:
@@ -167,8 +161,9 @@ class TestDefinitions:
         assert change.differences == ('unreachableStrategy: "disabled" -> {"inactiveAfterSeconds": 5}',)
 
     def test_a_number_in_env_is_refused_with_its_name(self, rig: Rig, world: World) -> None:
-        with pytest.raises(ClusterError, match=r"422 .*: Invalid JSON: /env/A: error\.expected\.jsstring$"):
-            rig.deploy(app(env={"A": 1}), 10)
+        words = refusal(rig.deploy, app(env={"A": 1}), 10)
+        assert words.startswith("/x is refused: ")
+        assert words.endswith("/env/A: error.expected.jsstring")
         assert world.apps == {}
 
 
@@ -262,29 +257,19 @@ class TestStandstill:
         rig.deploy(app(mem=10**6, **self.ALONE), wait=False)
         until(lambda: Asking(rig.standin).get("/v2/queue")["queue"], "an instance waits for an agent")
         with instances_come(world, fits=lambda definition: definition["mem"] < 1000):
-            with pytest.raises(ClusterError) as failure:
-                rig.deploy(app(mem=65, labels={"tag": "x:v2"}, **self.ALONE), 0.3, force=True)
-            stop = f"./inv worker.stop -m {rig.standin.address} --app /x"
-            assert "0 of 1 instances up" in str(failure.value)
-            assert str(failure.value).endswith(
-                f"keeps the place of any other: {stop}, then deploy what ran before again"
-            )
+            words = refusal(rig.deploy, app(mem=65, labels={"tag": "x:v2"}, **self.ALONE), 0.3, force=True)
+            assert "0 of 1 instances up" in words
+            assert f"./inv worker.stop -m {rig.standin.address} --app /x" in words
             rig.marathon().stop("/x")
             assert rig.deploy(app(mem=65, **self.ALONE), 10).running == 1
 
     def test_a_rollback_by_itself_stops_such_a_one(self, rig: Rig, world: World) -> None:
         rig.put(**self.ALONE)
-        with (
-            instances_come(world, fits=lambda definition: definition["mem"] < 1000),
-            pytest.raises(ClusterError, match="rolled back: 1 of 1 instances of what ran before run"),
-        ):
-            rig.deploy(app(mem=10**6, **self.ALONE), 0.3, undo=True)
+        with instances_come(world, fits=lambda definition: definition["mem"] < 1000):
+            assert "rolled back: 1 of 1 " in refusal(rig.deploy, app(mem=10**6, **self.ALONE), 0.3, undo=True)
         assert world.apps["/x"].definition["mem"] == 64
 
     def test_what_is_left_at_work_without_room_says_how_to_end_it(self, rig: Rig, world: World) -> None:
         rig.put()
         self.sick(world)
-        with pytest.raises(ClusterError) as failure:
-            rig.deploy(app(mem=65), 0.3)
-        stop = f"./inv worker.stop -m {rig.standin.address} --app /x"
-        assert str(failure.value).endswith(f"when new ones are up: to end them now {stop}, then deploy again")
+        assert f"./inv worker.stop -m {rig.standin.address} --app /x" in refusal(rig.deploy, app(mem=65), 0.3)
