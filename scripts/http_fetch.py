@@ -20,7 +20,7 @@ from urllib3.util.ssl_match_hostname import CertificateError
 
 from scripts.background import in_background
 from scripts.errors import ClusterError, ServiceAway
-from scripts.hostport import is_loopback
+from scripts.hostport import HostPort, is_loopback
 
 _MOST_REDIRECTS = 5
 # For this machine's own addresses, which Docker asks no proxy for either.
@@ -61,11 +61,6 @@ class Answer:
     def place(self) -> str:
         """Scheme, host and port, without what a URL may have of secrets, and the proxy on the way there."""
         return _place(self.url)
-
-    @property
-    def path(self) -> str:
-        """The URL's path."""
-        return urlsplit(self.url).path
 
 
 class _Session(requests.Session):
@@ -198,8 +193,8 @@ def _place(url: str) -> str:
 def _origin(url: str) -> str:
     """Return scheme, host and port, which credentials are bound to."""
     parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{parts.scheme}://{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    address = HostPort(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+    return f"{parts.scheme}://{address}"
 
 
 def _body(response: requests.Response) -> bytes:

@@ -68,17 +68,14 @@ def _from_pipe(path: str) -> bytes:
     """What is written into the pipe, until that ends."""
     content = b""
     deadline = time.monotonic() + _PIPE_PATIENCE_S
-    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:
         ready = select.poll()
         ready.register(file, select.POLLIN)
         while len(content) <= _MOST_BYTES:
             if not ready.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 raise OSError(0, f"a pipe into which nobody wrote a password within {_PIPE_PATIENCE_S:g} s")
-            piece = os.read(file, _MOST_BYTES + 1)
+            piece = file.read(_MOST_BYTES + 1)
             if not piece:
                 break
             content += piece
-        return content
-    finally:
-        os.close(file)
+    return content

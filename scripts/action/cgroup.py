@@ -54,26 +54,23 @@ def _quota(file: Path) -> float:
 
 def _files(mount: Path, membership: Path, unified: str, controller: str, legacy: str) -> list[Path]:
     """Return the places of a figure: this process's group, or the mount where that begins at it; version 2, then 1."""
-    own, groups = _groups(membership)
+    groups = _groups(membership)
     return [
-        mount / own / unified,
+        mount / groups.get("", "") / unified,
         mount / unified,
         mount / controller / groups.get(controller, "") / legacy,
         mount / controller / legacy,
     ]
 
 
-def _groups(membership: Path) -> tuple[str, dict[str, str]]:
-    """Return this process's group in the unified hierarchy, and those of version 1 by controller (man 7 cgroups)."""
-    own, legacy = "", {}
+def _groups(membership: Path) -> dict[str, str]:
+    """Return this process's group by controller; the unified hierarchy names none (man 7 cgroups)."""
     try:
         lines = membership.read_text().splitlines()
     except OSError:
-        lines = []
+        return {}
+    groups: dict[str, str] = {}
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        if not controllers:
-            own = path.lstrip("/")
-        for controller in controllers.split(","):
-            legacy[controller] = path.lstrip("/")
-    return own, legacy
+        groups |= dict.fromkeys(controllers.split(","), path.lstrip("/"))
+    return groups

@@ -183,11 +183,9 @@ def exit_reason(code: int, out_of_memory: OutOfMemoryKills) -> str:
     # A shell says 128 + the number of the signal that ended its child.
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL) and out_of_memory.happened():
         return "out of memory: killed by the kernel"
-    return f"exit {code}" if code >= 0 else f"killed by {_name(-code)}"
-
-
-def _name(number: int) -> str:
+    if code >= 0:
+        return f"exit {code}"
     try:
-        return signal.Signals(number).name
+        return f"killed by {signal.Signals(-code).name}"
     except ValueError:
-        return f"signal {number}"
+        return f"killed by signal {-code}"

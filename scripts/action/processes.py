@@ -104,7 +104,13 @@ class Child:
             environment = {**runner.environment, **self._job.variables()}
             self._pid, (stdin, stdout, stderr) = spawn_piped(runner.argv, environment, outputs=2)
         except (OSError, ValueError) as error:
-            outcome = Outcome(_fault(error), why_unstartable(runner.argv[0], error), started_at=self._started_at)
+            # Of what a message brings, its variables alone can be too much.
+            is_messages = isinstance(error, ValueError) or error.errno == errno.E2BIG
+            outcome = Outcome(
+                "failed" if is_messages else "unstartable",
+                why_unstartable(runner.argv[0], error),
+                started_at=self._started_at,
+            )
             loop.add_callback_threadsafe(lambda: self._finish(outcome))
             return
         # It need not read its STDIN, or not to the end.
@@ -162,11 +168,6 @@ class Child:
             seconds=time.monotonic() - self.started,
             received=self._stdout.received,
         )
-
-
-def _fault(error: OSError | ValueError) -> Verdict:
-    """Return whose fault a failed start is: this host's, or the message's with what it brings for the environment."""
-    return "failed" if isinstance(error, ValueError) or error.errno == errno.E2BIG else "unstartable"
 
 
 def _judge(code: int, out_of_memory: OutOfMemoryKills) -> tuple[Verdict, str]:

@@ -53,7 +53,10 @@ def parameters(url: str, environ: Mapping[str, str] = os.environ) -> pika.URLPar
     parts = _parts(url)
     user, password = credentials(url, environ)
     query = parse_qsl(parts.query, keep_blank_values=True)
-    _refuse_path(parts.path, url)
+    virtual_host = parts.path[1:]
+    if "/" in virtual_host:  # pika would cut it to another one without a word
+        meant = "leave it out for the virtual host /" if virtual_host == "/" else "write a / in its name as %2F"
+        raise ClusterError(f"{redacted(url)!r}: {virtual_host!r} is no virtual host in a URL: {meant}")
     for_tls = {name: value for name, value in query if name in _TLS_PARAMETERS}
     if for_tls and (parts.scheme != "amqps" or "ssl_options" in dict(query)):
         raise ClusterError(
@@ -84,33 +87,20 @@ def _tls_options(given: Mapping[str, str]) -> Any:
     if verify == "verify_none":
         context.check_hostname = False
     context.verify_mode = _VERIFY[verify]
-    if "cacertfile" in given:
-        _loaded("cacertfile", given["cacertfile"], lambda: context.load_verify_locations(given["cacertfile"]))
-    if "certfile" in given:
+    loads: dict[str, Callable[[str], None]] = {
+        "cacertfile": context.load_verify_locations,
         # Without a password OpenSSL would ask the terminal for that of an encrypted key.
-        certificate = given["certfile"], given.get("keyfile"), ""
-        _loaded("certfile", given["certfile"], lambda: context.load_cert_chain(*certificate))
+        "certfile": lambda path: context.load_cert_chain(path, given.get("keyfile"), ""),
+    }
+    for parameter in [name for name in loads if name in given]:
+        try:
+            loads[parameter](given[parameter])
+        except OSError as error:
+            wanted = "certificates" if parameter == "cacertfile" else "a certificate and its key, not encrypted"
+            no_pem = f"no PEM file with {wanted}" if isinstance(error, ssl.SSLError) else ""
+            problem = no_pem or (error.strerror or str(error)).lower()
+            raise ClusterError(f"?{parameter}={given[parameter]} in the broker's URL: {problem}") from error
     return pika.SSLOptions(context, given.get("server_name_indication"))
-
-
-def _loaded(parameter: str, path: str, load: Callable[[], None]) -> None:
-    try:
-        load()
-    except ssl.SSLError as error:
-        wanted = "certificates" if parameter == "cacertfile" else "a certificate and its key, not encrypted"
-        raise ClusterError(f"?{parameter}={path} in the broker's URL: no PEM file with {wanted}") from error
-    except OSError as error:
-        raise ClusterError(
-            f"?{parameter}={path} in the broker's URL: {(error.strerror or str(error)).lower()}"
-        ) from error
-
-
-def _refuse_path(path: str, url: str) -> None:
-    """Refuse what pika would cut to another virtual host without a word."""
-    virtual_host = path[1:]
-    if "/" in virtual_host:
-        meant = "leave it out for the virtual host /" if virtual_host == "/" else "write a / in its name as %2F"
-        raise ClusterError(f"{redacted(url)!r}: {virtual_host!r} is no virtual host in a URL: {meant}")
 
 
 def credentials(url: str, environ: Mapping[str, str] = os.environ) -> tuple[str, str]:
@@ -174,7 +164,7 @@ def identity(url: str) -> str:
 
 def url_of(host: str, port: int) -> str:
     """Return an amqp:// URL without credentials."""
-    return f"amqp://{quote(f'[{host}]' if ':' in host else host, safe='[]:.%')}:{port}"
+    return f"amqp://{quote(str(HostPort(host, port)), safe='[]:.%')}"
 
 
 def explain(error: BaseException | None) -> str:

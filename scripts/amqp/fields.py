@@ -15,18 +15,9 @@ from pika import data
 
 # AMQP 0-9-1 as RabbitMQ speaks it: the kinds of a fixed size that are kept verbatim, and how to read them.
 _FIXED = {
-    b"b": ">b",
-    b"B": ">B",
-    b"s": ">h",
-    b"u": ">H",
-    b"i": ">I",
-    b"l": ">q",
-    b"L": ">q",
-    b"f": ">f",
-    b"d": ">d",
-    b"T": ">Q",
-    b"D": ">Bi",
-}
+    b"b": ">b", b"B": ">B", b"s": ">h", b"u": ">H", b"i": ">I", b"l": ">q", b"L": ">q",
+    b"f": ">f", b"d": ">d", b"T": ">Q", b"D": ">Bi",
+}  # fmt: skip
 
 # Lists and tables that are nested deeper than this are kept verbatim: pika reads each level by a call in a call.
 _DEEPEST = 32
@@ -56,21 +47,16 @@ def keep_fields() -> None:
 
 def _decode(encoded: bytes, offset: int) -> tuple[Any, int]:
     kind = encoded[offset : offset + 1]
-    if kind in _FIXED:
-        return _fixed(encoded, offset, _FIXED[kind])
+    if shape := _FIXED.get(kind):
+        end = offset + 1 + struct.calcsize(shape)
+        parts = struct.unpack(shape, encoded[offset + 1 : end])
+        return Field(encoded[offset:end], parts[0] if len(parts) == 1 else parts[1] / 10 ** parts[0]), end
     if kind in (b"A", b"F"):
         return _nested(encoded, offset)
     value, end = _pika_decode(encoded, offset)
     if kind == b"S" and isinstance(value, bytes):
         return Field(encoded[offset:end], value), end
     return value, end
-
-
-def _fixed(encoded: bytes, offset: int, shape: str) -> tuple[Field, int]:
-    end = offset + 1 + struct.calcsize(shape)
-    parts = struct.unpack(shape, encoded[offset + 1 : end])
-    value = parts[0] if len(parts) == 1 else parts[1] / 10 ** parts[0]
-    return Field(encoded[offset:end], value), end
 
 
 def _nested(encoded: bytes, offset: int) -> tuple[Any, int]:

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from scripts.errors import ClusterError, ServiceAway
+from scripts.hostport import HostPort
 
 DEFAULT_PORT = 15672
 TLS_PORT = 15671
@@ -186,7 +187,7 @@ def management_of(parameters: Any, url: str | None) -> Management:
 
     Where AMQP is TLS that is https, and never http: user and password do not cross the network in the clear.
     """
-    host = f"[{parameters.host}]" if ":" in parameters.host else parameters.host
     tls, credentials = parameters.ssl_options, parameters.credentials
-    usual = f"https://{host}:{TLS_PORT}" if tls else f"http://{host}:{DEFAULT_PORT}"
+    scheme, port = ("https", TLS_PORT) if tls else ("http", DEFAULT_PORT)
+    usual = f"{scheme}://{HostPort(parameters.host, port)}"
     return Management(url or usual, credentials.username, credentials.password, parameters.virtual_host, tls)

@@ -1,15 +1,16 @@
-"""The queues on the wire: their names, their arguments, and the one way they are declared."""
+"""The queues on the wire: their names, their arguments, the one way they are declared, and the rights that it needs."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from pika import SelectConnection
 from pika.exceptions import ChannelClosedByBroker
 
 from scripts.amqp.broker import explain
-from scripts.amqp.rights import FORBIDDEN, refusal
 from scripts.errors import ClusterError
 
 # A pause is rounded up to one of these: a TTL expires only at the head of a queue, so there is one queue a pause.
@@ -31,12 +32,18 @@ DELIVERY_LIMIT = 100
 # Of the queues in which messages only wait: no limit. A true one (-1) makes RabbitMQ 4.0 write to its journal for ever.
 _WAITING_LIMIT = 1_000_000
 
-# AMQP's reply codes PRECONDITION_FAILED and NOT_FOUND.
-_OTHER_ARGUMENTS = 406
+# AMQP's reply codes ACCESS_REFUSED, NOT_FOUND and PRECONDITION_FAILED.
+_FORBIDDEN = 403
 _NOT_THERE = 404
+_OTHER_ARGUMENTS = 406
 
 # Of a refusal: "inequivalent arg 'x-queue-type' for queue 'q' in vhost '/': received 'quorum' but current is 'stream'".
 _STREAM = re.compile(r"x-queue-type.* but current is 'stream'")
+
+_BESIDE = re.compile(r"\.(failed|alone|retry\.\d+s)$")
+
+# A name that no queue can have.
+_NOWHERE = "amq.nowhere"
 
 
 class IsStream(ClusterError):
@@ -159,7 +166,7 @@ def _refused(
     def fail(reason: ChannelClosedByBroker) -> None:
         declared(ClusterError(f"queue {name!r}: {refusal(reason, connection.params, name)}"))
 
-    if reason.reply_code == FORBIDDEN:
+    if reason.reply_code == _FORBIDDEN:
         declare_alone(connection, looked, name, passive=True)
     elif reason.reply_code != _OTHER_ARGUMENTS:
         fail(reason)
@@ -168,6 +175,19 @@ def _refused(
     else:
         warn(f"queue {name!r} is used as it is: {explain(reason)}")
         declared(None)
+
+
+def refusal(reason: ChannelClosedByBroker, parameters: Any, name: str) -> str:
+    """Explain a refusal; for a missing right with the command that gives a worker all it needs.
+
+    `parameters` are the connection's, `name` is the work queue or one that belongs to it.
+    """
+    if reason.reply_code != _FORBIDDEN:
+        return explain(reason)
+    queues = rf"^{re.escape(_BESIDE.sub('', name))}(\.failed|\.alone|\.retry\.\d+s)?$"
+    words = ["rabbitmqctl", "set_permissions", "-p", parameters.virtual_host, parameters.credentials.username]
+    words += [queues, r"^amq\.default$", queues]
+    return f"{explain(reason)}; a worker needs (add it to what the user may do now): {shlex.join(words)}"
 
 
 def count_ready(connection: Any, names: Sequence[str], done: Callable[[int | None], None], so_far: int = 0) -> None:
@@ -226,3 +246,39 @@ def version(server: dict[str, Any]) -> tuple[int, int]:
     """Return the broker's version by its server properties; (0, 0) when it does not say."""
     match = re.match(r"(\d+)\.(\d+)", str(server.get("version", "")))
     return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def try_publishing(loop: Any, parameters: Any, tried: Callable[[ChannelClosedByBroker | None], None]) -> None:
+    """Call `tried` with the broker's refusal to let this user publish to queues, or with None.
+
+    On a connection of its own: in a memory or disk alarm the broker reads no more from one that has published, and it
+    is not known then (None).
+    """
+    answers: list[ChannelClosedByBroker | None] = []
+
+    def answer(refused: ChannelClosedByBroker | None = None) -> None:
+        if not answers:
+            answers.append(refused)
+            if connection.is_open:
+                connection.close()
+            tried(refused)
+
+    def opened(_connection: Any) -> None:
+        connection.add_on_connection_blocked_callback(lambda *_: answer())
+        connection.channel(on_open_callback=publish)
+
+    def publish(channel: Any) -> None:
+        channel.add_on_close_callback(closed)
+        channel.confirm_delivery(lambda _frame: answer())
+        channel.basic_publish("", _NOWHERE, b"")
+
+    def closed(_channel: Any, reason: BaseException) -> None:
+        answer(reason if isinstance(reason, ChannelClosedByBroker) else None)
+
+    connection = SelectConnection(
+        parameters,
+        on_open_callback=opened,
+        on_open_error_callback=lambda *_: answer(),
+        on_close_callback=lambda *_: answer(),
+        custom_ioloop=loop,
+    )

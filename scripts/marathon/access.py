@@ -78,10 +78,7 @@ def ca_file(path: str, environ: Mapping[str, str]) -> str:
         return ""
     try:
         ssl.create_default_context(cafile=found)
-    except ssl.SSLError as error:
-        raise ClusterError(
-            f"{found}: no certificates (PEM) in it; give the file of the CA that Marathon uses"
-        ) from error
     except OSError as error:
-        raise ClusterError(f"{found}: {error.strerror}; give the file of the CA that Marathon uses") from error
+        problem = "no certificates (PEM) in it" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ClusterError(f"{found}: {problem}; give the file of the CA that Marathon uses") from error
     return found

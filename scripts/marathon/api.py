@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from http.client import responses
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from scripts.errors import ClusterError, ServiceAway
 from scripts.http_fetch import Answer, AnswerLost, Fetcher, WrongServer
@@ -103,7 +104,7 @@ class Marathon:
         if answer.status == HTTPStatus.NOT_FOUND and "does not exist" in message:
             raise NotFound(message)
         if "URI not found" in message:
-            raise WrongServer(f"{answer.place}: there is a Marathon, but its API is not at {answer.path}")
+            raise WrongServer(f"{answer.place}: there is a Marathon, but its API is not at {urlsplit(answer.url).path}")
         if answer.status >= 400 and message and answer.status != HTTPStatus.NOT_FOUND:
             raise Refused(f"{answer.place}: {_status(answer)}: {message}", answer.status, mapping(content))
         found = mapping(content).get(wrapper) if wrapper else content
@@ -143,10 +144,7 @@ def _json(answer: Answer) -> Any:
 
 
 def _status(answer: Answer) -> str:
-    try:
-        return f"{answer.status} {HTTPStatus(answer.status).phrase}"
-    except ValueError:
-        return str(answer.status)
+    return f"{answer.status} {responses.get(answer.status, '')}".rstrip()
 
 
 def _what(answer: Answer) -> str:

@@ -13,8 +13,16 @@ from pika.exceptions import ChannelClosedByBroker
 from scripts.action.output import say
 from scripts.amqp.management import management_of
 from scripts.amqp.policies import losses
-from scripts.amqp.queues import IsStream, count_ready, declare, failed_queue, queue_arguments, retry_queue
-from scripts.amqp.rights import refusal, try_publishing
+from scripts.amqp.queues import (
+    IsStream,
+    count_ready,
+    declare,
+    failed_queue,
+    queue_arguments,
+    refusal,
+    retry_queue,
+    try_publishing,
+)
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop, in_thread
 from scripts.worker.alive import AliveFile

@@ -17,7 +17,7 @@ from pika.exceptions import ChannelClosedByBroker, ConnectionWrongStateError
 
 from scripts.action.output import say
 from scripts.amqp.broker import explain, parameters, redacted
-from scripts.amqp.rights import refusal
+from scripts.amqp.queues import refusal
 from scripts.backoff import growing_s
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop, Timer
