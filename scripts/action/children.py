@@ -24,6 +24,9 @@ _LOOK_AGAIN_S = 0.02
 # Called with the status that waitpid returned.
 Exited = Callable[[int], None]
 
+# Reaps the child with this process id when it exits, then calls the other.
+ExitWatch = Callable[[int, Exited], None]
+
 
 def spawn_piped(argv: Sequence[str], environment: Mapping[str, str], outputs: int) -> tuple[int, list[int]]:
     """Start `argv` with pipes as its STDIN and so many outputs; return its process id and our ends, in this order."""
@@ -99,55 +102,48 @@ def why_unstartable(path: str, error: Exception) -> str:
     return f"{path} cannot be started: {reason}"
 
 
-class PidfdWatch:
-    """A pidfd for each child (Linux 5.3 and newer)."""
-
-    def __init__(self, loop: EventLoop) -> None:
-        self._loop = loop
-
-    def watch(self, pid: int, exited: Exited) -> None:
-        """Reap the child when it exits, then call `exited`."""
-        pidfd = os.pidfd_open(pid)
-
-        def readable(_descriptor: int, _events: int) -> None:
-            self._loop.remove_handler(pidfd)
-            os.close(pidfd)
-            exited(os.waitpid(pid, 0)[1])
-
-        self._loop.add_handler(pidfd, readable, self._loop.READ)
-
-
-class SigchldWatch:
-    """SIGCHLD, and a look at every child that is watched."""
-
-    def __init__(self, loop: EventLoop) -> None:
-        self._watched: dict[int, Exited] = {}
-        self._loop = loop
-        loop.watch_signal(signal.SIGCHLD, self._look)
-
-    def watch(self, pid: int, exited: Exited) -> None:
-        """Reap the child when it exits, then call `exited`."""
-        self._watched[pid] = exited
-        # It may have exited before anyone watched.
-        self._loop.add_callback_threadsafe(self._look)
-
-    def _look(self) -> None:
-        for pid in list(self._watched):
-            reaped, status = os.waitpid(pid, os.WNOHANG)
-            if reaped:
-                self._watched.pop(pid)(status)
-
-
-ExitWatch = PidfdWatch | SigchldWatch
-
-
 def exit_watch(loop: EventLoop) -> ExitWatch:
     """Return the better watch of those that work here: a sandbox may have an old kernel or forbid pidfd_open."""
     try:
         os.close(os.pidfd_open(os.getpid()))
     except (AttributeError, OSError):
-        return SigchldWatch(loop)
-    return PidfdWatch(loop)
+        return sigchld_watch(loop)
+    return pidfd_watch(loop)
+
+
+def pidfd_watch(loop: EventLoop) -> ExitWatch:
+    """Watch by a pidfd for each child (Linux 5.3 and newer)."""
+
+    def watch(pid: int, exited: Exited) -> None:
+        pidfd = os.pidfd_open(pid)
+
+        def readable(_descriptor: int, _events: int) -> None:
+            loop.remove_handler(pidfd)
+            os.close(pidfd)
+            exited(os.waitpid(pid, 0)[1])
+
+        loop.add_handler(pidfd, readable, loop.READ)
+
+    return watch
+
+
+def sigchld_watch(loop: EventLoop) -> ExitWatch:
+    """Watch by SIGCHLD, and a look at every child that is watched."""
+    watched: dict[int, Exited] = {}
+
+    def look() -> None:
+        for pid in list(watched):
+            reaped, status = os.waitpid(pid, os.WNOHANG)
+            if reaped:
+                watched.pop(pid)(status)
+
+    def watch(pid: int, exited: Exited) -> None:
+        watched[pid] = exited
+        # It may have exited before anyone watched.
+        loop.add_callback_threadsafe(look)
+
+    loop.watch_signal(signal.SIGCHLD, look)
+    return watch
 
 
 class Ending:

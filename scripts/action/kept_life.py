@@ -108,7 +108,7 @@ class Life:
         self._heard = b""
         # Mostly nothing is there, and to ask is cheaper than to read in vain. A closed one is asked and read in vain.
         self._printed, self._said = _questions(*self._outputs), _questions(self._verdicts)
-        self._keeper.watch.watch(self._pid, self._exited)
+        self._keeper.watch(self._pid, self._exited)
         self._verdicts.watch(loop.READ, self._hear)
         for output in self._outputs:
             output.follow()

@@ -39,7 +39,7 @@ class Processes:
 
     def open(self, changed: Callable[[], None], broken: Callable[[str], None]) -> None:
         """Get ready: all are free from the start."""
-        self._changed = changed
+        self.changed = changed
 
     def start(self, job: Job, done: Done) -> None:
         """Run the job; `done` is called once, from the loop."""
@@ -48,11 +48,6 @@ class Processes:
         child.start()
         if not self._sweep.is_set:
             self._sweep.set(_WATCH_PIPES_AFTER_S)
-
-    def succeeded(self, child: Child) -> None:
-        """Let the next one start before the output of this one is passed on."""
-        self.ended(child)
-        self._changed()
 
     def ended(self, child: Child) -> None:
         """Count the child no more."""
@@ -116,7 +111,7 @@ class Child:
         # It need not read its STDIN, or not to the end.
         self._stdin = Inlet(loop, stdin)
         self._outputs = Outlet(loop, stdout, self._stdout), Outlet(loop, stderr, self._stderr)
-        runner.watch.watch(self._pid, self._exited)
+        runner.watch(self._pid, self._exited)
         limit = runner.limits.timeout_s
         if limit is not None:
             self._time_limit.set(limit, "failed", f"over the time limit of {limit:g} s")
@@ -143,22 +138,18 @@ class Child:
             self._ending.ended(lambda: self._conclude(status))
             return
         if status == 0:
-            self._runner.succeeded(self)
+            # The next one can start before the output of this one is passed on.
+            self._runner.ended(self)
+            self._runner.changed()
         self._conclude(status)
 
     def _conclude(self, status: int) -> None:
         self._stdin.close()
         for output in self._outputs:
             output.drain()
-        self._finish(self._outcome(os.waitstatus_to_exitcode(status)))
-
-    def _finish(self, outcome: Outcome) -> None:
-        self._runner.ended(self)
-        self._done(outcome)
-
-    def _outcome(self, code: int) -> Outcome:
+        code = os.waitstatus_to_exitcode(status)
         verdict, reason = self._ended_as or _judge(code, self._runner.out_of_memory)
-        return Outcome(
+        outcome = Outcome(
             verdict,
             reason,
             exit_code=code if code >= 0 else None,
@@ -168,6 +159,11 @@ class Child:
             seconds=time.monotonic() - self.started,
             received=self._stdout.received,
         )
+        self._finish(outcome)
+
+    def _finish(self, outcome: Outcome) -> None:
+        self._runner.ended(self)
+        self._done(outcome)
 
 
 def _judge(code: int, out_of_memory: OutOfMemoryKills) -> tuple[Verdict, str]:

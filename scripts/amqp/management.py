@@ -20,10 +20,6 @@ TLS_PORT = 15671
 _TIMEOUT_S = 10.0
 
 
-class NoNumbers(ClusterError):
-    """The API knows the queue, but not, or not yet, how many messages it has."""
-
-
 @dataclass(frozen=True)
 class QueueCount:
     """The messages of a queue that wait and are in hand, and its consumers; None is not known."""
@@ -86,13 +82,13 @@ class Management:
         """Return how many messages of a queue consumers have in hand; None when there is no such queue.
 
         Raises:
-            NoNumbers: the API has none for this queue, as in the first ten seconds of a queue's life.
+            ClusterError: the API has no number for this queue, as in the first ten seconds of its life.
         """
         found = self.read(self.place("queues", queue), absent=404)
         if found is None:
             return None
         if "messages_unacknowledged" not in found:
-            raise NoNumbers(f"the management API at {self.url} has no numbers for queue {queue!r}")
+            raise ClusterError(f"the management API at {self.url} has no numbers for queue {queue!r}")
         return _count(found).unacknowledged
 
     def queues(self) -> list[QueueCount]:

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from cluster.settings import ROOT
-from scripts.action.children import Ending, PidfdWatch, SigchldWatch, spawn, why_unstartable
+from scripts.action.children import Ending, ExitWatch, pidfd_watch, sigchld_watch, spawn, why_unstartable
 from scripts.action.jobs import Job, Outcome, RunLimits
 from scripts.action.processes import Processes
 from scripts.event_loop import EventLoop
@@ -46,24 +46,22 @@ def _start(*argv: str) -> int:
         os.close(null)
 
 
-@pytest.mark.parametrize("watch", [PidfdWatch, SigchldWatch])
-def test_an_exit_is_noticed_and_reaped(
-    loop: EventLoop, watch: Callable[[EventLoop], PidfdWatch | SigchldWatch]
-) -> None:
+@pytest.mark.parametrize("exit_watch", [pidfd_watch, sigchld_watch])
+def test_an_exit_is_noticed_and_reaped(loop: EventLoop, exit_watch: Callable[[EventLoop], ExitWatch]) -> None:
     codes: list[int] = []
     before = signal.getsignal(signal.SIGCHLD)
-    one = watch(loop)
+    watch = exit_watch(loop)
 
     def exited(status: int) -> None:
         codes.append(os.waitstatus_to_exitcode(status))
         if len(codes) == 3:
             loop.stop()
 
-    one.watch(_start("/bin/sh", "-c", "exit 3"), exited)
-    one.watch(_start("/bin/sh", "-c", "sleep 0.1; kill -9 $$"), exited)
+    watch(_start("/bin/sh", "-c", "exit 3"), exited)
+    watch(_start("/bin/sh", "-c", "sleep 0.1; kill -9 $$"), exited)
     gone = _start("/bin/true")
     time.sleep(0.05)
-    one.watch(gone, exited)
+    watch(gone, exited)
     _run(loop)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, before)
@@ -76,7 +74,7 @@ def test_an_ending_waits_for_the_whole_group(loop: EventLoop, tmp_path: Path) ->
     until(ready.exists, "the program is ready")
     began = time.monotonic()
     ending = Ending(loop, pid, kill_after_s=60)
-    PidfdWatch(loop).watch(pid, lambda _status: ending.ended(loop.stop))
+    pidfd_watch(loop)(pid, lambda _status: ending.ended(loop.stop))
     _run(loop)
     assert 0.1 < time.monotonic() - began < 30
     assert not _members(pid)
@@ -88,7 +86,7 @@ def test_what_ignores_term_is_killed(loop: EventLoop, tmp_path: Path) -> None:
     pid = _start("/bin/sh", "-c", f"trap '' TERM; sh -c '{forever}' & touch {ready}; {forever}")
     until(ready.exists, "the program is ready")
     ending = Ending(loop, pid, kill_after_s=0.3)
-    PidfdWatch(loop).watch(pid, lambda _status: ending.ended(loop.stop))
+    pidfd_watch(loop)(pid, lambda _status: ending.ended(loop.stop))
     _run(loop)
     until(lambda: not _members(pid), "all have ended")  # who was sent KILL takes a moment to end
 
