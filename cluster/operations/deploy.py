@@ -22,8 +22,7 @@ from cluster.operations.changes import as_json, tell_change, undone_on_failure
 from cluster.operations.replacing import Waiting
 from cluster.queue import delivery_limits
 from cluster.queue import login as queue_login
-from cluster.queue.address import QueueAddress
-from cluster.queue.login import QueueLogin, Secrets
+from cluster.queue.login import QueueAddress, QueueLogin, Secrets
 from cluster.schedulers import BrokerLocation, DeployOptions, Say, Scheduler, selection
 from cluster.settings import Settings
 from scripts.amqp.broker import open_blocking, redacted, without_login

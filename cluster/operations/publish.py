@@ -10,13 +10,13 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from cluster.components import QUEUE
-from cluster.queue import address as queue_address
+from cluster.queue.login import QueueAddress, login_of
 from cluster.queue.publishing.confirms import Target
 from cluster.queue.publishing.items import Split
 from cluster.queue.publishing.publisher import Published, Watch
 from cluster.queue.publishing.resume import publish_noting
 from cluster.queue.publishing.sources import Source, chosen, nothing_in
-from cluster.schedulers import Say, selection
+from cluster.schedulers import Say, Scheduler, selection
 from cluster.settings import Settings
 from cluster.terminal import progress
 from scripts.amqp import policies
@@ -25,6 +25,7 @@ from scripts.amqp.management import Management, management_of
 from scripts.amqp.queues import checked_name
 from scripts.background import in_background
 from scripts.errors import ClusterError
+from scripts.hostport import HostPort
 
 LINES = Split()
 
@@ -151,9 +152,24 @@ def _broker(settings: Settings, url: str, at: str, marathon: str, say: Say) -> _
     if place.is_here:
         return _Broker(settings.queue.url, lambda: settings.queue.management)
     engine = selection.scheduler(settings, place, say)
-    there = queue_address.find(settings, engine)
+    there = queue_at(settings, engine)
     service = f"{QUEUE.app_id} of {engine.place}"
-    return _Broker(there.url, lambda: there.management, lambda: queue_address.find(settings, engine).url, service)
+    return _Broker(there.url, lambda: there.management, lambda: queue_at(settings, engine).url, service)
+
+
+def queue_at(settings: Settings, engine: Scheduler) -> QueueAddress:
+    """Ask an engine for the queue; on this machine it is on the ports of the settings, whoever runs it.
+
+    Raises:
+        ServiceAway: the engine cannot be reached.
+        ClusterError: the queue does not run there, or has a login that this machine does not know.
+    """
+    if engine.is_here:
+        queue = settings.queue
+        return QueueAddress(HostPort("127.0.0.1", queue.port), HostPort("127.0.0.1", queue.management_port), None)
+    amqp = engine.address_of(QUEUE.app_id, "amqp")
+    web = engine.address_of(QUEUE.app_id, "management")
+    return QueueAddress(amqp, web, login_of(settings, engine.present(QUEUE.app_id)))
 
 
 def queue_url(settings: Settings, at: str, marathon: str, say: Say) -> str:

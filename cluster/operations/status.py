@@ -11,10 +11,10 @@ from cluster.apps.app import AppStatus
 from cluster.components import QUEUE
 from cluster.image_ref import ImageRef
 from cluster.images import registry_api
-from cluster.queue import address as queue_address
+from cluster.operations.publish import queue_at
 from cluster.queue import counts as queue_counts
-from cluster.queue.address import QueueAddress
 from cluster.queue.counts import work_queues
+from cluster.queue.login import QueueAddress
 from cluster.schedulers import Say, Scheduler, selection
 from cluster.settings import Settings
 from scripts.amqp.management import Node, OpenBreaker, QueueCount
@@ -82,7 +82,7 @@ def _nothing(settings: Settings, engines: Sequence[Scheduler]) -> str:
 def _broker(settings: Settings, engines: Sequence[Scheduler]) -> QueueAddress | None:
     """Return the address of the queue; None when it does not run at the moment."""
     try:
-        return queue_address.find(settings, engines[0]) if engines else None
+        return queue_at(settings, engines[0]) if engines else None
     except ClusterError:
         return None
 

@@ -1,4 +1,4 @@
-"""The login of a cluster's queue: made on first use, kept in .secrets/, and given to apps as secret files."""
+"""The address and login of a cluster's queue: made on first use, kept in .secrets/, given to apps as secret files."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from scripts.amqp.broker import credentials as broker_credentials
 from scripts.amqp.broker import parameters, redacted
 from scripts.amqp.management import Management
 from scripts.errors import ClusterError
+from scripts.hostport import HostPort
 
 USER = "cluster"
 
@@ -46,6 +47,28 @@ class QueueLogin:
     password: str = field(repr=False)
     salt: str = field(repr=False)
     id: str
+
+
+@dataclass(frozen=True)
+class QueueAddress:
+    """The address of a queue; `login` is None where it is open to guest."""
+
+    amqp: HostPort
+    web: HostPort
+    login: QueueLogin | None
+
+    @property
+    def url(self) -> str:
+        """The URL for AMQP, with user and password, for the standard tools; without a login as guest."""
+        login = self.login
+        user = f"{quote(login.user, safe='')}:{quote(login.password, safe='')}@" if login else ""
+        return f"amqp://{user}{self.amqp}"
+
+    @property
+    def management(self) -> Management:
+        """RabbitMQ's API, to be asked as the same user."""
+        user, password = (self.login.user, self.login.password) if self.login else ("guest", "guest")
+        return Management(f"http://{self.web}", user, password, "/")
 
 
 @dataclass(frozen=True)

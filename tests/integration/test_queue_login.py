@@ -11,8 +11,8 @@ import requests
 from cluster import credentials
 from cluster.apps.app import Image
 from cluster.apps.queue import queue_app
+from cluster.operations.publish import queue_at
 from cluster.queue import login as queue_login
-from cluster.queue.address import find
 from cluster.schedulers import DeployOptions
 from cluster.settings import Settings
 from scripts.amqp.broker import open_blocking
@@ -45,7 +45,7 @@ def deploy(settings: Settings, image: str, environ: dict[str, str]) -> queue_log
 
 
 def url_of(settings: Settings, login: queue_login.QueueLogin) -> str:
-    return replace(find(settings, engine_of(settings)), login=login).url
+    return replace(queue_at(settings, engine_of(settings)), login=login).url
 
 
 def test_its_user_comes_in_and_guest_does_not_and_a_new_password_takes_its_place(settings, queue_image):

@@ -12,8 +12,7 @@ from cluster import credentials
 from cluster.apps.app import AppSpec, AppStatus, Change, Image
 from cluster.operations.deploy import Rollout, deploy_queue
 from cluster.queue import login as queue_login
-from cluster.queue.address import QueueAddress
-from cluster.queue.login import QueueLogin
+from cluster.queue.login import QueueAddress, QueueLogin
 from cluster.schedulers import DeployOptions
 from cluster.settings import Settings
 from scripts.errors import ClusterError
