@@ -233,3 +233,11 @@ def test_another_user_takes_the_place_of_the_one_before(inv: Typed, marathon: St
     assert done.returncode == 0, done.stderr
     assert "user cluster of an earlier deploy was removed from the queue\n" in done.stderr
     assert url_of_the_queue(inv, marathon).startswith("amqp://other:")
+
+
+def test_a_queue_that_is_rolled_back_has_the_login_of_its_version(inv: Typed, marathon: Standin, queue: str) -> None:
+    inv("queue.rollback", "-m", marathon.address)
+    for name in ("AMQP_USER", "AMQP_PASSWORD"):
+        inv.environ.pop(name, "")
+    assert url_of_the_queue(inv, marathon).startswith(f"amqp://cluster:{PLANTED}@")
+    inv("publish", "-m", marathon.address, "-q", "Some_work", "--create", "--body", "x")
