@@ -153,25 +153,26 @@ def file_set(pattern: str, skip_empty: bool = False) -> Source:
             raise ClusterError(
                 f"{path} is larger than {MAX_BODY_BYTES // 1024**2} MiB; publish its path, a line of a file, instead"
             )
-    gone_into = stat.S_ISDIR if "**" in wanted else lambda mode: False
-    others = [path for path, seen in found if not (stat.S_ISREG(seen.st_mode) or gone_into(seen.st_mode))]
+    # What is no plain file, nor a folder that `**` goes into; and the hidden folders, into which it does not go.
+    may_be = (stat.S_IFREG, stat.S_IFDIR) if "**" in wanted else (stat.S_IFREG,)
+    others = [path for path, seen in found if stat.S_IFMT(seen.st_mode) not in may_be]
     others += [f"{path}/" for path in dict.fromkeys(hidden)]
     sizes = [seen.st_size for _, seen in files]
     largest = max(sizes, default=0)
     known = "\0".join(f"{path}\0{seen.st_size}\0{seen.st_mtime_ns}" for path, seen in files)
     digest = hashlib.sha256(os.fsencode(known)).hexdigest()
     return Source(
-        repr(pattern),
-        lambda at: _whole_files(files, at),
-        lambda line: files[line - 1][0] if line <= len(files) else "none",
-        len(files),
-        largest,
-        sizes.index(largest) + 1 if sizes else 0,
-        str(Path(wanted).absolute()),
-        sum(sizes),
-        digest,
-        ", ".join(others[:3]) + (f" and {len(others) - 3:,} more" if len(others) > 3 else ""),
-        digest[:16],
+        name=repr(pattern),
+        start=lambda at: _whole_files(files, at),
+        place=lambda line: files[line - 1][0] if line <= len(files) else "none",
+        messages=len(files),
+        largest_bytes=largest,
+        largest_line=sizes.index(largest) + 1 if sizes else 0,
+        path=str(Path(wanted).absolute()),
+        size=sum(sizes),
+        digest=digest,
+        left_out=", ".join(others[:3]) + (f" and {len(others) - 3:,} more" if len(others) > 3 else ""),
+        prefix=digest[:16],
     )
 
 
