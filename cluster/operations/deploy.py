@@ -118,7 +118,7 @@ def deploy_queue(
         app = queue_apps.guest_from_anywhere(app)
         say("--guest: everyone who can reach the queue may read and write it, and change its settings")
     elif not engine.is_here:
-        login = queue_login.ensure(settings, queue=present, force=rollout.options.force)
+        login = queue_login.ensure(settings, queue=present, force=rollout.options.force, for_show=rollout.is_dry_run)
         app = queue_login.for_queue(login).added_to(app)
     change = rollout.plan(app)
     if rollout.is_dry_run:
@@ -153,7 +153,7 @@ def deploy_workers(
     app = worker_apps.worker_app(
         settings, engine, image, work, broker.words, _with_options(settings, engine, overrides), present
     )  # fmt: skip
-    login = _workers_login(settings, engine, url)
+    login = _workers_login(settings, rollout, url)
     login_secrets = [queue_login.for_workers(login, redacted(url) if url else "")] if login else []
     for secrets in (Secrets(broker.env, broker.secret_files), *login_secrets):
         refuse_taken(overrides.env, secrets.env)
@@ -197,12 +197,13 @@ def _with_options(settings: Settings, engine: Scheduler, overrides: AppOverrides
     return replace(overrides, engine_options=options)
 
 
-def _workers_login(settings: Settings, engine: Scheduler, url: str) -> QueueLogin | None:
+def _workers_login(settings: Settings, rollout: Rollout, url: str) -> QueueLogin | None:
     """Return the login of a broker that is named, else of the queue of the workers' engine; None for guest."""
     if url:
         return queue_login.given(url)
-    queue = engine.present(QUEUE.app_id)
-    return queue_login.login_of(settings, queue) if queue else queue_login.ensure(settings)
+    if queue := rollout.engine.present(QUEUE.app_id):
+        return queue_login.login_of(settings, queue)
+    return queue_login.ensure(settings, for_show=rollout.is_dry_run)
 
 
 def _queue_result(settings: Settings, rollout: Rollout, status: AppStatus, login: QueueLogin | None) -> list[str]:

@@ -84,14 +84,16 @@ class Secrets:
 
 
 def ensure(
-    settings: Settings, environ: Mapping[str, str] = os.environ, *, queue: AppSpec | None = None, force: bool = False
-) -> QueueLogin:
+    settings: Settings, environ: Mapping[str, str] = os.environ, *, queue: AppSpec | None = None, force: bool = False,
+    for_show: bool = False,
+) -> QueueLogin:  # fmt: skip
     """Return the login to deploy with: AMQP_USER and AMQP_PASSWORD(_FILE), else the one kept, else a new one.
 
     A new one is not kept before it is `used`.
 
     Args:
         queue: what runs now; without `force` it gets no new login only because the one it has is not here.
+        for_show: a new one is made by the deploy, and not by its dry run.
 
     Raises:
         ClusterError: a file that cannot be read or holds no login; a user without a password; no login of `queue`.
@@ -107,6 +109,8 @@ def ensure(
             f"{_not_here(settings, queue)}; --force makes a new login, and workers are shut out until they are "
             "deployed again"
         )
+    if for_show:
+        return QueueLogin(user or USER, "", salt="", id="made-when-deployed")
     return QueueLogin(
         user or USER, password or secrets.token_urlsafe(24), salt=secrets.token_hex(4), id=secrets.token_hex(4)
     )

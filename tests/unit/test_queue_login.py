@@ -122,9 +122,11 @@ def test_a_deploy_that_is_refused_leaves_the_login_as_it_was(refuses: str, monke
     assert ensure() == first
 
 
-def test_a_dry_run_keeps_no_login(folder: Path) -> None:
-    deploy(Cluster(None), is_dry_run=True)
-    assert not folder.exists()
+def test_a_dry_run_keeps_no_login(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, ids = Cluster(None), set[str]()
+    monkeypatch.setattr(engine, "plan", lambda app, _: ids.add(queue_login.id_in(app)) or Change(app, "create", {}))
+    deploy(engine, is_dry_run=True)
+    assert (folder.exists(), ids) == (False, {"made-when-deployed"})
 
 
 def test_whatever_runs_can_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
