@@ -79,7 +79,7 @@ def _layers(
             _unknown_variable(name, say)
     named = environ.get(_FILE_VARIABLE) if file is None else file
     if named is not None:
-        if not os.path.exists(named):  # noqa: PTH110  (Path.exists raises where we may not look, as in another's HOME)
+        if not os.access(named, os.F_OK):
             flag = _FILE_VARIABLE if file is None else "-f"
             raise ClusterError(
                 f"{flag} {named!r}: no such file: give one with settings as in invoke.yaml, or leave it out"
@@ -89,7 +89,8 @@ def _layers(
 
 def _found(folder: Path, stem: str, say: Say) -> Path | None:
     """Return the file of this name, which may have any ending of Invoke's but Python's."""
-    there = [path for ending in ("yaml", "yml", "json", "py") if os.path.exists(path := folder / f"{stem}.{ending}")]  # noqa: PTH110
+    paths = [folder / f"{stem}.{ending}" for ending in ("yaml", "yml", "json", "py")]
+    there = [path for path in paths if os.access(path, os.F_OK)]  # Path.exists raises where we may not look
     taken = there[0] if there and there[0].suffix != ".py" else None
     for path in there:
         if path != taken:
