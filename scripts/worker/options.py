@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from scripts.action.cgroup import cores
 from scripts.action.jobs import RunLimits
 from scripts.amqp.queues import PAUSES_S, checked_name
-from scripts.errors import ClusterError, WrongUsage
+from scripts.errors import ClusterError
 from scripts.flags import Parser, number_of
 from scripts.worker.verdicts import Policy
 
@@ -69,12 +69,13 @@ class Options:
 
 def parse(argv: Sequence[str]) -> Options:
     """Read the command line."""
-    given = _parser().parse_args(list(argv))
+    parser = _parser()
+    given = parser.parse_args(list(argv))
     if given.command[:1] == ["--"]:
         del given.command[0]
     jobs = given.jobs or cores()
     if problem := _contradiction(given, jobs):
-        raise WrongUsage(f"{problem}; see cluster_worker --help")
+        parser.error(problem)
     words = vars(given)
     policy = Policy(*(words.pop(name) for name in ("attempts", "backoff_s", "backoff_max_s")))
     limits = RunLimits(*(words.pop(name) for name in ("timeout_s", "kill_after_s")))
