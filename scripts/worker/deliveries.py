@@ -45,11 +45,6 @@ class Link:
         """True while deliveries of this link can still be settled."""
         return not self._lost and bool(self.channel.is_open)
 
-    @property
-    def server(self) -> dict[str, Any]:
-        """Properties of the broker, with its version."""
-        return self.channel.connection.server_properties or {}
-
     def lose(self) -> None:
         """Settle no more: the channel is gone, and the broker has given its messages to others."""
         self._lost = True

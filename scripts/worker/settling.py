@@ -88,7 +88,8 @@ class Settler:
 
         Where the broker would count a returned message as lost, a copy goes back: that begins with a count of zero.
         """
-        if queues.version(run.link.server) >= _NACK_IS_FREE and not run.alone:
+        server = run.link.channel.connection.server_properties or {}
+        if queues.version(server) >= _NACK_IS_FREE and not run.alone:
             run.link.hand_back(run.tag)
             self.settled(run)
         else:
