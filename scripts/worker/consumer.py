@@ -11,18 +11,9 @@ from pika import spec
 from pika.exceptions import ChannelClosedByBroker
 
 from scripts.action.output import say
+from scripts.amqp import queues
 from scripts.amqp.management import management_of
 from scripts.amqp.policies import losses
-from scripts.amqp.queues import (
-    IsStream,
-    count_ready,
-    declare,
-    failed_queue,
-    queue_arguments,
-    refusal,
-    retry_queue,
-    try_publishing,
-)
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop, in_thread
 from scripts.worker.alive import AliveFile
@@ -164,13 +155,13 @@ class Consumer:
     def _opened(self, connection: Any) -> None:
         """See that the queues are there; what need not be asked twice is asked once in a worker's life."""
         policy = self.options.policy
-        arguments = queue_arguments(self.queue, connection.server_properties or {})
+        arguments = queues.queue_arguments(self.queue, connection.server_properties or {})
         # The first retry queue shows whether the others can be made.
-        first_retry = [retry_queue(self.queue, policy.backoff_s)] if policy.attempts > 1 else []
-        needed = {name: arguments[name] for name in (self.queue, failed_queue(self.queue), *first_retry)}
+        first_retry = [queues.retry_queue(self.queue, policy.backoff_s)] if policy.attempts > 1 else []
+        needed = {name: arguments[name] for name in (self.queue, queues.failed_queue(self.queue), *first_retry)}
 
         def declared(problem: ClusterError | None) -> None:
-            if isinstance(problem, IsStream):
+            if isinstance(problem, queues.IsStream):
                 self.refused(str(problem))
             elif problem:
                 self._connection.trouble(str(problem))
@@ -178,18 +169,18 @@ class Consumer:
                 self.warnings.look(connection.params, list(needed))
                 self._see_to_failures(connection)
 
-        declare(connection, needed, self.loop.guard(declared), self.warnings.say)
+        queues.declare(connection, needed, self.loop.guard(declared), self.warnings.say)
 
     def _see_to_failures(self, connection: Any) -> None:
         """See that messages that fail could be kept, and how many are there; then take some."""
-        beside = failed_queue(self.queue)
+        beside = queues.failed_queue(self.queue)
 
         def tried(forbidden: ChannelClosedByBroker | None) -> None:
             if connection.is_open and forbidden:
-                why = refusal(forbidden, connection.params, beside)
+                why = queues.refusal(forbidden, connection.params, beside)
                 self._connection.trouble(f"messages that fail could not be kept: {why}")
             elif connection.is_open:
-                count_ready(connection, [beside], self.loop.guard(counted))
+                queues.count_ready(connection, [beside], self.loop.guard(counted))
 
         def counted(failed: int | None) -> None:
             if failed is not None:
@@ -197,7 +188,7 @@ class Consumer:
                 self._connection.open_channel(beside, self._use)
 
         if self.failed_before is None:
-            try_publishing(self.loop, connection.params, self.loop.guard(tried))
+            queues.try_publishing(self.loop, connection.params, self.loop.guard(tried))
         else:
             counted(self.failed_before)
 
