@@ -18,12 +18,8 @@ from scripts.password_file import secret_of
 
 # Never in the environment of an action.
 SECRET_VARIABLES = (
-    "MARATHON_USER",
-    "MARATHON_PASSWORD",
-    "MARATHON_PASSWORD_FILE",
-    "DCOS_ACS_TOKEN",
-    "DCOS_ACS_TOKEN_FILE",
-)
+    "MARATHON_USER", "MARATHON_PASSWORD", "MARATHON_PASSWORD_FILE", "DCOS_ACS_TOKEN", "DCOS_ACS_TOKEN_FILE",
+)  # fmt: skip
 
 _URL = re.compile(r"(?:(?P<scheme>https?)://)?(?P<place>[^/?#\s]+)(?P<path>(?:/[^/?#\s]+)*)/*")
 

@@ -7,7 +7,7 @@ import signal
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scripts.action.command import executable
 from scripts.action.jobs import Job, Outcome, RunLimits
 from scripts.action.kept_alive import KeptAlive
 from scripts.action.kept_life import KeepAlive
@@ -43,7 +44,7 @@ def ok(text: str = "pass") -> bytes:
 class Bench:
     """A runner on its loop, and what it said."""
 
-    def __init__(self, command: list[str], limits: RunLimits, keep: KeepAlive) -> None:
+    def __init__(self, command: Sequence[str], limits: RunLimits, keep: KeepAlive) -> None:
         self.loop = EventLoop()
         self.outcomes: dict[str, Outcome] = {}
         self.changes = 0
@@ -129,7 +130,7 @@ def bench(tmp_path: Path) -> Iterator[Any]:
             path = tmp_path / f"action{len(benches)}.py"
             path.write_text(dedent(program))
             command = [sys.executable, "-I", "-S", str(path)]
-        benches.append(Bench(command, limits, KeepAlive(**keep)))
+        benches.append(Bench(executable(command), limits, KeepAlive(**keep)))
         return benches[-1]
 
     yield make
