@@ -93,12 +93,9 @@ def _was_executed(pid: int) -> bool:
 
 def why_unstartable(path: str, error: Exception) -> str:
     """Return the line for a person on an error of `spawn`, or of making the pipes for it."""
+    reason = getattr(error, "strerror", None) or str(error)
     if isinstance(error, OSError) and error.errno == errno.ENOEXEC:
-        reason = (
-            "it is no program of this machine, and no script whose first line names its interpreter, such as #!/bin/sh"
-        )
-    else:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = "it is no program of this machine, and no script that names its interpreter first, such as #!/bin/sh"
     return f"{path} cannot be started: {reason}"
 
 

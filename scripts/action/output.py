@@ -11,8 +11,6 @@ from scripts.one_line import visible
 # A line longer than this is passed on in pieces, so that output without newlines does not fill the memory.
 LONGEST_LINE = 256 * 1024
 
-_STDERR = 2
-
 
 class Lines:
     """A stream of a run, passed on line by line; `tail` is its end.
@@ -63,7 +61,7 @@ def tag_of(message_id: str) -> bytes:
 
 def say(text: str) -> None:
     """Print one line for a person; the scheduler's log adds the time. A message's id in it is anybody's text."""
-    write_all(_STDERR, f"cluster_worker: {visible(text)}\n".encode())
+    write_all(2, f"cluster_worker: {visible(text)}\n".encode())
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -74,19 +74,15 @@ def _harms(found: Mapping[str, Any], queue: str, attempts: int) -> Iterator[tupl
 
 def _setting(found: Mapping[str, Any], key: str) -> Any:
     """Return the policy's value, else the argument's; of two numbers the smaller one counts."""
-    values = [_policy(found).get(key), (found.get("arguments") or {}).get(f"x-{key}")]
+    values = [found.get("effective_policy_definition", {}).get(key), (found.get("arguments") or {}).get(f"x-{key}")]
     numbers = [value for value in values if isinstance(value, int)]
     return min(numbers) if numbers else values[0] or values[1]
 
 
 def _cause(found: Mapping[str, Any], key: str) -> str:
     """Name who set a value, as far as can be known: the broker says of its two policies only what comes of them."""
-    if key not in _policy(found):
+    if key not in found.get("effective_policy_definition", {}):
         return "the queue's own settings"
     kinds = {"policy": "policy", "operator_policy": "operator policy"}
     given = [f"{words} {found[kind]!r}" for kind, words in kinds.items() if found.get(kind)]
     return " and ".join(given) or "a policy"
-
-
-def _policy(found: Mapping[str, Any]) -> Mapping[str, Any]:
-    return found.get("effective_policy_definition") or {}

@@ -50,8 +50,7 @@ def discover(
     Args:
         hosts: Marathon's addresses, `a:8080,b:8080` or URLs.
         app: the app's id, with or without the leading slash.
-        port_name: the port of this name is meant, else the one at `port_index`.
-        port_index: its place in the app's definition.
+        port_name: the port of this name is meant, else the one at `port_index` of the app's definition.
         ca: the file of the CA that https is checked with, else MARATHON_CA_FILE, else the system's.
         timeout_s: limit for one answer of one address.
         wait_s: how long to go on asking while there is no instance or no answer.
