@@ -31,6 +31,11 @@ example: amqp-publish -u amqp://$( marathon_app_hostport --host 10.0.0.10:8080 -
 
 def main(arguments: Sequence[str]) -> int:
     """Run the program; its exit code."""
+
+    def say_waiting(reason: str) -> None:
+        if sys.stderr.isatty():
+            print(f"waiting up to {options.wait:g} s: {reason}", file=sys.stderr)
+
     try:
         options = _parser().parse_args(arguments)
         found = discover(
@@ -41,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
             ca=options.ca,
             timeout_s=options.timeout,
             wait_s=options.wait,
-            waiting=lambda reason: _say_waiting(options.wait, reason),
+            waiting=say_waiting,
         )
     except ClusterError as error:
         print(f"error: {one_line(error, longest=1000)}", file=sys.stderr)
@@ -66,11 +71,6 @@ def _parser() -> Parser:
     add("--timeout", type=seconds, default=10, metavar="S", help="seconds for an answer of one address (10)")
     add("--ca", default="", metavar="FILE", help="the certificates of the CA that https is checked with")
     return parser
-
-
-def _say_waiting(wait_s: float, reason: str) -> None:
-    if sys.stderr.isatty():
-        print(f"waiting up to {wait_s:g} s: {reason}", file=sys.stderr)
 
 
 if __name__ == "__main__":

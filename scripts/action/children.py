@@ -95,7 +95,7 @@ def why_unstartable(path: str, error: Exception) -> str:
     """Return the line for a person on an error of `spawn`, or of making the pipes for it."""
     reason = getattr(error, "strerror", None) or str(error)
     if isinstance(error, OSError) and error.errno == errno.ENOEXEC:
-        reason = "it is no program of this machine, and no script that names its interpreter first, such as #!/bin/sh"
+        reason = "it is no program of this machine, nor a script whose first line names one, such as #!/bin/sh"
     return f"{path} cannot be started: {reason}"
 
 

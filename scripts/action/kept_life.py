@@ -128,8 +128,7 @@ class Life:
         self._stdout.begin(tag)
         self._stderr.begin(tag)
         self._started_at, self._started = time.time(), time.monotonic()
-        limit = self._limits.timeout_s
-        if limit is not None:
+        if (limit := self._limits.timeout_s) is not None:
             self._deadline.set(limit, f"over the time limit of {limit:g} s")
         self._all_sent = self._stdin.send(run.frame)
         return True

@@ -112,8 +112,7 @@ class Child:
         self._stdin = Inlet(loop, stdin)
         self._outputs = Outlet(loop, stdout, self._stdout), Outlet(loop, stderr, self._stderr)
         runner.watch(self._pid, self._exited)
-        limit = runner.limits.timeout_s
-        if limit is not None:
+        if (limit := runner.limits.timeout_s) is not None:
             self._time_limit.set(limit, "failed", f"over the time limit of {limit:g} s")
         if self._stdin.send(self._job.body):
             self._stdin.close()

@@ -88,8 +88,7 @@ def pick(app: App, port_name: str = "", port_index: int = 0) -> HostPort:
     running = [task for task in mappings(app.get("tasks")) if runs(task)]
     healthy = [task for task in running if is_healthy(app, task)]
     for task in sorted(healthy, key=lambda task: _rank(app, task)):
-        found = address(task, port)
-        if found:
+        if found := address(task, port):
             return found
     failure = last_failure(app)
     raise NoInstance(_why_none(app, running, healthy) + (f"; the last one {failure}" if failure else ""))
