@@ -21,8 +21,7 @@ class HostPort:
     @classmethod
     def parse(cls, text: str) -> HostPort:
         """Read `host:port` or `[v6]:port`."""
-        match = _SHAPE.fullmatch(text)
-        if not match:
+        if not (match := _SHAPE.fullmatch(text)):
             raise ClusterError(f"{text!r} is not an address: write it as host:port, for example 10.0.0.10:8080")
         port = int(match["port"])
         if not 1 <= port <= 65535:

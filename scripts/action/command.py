@@ -37,8 +37,7 @@ def executable(command: Sequence[str]) -> tuple[str, ...]:
         CommandNotFound, CommandNotExecutable: nothing should be taken from the queue then.
     """
     name, *arguments = command
-    found = shutil.which(name)
-    if found:
+    if found := shutil.which(name):
         _check_interpreter(found)
         return (str(Path(found).absolute()), *arguments)
     if Path(name).is_dir():

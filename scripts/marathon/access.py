@@ -38,8 +38,7 @@ def _address(text: str) -> str:
             "a user and password in Marathon's address could be read by everyone on this machine: "
             "set MARATHON_USER and MARATHON_PASSWORD_FILE instead"
         )
-    match = _URL.fullmatch(text)
-    if not match:
+    if not (match := _URL.fullmatch(text)):
         raise ClusterError(
             f"{text!r} is not Marathon's address: write it as host:port or as a URL, for example 10.0.0.10:8080 or "
             "https://dcos.example/service/marathon"
