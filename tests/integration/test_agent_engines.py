@@ -40,7 +40,7 @@ def test_a_host_that_cannot_be_reached_is_said_and_hides_no_other(settings: Sett
 
 
 def test_none_that_can_be_reached_is_an_error(settings: Settings) -> None:
-    with pytest.raises(ClusterError, match=r"none of the agent hosts can be reached: 127\.0\.0\.1:1: "):
+    with pytest.raises(ClusterError, match=r"none .*127\.0\.0\.1:1: "):
         opened(settings, "127.0.0.1:1", []).__enter__()
 
 

@@ -53,7 +53,7 @@ def test_its_user_comes_in_and_guest_does_not_and_a_new_password_takes_its_place
     with open_blocking(url_of(settings, first)) as connection:
         connection.channel().queue_declare("kept", durable=True, arguments={"x-queue-type": "quorum"})
     assert Management(settings.queue.management_url, first.user, first.password, "/").queues()
-    with pytest.raises(ClusterError, match="refuses this user and password"):
+    with pytest.raises(ClusterError, match="user and password"):
         open_blocking(str(settings.queue.url))
     engine = engine_of(settings)
     earlier = engine.present("/amqp")
@@ -63,7 +63,7 @@ def test_its_user_comes_in_and_guest_does_not_and_a_new_password_takes_its_place
     assert second.id != first.id
     with open_blocking(url_of(settings, second)) as connection:
         connection.channel().queue_declare("kept", passive=True)
-    with pytest.raises(ClusterError, match="refuses this user and password"):
+    with pytest.raises(ClusterError, match="user and password"):
         open_blocking(url_of(settings, first))
 
     engine.apply(engine.plan(earlier), DeployOptions(timeout_s=120))
@@ -83,11 +83,11 @@ def test_the_user_of_an_earlier_deploy_is_removed_and_a_person_s_own_stays(setti
     open_blocking(url_of(settings, first)).close()  # RabbitMQ forgets nobody by itself
     asked = Management(settings.queue.management_url, second.user, second.password, "/")
     assert queue_login.remove_earlier(asked) == [first.user]
-    with pytest.raises(ClusterError, match="refuses this user and password"):
+    with pytest.raises(ClusterError, match="user and password"):
         open_blocking(url_of(settings, first))
     open_blocking(url_of(settings, second)).close()
     assert queue_login.remove_earlier(replace(asked, user=own.user, password=own.password)) == [second.user]
-    with pytest.raises(ClusterError, match="answers with status 401"):
+    with pytest.raises(ClusterError, match="401"):
         queue_login.remove_earlier(asked)
-    with pytest.raises(ServiceAway, match=r"no management API at http://127\.0\.0\.1:1: "):
+    with pytest.raises(ServiceAway, match=r"http://127\.0\.0\.1:1: "):
         queue_login.remove_earlier(replace(asked, url="http://127.0.0.1:1"))

@@ -59,10 +59,10 @@ def built(docker_client: Any, settings: Settings) -> Iterator[ImageRef]:
 
 
 def test_a_right_login_is_right_and_a_wrong_one_wrong(there: tuple[str, TokenServer], address: str) -> None:
-    with pytest.raises(ClusterError, match="asks for a login, and there is none for it"):
+    with pytest.raises(ClusterError, match="there is none"):
         registry_api.check(address)
     registry_login.keep(address, Access(there[1].user, "wrong"))
-    with pytest.raises(ClusterError, match="does not take the login in "):
+    with pytest.raises(ClusterError, match="not take the login"):
         registry_api.check(address)
     registry_login.keep(address, Access(there[1].user, there[1].password))
     registry_api.check(address)
@@ -97,9 +97,9 @@ def test_what_the_login_may_not_do_is_not_called_a_wrong_login(
 ) -> None:
     others = ImageRef.parse(f"{settings.registry}/others/worker:v1")
     docker_client.images.get(str(built)).tag(others.repository, tag=others.tag)
-    with pytest.raises(ClusterError, match=r"takes the login, which has no right to this image"):
+    with pytest.raises(ClusterError, match="no right"):
         image_build.push(docker_client, others, print)
-    with pytest.raises(registry_api.NoRight, match=r"has no right to /v2/others/worker/manifests/v1"):
+    with pytest.raises(registry_api.NoRight, match="/v2/others/worker/manifests/v1"):
         registry_api.RegistryClient(others.registry).image(others.name, others.tag)
     with pytest.raises(registry_api.NoRight, match="_catalog"):
         registry_api.stored(settings.registry)
