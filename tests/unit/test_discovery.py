@@ -206,7 +206,9 @@ class TestPorts:
         ],
     )
     def test_a_port_that_the_app_has_not_is_no_matter_of_waiting(self, wish: dict[str, Any], words: str) -> None:
-        assert words in passing_by_no_time(app(task()), **wish)
+        found = passing_by_no_time(app(task()), **wish)
+        assert f"{app()['id']} " in found
+        assert words in found
 
     def test_an_app_without_ports(self) -> None:
         assert "its ports: none" in refusal(pick, app(task(), portDefinitions=None))
