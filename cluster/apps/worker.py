@@ -65,9 +65,9 @@ def worker_id(work: Work, overrides: AppOverrides) -> str:
 
 def worker_app(
     settings: Settings, engine: EngineTraits, image: Image, work: Work, broker: Sequence[str],
-    overrides: AppOverrides = AppOverrides(), present: AppSpec | None = None,
+    overrides: AppOverrides = AppOverrides(),
 ) -> AppSpec:  # fmt: skip
-    """Return workers for an engine, as many as are `present` unless --instances says how many.
+    """Return workers for an engine.
 
     `broker` are the words of the worker's command line that say where its broker is.
     """
@@ -80,18 +80,17 @@ def worker_app(
     }  # fmt: skip
     app = app_from(WORKER, worker_id(work, overrides), engine, image, overrides, values)
     if not overrides.definition:
-        app = _as_in_settings(settings, engine, app, present)
+        app = _as_in_settings(settings, engine, app)
     if work.drain_s is not None:
         grace_s = work.drain_s + _AFTER_DRAIN_S
         app = replace(app.with_labels({DRAIN: str(grace_s)}), kill_grace_s=grace_s)
     return overrides.applied_to(app)
 
 
-def _as_in_settings(settings: Settings, engine: EngineTraits, app: AppSpec, present: AppSpec | None) -> AppSpec:
+def _as_in_settings(settings: Settings, engine: EngineTraits, app: AppSpec) -> AppSpec:
     """Return the workers of the component's own definition as invoke.yaml and the engine have them."""
     worker = settings.worker
-    instances = present.instances if present else worker.instances
-    app = replace(app, instances=instances, cpus=worker.cpus, mem_mib=worker.mem_mib)
+    app = replace(app, instances=worker.instances, cpus=worker.cpus, mem_mib=worker.mem_mib)
     if engine.is_here:
         volumes = (replace(one, host_path=worker.tmp) if one.path == "/tmp" else one for one in app.volumes)
         app = replace(app, volumes=tuple(volumes))

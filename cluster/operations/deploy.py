@@ -18,8 +18,7 @@ from cluster.hosts import files as host_files
 from cluster.hosts.host import of_settings as agents
 from cluster.image_ref import is_local
 from cluster.operations import replacing
-from cluster.operations.changes import as_json, tell_change, undone_on_failure
-from cluster.operations.replacing import Waiting
+from cluster.operations.operate import as_json, tell_change, undone_on_failure
 from cluster.queue import delivery_limits
 from cluster.queue import login as queue_login
 from cluster.queue.login import QueueAddress, QueueLogin, Secrets
@@ -54,14 +53,14 @@ class Rollout:
 
     def make(
         self, change: Change, before: AppSpec | None, check: Callable[[], None] | None = None,
-        waiting: Waiting | None = None,
+        waiting: Callable[[], int] | None = None,
     ) -> AppStatus:  # fmt: skip
         """Make a change, and undo it when it fails, if that is wanted.
 
         Args:
             before: what runs under the id now.
             check: called before anything that runs is replaced.
-            waiting: messages that new workers shall be seen to work on.
+            waiting: counts the messages that new workers shall be seen to work on.
         """
         replaces = change.kind == "replace"
         if replaces and check:
@@ -71,7 +70,7 @@ class Rollout:
         if not self.options.undo and not (self.is_watched and replaces and self.options.wait):
             return self._apply(change)
         with undone_on_failure(self.engine, change.app.id, before, self.say):
-            waited = waiting.count() if waiting and replaces else 0
+            waited = waiting() if waiting else 0
             status = self._apply(change)
             if waiting:
                 replacing.watch(self.engine, change.app.id, waiting, waited)
@@ -151,7 +150,7 @@ def deploy_workers(
     image = engine.image(tag or settings.worker.tag)
     broker = BrokerLocation(("-u", without_login(url))) if work.url else engine.broker_for(QUEUE.app_id)
     app = worker_apps.worker_app(
-        settings, engine, image, work, broker.words, _with_options(settings, engine, overrides), present
+        settings, engine, image, work, broker.words, _with_options(settings, engine, overrides)
     )  # fmt: skip
     login = _workers_login(settings, rollout, url)
     login_secrets = [queue_login.for_workers(login, redacted(url) if url else "")] if login else []
@@ -160,13 +159,17 @@ def deploy_workers(
         app = secrets.added_to(app)
     if work.url and not engine.is_here and is_local(urlsplit(url).netloc):
         say(f"the workers look for the broker at {redacted(url)}, which for each of them is its own machine")
+    if present and present.instances not in (0, app.instances) and not overrides.instances:
+        say(f"{app.id} keeps {present.instances} instances, as now, not {app.instances}: --instances says otherwise")
+        app = replace(app, instances=present.instances)
     change = rollout.plan(app)
     if rollout.is_dry_run:
         return [as_json(change)]
     _refuse_foreign(settings, engine, image, [], say)
     check = None if overrides.definition else partial(replacing.check_action, engine, app, work, say)
+    waiting = partial(replacing.messages_waiting, url, work.queue) if rollout.is_watched else None
     with queue_login.used(settings, login if login and login.id else None):
-        status = rollout.make(change, present, check, Waiting(url, work.queue) if rollout.is_watched else None)
+        status = rollout.make(change, present, check, waiting)
     if rollout.options.wait:
         takes = "worker takes" if status.running == 1 else "workers take"
         say(f"{status.running} {takes} messages of {work.queue!r}{f' from {redacted(url)}' if url else ''}")

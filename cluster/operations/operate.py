@@ -1,17 +1,18 @@
-"""Operations on an app that is there, the same on every engine."""
+"""Changes of apps, the same on every engine: shown to a person, made, and undone where they fail."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 
 from cluster.apps import definitions
 from cluster.apps.app import AppSpec, AppStatus, Change
 from cluster.components import QUEUE
 from cluster.interrupts import Interrupted
-from cluster.operations.changes import as_json, tell_change
-from cluster.schedulers import DeployOptions, Say, Scheduler, selection
+from cluster.schedulers import ChangeFailed, DeployOptions, Say, Scheduler, selection
 from cluster.settings import Settings
 from scripts.app_id import canonical_app_id
 from scripts.errors import ClusterError
@@ -59,18 +60,13 @@ def restart(of: Target, say: Say) -> AppStatus:
 
 def rollback(of: Target, to: str, say: Say) -> AppStatus:
     """Run an earlier version again: the one named `to`, else the newest that differs from what runs."""
-    change = of.engine.plan(_earlier(of, to), of.options)
-    tell_change(change, of.engine, say)
-    return _make(of, change, "rolled back, ", say)
+    change = _earlier(of, to, say)
+    return _make(of, change, "" if change.kind == "nothing" else "rolled back, ", say)
 
 
 def rollback_dry_run(of: Target, to: str, say: Say) -> str:
     """Say which versions there are, newest first, and what a rollback would change; return what it would send."""
-    change = of.engine.plan(_earlier(of, to), of.options)
-    for version, app in islice(of.engine.history(of.app_id), _SHOWN):
-        say(f"{version}  {app.labels.get('tag', '')}  {app.instances} instances  {app.image}")
-    tell_change(change, of.engine, say)
-    return as_json(change)
+    return as_json(_earlier(of, to, say, shown=_SHOWN))
 
 
 def stop(of: Target, now: bool, say: Say) -> None:
@@ -83,16 +79,66 @@ def stop(of: Target, now: bool, say: Say) -> None:
         )
     try:
         of.engine.stop(of.app_id, now)
-    except KeyboardInterrupt as interrupt:
-        raise Interrupted(
-            f"interrupted: {of.app_id} ends by itself when its actions have, and is not started again; a second stop "
-            "waits for nothing"
-        ) from interrupt
+    except (Interrupted, KeyboardInterrupt) as interrupt:
+        words = str(interrupt) if isinstance(interrupt, Interrupted) else "interrupted"
+        status = f"./inv status{selection.flag(of.engine)}"
+        raise Interrupted(f"{words}; {status} shows what still runs, and this again goes on with the stop") from None
     if of.engine.has_hosts and app.pinned_to and of.app_id == QUEUE.app_id:
         say(
             f"its messages stay on {app.pinned_to}, which {of.engine.place} does not remember: deploy it again with "
             f"--on {app.pinned_to}"
         )
+
+
+def tell_change(change: Change, engine: Scheduler, say: Say) -> None:
+    """Say what a change does, a line each."""
+    said = {
+        "create": "{0} is new on {1}",
+        "nothing": "{0} runs on {1} as it should: nothing changes",
+        "restart": "{0} on {1} is started anew",
+    }
+    say(said.get(change.kind, "{0} on {1} changes:").format(change.app.id, engine.place))
+    for line in () if change.kind in said else change.differences:
+        say(f"  {line}")
+
+
+def as_json(change: Change) -> str:
+    """Return what a change would send, for --dry-run."""
+    return json.dumps(change.sent, indent=2)
+
+
+@contextmanager
+def undone_on_failure(engine: Scheduler, app_id: str, before: AppSpec | None, say: Say) -> Iterator[None]:
+    """Bring back what ran before when a change of an app was made and fails.
+
+    Raises:
+        ClusterError: the failure, and what came of bringing it back.
+    """
+    try:
+        yield
+    except ChangeFailed as failure:
+        outcome = _undo(engine, app_id, before, say)
+        if not outcome:
+            raise
+        between = "\n" if "\n" in str(failure) else "; "
+        raise ClusterError(f"{failure}{between}{outcome}") from failure
+
+
+def _undo(engine: Scheduler, app_id: str, before: AppSpec | None, say: Say) -> str:
+    """Bring back what ran before and return the outcome; empty where it runs anyway."""
+    options = DeployOptions(force=True, drain=False)
+    try:
+        now = engine.present(app_id)
+        if now == before and (now is None or before is None or now.native == before.native):
+            return ""
+        say(f"{app_id}: going back to what ran before")
+        if before is None:
+            engine.stop(app_id, drain=False)
+            return "rolled back: nothing ran before, so it was stopped"
+        running = engine.apply(engine.plan(before, options), options).running
+    except ClusterError as error:
+        return f"and it could not be rolled back: {error}"
+    return f"rolled back: {running} of {before.instances} instances of what ran before run"
 
 
 def _existing(of: Target) -> AppSpec:
@@ -104,26 +150,33 @@ def _existing(of: Target) -> AppSpec:
     return found
 
 
-def _earlier(of: Target, to: str) -> AppSpec:
-    """Return the version to go back to, with as many instances as now; an app with data is kept where it is."""
-    present = _existing(of)
-    versions = [name for name, _ in islice(of.engine.history(of.app_id), _NAMED)]
-    if not versions:
+def _earlier(of: Target, to: str, say: Say, shown: int = 0) -> Change:
+    """Say, and return, the change to an earlier version, with as many instances as now, its data where it is.
+
+    The newest versions are shown, so many of them.
+    """
+    present, history = _existing(of), of.engine.history(of.app_id)
+    first = list(islice(history, shown))
+    for name, app in first:
+        say(f"{name}  {app.labels.get('tag', '')}  {app.instances} instances  {app.image}")
+    names = []
+    for name, app in chain(first, history):
+        names.append(name)
+        if to not in ("", name):
+            continue
+        kept = replace(app, instances=present.instances, pinned_to=present.pinned_to or app.pinned_to)
+        change = of.engine.plan(kept, of.options)
+        if to or change.kind != "nothing":
+            tell_change(change, of.engine, say)
+            return change
+    if not names:
         again = "run-local" if of.engine.is_here else "deploy"
         raise ClusterError(
             f"{of.app_id} has no versions on {of.engine.place}: {again} with the earlier tag (-t) brings it back"
         )
-    for name, app in of.engine.history(of.app_id):
-        kept = replace(app, instances=present.instances, pinned_to=present.pinned_to or app.pinned_to)
-        if name == to or (not to and of.engine.plan(kept, of.options).kind != "nothing"):
-            return kept
-    raise _no_version(of.app_id, to, versions)
-
-
-def _no_version(app_id: str, to: str, versions: Sequence[str]) -> ClusterError:
     if to:
-        return ClusterError(f"{app_id} has no version {to!r}; the newest are {', '.join(versions)}")
-    return ClusterError(f"{app_id} has no earlier version that differs from the present one")
+        raise ClusterError(f"{of.app_id} has no version {to!r}; the newest are {', '.join(names[:_NAMED])}")
+    raise ClusterError(f"{of.app_id} has no earlier version that differs from the present one")
 
 
 def _make(of: Target, change: Change, done: str, say: Say) -> AppStatus:

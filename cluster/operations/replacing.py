@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from pika.exceptions import ChannelClosedByBroker
 
 from cluster.apps.app import AppSpec, Instance
 from cluster.apps.worker import Work
-from cluster.schedulers import Say, Scheduler
+from cluster.interrupts import Interrupted
+from cluster.schedulers import ChangeFailed, Say, Scheduler
 from scripts.action.command import CommandNotExecutable, CommandNotFound
 from scripts.amqp.broker import broker_errors, open_blocking
 from scripts.amqp.queues import side_queues
@@ -51,43 +52,48 @@ def check_action(engine: Scheduler, app: AppSpec, work: Work, say: Say) -> None:
         raise ClusterError(f"--action {shlex.join(work.action)!r}{image}: {why}{build}; the workers that run go on")
 
 
-@dataclass(frozen=True)
-class Waiting:
-    """The messages that wait in the queues of a worker, by a broker's URL and the queue's name."""
-
-    url: str
-    queue: str
-
-    def count(self) -> int:
-        """Ask the broker; what is in hand is not counted."""
-        names = [self.queue, *side_queues(self.queue)]
-        with broker_errors(self.url), open_blocking(self.url) as connection:
-            return sum(_ready(connection, name) for name in names)
+def messages_waiting(url: str, queue: str) -> int:
+    """Return how many messages wait in the queues of a worker; those in hand are not counted."""
+    with broker_errors(url), open_blocking(url) as connection:
+        return sum(_ready(connection, name) for name in (queue, *side_queues(queue)))
 
 
-def watch(engine: Scheduler, app_id: str, waiting: Waiting, waited: int) -> None:
+def watch(engine: Scheduler, app_id: str, waiting: Callable[[], int], waited: int) -> None:
     """Return when a message of new workers has succeeded, when none is there, or after 15 s.
 
     Args:
-        waited: how many messages waited before; with none there is nothing to be watched.
+        waiting: counts the messages that wait; while it cannot, some may.
+        waited: how many waited before; with none there is nothing to be watched.
 
     Raises:
-        ClusterError: nothing succeeds: a worker ends, or all that it took has failed.
+        ChangeFailed: nothing succeeds: a worker ends, or all that it took has failed.
+        Interrupted: the workers go on.
     """
     began = time.monotonic()
-    while waited:
-        instances = next((app.instances for app in engine.status() if app.id == app_id), ())
-        # Each line begins with the name of its instance.
-        found = Verdicts.read(line.partition(": ")[2] for line in engine.logs(app_id, _LINES))
-        if found.succeeded:
-            return
-        if why := trouble(instances, found, waited):
-            raise ClusterError(f"{app_id}: {why}; if the messages are at fault: ./inv worker.stop, then this again")
-        passed_s = time.monotonic() - began
-        idle = passed_s > _IDLE_S and not found.failed_runs and not waiting.count()
-        if idle or passed_s > WATCH_S:
-            return
-        time.sleep(_LOOK_EVERY_S)
+    try:
+        while waited and not _is_over(engine, app_id, waiting, waited, time.monotonic() - began):
+            time.sleep(_LOOK_EVERY_S)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"interrupted: the new workers of {app_id} go on, and what ran before has ended; whether messages succeed "
+            "was not seen: ./inv status shows it"
+        ) from None
+
+
+def _is_over(engine: Scheduler, app_id: str, waiting: Callable[[], int], waited: int, passed_s: float) -> bool:
+    instances = next((app.instances for app in engine.status() if app.id == app_id), ())
+    # Each line begins with the name of its instance.
+    found = Verdicts.read(line.partition(": ")[2] for line in engine.logs(app_id, _LINES))
+    if not found.succeeded and (why := trouble(instances, found, waited)):
+        raise ChangeFailed(f"{app_id}: {why}; if the messages are at fault: ./inv worker.stop, then this again")
+    if found.succeeded or passed_s > WATCH_S:
+        return True
+    if found.failed_runs or passed_s <= _IDLE_S:
+        return False
+    try:
+        return not waiting()
+    except ClusterError:
+        return False
 
 
 def trouble(instances: Iterable[Instance], found: Verdicts, waited: int) -> str:

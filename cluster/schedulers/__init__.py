@@ -12,6 +12,7 @@ from typing import Protocol
 
 from cluster.apps.app import AppSpec, AppStatus, Change, Image, SecretFile
 from cluster.apps.templates import EngineTraits
+from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 
 Say = Callable[[str], None]
@@ -29,6 +30,14 @@ class DeployOptions:
     timeout_s: float = 600
     undo: bool = False
     drain: bool = True
+
+
+class ChangeFailed(ClusterError):
+    """A change that an engine has taken on and that failed, and is still what is there: it can be undone."""
+
+
+class Overtaken(ClusterError):
+    """Someone else changes the app at the same time: what is there is not this change's, nor its to undo."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,9 @@ class Scheduler(EngineTraits, Protocol):
         Secret files are put in place first. Old instances finish in their time before new ones take their ports and
         data. What does not come up within the time is an error with the last lines it printed, and says what runs now.
         A change that was interrupted is finished by the next.
+
+        Raises:
+            ChangeFailed: it was made, does not come up, and can be undone; after other errors there is nothing to undo.
         """
 
     def run_once(self, app: AppSpec, timeout_s: float = 60) -> tuple[int, list[str]]:

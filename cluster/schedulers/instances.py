@@ -157,7 +157,7 @@ class Steps:
             return "nothing"
         if not self.stop and not self.keep:
             return "create"
-        return "replace" if set(self.stop) & set(self.create) else "scale"
+        return "replace" if self.stop and self.create else "scale"
 
 
 def decide(app: AppSpec, found: Mapping[int, bool]) -> Steps:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence, Set
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence, Set
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import groupby
 from typing import Any, Generic, TypeVar
 
 from cluster.apps.app import AppSpec, AppStatus, Change, Image, differences
 from cluster.apps.definitions import refuse_other_queue
-from cluster.schedulers import BrokerLocation, DeployOptions, Say, waiting
+from cluster.interrupts import Interrupted
+from cluster.schedulers import BrokerLocation, ChangeFailed, DeployOptions, Overtaken, Say, waiting
 from cluster.schedulers.instances import (
     MachineInstance,
     Steps,
@@ -25,7 +26,7 @@ from cluster.schedulers.instances import (
 from cluster.schedulers.waiting import NotUp
 from cluster.settings import Settings
 from scripts.amqp.broker import without_login
-from scripts.errors import ClusterError
+from scripts.errors import ClusterError, ServiceAway
 from scripts.hostport import HostPort
 
 T = TypeVar("T", bound=MachineInstance)
@@ -84,10 +85,13 @@ class OneMachine(ABC, Generic[T]):
             write_secrets(self._project, app.secret_files)
             if prepared:
                 self._get_ready(app)
-            self._end([one for one in found if one.number in steps.stop], drain=options.drain)
-            made = [self._start(app, name, what, options.wait) for name, what in prepared.items()]
-            if options.wait:
-                self._wait(app, [*(one for one in found if one.number in steps.keep), *made], options.timeout_s)
+            old, there = ([one for one in found if one.number in each] for each in (steps.stop, steps.keep))
+            with _undoable(), self._errors(f"deploy {app.id}"), _explained_when_interrupted(old, there):
+                self._end(old, drain=options.drain)
+                for name, what in prepared.items():
+                    there.append(self._start(app, name, what, options.wait))
+                if options.wait:
+                    self._wait(app, there, options.timeout_s)
             return self._status_of(app.id)
 
     def run_once(self, app: AppSpec, timeout_s: float = 60) -> tuple[int, list[str]]:
@@ -183,12 +187,20 @@ class OneMachine(ABC, Generic[T]):
 
         `now` grants none; without `drain` they have no longer than what ends them by itself gives.
         """
-        asked = [] if now else [one for one in found if one.runs]
-        for one in asked:
-            one.ask_to_stop()
-        self._let_finish({one: one.app.stop_grace_s if drain else one.app.kill_grace_s for one in asked})
-        for one in found:
-            one.remove()
+        asked: list[T] = []
+        try:
+            for one in [] if now else [one for one in found if one.runs]:
+                asked.append(one)
+                one.ask_to_stop()
+            self._let_finish({one: one.app.stop_grace_s if drain else one.app.kill_grace_s for one in asked})
+            for one in found:
+                one.remove()
+        except KeyboardInterrupt:
+            running = [one for one in found if one.still_runs()]
+            leaving, staying = _names([one for one in running if one in asked]), _names(set(running) - set(asked))
+            words = [f"told to stop, to end by itself: {leaving}"] if leaving else []
+            words += [f"not told to stop: {staying}"] if staying else []
+            raise Interrupted("; ".join(["interrupted", *(words or ["what was to be stopped has ended"])])) from None
 
     def _let_finish(self, grace_s: dict[T, int]) -> None:
         begun, is_said = time.monotonic(), False
@@ -248,6 +260,36 @@ class OneMachine(ABC, Generic[T]):
     @abstractmethod
     def _delete_data(self, app_id: str) -> list[str]:
         """Delete data that nothing uses."""
+
+
+@contextmanager
+def _undoable() -> Iterator[None]:
+    """Make failures of a change that has begun such as can be undone, but for those that are someone else's doing."""
+    try:
+        yield
+    except (Interrupted, Overtaken, ServiceAway):
+        raise
+    except ClusterError as error:
+        raise ChangeFailed(str(error)) from error
+
+
+@contextmanager
+def _explained_when_interrupted(old: Sequence[MachineInstance], there: Sequence[MachineInstance]) -> Iterator[None]:
+    """Say at an interruption what became of the old instances, which are there of those that shall be, and what next.
+
+    `there` grows while new ones are started.
+    """
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt) as interrupt:
+        before = ["interrupted", "the old instances have ended"] if old else ["interrupted"]
+        words = [str(interrupt)] if isinstance(interrupt, Interrupted) else before
+        words += [f"now there: {_names(there)}" if there else "nothing new was started"]
+        raise Interrupted("; ".join([*words, "run this again to go on"])) from None
+
+
+def _names(instances: Iterable[MachineInstance]) -> str:
+    return ", ".join(sorted(one.name for one in instances))
 
 
 def _present(found: Sequence[MachineInstance]) -> AppSpec | None:

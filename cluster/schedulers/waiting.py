@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cluster.apps.app import AppSpec
+from cluster.schedulers import ChangeFailed
 from scripts.errors import ClusterError
 
 POLL_S = 0.2
@@ -19,9 +20,9 @@ class NotUp(ClusterError):
         self.summary, self.lines = summary, lines
         super().__init__(summary)
 
-    def as_error(self, app: AppSpec, running: int) -> ClusterError:
+    def as_error(self, app: AppSpec, running: int) -> ChangeFailed:
         """Return the error for people: what came of the deploy, what runs now, and the last lines."""
         printed = "".join(f"\n  {line}" for line in self.lines) or " none"
-        return ClusterError(
+        return ChangeFailed(
             f"deploy {app.id}: {self.summary}; {running} of {app.instances} instances run now. Its last lines:{printed}"
         )

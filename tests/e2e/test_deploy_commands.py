@@ -137,3 +137,52 @@ def test_on_one_machine_the_same_commands_work_and_there_are_no_versions(line: C
         assert here.status() == []
     finally:
         here.stop("/worker-mine", now=True)
+
+
+STAYS = "trap '' TERM; while :; do sleep 0.1; done"
+
+
+@pytest.fixture
+def mine(line: CommandLine) -> Iterator[list[str]]:
+    """Two workers of this machine that take their time to end; their instances' names."""
+    here = engine_of(line.settings)
+    app = AppSpec("/worker-mine", STAYS, instances=2, labels={"drain": "600"}, env={"QUEUE_NAME": "mine"})
+    yield [one.name for one in here.apply(here.plan(app)).instances]
+    here.stop("/worker-mine", now=True)
+
+
+def interrupted(line: CommandLine, *command: str) -> str:
+    """What it says when it is interrupted while it waits for the workers."""
+    with line.start(*command) as running:
+        assert running.stderr
+        said = ""
+        while "waiting for" not in said:
+            said = running.stderr.readline()
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    return err
+
+
+def test_an_interrupted_restart_says_what_was_stopped_and_that_nothing_new_runs(
+    line: CommandLine, mine: list[str]
+) -> None:
+    err = interrupted(line, "worker.restart", "-q", "mine")
+    assert f"told to stop, to end by itself: {', '.join(mine)}; nothing new was started; run this again" in err
+
+
+def test_an_interrupted_stop_says_what_was_told_to_stop(line: CommandLine, mine: list[str]) -> None:
+    err = interrupted(line, "worker.stop", "-q", "mine")
+    assert f"told to stop, to end by itself: {', '.join(mine)}; ./inv status shows" in err
+
+
+def test_a_definition_of_ones_own_leaves_as_many_workers_as_there_are(
+    line: CommandLine, mine: list[str], tmp_path: Path
+) -> None:
+    definition = tmp_path / "own.json"
+    definition.write_text(json.dumps({"id": "/worker-mine", "cmd": "sleep 9", "env": {"QUEUE_NAME": "mine"}}))
+    deploy = ("worker.run-local", "-q", "mine", "--definition", str(definition), "--dry-run")
+    done = line.try_(*deploy)
+    assert sorted(json.loads(done.stdout)) == mine
+    assert "/worker-mine keeps 2 instances, as now, not 1: --instances says otherwise" in done.stderr
+    assert len(json.loads(line(*deploy, "--instances", "3"))) == 3

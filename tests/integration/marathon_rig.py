@@ -11,8 +11,7 @@ from typing import Any
 from cluster.apps import definitions
 from cluster.apps.app import AppSpec, AppStatus
 from cluster.operations import operate
-from cluster.operations.changes import undone_on_failure
-from cluster.operations.operate import Target
+from cluster.operations.operate import Target, undone_on_failure
 from cluster.schedulers import DeployOptions
 from cluster.schedulers.marathon.api import Api
 from cluster.schedulers.marathon.scheduler import Marathon

@@ -14,7 +14,7 @@ import pytest
 
 from cluster.apps.app import AppSpec, HealthCheck, Port, Volume
 from cluster.images import base_image
-from cluster.operations.changes import undone_on_failure
+from cluster.operations.operate import undone_on_failure
 from cluster.schedulers.docker import containers
 from cluster.schedulers.docker.body import SOURCE, Task, container_body
 from cluster.schedulers.docker.scheduler import Local
@@ -274,6 +274,24 @@ def test_a_failed_replacement_is_undone_with_the_very_image_of_before(where, cli
     finally:
         where.stop("/app", now=True)
         client.images.remove(tag, force=True)
+
+
+def test_what_another_deploy_made_meanwhile_is_not_undone(where, client, project, monkeypatch):
+    deploy(where, app())
+    before, end, there = where.present("/app"), where._end, Task(app("exec sleep 2000"), project, 1)
+
+    def end_and_be_too_late(*found, **how):
+        end(*found, **how)
+        monkeypatch.undo()
+        client.api.create_container_from_config(container_body(there), there.name)
+
+    monkeypatch.setattr(where, "_end", end_and_be_too_late)
+    with (
+        pytest.raises(ClusterError, match="by someone else: is another deploy under way"),
+        undone_on_failure(where, "/app", before, print),
+    ):
+        deploy(where, app("exec sleep 3000"))
+    assert where.present("/app").command == "exec sleep 2000"
 
 
 def test_a_trial_runs_beside_the_app_and_leaves_nothing(where, client, project):

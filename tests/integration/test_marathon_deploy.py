@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from cluster.apps.app import SecretFile
+from cluster.operations import operate
+from cluster.operations.operate import Target, undone_on_failure
 from cluster.schedulers import DeployOptions, waiting
 from cluster.schedulers.marathon import following
 from scripts.errors import ClusterError, ServiceAway
@@ -95,6 +97,7 @@ class TestChanging:
         world.put_app({"id": "/x", "cmd": "theirs"})
         for change in (lambda: rig.deploy(app()), lambda: rig.marathon().stop("/x"), rig.restart):
             assert "/x: " in refusal(change)
+        assert "--" not in refusal(rig.marathon().stop, "/x")  # no flag of stop helps
         rig.deploy(app(), at=rig.marathon(project="theirs"), force=True, wait=False)
         assert "'theirs'" in refusal(rig.marathon().plan, app())
         assert rig.marathon().status() == []
@@ -335,6 +338,50 @@ class TestGoingBack:
         words = refusal(rig.deploy, app(mem=65), 0.2, undo=True)
         assert words.startswith("deploy /x: not done ")
         assert "could not be rolled back: /x" in words
+
+    def test_leaves_what_someone_else_deployed_meanwhile(self, rig: Rig, world: World) -> None:
+        rig.put()
+        begun = rig.begun(lambda: rig.deploy(app(mem=65), 60, undo=True))
+        rig.deploy(app(mem=66), force=True, wait=False)
+        begun.end()
+        assert "replaced meanwhile" in begun.error
+        assert "rolled back" not in begun.error
+        assert (world.apps["/x"].definition["mem"], len(world.plans)) == (66, 1)
+
+    def test_leaves_what_someone_else_deploys_at_the_moment(self, rig: Rig, world: World) -> None:
+        rig.put()
+        before = rig.marathon().present("/x")
+        change = rig.marathon().plan(app(mem=65))
+        rig.deploy(app(mem=66), wait=False)
+        with (
+            pytest.raises(ClusterError, match=r"^/x is locked by the deployment .*with --force$"),
+            undone_on_failure(rig.marathon(), "/x", before, rig.said.append),
+        ):
+            rig.marathon().apply(change, DeployOptions(undo=True))
+        assert (world.apps["/x"].definition["mem"], len(world.plans)) == (66, 1)
+
+    def test_to_the_version_that_runs_is_no_going_back(self, rig: Rig) -> None:
+        rig.put()
+        rig.put(mem=65)
+        said: list[str] = []
+        operate.rollback(Target("/x", rig.marathon()), next(rig.marathon().history("/x"))[0], said.append)
+        assert "nothing changes" in said[0]
+        assert not any("rolled back" in line for line in said)
+
+    def test_shows_the_versions_in_a_dry_run_also_where_none_differs(self, rig: Rig) -> None:
+        rig.put()
+        said: list[str] = []
+        with pytest.raises(ClusterError, match="no earlier version that differs"):
+            operate.rollback_dry_run(Target("/x", rig.marathon()), "", said.append)
+        assert said[0].startswith(next(rig.marathon().history("/x"))[0])
+
+    def test_asks_for_each_version_once(self, rig: Rig) -> None:
+        for mem in (65, 66, 67):
+            rig.put(mem=mem)
+        rig.standin.requests.clear()
+        operate.rollback_dry_run(Target("/x", rig.marathon()), "", rig.said.append)
+        asked = [request.path for request in rig.standin.requests if "/versions" in request.path]
+        assert len(asked) == len(set(asked)) == 4
 
     def test_of_a_first_deploy_is_to_stop_it(self, rig: Rig, world: World) -> None:
         assert "rolled back: " in refusal(rig.deploy, app(), 0.2, undo=True)

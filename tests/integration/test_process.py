@@ -13,6 +13,8 @@ import psutil
 import pytest
 
 from cluster.apps.app import AppSpec, Volume
+from cluster.locks import locked
+from cluster.operations.operate import undone_on_failure
 from cluster.schedulers.process.scheduler import Process
 from cluster.settings import ROOT
 from scripts.errors import ClusterError
@@ -150,3 +152,17 @@ def test_what_an_earlier_version_started_is_found_replaced_and_stopped(where, tm
     assert where.plan(app()).kind == "replace"
     assert deploy(where, app()).running == 1
     assert where.present("/app") == app()
+
+
+def test_another_deploy_that_is_under_way_is_not_undone(where, tmp_path):
+    deploy(where, app())
+    before = where.present("/app")
+    where.stop("/app", now=True)
+    deploy(where, app("exec sleep 2000"))
+    with (
+        locked(tmp_path / "test" / "app.lock", ""),
+        pytest.raises(ClusterError, match=r"^another deploy of /app is under way: wait for it, or run this again$"),
+        undone_on_failure(where, "/app", before, print),
+    ):
+        deploy(where, app("exec sleep 3000"))
+    assert where.present("/app").command == "exec sleep 2000"

@@ -44,8 +44,7 @@ CLUSTER = Traits(MARATHON, is_here=False, makes_data_folders=True)
 
 def worker(overrides: AppOverrides = AppOverrides(), engine: Traits = HERE, **flags: Any) -> AppSpec:
     settings = flags.pop("settings", SETTINGS)
-    present = flags.pop("present", None)
-    return worker_app(settings, engine, IMAGE, Work.of(settings, **flags), BROKER, overrides, present)
+    return worker_app(settings, engine, IMAGE, Work.of(settings, **flags), BROKER, overrides)
 
 
 def queue(engine: Traits = HERE, host: str = "localhost") -> AppSpec:
@@ -192,14 +191,6 @@ def test_jobs_among_the_options_are_taken(rest: str) -> None:
 
 def test_an_id_that_is_none_is_named() -> None:
     assert "'My_App'" in refusal(worker, AppOverrides(app_id="My_App"))
-
-
-def test_a_new_image_leaves_as_many_workers_as_there_are(written: Callable[..., AppOverrides]) -> None:
-    present = replace(worker(), instances=40)
-    own = written({"id": "/x", "container": {"docker": {"image": "i"}}})
-    assert worker(present=present).instances == 40
-    assert worker(AppOverrides(instances=2), present=present).instances == 2
-    assert worker(own, present=present).instances == 1
 
 
 def test_the_password_file_is_given_to_the_user_of_the_workers_image() -> None:

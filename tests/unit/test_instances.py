@@ -29,6 +29,7 @@ from tests.refusing import refusal
         (1, {1: True, 2: True}, Steps((2,), (), (1,)), "scale"),
         (1, {1: False}, Steps((1,), (1,), ()), "replace"),
         (2, {2: True, 1: False, 7: False}, Steps((1, 7), (1,), (2,)), "replace"),
+        (1, {2: False}, Steps((2,), (1,), ()), "replace"),
     ],
 )
 def test_decide(instances, found, steps, kind):

@@ -1,10 +1,14 @@
 """What the logs of new workers say of their action."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from cluster.apps.app import Instance
+from cluster.apps.app import AppStatus, Instance
+from cluster.operations import replacing
 from cluster.operations.replacing import trouble
 from scripts.action.jobs import Outcome
+from scripts.errors import ServiceAway
 from scripts.worker.verdicts import FIRST_SUCCESS, Policy, Verdicts, attempt_line, decide
 
 RUNS = (Instance("w-1", "running"),)
@@ -56,3 +60,19 @@ def test_a_worker_that_ends_is_named_with_its_last_message():
     found = trouble([*RUNS, ended], Verdicts.read([failure("m1")]), 10)
     assert found.startswith("w-2 ended with exit code 1")
     assert "m1: exit 1" in found
+
+
+def test_a_broker_that_is_away_for_a_moment_says_nothing_of_the_workers(monkeypatch):
+    monkeypatch.setattr(replacing, "_IDLE_S", 0)
+    monkeypatch.setattr(replacing, "_LOOK_EVERY_S", 0)
+    answers = [ServiceAway("no broker"), 1, 0]
+
+    def waiting():
+        answer = answers.pop(0)
+        if isinstance(answer, ServiceAway):
+            raise answer
+        return answer
+
+    engine = SimpleNamespace(status=lambda: [AppStatus("/w", RUNS)], logs=lambda *_: [])
+    replacing.watch(engine, "/w", waiting, 1)
+    assert answers == []

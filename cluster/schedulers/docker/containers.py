@@ -16,11 +16,10 @@ from docker.errors import APIError, ImageNotFound, NotFound
 from docker.models.containers import Container
 
 from cluster.apps.app import AppSpec, State
-from cluster.schedulers import waiting
+from cluster.schedulers import Overtaken, waiting
 from cluster.schedulers.docker.body import APP, NUMBER, PORTS, RESTARTS, SOURCE
 from cluster.schedulers.instances import MachineInstance, kept_app
 from cluster.schedulers.waiting import NotUp
-from scripts.errors import ClusterError
 
 KILLED = 128 + 9  # how a shell and Docker tell of the signal KILL
 GONE, CONFLICT, INTERNAL = 404, 409, 500  # HTTP: no such container; not in a state for this; the engine's own error
@@ -117,7 +116,7 @@ class ContainerInstance(MachineInstance):
         try:
             self.container.reload()
         except NotFound as error:
-            raise ClusterError(
+            raise Overtaken(
                 f"container {self.name} was removed while it started: is another deploy or stop under way?"
             ) from error
 

@@ -18,7 +18,7 @@ from cluster.engine.pulls import NotPulled, pull
 from cluster.image_ref import ImageRef
 from cluster.images import build as image_build
 from cluster.images import registry_login
-from cluster.schedulers import Say
+from cluster.schedulers import Overtaken, Say
 from cluster.schedulers.docker import containers
 from cluster.schedulers.docker.body import APP, OPTIONS, PROJECT, Body, Task, container_body, merged
 from cluster.schedulers.docker.containers import CONFLICT, NEVER, ContainerInstance, image_id
@@ -113,7 +113,7 @@ class Local(OneMachine[ContainerInstance]):
         except APIError as error:
             if error.status_code != CONFLICT:
                 raise
-            raise ClusterError(
+            raise Overtaken(
                 f"deploy {app.id}: a container {name} was made a moment ago by someone else: "
                 "is another deploy under way? wait for it, or run this again"
             ) from error

@@ -32,11 +32,14 @@ _AFTER_GRACE_S = 30
 
 
 class NotDeployed(ClusterError):
-    """A change did not come to its end; `has_printed` when instances ended, whose last words may tell why."""
+    """A change did not come to its end; `has_printed` when instances ended, whose last words may tell why.
 
-    def __init__(self, words: str, has_printed: bool = False) -> None:
+    `stands` says that the app is still as it made it, and not as someone else did meanwhile.
+    """
+
+    def __init__(self, words: str, has_printed: bool = False, stands: bool = True) -> None:
         super().__init__(words)
-        self.has_printed = has_printed
+        self.has_printed, self.stands = has_printed, stands
 
 
 class _History:
@@ -123,7 +126,7 @@ class Following:
         self._was_listed = self._was_listed or is_listed
         found = judge(self._goal, app, deployments, self._was_listed)
         if found.state == "failed" or app is None:
-            raise NotDeployed(found.words)
+            raise NotDeployed(found.words, stands=False)
         if failure := self._history.note(app):
             self._say(f"an instance of {self._app_id} {failure}")
         if is_listed:

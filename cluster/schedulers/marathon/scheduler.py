@@ -18,7 +18,7 @@ from cluster.image_ref import ImageRef, is_local, is_registry
 from cluster.images import registry_login
 from cluster.images.registry_api import in_registry
 from cluster.interrupts import Interrupted
-from cluster.schedulers import BrokerLocation, DeployOptions, Say
+from cluster.schedulers import BrokerLocation, ChangeFailed, DeployOptions, Say
 from cluster.schedulers.docker.body import OPTIONS, options_body
 from cluster.schedulers.docker.on_host import HostEngine
 from cluster.schedulers.marathon import agents, following, judgement, secret_files
@@ -122,7 +122,7 @@ class Marathon:
         present = self._api.app(app_id)
         if present is None:
             return False
-        self._refuse_foreign(present, "stop")
+        self._refuse_foreign(present, f"stop {app_id}")
         self._end(present, now, drain)
         return True
 
@@ -135,7 +135,7 @@ class Marathon:
     def logs(self, app_id: str, tail: int = 100, follow: bool = False) -> Iterator[str]:
         """Yield the last `tail` lines of every instance, read from the engines of the agents."""
         app = self._existing(app_id)
-        self._refuse_foreign(app, "read the logs of")
+        self._refuse_foreign(app, f"read the logs of {app_id}")
         task_ids = [str(task.get("id")) for task in oldest_first(app)]
         try:
             with self._engines() as engines:
@@ -182,7 +182,8 @@ class Marathon:
         present = self._api.app(app.id)
         if present is not None:
             if not options.force:
-                self._refuse_foreign(present, "deploy")
+                remedy = ": give yours another id, or take that one over with --force"
+                self._refuse_foreign(present, f"deploy {app.id}", remedy)
             refuse_other_queue(app_of(present), app)
         return present
 
@@ -214,8 +215,9 @@ class Marathon:
                 with live_line(f"{app_id} on Marathon") as show:
                     Following(self._api, goal, self._say, show).follow(options.timeout_s)
             except NotDeployed as failure:
-                if options.undo and goal.deployment:  # the caller goes back, and says what came of it
-                    raise NotDeployed(f"deploy {app_id}: {failure}") from failure
+                # The caller goes back, and says what came of it.
+                if options.undo and goal.deployment and failure.stands:
+                    raise ChangeFailed(f"deploy {app_id}: {failure}") from failure
                 raise following.failure_message(self._api, goal, failure) from failure
             except KeyboardInterrupt:
                 raise following.interrupted(self._api, goal) from None
@@ -245,16 +247,13 @@ class Marathon:
             raise ClusterError(f"{app_id} does not run on {self.place}: ./inv status -m {self.address} shows what does")
         return app
 
-    def _refuse_foreign(self, app: Answer, doing: str) -> None:
+    def _refuse_foreign(self, app: Answer, doing: str, remedy: str = "") -> None:
         """Leave alone what someone else deployed: Marathon has one set of ids for everyone."""
         label = _project_of(app)
         if label == self._settings.project:
             return
         whose = f"belongs to the project {label!r}" if label else "was not deployed with these tasks"
-        raise ClusterError(
-            f"{doing} {app.get('id')}: the app of this name on {self.place} {whose}: give yours another id with "
-            "--app, or take that one over with --force"
-        )
+        raise ClusterError(f"{doing}: the app of this name on {self.place} {whose}{remedy}")
 
 
 def _project_of(definition: Answer) -> str:
