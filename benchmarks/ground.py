@@ -27,7 +27,7 @@ from cluster.image_ref import ImageRef  # noqa: E402
 from cluster.images import base_image  # noqa: E402
 from cluster.images import build as image_build  # noqa: E402
 from cluster.schedulers import DeployOptions, Scheduler, selection  # noqa: E402
-from cluster.schedulers.selection import Where  # noqa: E402
+from cluster.schedulers.selection import Choice  # noqa: E402
 from cluster.settings import Settings  # noqa: E402
 from scripts.amqp.broker import open_blocking, url_of  # noqa: E402
 from scripts.amqp.queues import failed_queue, queue_arguments  # noqa: E402
@@ -63,7 +63,7 @@ def _scheduler(settings: Settings) -> tuple[Scheduler, str]:
     try:
         client = engine.connect()
     except ServiceAway:
-        return selection.scheduler(settings, Where("process"), _progress), "none"
+        return selection.connect(settings, Choice("process"), _progress), "none"
     with closing(client):
         base_image.ensure_base(client, _progress)
         image = ImageRef("cluster-benchmark-queue", "latest")

@@ -41,9 +41,21 @@ def folder_on_hosts(project: str, group: str) -> str:
 
 
 @dataclass(frozen=True)
-class HostFile:
-    """A file with a secret that an app's hosts need; `owner` is a user's number there."""
+class SecretFile:
+    """A file whose content only the app may read; its engine chooses a place for it.
 
-    path: str
+    Files of one `group` share a folder, which the app sees at `folder` (empty: where the engine likes); `owner` is the
+    number of the user who may read it, and the variable `env` of the app's environment says where it is. Without
+    content it is in its place already.
+    """
+
+    group: str
+    name: str
     content: bytes = field(repr=False)
     owner: int
+    env: str = ""
+    folder: str = ""
+
+    def path_on_hosts(self, project: str) -> str:
+        """Return the place of the file on hosts of a cluster."""
+        return f"{folder_on_hosts(project, self.group)}/{self.name}"

@@ -68,7 +68,7 @@ def check(
     from cluster.schedulers import selection
 
     settings = settings_of(c.config, registry)
-    engine = selection.scheduler(settings, selection.where(settings, marathon=marathon), say) if marathon else None
+    engine = selection.connect(settings, selection.chosen(settings, marathon=marathon), say) if marathon else None
     asked = checking.request(settings, _services(url, marathon), engine)
     rows = checking.check(settings, chosen(settings, hosts, hosts_file), asked, timeout, say)
     # A table has colors on a terminal: its cells are visible already.

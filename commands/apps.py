@@ -165,8 +165,11 @@ def rollout(settings: Settings, flags: Any) -> Rollout:
     from cluster.schedulers import selection
 
     is_here = "marathon" not in vars(flags)
-    found = selection.here(settings, flags.at) if is_here else selection.elsewhere(settings, flags.at, flags.marathon)
-    engine = selection.scheduler(settings, found, say)
+    if is_here:
+        choice = selection.chosen_to_run_local(settings, flags.at)
+    else:
+        choice = selection.chosen_to_deploy(settings, flags.at, flags.marathon)
+    engine = selection.connect(settings, choice, say)
     return Rollout(engine, say, _options(flags), flags.dry_run, is_watched=is_here)
 
 

@@ -104,7 +104,7 @@ def own_settings(tmp: Path, scheduler: str = "local") -> Settings:
 
 def engine_of(settings: Settings) -> Scheduler:
     """The engine of this machine that settings name."""
-    return selection.scheduler(settings, selection.here(settings), print)
+    return selection.connect(settings, selection.chosen_to_run_local(settings), print)
 
 
 def _words(process: psutil.Process) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from cluster.credentials import SecretFile
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 from scripts.one_line import one_line
@@ -60,23 +61,6 @@ class HealthCheck:
     interval_s: float = 60
     timeout_s: float = 20
     failures: int = 3
-
-
-@dataclass(frozen=True)
-class SecretFile:
-    """A file whose content only the app may read; its engine chooses a place for it.
-
-    Files of one `group` share a folder, which the app sees at `folder` (empty: where the engine likes); `owner` is the
-    number of the user who may read it, and the variable `env` of the app's environment says where it is. Without
-    content it is in its place already.
-    """
-
-    group: str
-    name: str
-    content: bytes = field(repr=False)
-    owner: int
-    env: str = ""
-    folder: str = ""
 
 
 @dataclass(frozen=True)

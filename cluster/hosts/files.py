@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cluster.credentials import HostFile
+from cluster.credentials import SecretFile
 from cluster.hosts import ssh_config
 from cluster.hosts.all_hosts import Say, Show, on_all_hosts, values
 from cluster.hosts.host import Host, of_settings
@@ -19,12 +19,17 @@ _MODE = 0o400  # for the plain user of the image that mounts them
 _HOST_S = 60.0
 
 
-def put(settings: Settings, hosts: Sequence[Host], files: Sequence[HostFile], doing: str, say: Say) -> None:
+def put(settings: Settings, hosts: Sequence[Host], files: Sequence[SecretFile], doing: str, say: Say) -> None:
     """Put the files on all hosts; leave those that are the same already. A host that fails stops no other."""
 
     def act(remote: Remote, show: Show) -> bool:
         show("writes")
-        new = [remote.write(file.path, file.content, mode=_MODE, owner=f"{file.owner}:{file.owner}") for file in files]
+        new = [
+            remote.write(
+                file.path_on_hosts(settings.project), file.content, mode=_MODE, owner=f"{file.owner}:{file.owner}"
+            )
+            for file in files
+        ]
         return any(new)
 
     outcomes = on_all_hosts(

@@ -26,7 +26,7 @@ def build_and_push(
     """
     ref = ImageRef.parse(tag, settings.images)
     settings = replace(settings, registry=ref.registry)
-    if not selection.SCHEDULERS[settings.scheduler].has_images:
+    if not selection.SCHEDULERS[settings.scheduler].load().has_images:
         raise ClusterError(
             f"scheduler: {settings.scheduler} in invoke.yaml runs no containers and needs no images: nothing to build"
         )

@@ -22,9 +22,9 @@ from cluster.operations.operate import as_json, tell_change, undone_on_failure
 from cluster.queue import delivery_limits
 from cluster.queue import login as queue_login
 from cluster.queue.login import QueueAddress, QueueLogin, Secrets
-from cluster.schedulers import BrokerLocation, DeployOptions, Say, Scheduler, selection
+from cluster.schedulers import BrokerLocation, DeployOptions, Say, Scheduler
 from cluster.settings import Settings
-from scripts.amqp.broker import open_blocking, redacted, without_login
+from scripts.amqp.broker import open_blocking, redacted
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 
@@ -70,7 +70,7 @@ class Rollout:
         if not self.options.undo and not (self.is_watched and replaces and self.options.wait):
             return self._apply(change)
         with undone_on_failure(self.engine, change.app.id, before, self.say):
-            waited = waiting() if waiting else 0
+            waited = waiting() if waiting and replaces else 0
             status = self._apply(change)
             if waiting:
                 replacing.watch(self.engine, change.app.id, waiting, waited)
@@ -79,9 +79,7 @@ class Rollout:
     def _apply(self, change: Change) -> AppStatus:
         status = self.engine.apply(change, self.options)
         if not self.options.wait:
-            self.say(
-                f"{self.engine.place} has taken it on; ./inv status{selection.flag(self.engine)} shows how far it is"
-            )
+            self.say(f"{self.engine.place} has taken it on; ./inv status{self.engine.flag} shows how far it is")
         return status
 
 
@@ -143,12 +141,12 @@ def deploy_workers(
         ClusterError: something is not as it must be, and nothing was changed; or they do not come up.
     """
     engine, say = rollout.engine, rollout.say
-    url = work.url or (settings.queue.url if engine.is_here else "")
+    broker = BrokerLocation.at(work.url) if work.url else engine.broker_for(QUEUE.app_id)
+    url = broker.url
     if rollout.is_watched and not rollout.is_dry_run:
         open_blocking(url).close()
     present = engine.present(worker_apps.worker_id(work, overrides))
     image = engine.image(tag or settings.worker.tag)
-    broker = BrokerLocation(("-u", without_login(url))) if work.url else engine.broker_for(QUEUE.app_id)
     app = worker_apps.worker_app(
         settings, engine, image, work, broker.words, _with_options(settings, engine, overrides)
     )  # fmt: skip

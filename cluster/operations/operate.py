@@ -12,7 +12,7 @@ from cluster.apps import definitions
 from cluster.apps.app import AppSpec, AppStatus, Change
 from cluster.components import QUEUE
 from cluster.interrupts import Interrupted
-from cluster.schedulers import ChangeFailed, DeployOptions, Say, Scheduler, selection
+from cluster.schedulers import ChangeFailed, DeployOptions, NotRunning, Say, Scheduler, selection
 from cluster.settings import Settings
 from scripts.app_id import canonical_app_id
 from scripts.errors import ClusterError
@@ -81,7 +81,7 @@ def stop(of: Target, now: bool, say: Say) -> None:
         of.engine.stop(of.app_id, now)
     except (Interrupted, KeyboardInterrupt) as interrupt:
         words = str(interrupt) if isinstance(interrupt, Interrupted) else "interrupted"
-        status = f"./inv status{selection.flag(of.engine)}"
+        status = f"./inv status{of.engine.flag}"
         raise Interrupted(f"{words}; {status} shows what still runs, and this again goes on with the stop") from None
     if of.engine.has_hosts and app.pinned_to and of.app_id == QUEUE.app_id:
         say(
@@ -126,7 +126,7 @@ def undone_on_failure(engine: Scheduler, app_id: str, before: AppSpec | None, sa
 
 def _undo(engine: Scheduler, app_id: str, before: AppSpec | None, say: Say) -> str:
     """Bring back what ran before and return the outcome; empty where it runs anyway."""
-    options = DeployOptions(force=True, drain=False)
+    options = DeployOptions(force=True, drain=False, is_undo=True)
     try:
         now = engine.present(app_id)
         if now == before and (now is None or before is None or now.native == before.native):
@@ -144,9 +144,7 @@ def _undo(engine: Scheduler, app_id: str, before: AppSpec | None, say: Say) -> s
 def _existing(of: Target) -> AppSpec:
     found = of.engine.present(of.app_id)
     if found is None:
-        raise ClusterError(
-            f"{of.app_id} does not run on {of.engine.place}: ./inv status{selection.flag(of.engine)} shows what does"
-        )
+        raise NotRunning(of.app_id, of.engine)
     return found
 
 

@@ -148,10 +148,10 @@ def _broker(settings: Settings, url: str, at: str, marathon: str, say: Say) -> _
     """Return the broker of -u, else the queue of the engine that is meant, which may move where that has hosts."""
     if url:
         return _Broker(url, lambda: management_of(parameters(url), None), api_s=_GUESSED_API_S)
-    place = selection.where(settings, at, marathon)
-    if place.is_here:
+    choice = selection.chosen(settings, at, marathon)
+    if choice.is_here:
         return _Broker(settings.queue.url, lambda: settings.queue.management)
-    engine = selection.scheduler(settings, place, say)
+    engine = selection.connect(settings, choice, say)
     there = queue_at(settings, engine)
     service = f"{QUEUE.app_id} of {engine.place}"
     return _Broker(there.url, lambda: there.management, lambda: queue_at(settings, engine).url, service)

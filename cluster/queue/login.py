@@ -15,7 +15,8 @@ from typing import Any
 from urllib.parse import quote
 
 from cluster import credentials
-from cluster.apps.app import AppSpec, SecretFile
+from cluster.apps.app import AppSpec
+from cluster.credentials import SecretFile
 from cluster.files import write_atomically
 from cluster.settings import Settings
 from scripts.amqp.broker import credentials as broker_credentials

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from cluster.apps.app import AppSpec, AppStatus, Change, Image, SecretFile
+from cluster.apps.app import AppSpec, AppStatus, Change, Image
 from cluster.apps.templates import EngineTraits
+from cluster.credentials import SecretFile
+from scripts.amqp.broker import without_login
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 
@@ -22,7 +24,8 @@ Say = Callable[[str], None]
 class DeployOptions:
     """Choices of a deploy: past the locks and claims of others, waited for, for how long, and undone when it fails.
 
-    With `drain` workers finish what they run first, as far as the engine lets them.
+    With `drain` workers finish what they run first, as far as the engine lets them. With `is_undo` the change itself
+    goes back after one that failed: to the app as it was, whosever it is, which gets the place of what failed.
     """
 
     force: bool = False
@@ -30,6 +33,7 @@ class DeployOptions:
     timeout_s: float = 600
     undo: bool = False
     drain: bool = True
+    is_undo: bool = False
 
 
 class ChangeFailed(ClusterError):
@@ -42,22 +46,33 @@ class Overtaken(ClusterError):
 
 @dataclass(frozen=True)
 class BrokerLocation:
-    """The way of a worker to its broker: the words of its command line, and what it needs for that."""
+    """The way of a worker to its broker: the words of its command line, and what it needs for that.
+
+    `url` is where the broker is, empty where workers ask an engine for it.
+    """
 
     words: tuple[str, ...]
+    url: str = field(default="", repr=False)
     env: Mapping[str, str] = field(default_factory=dict)
     secret_files: tuple[SecretFile, ...] = ()
+
+    @classmethod
+    def at(cls, url: str) -> BrokerLocation:
+        """Return the way to the broker with this URL, whose login is not for the command line."""
+        return cls(("-u", without_login(url)), url)
 
 
 class Scheduler(EngineTraits, Protocol):
     """An engine that runs apps; all methods raise ClusterError for what it cannot do, ServiceAway where it is away.
 
-    `name` is its name in SCHEDULERS, `place` is for people ("Marathon at 10.0.0.10:8080"). `has_hosts` says that `--on`
-    can name a host, `caveat` (or nothing) what a person who starts an app should know.
+    `name` is its name in SCHEDULERS, `place` is for people ("Marathon at 10.0.0.10:8080"), `flag` means it in a command
+    line that is suggested (with a blank before; empty where none is needed). `has_hosts` says that `--on` can name a
+    host, `caveat` (or nothing) what a person who starts an app should know, `options` which --engine-option it knows.
     """
 
     name: str
     place: str
+    flag: str
     has_hosts: bool
     caveat: str
     options: tuple[str, ...]
@@ -117,3 +132,10 @@ class Scheduler(EngineTraits, Protocol):
 
     def broker_for(self, queue_app: str) -> BrokerLocation:
         """Return how workers that run here find the queue that this app is."""
+
+
+class NotRunning(ClusterError):
+    """An app that is looked for does not run on an engine."""
+
+    def __init__(self, app_id: str, engine: Scheduler) -> None:
+        super().__init__(f"{app_id} does not run on {engine.place}: ./inv status{engine.flag} shows what does")

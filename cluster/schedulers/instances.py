@@ -15,9 +15,10 @@ from pathlib import Path
 
 from cluster import credentials
 from cluster.apps import definitions
-from cluster.apps.app import AppSpec, Instance, Kind, Port, SecretFile, State
+from cluster.apps.app import AppSpec, Instance, Kind, Port, State
+from cluster.credentials import SecretFile
 from cluster.engine import port_holder
-from cluster.schedulers.waiting import NotUp
+from cluster.schedulers import ChangeFailed
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 
@@ -74,6 +75,21 @@ def addresses(ports: Sequence[Port], host_ports: Sequence[int]) -> dict[str, Hos
 
 
 _DATA = re.compile(r"/var/lib/cluster/([A-Za-z0-9][A-Za-z0-9_.-]*)")
+
+
+class NotUp(ClusterError):
+    """An instance has ended or is late; `lines` are the last that it printed."""
+
+    def __init__(self, summary: str, lines: Sequence[str]) -> None:
+        super().__init__(summary)
+        self.lines = lines
+
+    def as_error(self, app: AppSpec, running: int) -> ChangeFailed:
+        """Return the error for people: what came of the deploy, what runs now, and the last lines."""
+        printed = "".join(f"\n  {line}" for line in self.lines) or " none"
+        return ChangeFailed(
+            f"deploy {app.id}: {self}; {running} of {app.instances} instances run now. Its last lines:{printed}"
+        )
 
 
 class MachineInstance(ABC):

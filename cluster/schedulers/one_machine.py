@@ -13,9 +13,10 @@ from typing import Any, Generic, TypeVar
 from cluster.apps.app import AppSpec, AppStatus, Change, Image, differences
 from cluster.apps.definitions import refuse_other_queue
 from cluster.interrupts import Interrupted
-from cluster.schedulers import BrokerLocation, ChangeFailed, DeployOptions, Overtaken, Say, waiting
+from cluster.schedulers import BrokerLocation, ChangeFailed, DeployOptions, NotRunning, Overtaken, Say, waiting
 from cluster.schedulers.instances import (
     MachineInstance,
+    NotUp,
     Steps,
     choose_ports,
     decide,
@@ -23,9 +24,8 @@ from cluster.schedulers.instances import (
     refuse_used_ports,
     write_secrets,
 )
-from cluster.schedulers.waiting import NotUp
+from cluster.schedulers.waiting import LongWait
 from cluster.settings import Settings
-from scripts.amqp.broker import without_login
 from scripts.errors import ClusterError, ServiceAway
 from scripts.hostport import HostPort
 
@@ -55,6 +55,7 @@ class OneMachine(ABC, Generic[T]):
         """Make the engine for a project; `say` gets a line for each step that takes its time."""
         self._settings, self._project, self._say = settings, settings.project, say
         self.place = f"this machine ({self.name})"
+        self.flag = "" if settings.scheduler == self.name else f" --at {self.name}"
 
     @property
     def user(self) -> str:
@@ -64,12 +65,12 @@ class OneMachine(ABC, Generic[T]):
     def present(self, app_id: str) -> AppSpec | None:
         """Return the app as so many instances of it run, or where none runs, are there, their very image included."""
         with self._errors(f"look for {app_id}"):
-            return _present([one for one in self._found(app_id) if one.number != _TRIAL])
+            return _present(self._instances(app_id))
 
     def plan(self, app: AppSpec, options: DeployOptions = DeployOptions(), *, restart: bool = False) -> Change:
         """Return what `apply` would do now."""
         with self._errors(f"plan {app.id}"):
-            found = self._found(app.id)
+            found = self._instances(app.id)
             steps, present = self._decide(app, found, restart), _present(found)
             changed = differences(present.as_json(), app.as_json()) if present else ()
             kind = "restart" if restart and found else steps.kind
@@ -79,7 +80,7 @@ class OneMachine(ABC, Generic[T]):
         """Make a change, and return when all of it works."""
         app = change.app
         with self._errors(f"deploy {app.id}"), self._alone(app.id):
-            found = self._found(app.id)
+            found = self._instances(app.id)
             steps = self._decide(app, found, change.kind == "restart")
             prepared = self._prepare(app, steps.create, found)
             write_secrets(self._project, app.secret_files)
@@ -97,8 +98,7 @@ class OneMachine(ABC, Generic[T]):
     def run_once(self, app: AppSpec, timeout_s: float = 60) -> tuple[int, list[str]]:
         """Run the app's command as its instances would be run, beside those that run, until it ends."""
         with self._errors(f"try {app.id}"), self._alone(app.id):
-            # What an interruption has left of an earlier one.
-            self._end([one for one in self._found(app.id) if one.number == _TRIAL], now=True)
+            self._end([one for one in self._found(app.id) if one.number == _TRIAL], now=True)  # an interrupted one
             self._check(app)
             ((name, what),) = self._prepare(app, [_TRIAL], ()).items()
             write_secrets(self._project, app.secret_files)
@@ -115,15 +115,15 @@ class OneMachine(ABC, Generic[T]):
     def status(self) -> list[AppStatus]:
         """Return all apps of this project, stopped instances included."""
         with self._errors("look for what runs"):
-            by_app = groupby(self._found(), lambda one: one.app.id)
+            by_app = groupby(self._instances(), lambda one: one.app.id)
             return [AppStatus(app_id, tuple(one.seen() for one in found)) for app_id, found in by_app]
 
     def logs(self, app_id: str, tail: int = 100, follow: bool = False) -> Iterator[str]:
         """Yield the last `tail` lines of every instance, each beginning with the instance's name."""
         with self._errors(f"read the logs of {app_id}"):
-            found = self._found(app_id)
+            found = self._instances(app_id)
             if not found:
-                raise ClusterError(f"{app_id} does not run on {self.place}: ./inv status shows what does")
+                raise NotRunning(app_id, self)
             if follow:
                 yield from self._follow(found, tail)
             else:
@@ -132,14 +132,23 @@ class OneMachine(ABC, Generic[T]):
     def address_of(self, app_id: str, port_name: str = "") -> HostPort:
         """Return the address of a port of a running instance: the named one, else the first."""
         with self._errors(f"look for {app_id}"):
-            return _address(self._status_of(app_id), port_name)
+            running = [one for one in self._status_of(app_id).instances if one.state == "running"]
+            if not running:
+                raise NotRunning(app_id, self)
+            ports = running[0].ports
+            if not ports:
+                raise ClusterError(f"{app_id} has no ports")
+            if port_name and port_name not in ports:
+                raise ClusterError(f"{app_id} has no port {port_name!r}; those are {', '.join(ports)}")
+            return ports[port_name or next(iter(ports))]
 
     def delete_data(self, app_id: str) -> list[str]:
         """Delete the data of a stopped app, or with an empty id of all; return the names of what was deleted."""
         with self._errors(f"delete the data of {app_id or 'all apps'}"):
-            if found := self._found(app_id):
+            if found := self._instances(app_id):
                 used_by = found[0].app.id
                 raise ClusterError(f"the data of {used_by} is in use: stop {used_by} first")
+            self._end(self._found(app_id), now=True)
             return self._delete_data(app_id)
 
     def history(self, app_id: str) -> Iterator[tuple[str, AppSpec]]:
@@ -148,7 +157,7 @@ class OneMachine(ABC, Generic[T]):
 
     def broker_for(self, queue_app: str) -> BrokerLocation:
         """Return the address of the queue on this machine."""
-        return BrokerLocation(("-u", without_login(self._settings.queue.url)))
+        return BrokerLocation.at(self._settings.queue.url)
 
     def _decide(self, app: AppSpec, found: Sequence[T], restart: bool) -> Steps:
         self._check(app)
@@ -203,16 +212,18 @@ class OneMachine(ABC, Generic[T]):
             raise Interrupted("; ".join(["interrupted", *(words or ["what was to be stopped has ended"])])) from None
 
     def _let_finish(self, grace_s: dict[T, int]) -> None:
-        begun, is_said = time.monotonic(), False
-        while left := [one for one in grace_s if one.still_runs() and time.monotonic() - begun < grace_s[one]]:
-            if time.monotonic() - begun > waiting.SILENCE_S and not is_said:
-                names, longest_s = ", ".join(one.name for one in left), max(grace_s[one] for one in left)
-                self._say(f"waiting for {names} to finish, {longest_s} s at most (--now does not wait)")
-                is_said = True
+        wait = LongWait(self._say)
+        while left := [one for one in grace_s if one.still_runs() and wait.passed_s < grace_s[one]]:
+            names, longest_s = ", ".join(one.name for one in left), max(grace_s[one] for one in left)
+            wait.tell(f"waiting for {names} to finish, {longest_s} s at most (--now does not wait)")
             time.sleep(waiting.POLL_S)
 
+    def _instances(self, app_id: str = "") -> list[T]:
+        """Return the instances of an app, or of all, without a trial that an interruption has left."""
+        return [one for one in self._found(app_id) if one.number != _TRIAL]
+
     def _status_of(self, app_id: str) -> AppStatus:
-        return AppStatus(app_id, tuple(one.seen() for one in self._found(app_id)))
+        return AppStatus(app_id, tuple(one.seen() for one in self._instances(app_id)))
 
     def _refuse_used_ports(self, app: AppSpec, ours: Set[int]) -> None:
         refuse_used_ports(app, ours)
@@ -295,15 +306,3 @@ def _names(instances: Iterable[MachineInstance]) -> str:
 def _present(found: Sequence[MachineInstance]) -> AppSpec | None:
     there = [one for one in found if one.runs] or found
     return replace(there[0].made_from(), instances=len(there)) if there else None
-
-
-def _address(app: AppStatus, port_name: str) -> HostPort:
-    running = [instance for instance in app.instances if instance.state == "running"]
-    if not running:
-        raise ClusterError(f"{app.id} does not run here: ./inv status shows what does")
-    ports = running[0].ports
-    if not ports:
-        raise ClusterError(f"{app.id} has no ports")
-    if port_name and port_name not in ports:
-        raise ClusterError(f"{app.id} has no port {port_name!r}; those are {', '.join(ports)}")
-    return ports[port_name] if port_name else next(iter(ports.values()))

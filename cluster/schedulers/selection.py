@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
-from cluster.schedulers import Say, Scheduler
+from cluster.schedulers import NotRunning, Say, Scheduler
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
 
@@ -17,22 +17,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Engine:
-    """A line of the table: the module with the engine's `make`, and what has to be known before it is made.
+    """A line of the table: the module and the name of an engine's class, which is loaded when it is needed.
 
-    `make(settings, address, say)` returns the Scheduler. `setting` is the key of invoke.yaml with its usual address,
-    `has_images` says that apps run in containers.
+    `address_key` is the key of invoke.yaml with the engine's usual address, such as `engines.NAME.address`; an engine
+    without one is this machine.
     """
 
     module: str
-    is_here: bool = False
-    setting: str = ""
-    has_images: bool = True
+    kind: str
+    address_key: str = ""
+
+    def load(self) -> Any:
+        """Return the class; its `make(settings, address, say)` returns the engine."""
+        return getattr(import_module(self.module), self.kind)
 
 
 SCHEDULERS: Mapping[str, Engine] = {
-    "local": Engine("cluster.schedulers.docker.scheduler", is_here=True),
-    "process": Engine("cluster.schedulers.process.scheduler", is_here=True, has_images=False),
-    "marathon": Engine("cluster.schedulers.marathon.scheduler", setting="marathon"),
+    "local": Engine("cluster.schedulers.docker.scheduler", "Local"),
+    "process": Engine("cluster.schedulers.process.scheduler", "Process"),
+    "marathon": Engine("cluster.schedulers.marathon.scheduler", "Marathon", address_key="marathon"),
 }
 
 LOCAL, PROCESS = "local", "process"
@@ -40,7 +43,7 @@ _SHORT = "marathon"  # -m HOST:PORT is short for --at marathon:HOST:PORT
 
 
 @dataclass(frozen=True)
-class Where:
+class Choice:
     """An engine by its name in SCHEDULERS, and its address."""
 
     name: str
@@ -51,76 +54,74 @@ class Where:
 
     @property
     def is_here(self) -> bool:
-        """True where its apps run on this machine."""
-        return SCHEDULERS[self.name].is_here
+        """True for an engine of this machine."""
+        return not SCHEDULERS[self.name].address_key
 
     @classmethod
-    def parse(cls, text: str) -> Where:
+    def parse(cls, text: str) -> Choice:
         """Read ENGINE[:ADDRESS]; the address begins after the first colon."""
         name, _, address = text.partition(":")
         if name not in SCHEDULERS:
             raise ClusterError(f"--at {text}: there is no engine {name!r}; those are {', '.join(SCHEDULERS)}")
-        if address and SCHEDULERS[name].is_here:
+        found = cls(name, address)
+        if address and found.is_here:
             raise ClusterError(f"--at {text}: {name} is this machine and has no address: write --at {name}")
-        return cls(name, address)
+        return found
 
 
-def where(settings: Settings, at: str = "", marathon: str = "") -> Where:
+def chosen(settings: Settings, at: str = "", marathon: str = "") -> Choice:
     """Return the engine that flags mean, else that of `scheduler:` in invoke.yaml.
 
     `at` is ENGINE[:ADDRESS]; `marathon`, HOST:PORT[,HOST:PORT], is short for marathon:HOST:PORT.
     """
-    found = _given(at, marathon) or Where(settings.scheduler)
-    setting = SCHEDULERS[found.name].setting
-    if not setting or found.address:
+    found = _given(at, marathon) or Choice(settings.scheduler)
+    if found.is_here or found.address:
         return found
-    address = getattr(settings, setting)
+    key = SCHEDULERS[found.name].address_key
+    address: Any = settings
+    for part in key.split("."):
+        address = address.get(part, "") if isinstance(address, Mapping) else getattr(address, part)
     if not address:
         short = "-m HOST:PORT" if found.name == _SHORT else f"--at {found.name}:ADDRESS"
-        raise ClusterError(f"where {found.name} is is not said: give {short}, or set {setting}: in invoke.yaml")
-    return Where(found.name, address)
+        raise ClusterError(f"where {found.name} is is not said: give {short}, or set {key}: in invoke.yaml")
+    return Choice(found.name, address)
 
 
-def _given(at: str, marathon: str) -> Where | None:
-    found = Where.parse(at) if at else None
+def _given(at: str, marathon: str) -> Choice | None:
+    found = Choice.parse(at) if at else None
     if found and marathon and (found.name != _SHORT or found.address not in ("", marathon)):
         raise ClusterError(f"--at {at} and -m {marathon} say two things: give one of them")
-    return Where(_SHORT, marathon) if marathon else found
+    return Choice(_SHORT, marathon) if marathon else found
 
 
-def here(settings: Settings, at: str = "") -> Where:
+def chosen_to_run_local(settings: Settings, at: str = "") -> Choice:
     """Return the engine of this machine that --at names, else invoke.yaml, else `local`."""
-    if not at:
-        return Where(settings.scheduler if SCHEDULERS[settings.scheduler].is_here else LOCAL)
-    found = Where.parse(at)
-    if not found.is_here:
+    found = Choice.parse(at or settings.scheduler)
+    if at and not found.is_here:
         raise ClusterError(f"--at {at}: run-local runs on this machine: use deploy, or leave --at out")
-    return found
+    return found if found.is_here else Choice(LOCAL)
 
 
-def elsewhere(settings: Settings, at: str = "", marathon: str = "") -> Where:
+def chosen_to_deploy(settings: Settings, at: str = "", marathon: str = "") -> Choice:
     """Return the engine that a deploy goes to: this machine's only where that is said, and no Marathon is."""
-    if at or marathon or not SCHEDULERS[settings.scheduler].is_here:
-        return where(settings, at, marathon)
-    if settings.marathon:
-        return Where(_SHORT, settings.marathon)
-    if settings.scheduler == LOCAL:
+    usual = Choice(settings.scheduler)
+    found = _given(at, marathon) or (Choice(_SHORT) if usual.is_here and settings.marathon else usual)
+    if not at and found.name == LOCAL:
         raise ClusterError(
             "where to deploy is not said: give --at ENGINE[:ADDRESS] or -m HOST:PORT, or set marathon: or scheduler: "
             "in invoke.yaml; run-local runs on this machine"
         )
-    return where(settings)
+    return chosen(settings, str(found))
 
 
-def scheduler(settings: Settings, found: Where, say: Say) -> Scheduler:
+def connect(settings: Settings, choice: Choice, say: Say) -> Scheduler:
     """Return the engine itself; raises ServiceAway where it is not there."""
-    module: Any = import_module(SCHEDULERS[found.name].module)  # only now, since it takes its time
-    return cast(Scheduler, module.make(settings, found.address, say))
+    return cast(Scheduler, SCHEDULERS[choice.name].load().make(settings, choice.address, say))
 
 
 def local(settings: Settings, say: Say) -> Scheduler:
-    """Return the engine of this machine that runs containers; raises as `scheduler`."""
-    return scheduler(settings, Where(LOCAL), say)
+    """Return the engine of this machine that runs containers; raises as `connect`."""
+    return connect(settings, Choice(LOCAL), say)
 
 
 def on_host(settings: Settings, remote: Remote, say: Say) -> Scheduler:
@@ -146,7 +147,7 @@ def provide(settings: Settings, say: Say, *, containers: bool = True) -> Schedul
         else:
             return local(settings, say)
     rabbitmq.ensure_installed(say)
-    return scheduler(settings, Where(PROCESS), say)
+    return connect(settings, Choice(PROCESS), say)
 
 
 def candidates(settings: Settings, at: str, marathon: str, say: Say) -> Sequence[Scheduler]:
@@ -154,9 +155,9 @@ def candidates(settings: Settings, at: str, marathon: str, say: Say) -> Sequence
 
     Where the Docker Engine should be there, such as that of DOCKER_HOST, and does not let this user in, `say` hears so.
     """
-    found = where(settings, at, marathon)
+    found = chosen(settings, at, marathon)
     if at or not found.is_here:
-        return [scheduler(settings, found, say)]
+        return [connect(settings, found, say)]
     return of_this_machine(settings, say)
 
 
@@ -165,27 +166,20 @@ def of_this_machine(settings: Settings, say: Say) -> Sequence[Scheduler]:
     from cluster.engine import NoEngine, OtherMachine
 
     found = []
-    for name, engine in SCHEDULERS.items():
+    for choice in filter(lambda choice: choice.is_here, map(Choice, SCHEDULERS)):
         try:
-            found += [scheduler(settings, Where(name), say)] if engine.is_here else []
+            found.append(connect(settings, choice, say))
         except (ServiceAway, OtherMachine) as error:
-            if settings.scheduler == name and not isinstance(error, NoEngine):
+            if settings.scheduler == choice.name and not isinstance(error, NoEngine):
                 say(f"not looked for in containers: {error}")
     return found
 
 
 def running(engines: Sequence[Scheduler], app_id: str) -> Scheduler:
-    """Return the engine under which an app runs; a single one is taken as it is."""
+    """Return the engine under which an app runs, else the one that has what is left of it; a single one as it is."""
     if len(engines) == 1:
         return engines[0]
-    for engine in engines:
-        if app_id in [app.id for app in engine.status()]:
-            return engine
-    raise ClusterError(f"{app_id} does not run here: `./inv status` shows what does")
-
-
-def flag(engine: Scheduler) -> str:
-    """Return the flag that means this engine, for a command line that is suggested; with a blank before, or empty."""
-    if engine.name == _SHORT:
-        return f" -m {engine.address.replace(' ', '')}"
-    return f" --at {engine.name}:{engine.address}" if engine.address else ""
+    there = [(engine, app) for engine in engines for app in engine.status() if app.id == app_id]
+    if not there:
+        raise NotRunning(app_id, engines[0])
+    return max(there, key=lambda one: any(instance.state != "stopped" for instance in one[1].instances))[0]

@@ -1,28 +1,29 @@
-"""Times of waiting for instances, and the error of one that does not come up."""
+"""Times of waiting for instances, and waits that are told when they last."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
 
-from cluster.apps.app import AppSpec
-from cluster.schedulers import ChangeFailed
-from scripts.errors import ClusterError
+from cluster.schedulers import Say
 
 POLL_S = 0.2
 SILENCE_S = 10.0  # a wait that is longer is told
 SETTLED_S = 1.0  # an app without a health check works when it has run so long
 
 
-class NotUp(ClusterError):
-    """An instance has ended or is late; `summary` says so, `lines` are the last that it printed."""
+class LongWait:
+    """A wait that begins now, of which a person hears once when it is a long one."""
 
-    def __init__(self, summary: str, lines: Sequence[str]) -> None:
-        self.summary, self.lines = summary, lines
-        super().__init__(summary)
+    def __init__(self, say: Say) -> None:
+        self._say, self._began, self._is_said = say, time.monotonic(), False
 
-    def as_error(self, app: AppSpec, running: int) -> ChangeFailed:
-        """Return the error for people: what came of the deploy, what runs now, and the last lines."""
-        printed = "".join(f"\n  {line}" for line in self.lines) or " none"
-        return ChangeFailed(
-            f"deploy {app.id}: {self.summary}; {running} of {app.instances} instances run now. Its last lines:{printed}"
-        )
+    @property
+    def passed_s(self) -> float:
+        """The seconds since its beginning."""
+        return time.monotonic() - self._began
+
+    def tell(self, words: str) -> None:
+        """Say what is waited for, if it is time to."""
+        if not self._is_said and self.passed_s > SILENCE_S:
+            self._say(words)
+            self._is_said = True

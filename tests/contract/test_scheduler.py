@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cluster.apps.app import HealthCheck, Port, SecretFile, Volume
+from cluster.apps.app import HealthCheck, Port, Volume
+from cluster.credentials import SecretFile
 from cluster.schedulers import DeployOptions, waiting
 from cluster.settings import ROOT
 from scripts.errors import ClusterError
@@ -144,13 +145,13 @@ import json, sys
 from dataclasses import replace
 from pathlib import Path
 from cluster.apps.app import AppSpec
-from cluster.schedulers.selection import Where, scheduler as engine
+from cluster.schedulers.selection import Choice, connect
 from cluster.schedulers.process import scheduler
 from tests.conftest import SETTINGS
 from tests.deploying import deploy
 name, project, run, app = sys.argv[1:]
 scheduler.RUN = Path(run)
-deploy(engine(replace(SETTINGS, project=project), Where(name), print), AppSpec.from_json(json.loads(app)))
+deploy(connect(replace(SETTINGS, project=project), Choice(name), print), AppSpec.from_json(json.loads(app)))
 """
 
 

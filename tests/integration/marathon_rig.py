@@ -44,6 +44,7 @@ class Rig:
     def __init__(self, standin: Standin) -> None:
         self.standin, self.world = standin, standin.world
         self.said: list[str] = []
+        self.settings = replace(SETTINGS, project=PROJECT)
 
     def marathon(self, *, project: str = PROJECT, addresses: str = "") -> Marathon:
         address = addresses or self.standin.address

@@ -11,7 +11,7 @@ import pytest
 
 from cluster.apps.app import AppSpec
 from cluster.schedulers.marathon import agents
-from cluster.schedulers.marathon.scheduler import make
+from cluster.schedulers.marathon.scheduler import Marathon
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 from tests.conftest import own_settings
@@ -84,9 +84,9 @@ def test_a_command_is_tried_on_the_first_agent_that_answers(settings: Settings, 
     named = replace(settings, agents=replace(settings.agents, hosts=f"127.0.0.1:1,{there.name}"))
     app = AppSpec("/x", 'echo "as $A"; exit 7', "tries", {"A": "b"}, pinned_to="elsewhere")
     try:
-        assert make(named, "127.0.0.1:1", said.append).run_once(app) == (7, ["as b"])
+        assert Marathon.make(named, "127.0.0.1:1", said.append).run_once(app) == (7, ["as b"])
     finally:
         there.clear()
     nobody = replace(settings, agents=replace(settings.agents, hosts="127.0.0.1:1"))
     with pytest.raises(ClusterError, match=r"127\.0\.0\.1:1"):
-        make(nobody, "127.0.0.1:1", said.append).run_once(app)
+        Marathon.make(nobody, "127.0.0.1:1", said.append).run_once(app)

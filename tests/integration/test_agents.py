@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from cluster import credentials
-from cluster.credentials import HostFile, folder_on_hosts
 from cluster.hosts import files as host_files
 from cluster.hosts.files import LOGIN_ARCHIVE
 from cluster.hosts.host import Host
@@ -386,15 +385,12 @@ def test_a_host_without_the_workers_password_is_red(fresh: Place) -> None:
 
     login = kept({})
     try:
-        files = [
-            HostFile(f"{folder_on_hosts(fresh.settings.project, one.group)}/{one.name}", one.content, one.owner)
-            for one in queue_login.for_workers(login).files
-        ]
+        files = queue_login.for_workers(login).files
         host_files.put(fresh.settings, AGENTS[1:2], files, "put it", lambda line: None)
         rows = fresh.check(*AGENTS[:2])
         assert rows["ops@agent2"]["password"] == Finding("yes")
         red = rows["agent1"]["password"]
-        assert (red.text, red.remedy.partition(",")[0]) == ("no", files[0].path)
+        assert (red.text, red.remedy.partition(",")[0]) == ("no", files[0].path_on_hosts(fresh.settings.project))
         assert red.remedy.endswith("is not there: ./inv worker.deploy puts it on all of agents.hosts")
         kept({"AMQP_PASSWORD": "a new one"})
         assert fresh.check(AGENTS[1])["ops@agent2"]["password"].text == "another"

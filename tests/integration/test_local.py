@@ -307,8 +307,10 @@ def test_what_an_interrupted_trial_has_left_is_in_nobodys_way(where, client, pro
     deploy(where, app())
     left = Task(app(), project, 0)
     client.api.create_container_from_config(container_body(left), left.name)
-    assert where.run_once(app("exit 7"))[0] == 7
+    assert where.plan(app()).kind == "nothing"
     assert [one.name for one in where.status()[0].instances] == [f"{project}-app-1"]
+    assert where.run_once(app("exit 7"))[0] == 7
+    assert len(client.containers.list(all=True, filters={"label": f"cluster.project={project}"})) == 1
 
 
 def test_two_may_stop_it_in_the_moment_in_which_it_ends(where, client, project):

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from cluster.apps.app import SecretFile
+from cluster.credentials import SecretFile
 from cluster.operations import operate
 from cluster.operations.operate import Target, undone_on_failure
 from cluster.schedulers import DeployOptions, waiting
 from cluster.schedulers.marathon import following
+from cluster.schedulers.marathon.api import Api
+from cluster.schedulers.marathon.scheduler import Marathon
 from scripts.errors import ClusterError, ServiceAway
 from tests.integration.marathon_rig import Rig, app, instances_come, losing_answers
 from tests.refusing import refusal
@@ -83,6 +86,21 @@ class TestChanging:
         with instances_come(world):
             status = rig.deploy(app(instances=2, mem=65), 10)
         assert (status.running, len(status.instances)) == (2, 2)
+
+    def test_instances_that_come_while_workers_finish_what_they_run_stay(self, rig: Rig, world: World) -> None:
+        labels = {"drain": "60"}
+        rig.put(labels=labels)
+
+        @contextmanager
+        def scaled_by_a_colleague() -> Iterator[list[Any]]:
+            rig.scale(3, 10)
+            yield []
+
+        marathon = Marathon(Api(rig.standin.address, 20, {}), rig.settings, rig.said.append, scaled_by_a_colleague)
+        with instances_come(world):
+            status = rig.deploy(app(mem=65, labels=labels), at=marathon)
+        assert (status.running, world.apps["/x"].definition["mem"]) == (3, 65)
+        assert "/x was scaled to 3 meanwhile, which stays" in rig.said
 
     def test_without_waiting_it_returns_when_marathon_has_taken_it_on(self, rig: Rig, world: World) -> None:
         status = rig.deploy(app(), 10, wait=False)
@@ -382,6 +400,17 @@ class TestGoingBack:
         operate.rollback_dry_run(Target("/x", rig.marathon()), "", rig.said.append)
         asked = [request.path for request in rig.standin.requests if "/versions" in request.path]
         assert len(asked) == len(set(asked)) == 4
+
+    def test_leaves_to_others_what_was_taken_over_from_them(self, rig: Rig, world: World) -> None:
+        world.put_app({"id": "/x", "cmd": "theirs", "labels": {"owner": "them"}})
+        with (
+            instances_come(world, fits=lambda definition: definition["cmd"] == "theirs"),
+            pytest.raises(ClusterError, match="rolled back"),
+        ):
+            rig.deploy(app(), 0.3, force=True, undo=True)
+        assert world.apps["/x"].definition["labels"] == {"owner": "them"}
+        with pytest.raises(ClusterError, match="was not deployed with these tasks"):
+            rig.marathon().stop("/x")
 
     def test_of_a_first_deploy_is_to_stop_it(self, rig: Rig, world: World) -> None:
         assert "rolled back: " in refusal(rig.deploy, app(), 0.2, undo=True)

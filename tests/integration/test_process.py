@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from cluster.apps.app import AppSpec, Volume
-from cluster.locks import locked
+from cluster.files import locked
 from cluster.operations.operate import undone_on_failure
 from cluster.schedulers.process.scheduler import Process
 from cluster.settings import ROOT
@@ -102,7 +102,6 @@ def test_the_environment_that_is_written_down_is_for_its_user_alone(where, tmp_p
     ("other", "error"),
     [
         (app(""), "/app: the command"),
-        (replace(app(), engine_options=(("shm-size", "1g"),)), "--engine-option shm-size=1g"),
         (replace(app(), time_limit_s=60), "a time limit of 60 s"),
         (app(app_id="/data"), "the folder of this name is for data"),
         (app(app_id="/a-b"), "/a/b runs here and uses its folder"),

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from cluster.apps.app import AppSpec, HealthCheck, Port, SecretFile, Volume
+from cluster.apps.app import AppSpec, HealthCheck, Port, Volume
+from cluster.credentials import SecretFile
 from tests.refusing import refusal
 
 APP = AppSpec(

@@ -9,7 +9,8 @@ import pytest
 
 from cluster import credentials
 from cluster.apps import definitions
-from cluster.apps.app import AppSpec, HealthCheck, Port, SecretFile, Volume
+from cluster.apps.app import AppSpec, HealthCheck, Port, Volume
+from cluster.credentials import SecretFile
 from cluster.schedulers.docker.body import OPTIONS, Task, container_body
 from tests.refusing import refusal
 from tests.standin.rendering import app_json

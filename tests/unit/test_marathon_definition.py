@@ -12,9 +12,10 @@ import pytest
 from requests.certs import where
 
 from cluster.apps import definitions
-from cluster.apps.app import AppSpec, HealthCheck, Port, SecretFile, Volume
+from cluster.apps.app import AppSpec, HealthCheck, Port, Volume
 from cluster.apps.definitions import read
 from cluster.components import QUEUE, REGISTRY, WORKER
+from cluster.credentials import SecretFile
 from cluster.schedulers.marathon.definition import definition_of, differences
 from cluster.schedulers.marathon.secret_files import broker_location, with_paths
 from tests.refusing import refusal

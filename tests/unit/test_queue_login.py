@@ -73,7 +73,7 @@ def test_a_login_that_is_elsewhere_is_replaced_by_no_new_one_unasked(folder: Pat
 class Cluster:
     """As much of a cluster as a deploy of the queue asks, which ends as it is told."""
 
-    name, place, address, user, caveat = "marathon", "a cluster", "", "", ""
+    name, place, flag, address, user, caveat = "marathon", "a cluster", " -m a:1", "", "", ""
     is_here = has_hosts = makes_data_folders = False
     has_images = True
     options = ()

@@ -6,13 +6,18 @@ import json
 import socket
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import psutil
 import pytest
 
 from cluster import engine
+from cluster.apps.app import AppStatus, Instance, State
 from cluster.engine.ports import is_of_this_machine
+from cluster.operations import operate
+from cluster.operations.operate import Target
 from cluster.schedulers import Scheduler, selection
+from cluster.schedulers.selection import Engine
 from cluster.settings import Settings
 from scripts.errors import ServiceAway
 from tests.conftest import SETTINGS
@@ -110,7 +115,7 @@ def test_the_engine_is_that_of_the_flags_else_of_invoke_yaml(
     settings: Settings, at: str, marathon: str, scheduler: str, found: str
 ) -> None:
     settings = replace(settings, scheduler=scheduler, marathon="10.0.0.9:8080")
-    assert str(selection.where(settings, at, marathon)) == found
+    assert str(selection.chosen(settings, at, marathon)) == found
 
 
 @pytest.mark.parametrize(
@@ -124,18 +129,55 @@ def test_the_engine_is_that_of_the_flags_else_of_invoke_yaml(
     ],
 )
 def test_flags_that_mean_no_engine_or_two_are_named(settings: Settings, at: str, marathon: str, words: str) -> None:
-    assert words in refusal(selection.where, settings, at, marathon)
+    assert words in refusal(selection.chosen, settings, at, marathon)
 
 
 @pytest.mark.parametrize(("scheduler", "found"), [("local", "local"), ("process", "process"), ("marathon", "local")])
 def test_run_local_is_this_machine_whatever_the_scheduler_is(settings: Settings, scheduler: str, found: str) -> None:
-    assert str(selection.here(replace(settings, scheduler=scheduler))) == found
-    assert str(selection.here(replace(settings, scheduler=scheduler), "process")) == "process"
-    assert "--at marathon:10.0.0.1:8080" in refusal(selection.here, settings, "marathon:10.0.0.1:8080")
+    assert str(selection.chosen_to_run_local(replace(settings, scheduler=scheduler))) == found
+    assert str(selection.chosen_to_run_local(replace(settings, scheduler=scheduler), "process")) == "process"
+    assert "--at marathon:10.0.0.1:8080" in refusal(selection.chosen_to_run_local, settings, "marathon:10.0.0.1:8080")
 
 
 def test_a_deploy_goes_elsewhere_unless_this_machine_is_named(settings: Settings) -> None:
-    assert "-m HOST:PORT" in refusal(selection.elsewhere, settings)
-    assert str(selection.elsewhere(settings, "local")) == "local"
-    assert str(selection.elsewhere(replace(settings, scheduler="process"))) == "process"
-    assert str(selection.elsewhere(replace(settings, marathon="10.0.0.9:8080"))) == "marathon:10.0.0.9:8080"
+    assert "-m HOST:PORT" in refusal(selection.chosen_to_deploy, settings)
+    assert str(selection.chosen_to_deploy(settings, "local")) == "local"
+    assert str(selection.chosen_to_deploy(replace(settings, scheduler="process"))) == "process"
+    assert str(selection.chosen_to_deploy(replace(settings, marathon="10.0.0.9:8080"))) == "marathon:10.0.0.9:8080"
+
+
+def test_a_new_engine_has_its_address_in_its_own_block(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    far = Engine("of.another", "Far", address_key="engines.process.address")
+    monkeypatch.setitem(cast(dict[str, Engine], selection.SCHEDULERS), "far", far)
+    assert "set engines.process.address: in invoke.yaml" in refusal(selection.chosen, settings, "far")
+    settings = replace(settings, engines=replace(settings.engines, process={"address": "login1"}))
+    assert str(selection.chosen(settings, "far")) == "far:login1"
+
+
+class Found:
+    """An engine with an app that is in a state."""
+
+    place, flag = "this machine", ""
+
+    def __init__(self, *states: State) -> None:
+        self._apps = [AppStatus("/app", tuple(Instance(state, state) for state in states))] if states else []
+
+    def status(self) -> list[AppStatus]:
+        return self._apps
+
+
+@pytest.mark.parametrize("other", [Found(), Found("stopped")])
+def test_an_app_is_meant_where_it_runs(other: Found) -> None:
+    runs = Found("stopped", "unhealthy")
+    for engines in ([other, runs], [runs, other]):
+        assert selection.running(cast(list[Scheduler], engines), "/app") is runs
+    assert refusal(selection.running, [other, runs], "/other").startswith("/other does not run")
+
+
+def test_a_suggested_command_line_names_an_engine_that_is_not_the_usual_one(settings: Settings) -> None:
+    for scheduler, flag in (("process", ""), ("local", " --at process"), ("marathon", " --at process")):
+        of = replace(settings, scheduler=scheduler)
+        process = selection.connect(of, selection.chosen_to_run_local(of, "process"), print)
+        assert f": ./inv status{flag} shows what does" in refusal(
+            operate.stop, Target("/no-such", process), True, print
+        )

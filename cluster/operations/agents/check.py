@@ -15,7 +15,6 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster.components import QUEUE
-from cluster.credentials import folder_on_hosts
 from cluster.engine.errors import words_of
 from cluster.hosts.all_hosts import Say, Show, on_all_hosts
 from cluster.hosts.engine_errors import engine_errors
@@ -66,7 +65,7 @@ def request(
         image=ImageRef.parse(settings.worker.tag, settings.images),
         mem_mib=settings.worker.mem_mib,
         login=registry_login.auth_config(settings.registry) if settings.registry else {},
-        secrets={f"{folder_on_hosts(settings.project, file.group)}/{file.name}": file.content for file in files},
+        secrets={file.path_on_hosts(settings.project): file.content for file in files},
         services=services,
     )
 

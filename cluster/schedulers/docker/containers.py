@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,8 +18,7 @@ from docker.models.containers import Container
 from cluster.apps.app import AppSpec, State
 from cluster.schedulers import Overtaken, waiting
 from cluster.schedulers.docker.body import APP, NUMBER, PORTS, RESTARTS, SOURCE
-from cluster.schedulers.instances import MachineInstance, kept_app
-from cluster.schedulers.waiting import NotUp
+from cluster.schedulers.instances import MachineInstance, NotUp, kept_app
 
 KILLED = 128 + 9  # how a shell and Docker tell of the signal KILL
 GONE, CONFLICT, INTERNAL = 404, 409, 500  # HTTP: no such container; not in a state for this; the engine's own error
@@ -147,9 +146,7 @@ class ContainerInstance(MachineInstance):
 
     def last_lines(self, count: int) -> list[str]:
         """Return the last lines that it printed."""
-        with ignored(GONE, CONFLICT):
-            return list(lines(self.container.logs(stream=True, follow=False, tail=count)))
-        return []
+        return last_lines(self.container, count)
 
     def ask_to_stop(self) -> None:
         """Send the stop signal, and see that Docker does not start it again."""
@@ -218,16 +215,16 @@ def ignored(*statuses: int) -> Iterator[None]:
 _OVERLAP_S = 0.001
 
 
-def last(containers: Sequence[Container], tail: int) -> Iterator[str]:
-    """Yield the last `tail` lines of each container, one after the other."""
-    for container in containers:
-        for line in lines(container.logs(stream=True, follow=False, tail=tail)):
-            yield f"{container.name}: {line}"
+def last_lines(container: Container, count: int) -> list[str]:
+    """Return the last lines that a container printed; none where it has been removed."""
+    with ignored(GONE, CONFLICT):
+        return list(lines(container.logs(stream=True, follow=False, tail=count)))
+    return []
 
 
-def follow(containers: Sequence[Container], tail: int) -> Iterator[str]:
-    """Yield the last `tail` lines of each container and those to come, until the last container has ended."""
-    followers = [_Follower(container, tail) for container in containers]
+def follow(containers: Mapping[str, Container], tail: int) -> Iterator[str]:
+    """Yield the last `tail` lines of containers and those to come as `name: line`, until the last one has ended."""
+    followers = [_Follower(name, container, tail) for name, container in containers.items()]
     arriving: SimpleQueue[str | None] = SimpleQueue()
     for follower in followers:
         Thread(target=follower.run, args=[arriving], daemon=True).start()
@@ -252,8 +249,8 @@ def lines(chunks: Iterable[bytes]) -> Iterator[str]:
 class _Follower:
     """Reads one container's output in a thread, also when Docker starts its program again (the stream ends then)."""
 
-    def __init__(self, container: Container, tail: int) -> None:
-        self.container, self.tail = container, tail
+    def __init__(self, name: str, container: Container, tail: int) -> None:
+        self.name, self.container, self.tail = name, container, tail
         self.stream: Any = None
         self.last = b""
         self.is_closed = False
@@ -272,7 +269,7 @@ class _Follower:
     def _read(self, arriving: SimpleQueue[str | None], **which: Any) -> None:
         self.stream = self.container.logs(stream=True, follow=True, timestamps=True, **which)
         for line in lines(self._new_chunks()):
-            arriving.put(f"{self.container.name}: {line}")
+            arriving.put(f"{self.name}: {line}")
 
     def _new_chunks(self) -> Iterator[bytes]:
         """Yield what was not read before; each chunk comes as its time, a space and a line or a part of a long one."""

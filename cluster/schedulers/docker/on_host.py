@@ -23,7 +23,7 @@ class HostEngine(Local):
 
     def __init__(self, settings: Settings, remote: Remote, say: Say) -> None:
         super().__init__(settings, remote.engine(), say)
-        self._remote, self.place = remote, remote.name
+        self._remote, self.place, self.flag = remote, remote.name, ""
 
     def _errors(self, doing: str) -> AbstractContextManager[None]:
         return engine_errors(self._remote, doing)

@@ -27,11 +27,6 @@ from cluster.settings import Settings
 from scripts.errors import ClusterError
 
 
-def make(settings: Settings, address: str, say: Say) -> Local:
-    """Return the engine of this machine; raises OtherMachine where another machine's is named."""
-    return Local(settings, engine.connect_here(), say)
-
-
 class Local(OneMachine[ContainerInstance]):
     """Runs apps as containers; touches only what bears the label cluster.project=<project>.
 
@@ -44,6 +39,11 @@ class Local(OneMachine[ContainerInstance]):
     def __init__(self, settings: Settings, client: docker.DockerClient, say: Say) -> None:
         super().__init__(settings, say)
         self._client = client
+
+    @classmethod
+    def make(cls, settings: Settings, address: str, say: Say) -> Local:
+        """Return the engine of this machine; raises OtherMachine where another machine's is named."""
+        return cls(settings, engine.connect_here(), say)
 
     @property
     def user(self) -> str:
@@ -132,7 +132,7 @@ class Local(OneMachine[ContainerInstance]):
             one.container.remove(force=True, v=True)
 
     def _follow(self, found: Sequence[ContainerInstance], tail: int) -> Iterator[str]:
-        return containers.follow([one.container for one in found], tail)
+        return containers.follow({one.name: one.container for one in found}, tail)
 
     def _delete_data(self, app_id: str) -> list[str]:
         volumes = self._client.volumes.list(filters=self._labels(app_id))

@@ -24,11 +24,12 @@ from cluster.hosts import ssh
 from cluster.hosts.host import Host
 from cluster.hosts.host import of_settings as agent_hosts
 from cluster.interrupts import Interrupted
-from cluster.schedulers import Say, waiting
+from cluster.schedulers import Say
 from cluster.schedulers.docker import containers
 from cluster.schedulers.docker.containers import CONFLICT, GONE
 from cluster.schedulers.marathon.api import Api
 from cluster.schedulers.marathon.definition import app_of
+from cluster.schedulers.waiting import LongWait
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 from scripts.marathon.answers import App, moment
@@ -107,12 +108,11 @@ def lines(
     Where no task has a container, those of the last that ended are read.
     """
     found = containers_of(engines, task_ids) or _last_ended(engines, app_id)
-    tasks = {container.name: task_id for task_id, container in found.items()}
-    read = containers.follow if follow else containers.last
     with docker_errors("read the logs of the tasks"):
-        for line in read(list(found.values()), tail):
-            name, _, text = line.partition(": ")
-            yield f"{tasks[name]}: {text}"
+        if follow:
+            yield from containers.follow(found, tail)
+        else:
+            yield from (f"{task}: {line}" for task, one in found.items() for line in containers.last_lines(one, tail))
 
 
 def ask_to_drain(container: Container) -> Literal["draining", "drained", "deaf", "gone"]:
@@ -175,12 +175,10 @@ class Draining:
             self.say(f"{error}: {otherwise}")
 
     def _wait(self, one: _Round, task_ids: Callable[[], set[str]], most_s: float) -> None:
-        began, is_said = time.monotonic(), False
-        while (left := self._left(one, task_ids)) and (passed_s := time.monotonic() - began) < most_s:
-            if passed_s > waiting.SILENCE_S and not is_said:
-                self.say(f"waiting for {', '.join(sorted(left))} to finish what they run")
-                is_said = True
-            time.sleep(POLL_S if passed_s > POLL_S else _FIRST_POLL_S)
+        wait = LongWait(self.say)
+        while (left := self._left(one, task_ids)) and wait.passed_s < most_s:
+            wait.tell(f"waiting for {', '.join(sorted(left))} to finish what they run")
+            time.sleep(POLL_S if wait.passed_s > POLL_S else _FIRST_POLL_S)
 
     def _left(self, one: _Round, task_ids: Callable[[], set[str]]) -> Sequence[str]:
         """Return the tasks that still run something; what is away for a moment must not cost hours of work."""

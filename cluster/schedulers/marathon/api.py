@@ -55,6 +55,7 @@ class Api:
     def __init__(self, address: str, timeout_s: float = 10, environ: Mapping[str, str] = os.environ) -> None:
         """`address` is as a person wrote it, perhaps several, of which each may take so long to answer."""
         self._marathon, self.address = Marathon(address, "", timeout_s, environ), address
+        self.flag = f" -m {address.replace(' ', '')}"
 
     def check(self) -> None:
         """Refuse what is no Marathon, or one that is too old for our definitions."""
@@ -195,7 +196,7 @@ class Changes:
             return self._sent(app_id, send, is_made)
         except KeyboardInterrupt:
             raise Interrupted(
-                f"interrupted: Marathon may change {app_id} all the same; ./inv status -m {self.api.address} shows it"
+                f"interrupted: Marathon may change {app_id} all the same; ./inv status{self.api.flag} shows it"
             ) from None
 
     def _sent(self, app_id: str, send: Callable[[], Accepted], is_made: IsMade) -> Accepted:
@@ -222,6 +223,6 @@ class Changes:
             app = self.api.app(app_id)
         except ServiceAway as away:
             raise ServiceAway(
-                f"{away}; it may have changed {app_id} before: ./inv status -m {self.api.address} tells when it is back"
+                f"{away}; it may have changed {app_id} before: ./inv status{self.api.flag} tells when it is back"
             ) from away
         return Accepted.of(app or {}) if is_made(app) else None

@@ -8,11 +8,13 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from cluster.interrupts import Interrupted
-from cluster.schedulers import Say, waiting
+from cluster.schedulers import ChangeFailed, DeployOptions, Say, waiting
 from cluster.schedulers.marathon import judgement
 from cluster.schedulers.marathon.api import Accepted, Api
 from cluster.schedulers.marathon.definition import is_same
 from cluster.schedulers.marathon.judgement import Goal, Judgement, Tally, judge
+from cluster.schedulers.waiting import LongWait
+from cluster.terminal.live_line import live_line
 from scripts.errors import ClusterError, ServiceAway
 from scripts.marathon.answers import App, Task, fresh_failure, is_healthy, is_outdated, mapping, mappings, moment, runs
 from scripts.marathon.app_reasons import last_failure, reasons
@@ -99,24 +101,22 @@ class Following:
         self._app_id = goal.app_id
         self._history = _History(goal)
         self._was_listed = False
-        self._begun = time.monotonic()
-        self._is_said = False
+        self._wait = LongWait(say)
         self._undone_since: float | None = None
         self._made_way: set[str] = set()
 
     def follow(self, timeout_s: float) -> None:
         """Return when all instances work; raise NotDeployed, with the reason, where they do not in this time."""
-        deadline = self._begun + timeout_s
         while True:
             try:
-                if self._is_done(time.monotonic() >= deadline, timeout_s):
+                if self._is_done(self._wait.passed_s >= timeout_s, timeout_s):
                     return
             except ServiceAway as away:
-                if time.monotonic() >= deadline:
+                if self._wait.passed_s >= timeout_s:
                     raise
                 self._show(str(away))
-            pause_s = min(_LONGEST_POLL_S, max(POLL_S, (time.monotonic() - self._begun) / 60))
-            time.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
+            passed_s = self._wait.passed_s
+            time.sleep(min(_LONGEST_POLL_S, max(POLL_S, passed_s / 60), max(0.0, timeout_s - passed_s)))
 
     def _is_done(self, is_late: bool, timeout_s: float) -> bool:
         """Look once; return whether the change has come to its end."""
@@ -134,7 +134,9 @@ class Following:
         if found.state == "done" and self._history.is_steady:
             return True
         why_not = reasons(app, self._api.queue(), last_failure(app) if self._history.last_failed(app) else "")
-        self._report("; ".join([found.words, *why_not[-1:]]), timeout_s)
+        now = "; ".join([found.words, *why_not[-1:]])
+        self._show(now)
+        self._wait.tell(f"waiting for {self._app_id}, {timeout_s:g} s at most: {now}")
         why = self._given_up(found) or (f"not done after {timeout_s:g} s: {found.words}" if is_late else "")
         if why:
             raise NotDeployed("; ".join([why, *why_not]), has_printed=self._history.ended > 0)
@@ -149,13 +151,6 @@ class Following:
             hosts = ", ".join(sorted({str(tasks[task].get("host")) for task in new}))
             self._say(f"the old instance of {self._app_id} on {hosts} was not healthy, and is ended for the new one")
 
-    def _report(self, now: str, timeout_s: float) -> None:
-        """Show what goes on; once also to those who have no line to show it on."""
-        self._show(now)
-        if not self._is_said and time.monotonic() - self._begun > waiting.SILENCE_S:
-            self._say(f"waiting for {self._app_id}, {timeout_s:g} s at most: {now}")
-            self._is_said = True
-
     def _given_up(self, found: Judgement) -> str:
         """Return why to wait no longer; empty when there is hope."""
         if self._history.ended >= FAILURES and not self._history.was_up:
@@ -167,42 +162,42 @@ class Following:
         return found.words if time.monotonic() - self._undone_since >= SETTLE_S else ""
 
 
-def wait_until_gone(api: Api, app: App, accepted: Accepted, task_ids: Collection[str], say: Say) -> None:
-    """Wait until the tasks of a deleted app have ended: Marathon answers before, and lists them no longer."""
-    grace_s = int(app.get("taskKillGracePeriodSeconds") or 0)
-    begun, is_said = time.monotonic(), False
-    while any(each.get("id") == accepted.deployment for each in api.deployments()):
-        waited_s = time.monotonic() - begun
-        if waited_s > waiting.SILENCE_S and not is_said:
-            say(f"waiting for {', '.join(sorted(task_ids))} to finish, {grace_s} s at most (--now does not wait)")
-            is_said = True
-        if waited_s > grace_s + _AFTER_GRACE_S:
-            raise ClusterError(f"stop {app.get('id')}: deleted, but Marathon still waits for its instances to end")
-        time.sleep(POLL_S)
+def reach(api: Api, goal: Goal, options: DeployOptions, say: Say) -> None:
+    """Follow a change to its end.
+
+    Raises:
+        ChangeFailed: with the reason, where the caller undoes it.
+        NotDeployed: with the reason, what runs now, and how to go back.
+        Interrupted: by Ctrl-C; the change goes on.
+    """
+    try:
+        with live_line(f"{goal.app_id} on Marathon") as show:
+            Following(api, goal, say, show).follow(options.timeout_s)
+    except NotDeployed as failure:
+        words = f"deploy {goal.app_id}: {failure}"
+        if options.undo and goal.deployment and failure.stands:  # whoever undoes it says what came of it
+            raise ChangeFailed(words) from failure
+        raise NotDeployed(f"{words}{_afterwards(api, goal, failure)}") from failure
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"interrupted: the deployment of {goal.app_id} goes on; ./inv status{api.flag} shows how far it is; "
+            f"{_next_step(goal, api.flag, goes_on=True)}"
+        ) from None
 
 
-def failure_message(api: Api, goal: Goal, failure: NotDeployed) -> ClusterError:
-    """Return the error that says what failed, what runs now, and how to go back."""
+def _afterwards(api: Api, goal: Goal, failure: NotDeployed) -> str:
+    """Return what runs now after a failure, and how to go back."""
     app = api.app(goal.app_id)
     now = f"now {Tally.of(app)}" if app else "nothing of it runs now"
     still = any(each.get("id") == goal.deployment for each in api.deployments())
     goes_on = ", and Marathon goes on trying (what comes next needs --force)" if still else ""
-    printed = f"; what they printed: {_command('logs', goal.wanted, api.address)}" if failure.has_printed else ""
-    next_step = _next_step(goal, api.address, still, app)
-    return NotDeployed(f"deploy {goal.app_id}: {failure}{printed}; {now}{goes_on}; {next_step}")
+    printed = f"; what they printed: {_command('logs', goal.wanted, api.flag)}" if failure.has_printed else ""
+    return f"{printed}; {now}{goes_on}; {_next_step(goal, api.flag, still, app)}"
 
 
-def interrupted(api: Api, goal: Goal) -> Interrupted:
-    """Return the error for Ctrl-C while a change is followed."""
-    return Interrupted(
-        f"interrupted: the deployment of {goal.app_id} goes on; ./inv status -m {api.address} shows how far it is; "
-        f"{_next_step(goal, api.address, goes_on=True)}"
-    )
-
-
-def _next_step(goal: Goal, address: str, goes_on: bool, app: App | None = None) -> str:
+def _next_step(goal: Goal, flag: str, goes_on: bool, app: App | None = None) -> str:
     """Return the command line that undoes a change, or makes it again where it was a new start of the same."""
-    force, stop = " --force" if goes_on else "", _command("stop", goal.wanted, address)
+    force, stop = " --force" if goes_on else "", _command("stop", goal.wanted, flag)
     if goal.before is None:
         return f"to go back: {stop}"
     if app and goes_on and judgement.never_placed(app):
@@ -212,18 +207,28 @@ def _next_step(goal: Goal, address: str, goes_on: bool, app: App | None = None) 
         return f"old instances that are not healthy end when new ones are up: to end them now {stop}, then deploy again"
     if goal.is_scaled:
         before = goal.before.get("instances", 1)
-        return f"to go back: {_command('scale', goal.wanted, address)} --instances {before}{force}"
+        return f"to go back: {_command('scale', goal.wanted, flag)} --instances {before}{force}"
     if is_same(goal.before, goal.wanted):
-        return f"to try again: {_command('restart', goal.wanted, address)}{force}"
-    return f"to go back: {_command('rollback', goal.wanted, address)}{force}"
+        return f"to try again: {_command('restart', goal.wanted, flag)}{force}"
+    return f"to go back: {_command('rollback', goal.wanted, flag)}{force}"
 
 
-def _command(task: str, definition: Mapping[str, Any], address: str) -> str:
+def _command(task: str, definition: Mapping[str, Any], flag: str) -> str:
     """Return the command line that does this to an app of ours."""
     labels, env = mapping(definition.get("labels")), mapping(definition.get("env"))
     component = labels.get("component", "worker")
-    line = f"./inv {component}.{task} -m {address.replace(' ', '')}"
+    line = f"./inv {component}.{task}{flag}"
     if component == "queue":
         return line
     queue = f" -q {shlex.quote(str(env['QUEUE_NAME']))}" if env.get("QUEUE_NAME") else ""
     return f"{line}{queue} --app {definition['id']}"
+
+
+def wait_until_gone(api: Api, app: App, accepted: Accepted, task_ids: Collection[str], say: Say) -> None:
+    """Wait until the tasks of a deleted app have ended: Marathon answers before, and lists them no longer."""
+    grace_s, wait = int(app.get("taskKillGracePeriodSeconds") or 0), LongWait(say)
+    while any(each.get("id") == accepted.deployment for each in api.deployments()):
+        wait.tell(f"waiting for {', '.join(sorted(task_ids))} to finish, {grace_s} s at most (--now does not wait)")
+        if wait.passed_s > grace_s + _AFTER_GRACE_S:
+            raise ClusterError(f"stop {app.get('id')}: deleted, but Marathon still waits for its instances to end")
+        time.sleep(POLL_S)

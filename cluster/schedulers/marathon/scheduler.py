@@ -18,7 +18,7 @@ from cluster.image_ref import ImageRef, is_local, is_registry
 from cluster.images import registry_login
 from cluster.images.registry_api import in_registry
 from cluster.interrupts import Interrupted
-from cluster.schedulers import BrokerLocation, ChangeFailed, DeployOptions, Say
+from cluster.schedulers import BrokerLocation, DeployOptions, NotRunning, Say
 from cluster.schedulers.docker.body import OPTIONS, options_body
 from cluster.schedulers.docker.on_host import HostEngine
 from cluster.schedulers.marathon import agents, following, judgement, secret_files
@@ -26,10 +26,8 @@ from cluster.schedulers.marathon.agents import Draining, Engines
 from cluster.schedulers.marathon.api import Api, Changes
 from cluster.schedulers.marathon.app_status import oldest_first, status_of
 from cluster.schedulers.marathon.definition import app_of, definition_of, differences, is_same
-from cluster.schedulers.marathon.following import Following, NotDeployed
 from cluster.schedulers.marathon.judgement import Goal
 from cluster.settings import Settings
-from cluster.terminal.live_line import live_line
 from scripts.app_id import canonical_app_id
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
@@ -41,11 +39,6 @@ from scripts.marathon.discovery import pick
 PROJECT = "cluster.project"  # the label of an app, by which it is known as a project's
 
 _ASKED = 3  # agents, one after the other, until one answers
-
-
-def make(settings: Settings, address: str, say: Say) -> Marathon:
-    """Return the Marathon at an address, HOST:PORT[,HOST:PORT], with the credentials of the environment."""
-    return Marathon(Api(address), settings, say)
 
 
 class Marathon:
@@ -68,7 +61,12 @@ class Marathon:
         self._api, self._settings, self._say = api, settings, say
         self._engines = engines or partial(agents.opened, settings, say)
         self._draining, self._changes = Draining(api, self._engines, say), Changes(api, say)
-        self.address, self.place = api.address, f"Marathon at {api.address}"
+        self.address, self.place, self.flag = api.address, f"Marathon at {api.address}", api.flag
+
+    @classmethod
+    def make(cls, settings: Settings, address: str, say: Say) -> Marathon:
+        """Return the Marathon at an address, HOST:PORT[,HOST:PORT], with the credentials of the environment."""
+        return cls(Api(address), settings, say)
 
     def image(self, tag: str) -> Image:
         """Return what agents can pull: the image by its content, as its registry has it now."""
@@ -82,26 +80,30 @@ class Marathon:
 
     def plan(self, app: AppSpec, options: DeployOptions = DeployOptions(), *, restart: bool = False) -> Change:
         """Return what `apply` would do, and how it differs from what is there; change nothing."""
-        return self._plan(app, self._replaceable(app, options), restart)
+        return self._plan(app, self._replaceable(app, options), options, restart)
 
     def apply(self, change: Change, options: DeployOptions = DeployOptions()) -> AppStatus:
         """Run the app in place of what runs under its id, and return when all of it works."""
         app = change.app
         present = self._replaceable(app, options)
-        planned = self._plan(app, present, change.kind == "restart")  # anew: time may have passed since
+        planned = self._plan(app, present, options, change.kind == "restart")  # anew: time may have passed since
         if planned.kind == "restart" and planned.differences:
             self.apply(replace(planned, kind="scale"), options)
             present = self._replaceable(app, options)
         if planned.kind != "nothing" and not options.force:
             self._api.refuse_locked(app.id)
         secret_files.put(self._settings, app, self._say)
-        if present is not None and options.force and not options.drain and judgement.never_placed(present):
+        if present is not None and options.is_undo and judgement.never_placed(present):
             self._end(present, now=False, drain=False)  # it would keep the place of what is put back
             present, planned = None, replace(planned, kind="create")
         if present is not None and options.drain and options.wait and planned.kind != "nothing":
-            self._draining.let_finish(present, app.instances if planned.kind == "scale" else 0)
+            planned, present = self._drained(planned, present, options)
         accepted = self._changes.make(planned, present, options.force)
-        return self._reach(Goal(planned.sent, accepted.deployment, accepted.version, present), options)
+        if options.wait:
+            goal = Goal(planned.sent, accepted.deployment, accepted.version, present)
+            following.reach(self._api, goal, options, self._say)
+        found = self._api.app(app.id)
+        return status_of(found, self._api.queue()) if found else AppStatus(app.id, ())
 
     def run_once(self, app: AppSpec, timeout_s: float = 60) -> tuple[int, list[str]]:
         """Run the app's command on the engine of the first agent that answers; return its exit code and last lines."""
@@ -187,8 +189,8 @@ class Marathon:
             refuse_other_queue(app_of(present), app)
         return present
 
-    def _plan(self, app: AppSpec, present: Answer | None, restart: bool) -> Change:
-        wanted = self._wanted(app)
+    def _plan(self, app: AppSpec, present: Answer | None, options: DeployOptions, restart: bool) -> Change:
+        wanted = self._wanted(app, options.is_undo)
         if present is None:
             return Change(app, "create", wanted)
         found = tuple(differences(present, wanted))
@@ -197,32 +199,33 @@ class Marathon:
             kind = "restart" if restart else "scale" if found else "nothing"
         return Change(app, kind, wanted, found)
 
-    def _wanted(self, app: AppSpec) -> dict[str, Any]:
-        """Return the definition that is sent; one that ran as ours before has all that it needs of its host."""
-        project = self._settings.project
-        wanted = definition_of(secret_files.with_paths(app, project).with_labels({PROJECT: project}))
+    def _wanted(self, app: AppSpec, is_undo: bool) -> dict[str, Any]:
+        """Return the definition that is sent; one that ran before has all that it needs of its host.
+
+        What is brought back stays as it was, whosever it is.
+        """
+        app = secret_files.with_paths(app, self._settings.project)
+        if is_undo:
+            return definition_of(app)
+        wanted = definition_of(app.with_labels({PROJECT: self._settings.project}))
         fetched = {"uri": f"file://{LOGIN_ARCHIVE}"}
         present = wanted.get("fetch") or []
         if not _project_of(app.native) and _needs_login(app.image) and fetched not in present:
             wanted["fetch"] = [*present, fetched]
         return wanted
 
-    def _reach(self, goal: Goal, options: DeployOptions) -> AppStatus:
-        """Follow a change to its end, unless nobody wants to wait."""
-        app_id = goal.app_id
-        if options.wait:
-            try:
-                with live_line(f"{app_id} on Marathon") as show:
-                    Following(self._api, goal, self._say, show).follow(options.timeout_s)
-            except NotDeployed as failure:
-                # The caller goes back, and says what came of it.
-                if options.undo and goal.deployment and failure.stands:
-                    raise ChangeFailed(f"deploy {app_id}: {failure}") from failure
-                raise following.failure_message(self._api, goal, failure) from failure
-            except KeyboardInterrupt:
-                raise following.interrupted(self._api, goal) from None
-        app = self._api.app(app_id)
-        return status_of(app, self._api.queue()) if app else AppStatus(app_id, ())
+    def _drained(self, planned: Change, present: Answer, options: DeployOptions) -> tuple[Change, Answer | None]:
+        """Let tasks finish what they run; return the change to the app as it is after that, which may be hours later.
+
+        Where the change leaves the number of instances as it was, it leaves it as others have set it meanwhile.
+        """
+        app, before = planned.app, present.get("instances")
+        self._draining.let_finish(present, app.instances if planned.kind == "scale" else 0)
+        now = self._replaceable(app, options)
+        if now is not None and before == app.instances != now.get("instances"):
+            app = replace(app, instances=int(now.get("instances") or 0))
+            self._say(f"{app.id} was scaled to {app.instances} meanwhile, which stays")
+        return self._plan(app, now, options, planned.kind == "restart"), now
 
     def _end(self, present: Answer, now: bool, drain: bool) -> None:
         """Delete an app and wait until its instances have ended."""
@@ -244,7 +247,7 @@ class Marathon:
     def _existing(self, app_id: str) -> Answer:
         app = self._api.app(app_id)
         if app is None:
-            raise ClusterError(f"{app_id} does not run on {self.place}: ./inv status -m {self.address} shows what does")
+            raise NotRunning(app_id, self)
         return app
 
     def _refuse_foreign(self, app: Answer, doing: str, remedy: str = "") -> None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from cluster.apps.app import AppSpec, SecretFile, Volume
-from cluster.credentials import WORKER_UID, HostFile, folder_on_hosts
+from cluster.apps.app import AppSpec, Volume
+from cluster.credentials import WORKER_UID, SecretFile, folder_on_hosts
 from cluster.hosts import files as host_files
 from cluster.schedulers import BrokerLocation, Say
 from cluster.settings import Settings
@@ -31,11 +31,7 @@ def put(settings: Settings, app: AppSpec, say: Say) -> None:
     if not app.secret_files:
         return
     hosts = [host_files.host_of(settings, app.pinned_to)] if app.pinned_to else host_files.agents(settings)
-    files = [
-        HostFile(f"{folder_on_hosts(settings.project, one.group)}/{one.name}", one.content, one.owner)
-        for one in app.secret_files
-    ]
-    host_files.put(settings, hosts, files, f"put the secrets of {app.id} on the hosts", say)
+    host_files.put(settings, hosts, app.secret_files, f"put the secrets of {app.id} on the hosts", say)
 
 
 def broker_location(address: str, queue_app: str, environ: Mapping[str, str] = os.environ) -> BrokerLocation:
@@ -50,4 +46,4 @@ def broker_location(address: str, queue_app: str, environ: Mapping[str, str] = o
         SecretFile(_GROUP, env.lower().replace("_", "-"), content, WORKER_UID, env) for env, content in found.items()
     )
     user = {"MARATHON_USER": environ["MARATHON_USER"]} if environ.get("MARATHON_USER") else {}
-    return BrokerLocation(("-m", address, "-a", queue_app), user, files)
+    return BrokerLocation(("-m", address, "-a", queue_app), env=user, secret_files=files)

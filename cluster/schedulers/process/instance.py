@@ -20,8 +20,8 @@ import psutil
 from cluster.apps.app import AppSpec, State
 from cluster.files import write_atomically
 from cluster.schedulers import waiting
-from cluster.schedulers.instances import MachineInstance, instance_name, kept_app
-from cluster.schedulers.waiting import POLL_S, NotUp
+from cluster.schedulers.instances import MachineInstance, NotUp, instance_name, kept_app
+from cluster.schedulers.waiting import POLL_S
 from scripts.errors import ClusterError
 
 # In the environment of an instance and of all that it starts: by this its processes are found when it ends, also those

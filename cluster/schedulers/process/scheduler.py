@@ -28,11 +28,6 @@ SCRIPTS = (ROOT / "scripts", ROOT / "components" / "worker" / "scripts")  # in /
 RUN = ROOT / ".run"
 
 
-def make(settings: Settings, address: str, say: Say) -> Process:
-    """Return the processes of this machine."""
-    return Process(settings, RUN, say)
-
-
 class Process(OneMachine[ProcessInstance]):
     """Runs the commands of apps, without their images.
 
@@ -49,6 +44,11 @@ class Process(OneMachine[ProcessInstance]):
     def __init__(self, settings: Settings, folder: Path, say: Say) -> None:
         super().__init__(settings, say)
         self._folder = folder.resolve() / settings.project
+
+    @classmethod
+    def make(cls, settings: Settings, address: str, say: Say) -> Process:
+        """Return the processes of this machine."""
+        return cls(settings, RUN, say)
 
     def image(self, tag: str) -> Image:
         """Return the image by its name, which is for people: it need not be there."""
@@ -69,8 +69,6 @@ class Process(OneMachine[ProcessInstance]):
         super()._check(app)
         if not app.command:
             raise ClusterError(f"{app.id}: the command (cmd) is missing: it is what the engine {self.name} runs")
-        for name, value in app.engine_options:
-            raise ClusterError(f"{app.id}: --engine-option {name}={value}: {self.name} has no options: leave it out")
 
     def _what_to_make(self, app: AppSpec, number: int, host_ports: tuple[int, ...]) -> dict[str, Any]:
         return {"number": number, "cmd": app.command, "ports": list(host_ports)}
