@@ -6,31 +6,24 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Generic, TypeVar
-
-from rich.console import Console, Group
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
 from cluster.hosts.ssh import connected
 from cluster.interrupts import Interrupted
 from cluster.settings import Settings
+from cluster.terminal import live_table
 from scripts.errors import ClusterError
-from scripts.one_line import visible
 
 T = TypeVar("T")
 Show = Callable[[str], None]
 Act = Callable[[Remote, Show], T]
 Say = Callable[[str], None]
-Rows = Callable[[], Iterable[tuple[str, str]]]  # hosts, each with what it does now
 
-_REFRESHES_PER_S = 8
 _LOOK_S = 0.5  # a signal that the system hands to another thread does not wake this one
 MOST_AT_ONCE = 64  # a connection's start costs this machine some 30 ms of one core
 
@@ -61,11 +54,13 @@ def on_all_hosts(
     slots = threading.Semaphore(MOST_AT_ONCE)
     for turn in turns:
         threading.Thread(target=turn.run, args=(settings, act, timeout_s, slots, came), daemon=True).start()
-    with live_table(doing, lambda: [(str(turn.host), turn.now) for turn in turns], table, say) as tell:
+    shown = live_table(doing, lambda: [(str(turn.host), turn.now) for turn in turns]) if table else nullcontext(True)
+    with shown as is_shown:
         try:
             for turn, outcome in _ended(turns, came, timeout_s):
                 turn.show("failed" if outcome.error else describe(outcome.value))  # type: ignore[arg-type]
-                tell(str(turn.host), turn.now)
+                if not is_shown:
+                    say(f"{turn.host}: {turn.now}")
         except KeyboardInterrupt:
             raise Interrupted(_cut_all(turns)) from None
     for turn in turns:
@@ -165,30 +160,3 @@ def _cut_all(turns: Sequence[_Turn[T]]) -> str:
     }
     parts = [f"{how}: {', '.join(str(turn.host) for turn in which)}" for how, which in hosts.items() if which]
     return "; ".join(["interrupted", *parts])
-
-
-@contextmanager
-def live_table(
-    doing: str, rows: Rows, is_wanted: bool, say: Say, console: Console | None = None
-) -> Iterator[Callable[[str, str], None]]:
-    """Show the rows while the block runs; call the yielded function with each host that ended, and how."""
-    console = console or Console(stderr=True)
-    if is_wanted and console.is_terminal:
-        # STDOUT is left alone: it may be a pipe, and what goes there is a result.
-        with Live(
-            get_renderable=lambda: table_of(doing, rows()), console=console, refresh_per_second=_REFRESHES_PER_S,
-            redirect_stdout=False,
-        ):  # fmt: skip
-            yield lambda host, how: None
-    else:
-        yield lambda host, how: say(f"{host}: {how}") if is_wanted else None
-
-
-def table_of(doing: str, rows: Iterable[tuple[str, str]]) -> Group:
-    """Make the table, with visible control characters, since hosts wrote what is in it."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for _ in ("host", "now"):
-        table.add_column(no_wrap=True)
-    for host, now in rows:
-        table.add_row(Text(visible(host)), Text(visible(now)), style="red" if now == "failed" else "")
-    return Group(Text(visible(doing), "bold", no_wrap=True, overflow="ellipsis"), table)

@@ -8,10 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.hosts.channel_socket import BROKEN, PIECE, end
+from paramiko.ssh_exception import SSHException
+
+from scripts.errors import ClusterError, ServiceAway
 from scripts.one_line import one_line
 
 BY_A_SIGNAL = -1
+PIECE = 65536
+BROKEN = (SSHException, EOFError, OSError)
 
 # Called with each whole line and whether it came on STDERR.
 OnLine = Callable[[bytes, bool], None]
@@ -33,8 +37,10 @@ class Ran:
         return one_line(lines[-1]) if lines else ended
 
 
-class ConnectionLost(Exception):
-    """The connection ended before the command did."""
+def end(channel: Any) -> None:
+    """Close a channel or a connection; Paramiko tells the other side, and raises where that is gone."""
+    with suppress(*BROKEN):
+        channel.close()
 
 
 def quoted(word: str) -> str:
@@ -44,17 +50,21 @@ def quoted(word: str) -> str:
     return f"'{pieces}'"
 
 
-def execute(transport: Any, line: str, stdin: bytes, timeout_s: float, on_line: OnLine | None) -> Ran:
-    """Run a line of shell and wait for its end.
+def execute(name: str, transport: Any, line: str, stdin: bytes, timeout_s: float, on_line: OnLine | None) -> Ran:
+    """Run a line of shell on the host `name` and wait for its end.
 
     Raises:
-        TimeoutError: it did not end in time; it may go on over there.
-        ConnectionLost: the host went away in the middle.
+        ServiceAway: the host went away in the middle.
+        ClusterError: the line did not end in time; it may go on over there.
     """
+    lost = ServiceAway(
+        f"{name}: the connection broke in the middle: is the host down? what was begun there may be half done; when it "
+        "is up again, run this again"
+    )
     try:
         channel = transport.open_session(timeout=timeout_s)
     except BROKEN as error:
-        raise ConnectionLost from error
+        raise lost from error
     out, err = _Output(on_line, is_error=False), _Output(on_line, is_error=True)
     expired = threading.Event()
     limit = threading.Timer(timeout_s, _cut, (channel, expired))
@@ -66,9 +76,12 @@ def execute(transport: Any, line: str, stdin: bytes, timeout_s: float, on_line: 
         limit.cancel()
         end(channel)
     if expired.is_set():
-        raise TimeoutError
+        raise ClusterError(
+            f"{name}: the command did not end within {timeout_s:g} s; it may still run there: look, or give it longer "
+            "(--timeout)"
+        )
     if code == BY_A_SIGNAL and not (channel.eof_received and transport.is_active()):
-        raise ConnectionLost
+        raise lost
     return Ran(code, out.finish(), err.finish())
 
 

@@ -76,11 +76,10 @@ def _of_file(path: Path) -> list[Host]:
     texts = {number: text for number, line in enumerate(lines, 1) if (text := line.partition("#")[0].strip())}
     if not texts:
         raise ClusterError(f"the hosts file {path} names no host: one a line, as you would say it to ssh")
-    return [_of_line(text, f"{path}, line {number}") for number, text in texts.items()]
-
-
-def _of_line(text: str, place: str) -> Host:
-    try:
-        return Host.parse(text)
-    except ClusterError as error:
-        raise ClusterError(f"{place}: {error}") from None
+    found = []
+    for number, text in texts.items():
+        try:
+            found.append(Host.parse(text))
+        except ClusterError as error:
+            raise ClusterError(f"{path}, line {number}: {error}") from None
+    return found

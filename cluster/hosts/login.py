@@ -16,8 +16,7 @@ from paramiko.agent import AgentSSH
 from paramiko.pkey import PKey, PublicBlob, UnknownKeyType
 from paramiko.ssh_exception import AuthenticationException, BadAuthenticationType, SSHException
 
-from cluster.hosts.openssh import fingerprints
-from cluster.hosts.ssh_config import Way, public_half
+from cluster.hosts.ssh_config import Way, fingerprints, public_half
 
 # An agent may ask the person to touch a key or to agree; in a batch run nobody will.
 AGENT_TIMEOUT_S = 30

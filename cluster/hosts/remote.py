@@ -8,9 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from cluster.hosts import remote_engine
-from cluster.hosts.channel_socket import end
-from cluster.hosts.execution import ConnectionLost, OnLine, Ran, execute, quoted
-from scripts.errors import ClusterError, ServiceAway
+from cluster.hosts.execution import OnLine, Ran, end, execute, quoted
+from scripts.errors import ClusterError
 from scripts.one_line import one_line
 
 COMMAND_TIMEOUT_S = 60.0
@@ -71,7 +70,7 @@ class Remote:
             if self.sudo_refusal:
                 raise ClusterError(f"{self.name}: {self.sudo_refusal}")
             line = f"sudo -n -H -- {line}"
-        return self._execute(line, input, timeout_s, on_line)
+        return execute(self.name, self._transport, line, input, timeout_s, on_line)
 
     def step(self, doing: str, command: str, *, sudo: bool = False) -> bytes:
         """Run a command that must succeed and return its output; the error begins with `doing`."""
@@ -140,7 +139,7 @@ class Remote:
         """The reason why the user cannot become root without a password, "" if that works or the user is root."""
         if self.is_root:
             return ""
-        ran = self._execute("env LC_ALL=C sudo -n -- true", b"", COMMAND_TIMEOUT_S)
+        ran = self.run("env LC_ALL=C sudo -n -- true")
         if not ran.code:
             return ""
         rule = f"echo '{self.user} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/{self.user} there, or log in as root"
@@ -158,20 +157,6 @@ class Remote:
     def abandon(self) -> None:
         """Cut the connection, from any thread: whatever waits for the host ends."""
         end(self._transport)
-
-    def _execute(self, line: str, stdin: bytes, timeout_s: float, on_line: OnLine | None = None) -> Ran:
-        try:
-            return execute(self._transport, line, stdin, timeout_s, on_line)
-        except TimeoutError:
-            raise ClusterError(
-                f"{self.name}: the command did not end within {timeout_s:g} s; it may still run there: look, or give "
-                "it longer (--timeout)"
-            ) from None
-        except ConnectionLost as error:
-            raise ServiceAway(
-                f"{self.name}: the connection broke in the middle: is the host down? what was begun there may be half "
-                "done; when it is up again, run this again"
-            ) from error
 
 
 def _why_not_written(path: str, ran: Ran) -> str:

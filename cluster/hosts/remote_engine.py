@@ -1,7 +1,15 @@
-"""The Docker Engine of a host through its SSH connection: `docker system dial-stdio`, as the docker command does."""
+"""The Docker Engine of a host through its SSH connection: `docker system dial-stdio`, as the docker command does.
+
+The SDK gets sockets in place of channels: Paramiko's channel, when it is closed, cuts off an answer that is still being
+read, which http.client relies on not to happen, and the SDK cannot end a stream (logs, events) that it reads from one.
+"""
 
 from __future__ import annotations
 
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import docker
@@ -11,7 +19,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
 from cluster.engine import TIMEOUT_S
-from cluster.hosts.channel_socket import socket_of
+from cluster.hosts.execution import BROKEN, PIECE, end
 
 # sshd allows 10 sessions a connection (MaxSessions), which commands and files need, too.
 _KEPT_OPEN = 4
@@ -54,3 +62,27 @@ class _Adapter(BaseHTTPAdapter):  # type: ignore[misc]
     def close(self) -> None:
         super().close()
         self._pool.close()
+
+
+def socket_of(channel: Any) -> socket.socket:
+    """Return a socket whose other end is the channel; each ends with the other."""
+    ours, theirs = socket.socketpair()
+    threading.Thread(target=_receive, args=(channel, theirs), daemon=True).start()
+    return ours
+
+
+def _receive(channel: Any, theirs: socket.socket) -> None:
+    with theirs:
+        sending = threading.Thread(target=_carry, args=(theirs.recv, channel.sendall, channel), daemon=True)
+        sending.start()
+        _carry(channel.recv, theirs.sendall, channel)
+        with suppress(OSError):
+            theirs.shutdown(socket.SHUT_RDWR)  # wakes the thread that sends
+        sending.join()
+
+
+def _carry(receive: Callable[[int], bytes], send: Callable[[bytes], object], channel: Any) -> None:
+    with suppress(*BROKEN):
+        while data := receive(PIECE):
+            send(data)
+    end(channel)

@@ -1,4 +1,7 @@
-"""The way to a host by the person's ssh configuration (ssh_config(5)), which ssh itself reads: `ssh -G`."""
+"""The way to a host by the person's ssh configuration (ssh_config(5)), which ssh itself reads: `ssh -G`.
+
+OpenSSH's own programs are asked for what they know best: configurations, known hosts, fingerprints.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,20 @@ import os
 import pwd
 import re
 import shlex
+import subprocess
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cluster.hosts import openssh
+from cluster import programs
 from cluster.hosts.host import Host
 from cluster.settings import ROOT
 from scripts.errors import ClusterError
 from scripts.one_line import one_line
 
 MOST_JUMPS = 8
+TIMEOUT_S = 30  # a `Match exec` or a KnownHostsCommand of the person's may ask other machines
 
 _UNBRACKETED = re.compile(r"\[([^:\]]+)\]")  # ssh shows a hop's name in brackets, also where it is no v6 address
 _OF_THE_KEY = "HIKtf"  # tokens of KnownHostsCommand that are known when the host has shown its key
@@ -95,7 +100,7 @@ class _Ssh:
         return self._ask("-o", f"{option}={text}")[option.lower()][0]
 
     def _ask(self, *options: str) -> dict[str, list[str]]:
-        done = openssh.ask([*self._command, *options, "--", self.host.name])
+        done = ask([*self._command, *options, "--", self.host.name])
         if done.returncode:
             why = one_line(done.stderr.decode(errors="replace"))
             raise ClusterError(
@@ -158,3 +163,25 @@ def _agent(ssh: _Ssh) -> str:
     if said == "SSH_AUTH_SOCK" or said.startswith("$"):
         return os.environ.get(said.strip("${}"), "")
     return "" if said.lower() == "none" else said
+
+
+def ask(command: Sequence[str], stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Run a program to its end."""
+    try:
+        return programs.run(command, stdin, limit_s=TIMEOUT_S)
+    except FileNotFoundError as error:
+        step = ": apt-get install openssh-client" if command[0].startswith("ssh") else ""
+        raise ClusterError(f"there is no {command[0]} on this machine{step}") from error
+    except OSError as error:
+        raise ClusterError(f"{command[0]} cannot be run: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise ClusterError(f"`{' '.join(command)}` did not end within {TIMEOUT_S} s: try it by hand") from error
+
+
+def fingerprints(file: str, stdin: bytes = b"") -> list[str]:
+    """Return the keys in a file (`-`: in `stdin`) as ssh shows them, `SHA256:...`; a certificate shows its key.
+
+    A private key needs no passphrase for it, unless it is of an old format.
+    """
+    shown = ask(["ssh-keygen", "-l", "-E", "sha256", "-f", file], stdin).stdout.decode(errors="replace")
+    return [line.split()[1] for line in shown.splitlines() if " SHA256:" in line]

@@ -20,7 +20,7 @@ from cluster.engine.errors import problem_of, words_of
 from cluster.image_ref import ImageRef, is_local
 from cluster.images import base_image, registry_api, registry_login
 from cluster.images.registry_errors import Trouble, ca_file, failure, trouble_in
-from cluster.terminal.live_line import live_line
+from cluster.terminal import live_line
 from scripts.errors import ClusterError, ServiceAway
 
 _SAYS_NOTHING = "500 Internal Server Error"  # all that the engine tells of a registry's reasons

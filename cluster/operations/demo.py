@@ -28,7 +28,7 @@ from cluster.queue.publishing.publisher import publish
 from cluster.queue.publishing.sources import text_file
 from cluster.schedulers import DeployOptions, Say, Scheduler, selection
 from cluster.settings import ROOT, Settings
-from cluster.terminal import progress
+from cluster.terminal import bar
 from scripts.errors import ClusterError
 
 INPUT = ROOT / "examples" / "temperatures.txt"
@@ -170,7 +170,7 @@ def _work_through(settings: Settings, folder: Path, say: Say) -> int:
     """Publish the year and wait until each day has its file; how many days."""
     say(f"publishing {INPUT.relative_to(ROOT)}, a message a line, to {DEMO_QUEUE!r}")
     total = publish(text_file(str(INPUT), Split()), Target(settings.queue.url, DEMO_QUEUE)).messages
-    with progress.bar("days worked on", total) as advance_to:
+    with bar("days worked on", total) as advance_to:
         done, since = 0, time.monotonic()
         while done < total:
             time.sleep(0.1)

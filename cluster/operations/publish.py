@@ -18,7 +18,7 @@ from cluster.queue.publishing.resume import publish_noting
 from cluster.queue.publishing.sources import Source, chosen, nothing_in
 from cluster.schedulers import Say, Scheduler, selection
 from cluster.settings import Settings
-from cluster.terminal import progress
+from cluster.terminal import bar
 from scripts.amqp import policies
 from scripts.amqp.broker import parameters
 from scripts.amqp.management import Management, management_of
@@ -181,7 +181,7 @@ def _bar(source: Source) -> AbstractContextManager[Callable[[int], None]]:
     """Return a progress bar for what can be long; one message has none."""
     if source.messages == 1:
         return nullcontext(lambda messages: None)
-    return progress.bar("published", source.messages)
+    return bar("published", source.messages)
 
 
 def _described(source: Source) -> str:

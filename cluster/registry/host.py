@@ -24,7 +24,7 @@ from cluster.registry import certificates, plan
 from cluster.registry.plan import CERTIFICATE, DATA, HTPASSWD, IMAGE, KEY, OWNER, START_TIMEOUT_S, Plan
 from cluster.schedulers import DeployOptions, Scheduler, selection
 from cluster.settings import ROOT, Settings
-from cluster.terminal.live_line import live_line
+from cluster.terminal import live_line
 from scripts.errors import ClusterError, ServiceAway
 
 Say = Callable[[str], None]

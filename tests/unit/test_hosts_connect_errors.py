@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from paramiko.ssh_exception import AuthenticationException, BadAuthenticationType, ChannelException, SSHException
 
-from cluster.hosts.connect_errors import connect_errors, needs_passphrase
 from cluster.hosts.host import Host
 from cluster.hosts.login import NotLetIn
+from cluster.hosts.ssh import connect_errors, needs_passphrase
 from cluster.hosts.ssh_config import Way
 from scripts.errors import ClusterError, ServiceAway
 

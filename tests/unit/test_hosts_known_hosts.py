@@ -5,8 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from cluster.hosts.host_keys import Shown, preferred, refusal
-from cluster.hosts.known_hosts import AUTHORITY, REVOKED, KnownKey, contents, fingerprint, known_keys, names_of
+from cluster.hosts.host_keys import (
+    AUTHORITY,
+    REVOKED,
+    KnownKey,
+    Shown,
+    contents,
+    fingerprint,
+    known_keys,
+    names_of,
+    preferred,
+    refusal,
+)
 from cluster.hosts.ssh_config import Way
 
 pytestmark = pytest.mark.program("ssh-keygen")

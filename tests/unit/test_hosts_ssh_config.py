@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.hosts import openssh
+from cluster.hosts import ssh_config
 from cluster.hosts.host import Host
 from cluster.hosts.ssh_config import Way, way_to
 from tests.refusing import refusal
@@ -156,5 +156,5 @@ def test_where_there_is_no_ssh_it_is_told_how_to_get_one(tmp_path: Path, monkeyp
 def test_a_configuration_that_never_comes_to_an_end_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openssh, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(ssh_config, "TIMEOUT_S", 0.5)
     assert " 0.5 s" in refusal(way, tmp_path, 'Match exec "exec sleep 60"')

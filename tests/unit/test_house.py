@@ -21,7 +21,7 @@ FLOORS = (
     ("scripts/worker",),
     ("programs of scripts",),
     ("cluster",),
-    ("cluster/terminal", "cluster/engine"),
+    ("cluster/engine",),
     ("cluster/hosts",),
     ("cluster/images", "cluster/apps"),
     ("cluster/queue",),

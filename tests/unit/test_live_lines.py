@@ -11,11 +11,10 @@ from invoke import Config, Context
 from invoke.exceptions import Exit
 from rich.console import Console
 
-from cluster.hosts.all_hosts import live_table, table_of
 from cluster.operations.agents.check import as_table
 from cluster.operations.agents.facts import Finding
 from cluster.operations.status import table
-from cluster.terminal.live_line import live_line
+from cluster.terminal import live_line, live_table, table_of
 from commands.output import result, results, say
 from commands.task import task
 from scripts.errors import ClusterError
@@ -39,27 +38,21 @@ def test_a_file_gets_nothing() -> None:
     assert shown(terminal=False) == ""
 
 
-def console(out: io.StringIO, is_terminal: bool) -> Console:
-    return Console(file=out, force_terminal=is_terminal, width=60)
-
-
 def test_a_terminal_shows_a_table_that_lives() -> None:
-    out, said = io.StringIO(), list[str]()
+    out = io.StringIO()
     rows = [("agent1", "connects"), ("ops@agent2", "connects")]
-    with live_table("pull worker:v1", lambda: rows, True, said.append, console(out, True)) as tell:
+    with live_table("pull worker:v1", lambda: rows, Console(file=out, force_terminal=True, width=60)) as is_shown:
+        assert is_shown
         rows[:] = [("agent1", "12 of 120 MB"), ("ops@agent2", "failed")]
-        tell("ops@agent2", "failed")
-    assert said == []
     for words in ("pull worker:v1", "agent1", "12 of 120 MB", "ops@agent2", "\x1b[31mfailed"):
         assert words in out.getvalue()
 
 
-@pytest.mark.parametrize(("is_wanted", "lines"), [(True, ["agent1: done"]), (False, [])])
-def test_else_a_line_is_said_when_a_host_ends_if_it_is_wanted(is_wanted: bool, lines: list[str]) -> None:
-    out, said = io.StringIO(), list[str]()
-    with live_table("pull", lambda: [("agent1", "x")], is_wanted, said.append, console(out, not is_wanted)) as tell:
-        tell("agent1", "done")
-    assert (said, out.getvalue()) == (lines, "")
+def test_elsewhere_there_is_no_table() -> None:
+    out = io.StringIO()
+    with live_table("pull", lambda: [("agent1", "x")], Console(file=out)) as is_shown:
+        assert not is_shown
+    assert out.getvalue() == ""
 
 
 HOSTILE = "a\x1b[2J\x9b\u202e\u2066\u200f\r\nb\udc80ü"

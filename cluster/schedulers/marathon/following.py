@@ -14,7 +14,7 @@ from cluster.schedulers.marathon.api import Accepted, Api
 from cluster.schedulers.marathon.definition import is_same
 from cluster.schedulers.marathon.judgement import Goal, Judgement, Tally, judge
 from cluster.schedulers.waiting import LongWait
-from cluster.terminal.live_line import live_line
+from cluster.terminal import live_line
 from scripts.errors import ClusterError, ServiceAway
 from scripts.marathon.answers import App, Task, fresh_failure, is_healthy, is_outdated, mapping, mappings, moment, runs
 from scripts.marathon.app_reasons import last_failure, reasons

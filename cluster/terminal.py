@@ -1,0 +1,72 @@
+"""Lines and tables on a person's terminal while something lasts, on STDERR: what goes to STDOUT is a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from scripts.one_line import visible
+
+_REFRESHES_PER_S = 8
+_SPINNER_WIDTH = 3  # with the blank after it and the cursor; a line that wraps would leave its first part behind
+
+
+@contextmanager
+def live_line(doing: str, console: Console | None = None) -> Iterator[Callable[[str], None]]:
+    """Show `doing` and what the yielded function got last; lines printed meanwhile stay above it."""
+    console = console or Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda now: None
+        return
+    with console.status(Text(visible(doing))) as status:
+        yield lambda now: status.update(Text(visible(f"{doing}: {now}")[: console.width - _SPINNER_WIDTH]))
+
+
+@contextmanager
+def bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show how many of `total` are done; yields the function to call with that."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as shown:
+        task = shown.add_task(what, total=total)
+        yield lambda done: shown.update(task, completed=done)
+
+
+class _Rate(ProgressColumn):
+    """The number a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f}/s" if speed else "", style="progress.data.speed")
+
+
+@contextmanager
+def live_table(
+    doing: str, rows: Callable[[], Iterable[tuple[str, str]]], console: Console | None = None
+) -> Iterator[bool]:
+    """Show the rows, names and what each does now, while the block runs; yields whether there is a terminal."""
+    console = console or Console(stderr=True)
+    if not console.is_terminal:
+        yield False
+        return
+    with Live(
+        get_renderable=lambda: table_of(doing, rows()), console=console, refresh_per_second=_REFRESHES_PER_S,
+        redirect_stdout=False,
+    ):  # fmt: skip
+        yield True
+
+
+def table_of(doing: str, rows: Iterable[tuple[str, str]]) -> Group:
+    """Make the table, with visible control characters, since hosts wrote what is in it."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for _ in ("name", "now"):
+        table.add_column(no_wrap=True)
+    for name, now in rows:
+        table.add_row(Text(visible(name)), Text(visible(now)), style="red" if now == "failed" else "")
+    return Group(Text(visible(doing), "bold", no_wrap=True, overflow="ellipsis"), table)

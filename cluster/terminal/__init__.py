@@ -1,1 +1,0 @@
-"""Lines and bars on a person's terminal while something lasts."""
