@@ -17,9 +17,8 @@ from docker.context import Context, ContextAPI
 from docker.context.config import get_context_id, get_current_context_name
 from docker.utils.config import find_config_file
 
-from cluster.engine import apt
+from cluster.engine import debian
 from cluster.engine import errors as engine_errors
-from cluster.engine import install as engine_install
 from cluster.engine.errors import ENGINE_ERRORS
 from cluster.engine.ports import is_of_this_machine, who_listens
 from scripts.errors import ClusterError, ServiceAway
@@ -67,10 +66,10 @@ def ensure(say: Callable[[str], None]) -> docker.DockerClient:
     try:
         return connect()
     except NoEngine:
-        if not apt.is_allowed():
+        if not debian.is_allowed():
             raise
-    engine_install.install(say)
-    return engine_install.start(say, connect)
+    debian.install_engine(say)
+    return debian.start_engine(say, connect)
 
 
 def is_rootless(client: docker.DockerClient) -> bool:
@@ -176,7 +175,7 @@ def _connect_local() -> docker.DockerClient:
 
 
 def _how_to_get_one() -> str:
-    if engine_install.is_installed():
+    if debian.has_engine():
         return "it is installed but not running: sudo systemctl start docker, or run ./inv demo as root"
     return "run ./inv demo or ./inv test as root (they install one on Debian and Ubuntu), or install Docker"
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cluster.engine import apt, docker_errors
+from cluster.engine import debian, docker_errors
 from cluster.engine.errors import ENGINE_ERRORS, is_silence, problem_of, reason
 from cluster.engine.pulls import NotPulled, events, pull
 from scripts.errors import ClusterError
@@ -77,12 +77,12 @@ def _get_mmdebstrap(say: Callable[[str], None], name: str) -> None:
     may_run = os.geteuid() == 0 or shutil.which("newuidmap") is not None
     if may_run and shutil.which("mmdebstrap") and KEYRING.exists():
         return
-    if not apt.is_allowed():
+    if not debian.is_allowed():
         raise ClusterError(
             f"{name} is not here, cannot be pulled, and something is missing to make it: "
             f"sudo apt install mmdebstrap uidmap debian-archive-keyring, or docker load it from a file"
         )
-    apt.install(PACKAGES, say)
+    debian.install(PACKAGES, say)
 
 
 def debian_sources(index_targets: str, mirror: str = "") -> list[str]:
@@ -117,11 +117,11 @@ def _index_targets() -> str:
     command = ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)", "Created-By: Packages"]
     if shutil.which("apt-get") is None:
         return ""
-    return subprocess.run(command, capture_output=True, text=True, env=apt.environment(), check=False).stdout
+    return subprocess.run(command, capture_output=True, text=True, env=debian.environment(), check=False).stdout
 
 
 def _run_mmdebstrap(command: list[str], folder: Path, name: str) -> None:
-    environment = apt.environment() | {"TMPDIR": str(folder.parent)}
+    environment = debian.environment() | {"TMPDIR": str(folder.parent)}
     with tempfile.TemporaryFile("w+", errors="replace") as log, (folder / _ARCHIVE).open("wb") as archive:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=archive, stderr=log, env=environment)
         try:
@@ -133,7 +133,7 @@ def _run_mmdebstrap(command: list[str], folder: Path, name: str) -> None:
         if exit_code:
             log.seek(0)
             raise ClusterError(
-                f"{name} cannot be made with mmdebstrap in {folder.parent}: {apt.complaint_of(log.read())}: "
+                f"{name} cannot be made with mmdebstrap in {folder.parent}: {debian.complaint_of(log.read())}: "
                 f"docker load it from a file, or set DEBIAN_MIRROR to a mirror that has {SUITE}"
             )
 

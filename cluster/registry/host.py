@@ -15,9 +15,8 @@ from cluster.components import REGISTRY
 from cluster.engine.errors import problem_of
 from cluster.files import locked
 from cluster.hosts import ssh
-from cluster.hosts.engine_errors import engine_errors
 from cluster.hosts.host import Host
-from cluster.hosts.remote import Remote
+from cluster.hosts.remote import Remote, engine_errors
 from cluster.images import build as image_build
 from cluster.images import registry_api, registry_errors, registry_login
 from cluster.registry import certificates, plan

@@ -12,7 +12,7 @@ import requests
 from urllib3.exceptions import IncompleteRead, ProtocolError
 
 from cluster.engine.pulls import Progress
-from cluster.hosts.engine_errors import engine_errors
+from cluster.hosts.remote import engine_errors
 from cluster.images.registry_login import Access
 from cluster.operations.agents.pull import explained
 from cluster.operations.agents.trust import archive, parsed, store_of, with_login

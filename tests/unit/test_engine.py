@@ -18,8 +18,8 @@ from urllib3 import HTTPConnectionPool
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
 from cluster import engine
+from cluster.engine import debian
 from cluster.engine import errors as engine_errors
-from cluster.engine import install as engine_install
 from cluster.engine import ports as engine_ports
 from cluster.settings import ROOT
 from scripts.errors import ClusterError, ServiceAway
@@ -111,7 +111,7 @@ def nothing_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ("is_installed", "step"), [(False, "./inv demo or ./inv test as root"), (True, "sudo systemctl start docker")]
 )
 def test_no_engine_says_what_to_do(monkeypatch: pytest.MonkeyPatch, is_installed: bool, step: str) -> None:
-    monkeypatch.setattr(engine_install, "is_installed", lambda: is_installed)
+    monkeypatch.setattr(debian, "has_engine", lambda: is_installed)
     with pytest.raises(engine.NoEngine) as caught:
         engine.connect()
     assert caught.value.exit_code == 3
@@ -121,7 +121,7 @@ def test_no_engine_says_what_to_do(monkeypatch: pytest.MonkeyPatch, is_installed
 
 def test_a_user_without_root_installs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(engine_install, "install", not_looked_up)
+    monkeypatch.setattr(debian, "install_engine", not_looked_up)
     with pytest.raises(engine.NoEngine):
         engine.ensure(not_looked_up)
 
@@ -205,7 +205,7 @@ def test_an_engine_that_lets_nobody_in_tells_of_the_group(tmp_path: Path) -> Non
 
 def test_systemd_starts_dockerd_where_it_runs_else_the_init_script_else_we() -> None:
     def commands(systemd: bool, service: bool) -> list[str]:
-        return [" ".join(command) for command, _ in engine_install.starters(systemd, service)]
+        return [" ".join(command) for command, _ in debian.starters(systemd, service)]
 
     assert commands(systemd=True, service=True) == ["systemctl start docker"]
     assert commands(systemd=False, service=True) == ["service docker start", "dockerd"]
@@ -232,7 +232,7 @@ def test_systemd_starts_dockerd_where_it_runs_else_the_init_script_else_we() -> 
     ],
 )
 def test_the_reason_is_found_in_dockerds_log(log: str, reason: str) -> None:
-    assert engine_install.why(log) == reason
+    assert debian.why(log) == reason
 
 
 def test_the_program_that_listens_is_named() -> None:

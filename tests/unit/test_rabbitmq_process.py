@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cluster.apps.app import AppSpec
-from cluster.engine import apt
+from cluster.engine import debian
 from cluster.schedulers.process import rabbitmq
 from scripts.errors import ServiceAway
 from tests.refusing import refusal
@@ -81,5 +81,5 @@ def test_the_cookie_is_secret_and_made_once(tmp_path):
 
 def test_who_may_not_install_it_is_told_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(rabbitmq, "SERVER", tmp_path / "rabbitmq-server")
-    monkeypatch.setattr(apt, "is_allowed", lambda: False)
+    monkeypatch.setattr(debian, "is_allowed", lambda: False)
     assert "-u amqp://HOST:PORT" in refusal(rabbitmq.ensure_installed, print, by=ServiceAway)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cluster.hosts.engine_errors import ports_of
+from cluster.hosts.remote import ports_of
 from cluster.images import registry_login
 from cluster.registry import certificates, plan
 from cluster.registry.certificates import Authority, Pair

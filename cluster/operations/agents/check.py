@@ -17,9 +17,8 @@ from rich.text import Text
 from cluster.components import QUEUE
 from cluster.engine.errors import words_of
 from cluster.hosts.all_hosts import Say, Show, on_all_hosts
-from cluster.hosts.engine_errors import engine_errors
 from cluster.hosts.host import Host
-from cluster.hosts.remote import Remote
+from cluster.hosts.remote import Remote, engine_errors
 from cluster.image_ref import ImageRef, is_local
 from cluster.images import registry_login
 from cluster.images.registry_errors import Trouble, trouble_in

@@ -9,9 +9,8 @@ from docker.errors import ImageNotFound
 
 from cluster.engine import pulls
 from cluster.hosts.all_hosts import Say, Show, on_all_hosts, values
-from cluster.hosts.engine_errors import engine_errors
 from cluster.hosts.host import Host
-from cluster.hosts.remote import Remote
+from cluster.hosts.remote import Remote, engine_errors
 from cluster.image_ref import ImageRef
 from cluster.images import build as image_build
 from cluster.images import registry_login

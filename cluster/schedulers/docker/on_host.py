@@ -6,8 +6,7 @@ from collections.abc import Set
 from contextlib import AbstractContextManager
 
 from cluster.apps.app import AppSpec
-from cluster.hosts.engine_errors import engine_errors, listener
-from cluster.hosts.remote import Remote
+from cluster.hosts.remote import Remote, engine_errors, listener
 from cluster.schedulers import Say
 from cluster.schedulers.docker.body import Body, Task, container_body
 from cluster.schedulers.docker.scheduler import Local

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cluster.apps.app import AppSpec, Port
-from cluster.engine import apt
+from cluster.engine import debian
 from cluster.schedulers.instances import LOCALHOST, choose_ports
 from cluster.settings import ROOT
 from scripts.errors import ServiceAway
@@ -42,14 +42,14 @@ def ensure_installed(say: Callable[[str], None]) -> None:
     """Install Debian's package if it is not there; its own service is neither started nor left enabled."""
     if SERVER.exists():
         return
-    if not apt.is_allowed():
+    if not debian.is_allowed():
         raise ServiceAway(
             f"RabbitMQ is not installed ({SERVER} is not there): install the package rabbitmq-server, or run this "
             "as root on Debian, or give the address of another broker with -u amqp://HOST:PORT"
         )
     mapper_is_new = not shutil.which("epmd")
     with _no_service_starts():
-        apt.install(["rabbitmq-server"], say)
+        debian.install(["rabbitmq-server"], say)
     # Not at the next boot either: it would take the queue's port, and Erlang's port mapper listens to everyone.
     _run("update-rc.d", "rabbitmq-server", "disable")
     if mapper_is_new:
@@ -74,7 +74,7 @@ def _no_service_starts() -> Iterator[None]:
 def _run(*command: str) -> None:
     """Run a tool of Debian's; what it cannot do here (there may be no init system at all) need not be done."""
     with suppress(OSError):
-        subprocess.run(command, env=apt.environment(), stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        subprocess.run(command, env=debian.environment(), stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
 
 def environment(

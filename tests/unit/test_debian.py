@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.engine import apt
+from cluster.engine import debian
 from tests.refusing import refusal
 
 
@@ -27,7 +27,7 @@ from tests.refusing import refusal
     ],
 )
 def test_the_cause_is_found(output: str, complaint: str) -> None:
-    assert apt.complaint_of(output) == complaint
+    assert debian.complaint_of(output) == complaint
 
 
 # Fails to install anything until its lists are read, and reads all of them but one.
@@ -50,22 +50,22 @@ def apt_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("apt_get")
 def test_a_source_that_cannot_be_read_need_not_matter() -> None:
     said: list[str] = []
-    apt.install(["sparrow"], said.append)
+    debian.install(["sparrow"], said.append)
     assert said == ["installing sparrow with apt-get"]
 
 
 @pytest.mark.usefixtures("apt_get")
 def test_what_cannot_be_installed_has_its_cause_named() -> None:
-    assert "dodo: Failed to fetch http://nosuch.example" in refusal(apt.install, ["dodo"], lambda _: None)
+    assert "dodo: Failed to fetch http://nosuch.example" in refusal(debian.install, ["dodo"], lambda _: None)
 
 
 def test_only_root_may_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert not apt.is_allowed()
+    assert not debian.is_allowed()
 
 
 def test_tools_of_root_are_found_and_ask_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/bin")
-    environment = apt.environment()
+    environment = debian.environment()
     assert environment["PATH"] == "/bin:/usr/local/sbin:/usr/sbin:/sbin"
     assert environment["DEBIAN_FRONTEND"] == "noninteractive"
