@@ -222,6 +222,13 @@ class TestAddresses:
             begun.end()
         assert begun.status is not None
 
+    def test_marathon_that_stays_away_leaves_the_way_back_to_the_user(self, rig: Rig) -> None:
+        rig.put()
+        begun = rig.begun(lambda: rig.deploy(app(mem=65), 0.5, undo=True))
+        rig.standin.filters.append(filters.no_leader)
+        begun.end()
+        assert begun.error.endswith(f"./inv worker.rollback -m {rig.standin.address} --app /x --force")
+
 
 class TestFollowing:
     def test_a_deployment_that_never_ends_ends_here_with_the_reason(self, rig: Rig) -> None:

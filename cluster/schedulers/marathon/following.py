@@ -168,6 +168,7 @@ def reach(api: Api, goal: Goal, options: DeployOptions, say: Say) -> None:
     Raises:
         ChangeFailed: with the reason, where the caller undoes it.
         NotDeployed: with the reason, what runs now, and how to go back.
+        ServiceAway: Marathon does not answer at the end of the time, so nothing can be undone; with how to go back.
         Interrupted: by Ctrl-C; the change goes on.
     """
     try:
@@ -178,6 +179,9 @@ def reach(api: Api, goal: Goal, options: DeployOptions, say: Say) -> None:
         if options.undo and goal.deployment and failure.stands:  # whoever undoes it says what came of it
             raise ChangeFailed(words) from failure
         raise NotDeployed(f"{words}{_afterwards(api, goal, failure)}") from failure
+    except ServiceAway as away:
+        next_step = _next_step(goal, api.flag, goes_on=True)
+        raise ServiceAway(f"{away}; the deployment of {goal.app_id} may go on there; {next_step}") from away
     except KeyboardInterrupt:
         raise Interrupted(
             f"interrupted: the deployment of {goal.app_id} goes on; ./inv status{api.flag} shows how far it is; "
