@@ -204,7 +204,7 @@ class LateStream:
 def test_what_a_new_start_prints_at_once_is_followed_too(where, client, project):
     deploy(where, app(PRINTS_UP))
     container = client.containers.get(f"{project}-app-1")
-    lines = containers.follow([LateReader(container)], tail=100)
+    lines = containers.follow({container.name: LateReader(container)}, tail=100)
     assert next(lines) == f"{project}-app-1: up"
     container.exec_run(END_IT)
     assert next(lines) == f"{project}-app-1: up"
