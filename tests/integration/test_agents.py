@@ -23,7 +23,7 @@ from cluster.images import registry_login
 from cluster.images.registry_errors import CERTIFICATES
 from cluster.operations import registry as registries
 from cluster.operations.agents import check, pull, trust
-from cluster.operations.agents.facts import Finding
+from cluster.operations.agents.check import Finding
 from cluster.queue import login as queue_login
 from cluster.queue.login import QueueLogin
 from cluster.settings import Settings

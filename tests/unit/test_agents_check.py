@@ -1,18 +1,20 @@
 """What is red, and how it is shown."""
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from cluster.operations.agents import facts
-from cluster.operations.agents.check import as_json, as_table, refuse_red, request
-from cluster.operations.agents.facts import Finding, Machine, of_clock, of_disk, of_memory, of_password
+from cluster.operations.agents.check import Finding, as_json, as_table, disk, machine, password, refuse_red, request
 from commands.agents import _services
 from scripts.hostport import HostPort
 from tests.conftest import SETTINGS
 from tests.refusing import refusal
 
 SAID = "clock 1000.5\ncores 8\nmemory_kib 2048\n"
+ASKED = request(SETTINGS, {})
 ROWS = {
     "agent1": {"ssh": Finding("yes"), "disk": Finding("0.1 GiB free", "make room"), "cores": Finding("8")},
     "root@a2": {"ssh": Finding("no", "is it up?")},
@@ -21,47 +23,58 @@ ROWS = {
 
 
 def test_what_a_host_says_is_set_against_our_clock() -> None:
-    assert facts.parsed("a", SAID, 1000.0, 1000.4) == Machine(pytest.approx(0.3), pytest.approx(0.2), 8, 2)
-
-
-def test_a_clock_of_whole_seconds_is_less_sure() -> None:
-    machine = facts.parsed("a", SAID.replace("1000.5", "1000.%N"), 1000.0, 1000.4)
-    assert (machine.clock_ahead_s, machine.clock_doubt_s) == (pytest.approx(0.3), pytest.approx(0.7))
+    found = {"memory": Finding("0.0 GiB free"), "cores": Finding("8"), "clock": Finding("+0.3 s")}
+    assert machine("a", SAID, 1000.0, 1000.4, 2) == found
 
 
 @pytest.mark.parametrize("said", ["", "clock x\ncores 8\nmemory_kib 1", "cores 8\nclock 1"])
 def test_a_host_that_is_no_linux_is_named(said: str) -> None:
-    assert "a: " in refusal(facts.parsed, "a", said, 0, 0)
+    assert "a: " in refusal(machine, "a", said, 0, 0, 1)
 
 
 @pytest.mark.parametrize(
-    ("ahead_s", "doubt_s", "text", "is_red"),
+    ("clock", "doubt_s", "text", "is_red"),
     [
-        (0.9, 0.0, "+0.9 s", False),
-        (-1.2, 0.1, "-1.2 s", True),
-        (1.2, 0.3, "+1.2 s", False),
-        (-3600, 0.1, "-3,600.0 s", True),
+        ("1000.9", 0.0, "+0.9 s", False),
+        ("998.8", 0.1, "-1.2 s", True),
+        ("1001.2", 0.3, "+1.2 s", False),
+        ("-2600", 0.1, "-3,600.0 s", True),
+        ("1000.%N", 0.2, "+0.5 s", False),  # of whole seconds
+        ("1001.%N", 0.1, "+1.5 s", False),
+        ("1002.%N", 0.1, "+2.5 s", True),
     ],
 )
-def test_a_clock_that_is_wrong_for_sure_is_red(ahead_s: float, doubt_s: float, text: str, is_red: bool) -> None:
-    finding = of_clock(Machine(ahead_s, doubt_s, 1, 1))
+def test_a_clock_that_is_wrong_for_sure_is_red(clock: str, doubt_s: float, text: str, is_red: bool) -> None:
+    said = SAID.replace("1000.5", clock)
+    finding = machine("a", said, 1000 - doubt_s, 1000 + doubt_s, 1)["clock"]
     assert (finding.text, bool(finding.remedy)) == (text, is_red)
 
 
+def _with_disk(free_bytes: int) -> Any:
+    engine = SimpleNamespace(info=lambda: {"DockerRootDir": "/d"})
+    return SimpleNamespace(name="a", engine=lambda: engine, disk=lambda folder: SimpleNamespace(free=free_bytes))
+
+
 def test_room_for_an_image_and_a_worker_is_needed() -> None:
-    assert of_disk("/d", 2048 << 20) == Finding("2.0 GiB free")
-    assert "docker system prune" in of_disk("/d", (2048 << 20) - 1).remedy
-    assert of_memory(Machine(0, 0, 1, 1024), 1024) == Finding("1.0 GiB free")
-    assert "worker.mem_mib is 1024" in of_memory(Machine(0, 0, 1, 1023), 1024).remedy
+    assert disk(_with_disk(2048 << 20), ASKED) == {"disk": Finding("2.0 GiB free")}
+    assert "docker system prune" in disk(_with_disk((2048 << 20) - 1), ASKED)["disk"].remedy
+    said = SAID.replace("2048", str(1024 << 10))
+    assert machine("a", said, 1000, 1001, 1024)["memory"] == Finding("1.0 GiB free")
+    assert "worker.mem_mib is 1025" in machine("a", said, 1000, 1001, 1025)["memory"].remedy
 
 
 def test_the_password_is_red_where_workers_could_not_log_in() -> None:
     wanted = {"/s/amqp": b"secret\n", "/s/marathon": b"other\n"}
-    assert of_password(wanted, wanted) == Finding("yes")
-    assert of_password(wanted, wanted | {"/s/marathon": None}) == Finding(
+
+    def finding(found: dict[str, bytes | None]) -> Finding:
+        host: Any = SimpleNamespace(read=found.get)
+        return password(host, replace(ASKED, secrets=wanted))["password"]
+
+    assert finding({**wanted}) == Finding("yes")
+    assert finding({**wanted, "/s/marathon": None}) == Finding(
         "no", "/s/marathon, with which workers log in, is not there: ./inv worker.deploy puts it on all of agents.hosts"
     )
-    red = of_password(wanted, {"/s/amqp": b"before\n", "/s/marathon": None})
+    red = finding({"/s/amqp": b"before\n", "/s/marathon": None})
     assert red.text == "another"
     assert red.remedy.startswith("/s/amqp, with which workers log in, has another than .secrets/ here: ")
     assert "before" not in red.remedy

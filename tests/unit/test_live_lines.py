@@ -11,8 +11,7 @@ from invoke import Config, Context
 from invoke.exceptions import Exit
 from rich.console import Console
 
-from cluster.operations.agents.check import as_table
-from cluster.operations.agents.facts import Finding
+from cluster.operations.agents.check import Finding, as_table
 from cluster.operations.status import table
 from cluster.terminal import live_line, live_table, table_of
 from commands.output import result, results, say

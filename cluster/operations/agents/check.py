@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,8 +24,7 @@ from cluster.hosts.remote import Remote, engine_errors
 from cluster.image_ref import ImageRef, is_local
 from cluster.images import registry_login
 from cluster.images.registry_errors import Trouble, trouble_in
-from cluster.operations.agents import facts, trust
-from cluster.operations.agents.facts import Finding
+from cluster.operations.agents import trust
 from cluster.operations.agents.pull import explained, mismatch
 from cluster.queue import login as queue_login
 from cluster.schedulers import Scheduler
@@ -34,6 +35,30 @@ from scripts.one_line import visible
 
 COLUMNS = ("ssh", "user", "engine", "arch", "disk", "memory", "cores", "clock", "registry", "password")
 _WIDE = 10_000  # a table is never wrapped: it may be piped
+
+_MACHINE = """
+export LC_ALL=C
+echo "clock $(date +%s.%N)"
+echo "cores $(getconf _NPROCESSORS_ONLN)"
+sed -n "s/^MemAvailable: *//p" /proc/meminfo | { read -r kib rest; echo "memory_kib $kib"; }
+"""
+# timeout(1) ends a host that drops packets; bash's /dev/tcp needs no program that may be missing.
+_CONNECT = "export LC_ALL=C; command -v bash >/dev/null || exit {no_bash}; timeout {seconds} bash -c {command} 2>&1"
+_NO_BASH, _TIMED_OUT = 44, 124
+_CONNECT_S = 5
+
+# A worker's image with R takes 480 MB: room for a new one beside that which runs, while it is unpacked, and for logs.
+LEAST_DISK_MIB = 2048
+# From here on etcd warns of its peers' clocks (rafthttp: "clock difference against peer is too high [... > 1s]").
+MOST_CLOCK_S = 1.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer to one question; red when it has a remedy."""
+
+    text: str
+    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -155,21 +180,43 @@ def _engine(remote: Remote, asked: CheckRequest) -> Row:
     return {"engine": Finding(str(said["Version"])), "arch": Finding(str(said.get("Arch", "")))}
 
 
-def _disk(remote: Remote, asked: CheckRequest) -> Row:
+def disk(remote: Remote, asked: CheckRequest) -> Row:
+    """Judge the room for images."""
     with engine_errors(remote, "ask where it keeps its data"):
         folder = str(remote.engine().info()["DockerRootDir"])
-    disk = remote.disk(folder)
-    if not disk:
+    found = remote.disk(folder)
+    if not found:
         raise ClusterError(f"df says nothing of {folder}: see `df {folder}` there")
-    return {"disk": facts.of_disk(folder, disk.free)}
+    free_mib = found.free // 2**20
+    remedy = f"{folder} has room for no more images: docker system prune there, or give it more room"
+    return {"disk": Finding(f"{free_mib / 1024:,.1f} GiB free", remedy if free_mib < LEAST_DISK_MIB else "")}
 
 
 def _machine(remote: Remote, asked: CheckRequest) -> Row:
-    machine = facts.machine(remote)
+    before = time.time()
+    said = remote.step("ask about the machine", _MACHINE).decode(errors="replace")
+    return machine(remote.name, said, before, time.time(), asked.mem_mib)
+
+
+def machine(name: str, said: str, before: float, after: float, mem_mib: int) -> Row:
+    """Judge what a host said of itself between two times of our clock: the room for a worker, its cores, its clock.
+
+    The clock is red when it is wrong even if the doubt of the measurement is taken off.
+    """
+    facts = dict(line.split(maxsplit=1) for line in said.splitlines() if " " in line)
+    try:
+        unknown_s = 0.5 if "%N" in facts["clock"] else 0  # busybox's date knows whole seconds alone
+        ahead_s = float(facts["clock"].replace("%N", "0")) + unknown_s - (before + after) / 2
+        cores, free_mib = int(facts["cores"]), int(facts["memory_kib"]) // 1024
+    except (KeyError, ValueError) as error:
+        raise ClusterError(f"{name}: not a Linux host as we know it: it says {said.split()}") from error
+    is_wrong = abs(ahead_s) - unknown_s - (after - before) / 2 > MOST_CLOCK_S
+    no_room = f"not one worker fits (worker.mem_mib is {mem_mib}): see what takes the memory there (top)"
+    set_clock = "certificates and logs go by the time: let NTP set the clock there and here (timedatectl set-ntp true)"
     return {
-        "memory": facts.of_memory(machine, asked.mem_mib),
-        "cores": Finding(str(machine.cores)),
-        "clock": facts.of_clock(machine),
+        "memory": Finding(f"{free_mib / 1024:,.1f} GiB free", no_room if free_mib < mem_mib else ""),
+        "cores": Finding(str(cores)),
+        "clock": Finding(f"{ahead_s:+,.1f} s", set_clock if is_wrong else ""),
     }
 
 
@@ -202,29 +249,43 @@ def _foreign(remote: Remote, asked: CheckRequest, architectures: set[str]) -> Ro
     return {"arch": Finding(_engine(remote, asked)["arch"].text, remedy)} if why else {}
 
 
-def _password(remote: Remote, asked: CheckRequest) -> Row:
-    """Look at what worker.deploy puts there: a host that joined later lacks it."""
-    if not asked.secrets:
-        return {}
-    return {"password": facts.of_password(asked.secrets, {path: remote.read(path) for path in asked.secrets})}
+def password(remote: Remote, asked: CheckRequest) -> Row:
+    """Judge the files by which workers log in, which worker.deploy puts there: a host that joined later lacks them."""
+    found = {path: remote.read(path) for path in asked.secrets}
+    wrong = next((path for path, content in asked.secrets.items() if found[path] != content), "")
+    if not wrong:
+        return {"password": Finding("yes")} if found else {}
+    text, why = ("no", "is not there") if found[wrong] is None else ("another", "has another than .secrets/ here")
+    remedy = f"{wrong}, with which workers log in, {why}: ./inv worker.deploy puts it on all of agents.hosts"
+    return {"password": Finding(text, remedy)}
 
 
 def _service(name: str, remote: Remote, asked: CheckRequest) -> Row:
     refused = []
     for address in asked.services[name]:
-        why = facts.unreachable(remote, address)
+        why = _unreachable(remote, address)
         if not why:
             return {name: Finding("yes")}
         refused.append(f"{address}: {why}")
     return {name: Finding("no", f"not reached from there ({'; '.join(refused)}): is it up, a firewall between?")}
 
 
+def _unreachable(remote: Remote, address: HostPort) -> str:
+    """Return why the host gets no TCP connection to an address, "" if it does."""
+    connect = f"exec 3<>/dev/tcp/{shlex.quote(address.host)}/{address.port}"
+    ran = remote.run(_CONNECT.format(no_bash=_NO_BASH, seconds=_CONNECT_S, command=shlex.quote(connect)))
+    if ran.code in (0, _TIMED_OUT, _NO_BASH):
+        return {0: "", _TIMED_OUT: "timed out", _NO_BASH: "cannot tell, as there is no bash"}[ran.code]
+    first, *_ = ran.out.decode(errors="replace").splitlines() or [ran.reason]
+    return first.rpartition(": ")[2]  # of `bash: line 1: connect: Connection refused`
+
+
 _PROBES: dict[str, Probe] = {
     "user": _user,
     "engine": _engine,
-    "disk": _disk,
+    "disk": disk,
     "memory": _machine,
     "registry": _registry,
-    "password": _password,
+    "password": password,
 }
 _THROUGH_THE_ENGINE = ("disk", "registry")

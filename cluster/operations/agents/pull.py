@@ -16,7 +16,6 @@ from cluster.images import build as image_build
 from cluster.images import registry_login
 from cluster.images.registry_api import in_registry
 from cluster.images.registry_errors import remedy_on_a_host
-from cluster.operations.agents import facts
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 
@@ -32,7 +31,8 @@ def pull(settings: Settings, hosts: Sequence[Host], tag: str, *, timeout_s: floa
     def act(remote: Remote, show: Show) -> str:
         if why := mismatch(remote, architectures):
             raise ClusterError(f"{remote.name}: {ref} {why}: build it on a machine like this host, or leave it out")
-        if _is_there(remote, ref):
+        with engine_errors(remote, f"look for {ref}"), suppress(ImageNotFound):
+            remote.engine().images.get(str(ref))
             return "has it already"
         if dry_run:
             return f"would pull {ref}"
@@ -51,9 +51,10 @@ def mismatch(remote: Remote, architectures: Collection[str]) -> str:
     """Return why a host cannot run an image of these architectures; "" if it can, or nobody knows."""
     with engine_errors(remote, "ask the Docker Engine"):
         machine = str(remote.engine().version().get("Arch", ""))
-    return image_build.mismatch(architectures, machine, ()) and image_build.mismatch(
-        architectures, machine, facts.emulators(remote)
-    )
+    if not image_build.mismatch(architectures, machine, ()):
+        return ""
+    emulators = remote.run(f"LC_ALL=C ls {image_build.EMULATORS}").out.decode(errors="replace").split()
+    return image_build.mismatch(architectures, machine, emulators)
 
 
 def refuse_foreign(
@@ -72,13 +73,6 @@ def refuse_foreign(
         )
     for host, why in foreign.items():
         say(f"{host}: the image {image} {why}: keep its instances away from this host with --constraint")
-
-
-def _is_there(remote: Remote, ref: ImageRef) -> bool:
-    with engine_errors(remote, f"look for {ref}"), suppress(ImageNotFound):
-        remote.engine().images.get(str(ref))
-        return True
-    return False
 
 
 def explained(registry: str, problem: str) -> str:
