@@ -9,7 +9,7 @@ from cluster import engine
 from cluster.components import Component
 from cluster.image_ref import ImageRef, is_local
 from cluster.images import build as image_build
-from cluster.registry import local as local_registry
+from cluster.operations import registry as registries
 from cluster.schedulers import Scheduler, selection
 from cluster.settings import Settings
 from scripts.errors import ClusterError
@@ -34,7 +34,7 @@ def build_and_push(
     push = push and bool(ref.registry)
     if push:
         if is_local(ref.registry):
-            local_registry.ensure_up(settings, client, _local(settings, say), say)
+            registries.ensure_up(settings, client, _local(settings, say), say)
         image_build.refuse_useless_registry(client, ref)
     image_build.build(client, component, ref, say)
     if push:

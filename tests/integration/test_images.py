@@ -17,7 +17,7 @@ from cluster.components import Component
 from cluster.image_ref import ImageRef
 from cluster.images import build as image_build
 from cluster.images import registry_api
-from cluster.registry import local as local_registry
+from cluster.operations import registry as registries
 from cluster.schedulers.docker.scheduler import Local
 from scripts.errors import ClusterError, ServiceAway
 from tests.archives import packed
@@ -34,7 +34,7 @@ def own_registry(docker_client: Any, tmp_path_factory: pytest.TempPathFactory) -
     """A registry of these tests' own, by its address."""
     settings = own_settings(tmp_path_factory.mktemp("registry"))
     scheduler = Local(settings, docker_client, print)
-    local_registry.ensure_up(settings, docker_client, scheduler, print)
+    registries.ensure_up(settings, docker_client, scheduler, print)
     yield settings.registry
     scheduler.stop("/registry", now=True)
     scheduler.delete_data("/registry")

@@ -15,8 +15,8 @@ from cluster.components import REGISTRY
 from cluster.image_ref import ImageRef
 from cluster.images import build as image_build
 from cluster.images import registry_api
+from cluster.operations import registry as registries
 from cluster.operations import status as listing
-from cluster.registry import local as local_registry
 from cluster.registry.plan import IMAGE, local_app
 from cluster.schedulers import Scheduler
 from cluster.schedulers.docker.scheduler import Local
@@ -37,7 +37,7 @@ class Place:
     said: list[str]
 
     def ensure_up(self) -> None:
-        local_registry.ensure_up(self.settings, self.client, self.scheduler, self.said.append)
+        registries.ensure_up(self.settings, self.client, self.scheduler, self.said.append)
 
     @property
     def container(self) -> Any:
@@ -69,10 +69,10 @@ def test_one_that_an_earlier_version_made_is_replaced(place: Place) -> None:
     app = local_app(place.settings.registry)
     place.scheduler.apply(place.scheduler.plan(replace(app, labels={"component": "registry"})))
     first = place.container.id
-    assert json.loads(local_registry.dry_run(place.settings, place.scheduler)) != {}
+    assert json.loads(registries.dry_run_here(place.settings, place.scheduler)) != {}
     place.ensure_up()
     assert place.container.id != first
-    assert json.loads(local_registry.dry_run(place.settings, place.scheduler)) == {}
+    assert json.loads(registries.dry_run_here(place.settings, place.scheduler)) == {}
 
 
 def test_it_is_a_plain_user_on_this_machine_alone(place: Place) -> None:
@@ -118,7 +118,7 @@ def test_a_port_that_something_else_has_is_told_with_its_holder_before_anything_
 
 def test_a_registry_elsewhere_is_left_alone(place: Place) -> None:
     elsewhere = replace(place.settings, registry="registry.example:5000")
-    local_registry.ensure_up(elsewhere, place.client, place.scheduler, place.said.append)
+    registries.ensure_up(elsewhere, place.client, place.scheduler, place.said.append)
     assert place.said == []
 
 
