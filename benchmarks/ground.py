@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 from cluster import engine  # noqa: E402
 from cluster.apps.app import Image  # noqa: E402
-from cluster.apps.queue import queue_app  # noqa: E402
+from cluster.apps.component_apps import queue_app  # noqa: E402
 from cluster.components import QUEUE  # noqa: E402
 from cluster.image_ref import ImageRef  # noqa: E402
 from cluster.images import base_image  # noqa: E402

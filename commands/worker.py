@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def _run(settings: Settings, flags: Any) -> Iterable[str]:
-    from cluster.apps.worker import Work
+    from cluster.apps.component_apps import Work
     from cluster.operations.deploy import deploy_workers
 
     work = Work.of(

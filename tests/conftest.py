@@ -23,7 +23,7 @@ from hypothesis import settings as hypothesis_settings
 
 from cluster import credentials, engine
 from cluster.apps.app import Image
-from cluster.apps.queue import queue_app
+from cluster.apps.component_apps import queue_app
 from cluster.components import QUEUE
 from cluster.images import base_image
 from cluster.images import build as image_build

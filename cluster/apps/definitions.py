@@ -118,6 +118,12 @@ _CHOICES = frozenset({
 _BRIDGE, _HOST_NETWORK = [{"mode": "container/bridge"}], [{"mode": "host"}]
 _NUMBER = (int, float)
 
+# The numbers of a health check, by their fields of a HealthCheck.
+HEALTH_KEYS = {
+    "grace_s": "gracePeriodSeconds", "interval_s": "intervalSeconds", "timeout_s": "timeoutSeconds",
+    "failures": "maxConsecutiveFailures",
+}  # fmt: skip
+
 
 def read(definition: Mapping[str, Any]) -> AppSpec:
     """Read a filled definition, Marathon's JSON of 1.5 and later; nothing in it is an error, see `AppSpec.unheld`."""
@@ -245,9 +251,7 @@ def read_health_check(item: Any) -> HealthCheck | None:
     command = found.get("value") if isinstance(found, dict) else None
     if not isinstance(command, str):
         return None
-    keys = {"grace_s": "gracePeriodSeconds", "interval_s": "intervalSeconds", "timeout_s": "timeoutSeconds",
-            "failures": "maxConsecutiveFailures"}  # fmt: skip
-    times = {name: item[key] for name, key in keys.items() if item.get(key) is not None}
+    times = {name: item[key] for name, key in HEALTH_KEYS.items() if item.get(key) is not None}
     return HealthCheck(command, **times) if all(isinstance(time, _NUMBER) for time in times.values()) else None
 
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import psutil
 
+from cluster.apps.component_apps import Work
 from cluster.apps.flags import AppOverrides
-from cluster.apps.worker import Work
 from cluster.components import QUEUE, WORKER
 from cluster.files import locked
 from cluster.operations import build as building

@@ -7,12 +7,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import urlsplit
 
-from cluster.apps import queue as queue_apps
-from cluster.apps import worker as worker_apps
 from cluster.apps.app import AppSpec, AppStatus, Change, Image
+from cluster.apps.component_apps import (
+    Work,
+    app_id_of,
+    guest_from_anywhere,
+    kept_host,
+    queue_app,
+    worker_app,
+    worker_id,
+)
 from cluster.apps.flags import AppOverrides, refuse_taken
-from cluster.apps.templates import app_id_of
-from cluster.apps.worker import Work
 from cluster.components import QUEUE
 from cluster.hosts import files as host_files
 from cluster.hosts.host import of_settings as agents
@@ -108,11 +113,11 @@ def deploy_queue(
     present = engine.present(app_id_of(overrides, QUEUE.app_id))
     host = _host_of_queue(settings, engine, place, present)
     image = engine.image(tag or settings.queue.tag)
-    app = queue_apps.queue_app(settings, engine, image, host, _with_options(settings, engine, overrides))
+    app = queue_app(settings, engine, image, host, _with_options(settings, engine, overrides))
     login = None
     if place.is_open:
         _refuse_to_open(present)
-        app = queue_apps.guest_from_anywhere(app)
+        app = guest_from_anywhere(app)
         say("--guest: everyone who can reach the queue may read and write it, and change its settings")
     elif not engine.is_here:
         login = queue_login.ensure(settings, queue=present, force=rollout.options.force, for_show=rollout.is_dry_run)
@@ -145,9 +150,9 @@ def deploy_workers(
     url = broker.url
     if rollout.is_watched and not rollout.is_dry_run:
         open_blocking(url).close()
-    present = engine.present(worker_apps.worker_id(work, overrides))
+    present = engine.present(worker_id(work, overrides))
     image = engine.image(tag or settings.worker.tag)
-    app = worker_apps.worker_app(
+    app = worker_app(
         settings, engine, image, work, broker.words, _with_options(settings, engine, overrides)
     )  # fmt: skip
     login = _workers_login(settings, rollout, url)
@@ -176,7 +181,7 @@ def deploy_workers(
 
 def _host_of_queue(settings: Settings, engine: Scheduler, place: QueuePlace, present: AppSpec | None) -> str:
     if engine.has_hosts:
-        return queue_apps.kept_host(place.on, present, [host.name for host in agents(settings)], place.may_leave_data)
+        return kept_host(place.on, present, [host.name for host in agents(settings)], place.may_leave_data)
     if place.on:
         raise ClusterError(f"--on {place.on}: {engine.place} has no hosts to choose from: leave it out")
     return "localhost"

@@ -11,7 +11,7 @@ from typing import Any
 from pika.exceptions import ChannelClosedByBroker
 
 from cluster.apps.app import AppSpec, Instance
-from cluster.apps.worker import Work
+from cluster.apps.component_apps import Work
 from cluster.interrupts import Interrupted
 from cluster.schedulers import ChangeFailed, Say, Scheduler
 from scripts.action.command import CommandNotExecutable, CommandNotFound

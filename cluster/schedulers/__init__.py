@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from cluster.apps.app import AppSpec, AppStatus, Change, Image
-from cluster.apps.templates import EngineTraits
+from cluster.apps.component_apps import EngineTraits
 from cluster.credentials import SecretFile
 from scripts.amqp.broker import without_login
 from scripts.errors import ClusterError

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from cluster.apps.component_apps import Work
 from cluster.apps.flags import AppOverrides
-from cluster.apps.worker import Work
 from cluster.operations.deploy import LOCAL_START_S, Rollout, deploy_workers
 from cluster.schedulers import DeployOptions, Scheduler
 from cluster.settings import Settings

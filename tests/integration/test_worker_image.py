@@ -13,7 +13,7 @@ import pytest
 from cluster import credentials
 from cluster.apps import definitions
 from cluster.apps.app import Image
-from cluster.apps.worker import Work, worker_app
+from cluster.apps.component_apps import Work, worker_app
 from cluster.components import WORKER
 from cluster.image_ref import ImageRef
 from cluster.images import build as image_build

@@ -13,9 +13,8 @@ import pytest
 
 from cluster import credentials
 from cluster.apps.app import AppSpec, Image, Volume
+from cluster.apps.component_apps import Work, kept_host, queue_app, worker_app
 from cluster.apps.flags import AppOverrides, refuse_taken
-from cluster.apps.queue import kept_host, queue_app
-from cluster.apps.worker import Work, worker_app
 from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError
 from tests.conftest import defaults

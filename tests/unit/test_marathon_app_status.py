@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cluster.schedulers.marathon.app_status import status_of
+from cluster.schedulers.marathon.judgement import status_of
 from scripts.hostport import HostPort
 
 OLD, NEW = "2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z"

@@ -16,8 +16,8 @@ from cluster.apps.app import AppSpec, HealthCheck, Port, Volume
 from cluster.apps.definitions import read
 from cluster.components import QUEUE, REGISTRY, WORKER
 from cluster.credentials import SecretFile
-from cluster.schedulers.marathon.definition import definition_of, differences
-from cluster.schedulers.marathon.secret_files import broker_location, with_paths
+from cluster.schedulers.marathon.definition import definition_of, differences, with_paths
+from cluster.schedulers.marathon.scheduler import broker_location
 from tests.refusing import refusal
 
 # All that an AppSpec cannot hold, in a person's own definition.

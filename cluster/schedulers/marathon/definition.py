@@ -10,7 +10,8 @@ from typing import Any
 from cluster.apps import definitions
 from cluster.apps.app import AppSpec, HealthCheck, Port, Volume
 from cluster.apps.app import differences as differences_of
-from cluster.apps.definitions import RUNTIME
+from cluster.apps.definitions import HEALTH_KEYS, RUNTIME, value_at
+from cluster.credentials import folder_on_hosts
 from scripts.errors import ClusterError
 from scripts.marathon.answers import mapping
 
@@ -27,6 +28,14 @@ _PLACES = {
 }  # fmt: skip
 
 _List = tuple[str, Callable[[Any], Any], Callable[[Any], Any]]
+
+
+def with_paths(app: AppSpec, project: str) -> AppSpec:
+    """Return the app with its secret files as folders of the host, and their paths in its environment."""
+    seen = {one.group: one.folder or folder_on_hosts(project, one.group) for one in app.secret_files}
+    volumes = [Volume(folder_on_hosts(project, group), folder, read_only=True) for group, folder in seen.items()]
+    paths = {one.env: f"{seen[one.group]}/{one.name}" for one in app.secret_files if one.env}
+    return replace(app.with_env(paths), volumes=(*app.volumes, *volumes), secret_files=())
 
 
 def definition_of(app: AppSpec) -> dict[str, Any]:
@@ -66,7 +75,7 @@ def _write_lists(found: dict[str, Any], known: AppSpec, app: AppSpec) -> None:
         old, new = getattr(known, name), getattr(app, name)
         if old != new:
             wanted = new if isinstance(new, tuple) else (new,) if new else ()
-            _put(found, place, list(_merged(_at(found, place), wanted, read, write)))
+            _put(found, place, list(_merged(value_at(found, place.split(".")) or [], wanted, read, write)))
 
 
 def _merged(
@@ -81,12 +90,6 @@ def _merged(
         elif (other := next(new, None)) is not None:
             yield {**item, **write(other)} if isinstance(item, dict) else write(other)
     yield from map(write, new)
-
-
-def _at(found: Any, place: str) -> list[Any]:
-    for key in place.split("."):
-        found = mapping(found).get(key)
-    return found or []
 
 
 def _put(found: dict[str, Any], place: str, value: Any) -> None:
@@ -109,30 +112,20 @@ def _volume(volume: Volume) -> dict[str, Any]:
     return {"containerPath": volume.path, "hostPath": volume.host_path, "mode": mode}
 
 
+def _health_check(check: HealthCheck) -> dict[str, Any]:
+    times = {key: getattr(check, name) for name, key in HEALTH_KEYS.items()}
+    return {"protocol": "COMMAND", "command": {"value": check.command}, **times}
+
+
 def _option(option: tuple[str, str]) -> dict[str, Any]:
     return {"key": option[0], "value": option[1]}
-
-
-def _health_check(check: HealthCheck) -> dict[str, Any]:
-    return {
-        "protocol": "COMMAND",
-        "command": {"value": check.command},
-        "gracePeriodSeconds": check.grace_s,
-        "intervalSeconds": check.interval_s,
-        "timeoutSeconds": check.timeout_s,
-        "maxConsecutiveFailures": check.failures,
-    }
 
 
 # By the field of an AppSpec: the place of the list, how an item is read (None: it holds more) and written.
 _LISTS: Mapping[str, _List] = {
     "pinned_to": ("constraints", definitions.read_pin, lambda host: ["hostname", "CLUSTER", host]),
     "volumes": ("container.volumes", definitions.read_volume, _volume),
-    "container_options": (
-        "container.docker.parameters",
-        definitions.read_option,
-        _option,
-    ),
+    "container_options": ("container.docker.parameters", definitions.read_option, _option),
     "health": ("healthChecks", definitions.read_health_check, _health_check),
 }
 _PORTS: Mapping[bool, _List] = {

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from cluster.apps.app import AppSpec, AppStatus, Change, Image, Kind
 from cluster.apps.definitions import refuse_other_queue
+from cluster.credentials import WORKER_UID, SecretFile
+from cluster.hosts import files as host_files
 from cluster.hosts import ssh
 from cluster.hosts.files import LOGIN_ARCHIVE
 from cluster.hosts.host import of_settings as agent_hosts
@@ -21,20 +25,20 @@ from cluster.interrupts import Interrupted
 from cluster.schedulers import BrokerLocation, DeployOptions, NotRunning, Say
 from cluster.schedulers.docker.body import OPTIONS, options_body
 from cluster.schedulers.docker.on_host import HostEngine
-from cluster.schedulers.marathon import agents, following, judgement, secret_files
+from cluster.schedulers.marathon import agents, following, judgement
 from cluster.schedulers.marathon.agents import Draining, Engines
 from cluster.schedulers.marathon.api import Api, Changes
-from cluster.schedulers.marathon.app_status import oldest_first, status_of
-from cluster.schedulers.marathon.definition import app_of, definition_of, differences, is_same
-from cluster.schedulers.marathon.judgement import Goal
+from cluster.schedulers.marathon.definition import app_of, definition_of, differences, is_same, with_paths
+from cluster.schedulers.marathon.judgement import Goal, oldest_first, status_of
 from cluster.settings import Settings
 from scripts.app_id import canonical_app_id
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
-from scripts.marathon.access import addresses
+from scripts.marathon.access import addresses, ca_file
 from scripts.marathon.answers import App as Answer
 from scripts.marathon.answers import mapping
 from scripts.marathon.discovery import pick
+from scripts.password_file import secret_of
 
 PROJECT = "cluster.project"  # the label of an app, by which it is known as a project's
 
@@ -92,7 +96,10 @@ class Marathon:
             present = self._replaceable(app, options)
         if planned.kind != "nothing" and not options.force:
             self._api.refuse_locked(app.id)
-        secret_files.put(self._settings, app, self._say)
+        if app.secret_files:
+            settings, pinned = self._settings, app.pinned_to
+            hosts = [host_files.host_of(settings, pinned)] if pinned else host_files.agents(settings)
+            host_files.put(settings, hosts, app.secret_files, f"put the secrets of {app.id} on the hosts", self._say)
         if present is not None and options.is_undo and judgement.never_placed(present):
             self._end(present, now=False, drain=False)  # it would keep the place of what is put back
             present, planned = None, replace(planned, kind="create")
@@ -172,7 +179,7 @@ class Marathon:
         """Return how workers find the queue: they ask Marathon, with what opens it for this machine."""
         if any(is_local(urlsplit(url).netloc) for url in addresses(self.address)):
             self._say(f"the workers look for {self.place}, which for each of them is its own machine")
-        return secret_files.broker_location(self.address, queue_app)
+        return broker_location(self.address, queue_app)
 
     def _replaceable(self, app: AppSpec, options: DeployOptions) -> Answer | None:
         """Return what runs under an app's id, if it may be replaced by it."""
@@ -204,7 +211,7 @@ class Marathon:
 
         What is brought back stays as it was, whosever it is.
         """
-        app = secret_files.with_paths(app, self._settings.project)
+        app = with_paths(app, self._settings.project)
         if is_undo:
             return definition_of(app)
         wanted = definition_of(app.with_labels({PROJECT: self._settings.project}))
@@ -266,3 +273,18 @@ def _project_of(definition: Answer) -> str:
 def _needs_login(image: str) -> bool:
     registry, slash, _ = image.partition("/")
     return bool(slash) and is_registry(registry) and registry_login.for_registry(registry) is not None
+
+
+def broker_location(address: str, queue_app: str, environ: Mapping[str, str] = os.environ) -> BrokerLocation:
+    """Return how workers ask a Marathon for the queue; what opens it for this machine opens it for them."""
+    found = {}
+    for name in ("MARATHON_PASSWORD", "DCOS_ACS_TOKEN"):
+        if secret := secret_of(name, environ):
+            found[f"{name}_FILE"] = secret.encode() + b"\n"
+    if path := ca_file("", environ):
+        found["MARATHON_CA_FILE"] = Path(path).read_bytes()
+    files = tuple(
+        SecretFile("worker", env.lower().replace("_", "-"), content, WORKER_UID, env) for env, content in found.items()
+    )
+    user = {"MARATHON_USER": environ["MARATHON_USER"]} if environ.get("MARATHON_USER") else {}
+    return BrokerLocation(("-m", address, "-a", queue_app), env=user, secret_files=files)
