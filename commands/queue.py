@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
 
 def _run(settings: Settings, flags: Any) -> Iterable[str]:
-    from cluster.operations.deploy import QueuePlace, deploy_queue
+    from cluster.operations.deploy import deploy_queue
 
     given = {"on": "", "move_without_data": False, "guest": False} | vars(flags)
-    place = QueuePlace(given["on"], given["move_without_data"], given["guest"])
-    return deploy_queue(settings, apps.rollout(settings, flags), flags.tag, place, apps.overrides(flags))
+    return deploy_queue(
+        settings, apps.rollout(settings, flags), flags.tag, given["on"], may_leave_data=given["move_without_data"],
+        is_open=given["guest"], overrides=apps.overrides(flags),
+    )  # fmt: skip
 
 
 def _url(settings: Settings, flags: Any) -> Iterable[str]:

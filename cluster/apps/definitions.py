@@ -208,22 +208,22 @@ def _has(item: Any, **kinds: type | tuple[type, ...]) -> bool:
     )
 
 
+_PORT: Mapping[str, type] = {"name": str, "protocol": str, "labels": dict}
+
+
 def read_mapped_port(item: Any) -> Port | None:
     """Read an item of `portMappings`; None for one that says more than a Port."""
-    if not _has(item, name=str, containerPort=int, hostPort=int, protocol=str, servicePort=int, labels=dict):
-        return None
-    return Port(item.get("name") or "", item.get("containerPort") or 0, item.get("hostPort") or 0, _protocol(item))
+    kinds = {"containerPort": int, "hostPort": int, "servicePort": int}
+    return _port(item, item.get("containerPort"), item.get("hostPort")) if _has(item, **_PORT, **kinds) else None
 
 
 def read_port(item: Any) -> Port | None:
     """Read an item of `portDefinitions`; None for one that says more than a Port."""
-    if not _has(item, name=str, port=int, protocol=str, labels=dict):
-        return None
-    return Port(item.get("name") or "", 0, item.get("port") or 0, _protocol(item))
+    return _port(item, 0, item.get("port")) if _has(item, **_PORT, port=int) else None
 
 
-def _protocol(item: Mapping[str, Any]) -> str:
-    return item.get("protocol") or "tcp"
+def _port(item: Mapping[str, Any], container: int | None, host: int | None) -> Port:
+    return Port(item.get("name") or "", container or 0, host or 0, item.get("protocol") or "tcp")
 
 
 def read_volume(item: Any) -> Volume | None:

@@ -80,7 +80,18 @@ def pairs(flag: str, texts: Sequence[str], names: re.Pattern[str]) -> dict[str, 
 def _env(texts: Sequence[str]) -> dict[str, str]:
     found = pairs("--env", texts, _VARIABLE)
     for name in found:
-        _refuse_reserved(name)
+        if name in _LOGIN:
+            raise ClusterError(
+                f"--env {name}: workers get the queue's login from the deploy, its password in a file: for another, "
+                "set AMQP_USER and AMQP_PASSWORD_FILE in the environment of ./inv"
+            )
+        if name in _OPENS_THE_ENGINE:
+            raise ClusterError(
+                f"--env {name}: everyone who can ask the engine could read it: set it in the environment of ./inv, and "
+                "workers get it in a file"
+            )
+        if name == "QUEUE_NAME" or name.startswith("CLUSTER_"):
+            raise ClusterError(f"--env {name}: this name is the workers' own: choose another")
     return found
 
 
@@ -89,21 +100,6 @@ def refuse_taken(env: Mapping[str, str], taken: Mapping[str, str]) -> None:
     for name in env:
         if name in taken:
             raise ClusterError(f"--env {name}: the deploy passes on this machine's {name}: leave the flag out")
-
-
-def _refuse_reserved(name: str) -> None:
-    if name in _LOGIN:
-        raise ClusterError(
-            f"--env {name}: workers get the queue's login from the deploy, its password in a file: for another, set "
-            "AMQP_USER and AMQP_PASSWORD_FILE in the environment of ./inv"
-        )
-    if name in _OPENS_THE_ENGINE:
-        raise ClusterError(
-            f"--env {name}: everyone who can ask the engine could read it: set it in the environment of ./inv, and "
-            "workers get it in a file"
-        )
-    if name == "QUEUE_NAME" or name.startswith("CLUSTER_"):
-        raise ClusterError(f"--env {name}: this name is the workers' own: choose another")
 
 
 def _volumes(texts: Sequence[str]) -> tuple[Volume, ...]:

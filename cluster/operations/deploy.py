@@ -88,20 +88,11 @@ class Rollout:
         return status
 
 
-@dataclass(frozen=True)
-class QueuePlace:
-    """The host of the queue (empty: where it is), whether also without its data, and whether it is open to all."""
-
-    on: str = ""
-    may_leave_data: bool = False
-    is_open: bool = False
-
-
 def deploy_queue(
-    settings: Settings, rollout: Rollout, tag: str = "", place: QueuePlace = QueuePlace(),
-    overrides: AppOverrides = AppOverrides(),
+    settings: Settings, rollout: Rollout, tag: str = "", on: str = "", *, may_leave_data: bool = False,
+    is_open: bool = False, overrides: AppOverrides = AppOverrides(),
 ) -> list[str]:  # fmt: skip
-    """Run the queue and return when it answers.
+    """Run the queue on a host (empty: where it is), perhaps without its data, or open to all; return when it answers.
 
     Return the lines of the result: the names of what runs on this machine, the address on another, and what would be
     sent where that is all that is wanted.
@@ -111,12 +102,16 @@ def deploy_queue(
     """
     engine, say = rollout.engine, rollout.say
     present = engine.present(app_id_of(overrides, QUEUE.app_id))
-    host = _host_of_queue(settings, engine, place, present)
+    host = _host_of_queue(settings, engine, on, present, may_leave_data)
     image = engine.image(tag or settings.queue.tag)
     app = queue_app(settings, engine, image, host, _with_options(settings, engine, overrides))
     login = None
-    if place.is_open:
-        _refuse_to_open(present)
+    if is_open:
+        if queue_login.id_in(present):
+            raise ClusterError(
+                "--guest: the queue has begun with a login of its own and knows no guest; to open it, stop it and "
+                "delete /var/lib/cluster/amqp on its host, messages included"
+            )
         app = guest_from_anywhere(app)
         say("--guest: everyone who can reach the queue may read and write it, and change its settings")
     elif not engine.is_here:
@@ -179,11 +174,13 @@ def deploy_workers(
     return [instance.name for instance in status.instances] if rollout.options.wait else []
 
 
-def _host_of_queue(settings: Settings, engine: Scheduler, place: QueuePlace, present: AppSpec | None) -> str:
+def _host_of_queue(
+    settings: Settings, engine: Scheduler, on: str, present: AppSpec | None, may_leave_data: bool
+) -> str:  # fmt: skip
     if engine.has_hosts:
-        return kept_host(place.on, present, [host.name for host in agents(settings)], place.may_leave_data)
-    if place.on:
-        raise ClusterError(f"--on {place.on}: {engine.place} has no hosts to choose from: leave it out")
+        return kept_host(on, present, [host.name for host in agents(settings)], may_leave_data)
+    if on:
+        raise ClusterError(f"--on {on}: {engine.place} has no hosts to choose from: leave it out")
     return "localhost"
 
 
@@ -248,11 +245,3 @@ def _refuse_foreign(settings: Settings, engine: Scheduler, image: Image, names: 
     if engine.has_hosts and image.architectures and (hosts := agents(settings)):
         hosts = [host_files.host_of(settings, name) for name in names] or hosts
         pull.refuse_foreign(settings, hosts, image.tag, image.architectures, say)
-
-
-def _refuse_to_open(present: AppSpec | None) -> None:
-    if queue_login.id_in(present):
-        raise ClusterError(
-            "--guest: the queue has begun with a login of its own and knows no guest; to open it, stop it and delete "
-            "/var/lib/cluster/amqp on its host, messages included"
-        )

@@ -8,7 +8,7 @@ import random
 import re
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +17,6 @@ from cluster import credentials
 from cluster.apps import definitions
 from cluster.apps.app import AppSpec, Instance, Kind, Port, State
 from cluster.credentials import SecretFile
-from cluster.engine import port_holder
-from cluster.schedulers import ChangeFailed
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 
@@ -55,23 +53,10 @@ def port_is_free(port: int) -> bool:
         return True
 
 
-def refuse_used_ports(app: AppSpec, ours: Set[int]) -> None:
-    """Refuse fixed ports that something listens on, unless they are `ours`: the deploy ends what holds them."""
-    for port in app.ports:
-        if port.host and port.host not in ours and "tcp" in port.protocol and not port_is_free(port.host):
-            by = port_holder(port.host) or "another program (as root, ss -ltnp shows which)"
-            raise ClusterError(
-                f"deploy {app.id}: port {port.host} of this machine is in use by {by}: "
-                "stop it, or set another port in invoke.yaml"
-            )
-
-
 def addresses(ports: Sequence[Port], host_ports: Sequence[int]) -> dict[str, HostPort]:
     """Return the addresses by the ports' names; a port without a name is called by its place: `0`, `1`."""
-    return {
-        port.name or str(index): HostPort(LOCALHOST, chosen)
-        for index, (port, chosen) in enumerate(zip(ports, host_ports, strict=True))
-    }
+    names = [port.name or str(index) for index, port in enumerate(ports)]
+    return {name: HostPort(LOCALHOST, chosen) for name, chosen in zip(names, host_ports, strict=True)}
 
 
 _DATA = re.compile(r"/var/lib/cluster/([A-Za-z0-9][A-Za-z0-9_.-]*)")
@@ -83,13 +68,6 @@ class NotUp(ClusterError):
     def __init__(self, summary: str, lines: Sequence[str]) -> None:
         super().__init__(summary)
         self.lines = lines
-
-    def as_error(self, app: AppSpec, running: int) -> ChangeFailed:
-        """Return the error for people: what came of the deploy, what runs now, and the last lines."""
-        printed = "".join(f"\n  {line}" for line in self.lines) or " none"
-        return ChangeFailed(
-            f"deploy {app.id}: {self}; {running} of {app.instances} instances run now. Its last lines:{printed}"
-        )
 
 
 class MachineInstance(ABC):

@@ -12,8 +12,9 @@ from typing import Any, Generic, TypeVar
 
 from cluster.apps.app import AppSpec, AppStatus, Change, Image, differences
 from cluster.apps.definitions import refuse_other_queue
+from cluster.engine import port_holder
 from cluster.interrupts import Interrupted
-from cluster.schedulers import BrokerLocation, ChangeFailed, DeployOptions, NotRunning, Overtaken, Say, waiting
+from cluster.schedulers import POLL_S, BrokerLocation, ChangeFailed, DeployOptions, LongWait, NotRunning, Overtaken, Say
 from cluster.schedulers.instances import (
     MachineInstance,
     NotUp,
@@ -21,10 +22,9 @@ from cluster.schedulers.instances import (
     choose_ports,
     decide,
     instance_name,
-    refuse_used_ports,
+    port_is_free,
     write_secrets,
 )
-from cluster.schedulers.waiting import LongWait
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
 from scripts.hostport import HostPort
@@ -187,9 +187,13 @@ class OneMachine(ABC, Generic[T]):
             while pending := [one for one in pending if not one.works()]:
                 if time.monotonic() > deadline:
                     raise pending[0].late(timeout_s)
-                time.sleep(waiting.POLL_S)
+                time.sleep(POLL_S)
         except NotUp as error:
-            raise error.as_error(app, self._status_of(app.id).running) from error
+            running, printed = self._status_of(app.id).running, "".join(f"\n  {line}" for line in error.lines)
+            raise ChangeFailed(
+                f"deploy {app.id}: {error}; {running} of {app.instances} instances run now. Its last lines:"
+                f"{printed or ' none'}"
+            ) from error
 
     def _end(self, found: Sequence[T], now: bool = False, drain: bool = True) -> None:
         """Let all finish in their time, side by side, and remove them.
@@ -216,7 +220,7 @@ class OneMachine(ABC, Generic[T]):
         while left := [one for one in grace_s if one.still_runs() and wait.passed_s < grace_s[one]]:
             names, longest_s = ", ".join(one.name for one in left), max(grace_s[one] for one in left)
             wait.tell(f"waiting for {names} to finish, {longest_s} s at most (--now does not wait)")
-            time.sleep(waiting.POLL_S)
+            time.sleep(POLL_S)
 
     def _instances(self, app_id: str = "") -> list[T]:
         """Return the instances of an app, or of all, without a trial that an interruption has left."""
@@ -226,7 +230,14 @@ class OneMachine(ABC, Generic[T]):
         return AppStatus(app_id, tuple(one.seen() for one in self._instances(app_id)))
 
     def _refuse_used_ports(self, app: AppSpec, ours: Set[int]) -> None:
-        refuse_used_ports(app, ours)
+        """Refuse fixed ports that something listens on, unless they are `ours`: the deploy ends what holds them."""
+        for port in app.ports:
+            if port.host and port.host not in ours and "tcp" in port.protocol and not port_is_free(port.host):
+                by = port_holder(port.host) or "another program (as root, ss -ltnp shows which)"
+                raise ClusterError(
+                    f"deploy {app.id}: port {port.host} of this machine is in use by {by}: "
+                    "stop it, or set another port in invoke.yaml"
+                )
 
     def _errors(self, doing: str) -> AbstractContextManager[None]:
         """Turn errors of a library into expected ones."""

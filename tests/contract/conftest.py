@@ -100,7 +100,7 @@ def standin(docker_client: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any
 @pytest.fixture
 def ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """An app without a health check counts as up only after a while: a busy engine tells late of what ended at once."""
-    monkeypatch.setattr("cluster.schedulers.waiting.SETTLED_S", 30)
+    monkeypatch.setattr("cluster.schedulers.SETTLED_S", 30)
     monkeypatch.setattr("cluster.schedulers.marathon.following.SETTLE_S", 30)  # and is slow to start the next
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from cluster import schedulers
 from cluster.apps.app import HealthCheck, Port, Volume
 from cluster.credentials import SecretFile
-from cluster.schedulers import DeployOptions, waiting
+from cluster.schedulers import DeployOptions
 from cluster.settings import ROOT
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
@@ -298,7 +299,7 @@ def test_stop_does_not_wait_longer_than_the_grace(scheduler, make_app):
 
 
 def test_a_wait_that_takes_its_time_is_told(scheduler, make_app, said, monkeypatch):
-    monkeypatch.setattr(waiting, "SILENCE_S", 0.3)
+    monkeypatch.setattr(schedulers, "SILENCE_S", 0.3)
     name = deploy(scheduler, make_app(FINISHES, check=READY)).instances[0].name
     scheduler.stop("/app")
     assert f"waiting for {name} to finish, 30 s at most (--now does not wait)" in said

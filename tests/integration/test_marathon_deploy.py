@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from cluster import schedulers
 from cluster.credentials import SecretFile
 from cluster.operations import operate
 from cluster.operations.operate import Target, undone_on_failure
-from cluster.schedulers import DeployOptions, waiting
+from cluster.schedulers import DeployOptions
 from cluster.schedulers.marathon import following
 from cluster.schedulers.marathon.api import Api
 from cluster.schedulers.marathon.scheduler import Marathon
@@ -238,7 +239,7 @@ class TestFollowing:
         assert words.endswith(f"./inv worker.stop -m {rig.standin.address} --app /x")
 
     def test_what_is_waited_for_is_said_after_a_while(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(waiting, "SILENCE_S", 0.1)
+        monkeypatch.setattr(schedulers, "SILENCE_S", 0.1)
         refusal(rig.deploy, app(), 0.4)
         (line,) = rig.said
         assert line.startswith("waiting for /x, 0.4 s at most: ")

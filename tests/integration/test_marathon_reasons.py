@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from cluster import schedulers
 from cluster.apps import definitions
 from cluster.apps.app import AppSpec
 from cluster.images import base_image
-from cluster.schedulers import waiting
 from cluster.schedulers.marathon import following
 from scripts.errors import ClusterError
 from tests.integration.marathon_rig import Rig
@@ -64,7 +64,7 @@ def test_an_image_that_cannot_be_pulled(rig: Rig) -> None:
 
 
 def test_a_program_that_ends(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "SETTLED_S", 30)  # a busy engine tells late that it has ended
+    monkeypatch.setattr(schedulers, "SETTLED_S", 30)  # a busy engine tells late that it has ended
     assert "the last one failed on 127.0.0.1: Container exited with status 3" in why(rig, cmd="exit 3")
 
 

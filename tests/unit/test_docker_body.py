@@ -182,7 +182,7 @@ def test_memory_is_never_less_than_mesos_gives(mem_mib: float, least_mib: int) -
         ({"container_options": (("volume", "/:/host"),)}, "'volume'"),
         ({"engine_options": (("privileged", "true"),)}, "'privileged'"),
         ({"container_options": (("init", "1"),)}, "init is '1'"),
-        ({"container_options": (("shm-size", "64 MB"),)}, "shm-size is '64 MB'"),
+        ({"container_options": (("shm-size", "much"),)}, "shm-size is 'much'"),
         ({"container_options": (("ulimit", "nofile"),)}, "ulimit is 'nofile'"),
     ],
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from docker.errors import DockerException
+from docker.utils import parse_bytes
 
 from cluster.apps.app import AppSpec, HealthCheck, Volume
 from cluster.schedulers.instances import (
@@ -21,21 +23,11 @@ from scripts.errors import ClusterError
 
 Body = dict[str, Any]
 
-_SIZE = re.compile(r"(\d+)([bkmg]?)", re.IGNORECASE)
-_UNITS = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30}
-
 
 def _boolean(text: str) -> bool:
     if text not in ("true", "false"):
         raise ValueError("write true or false")
     return text == "true"
-
-
-def _bytes(text: str) -> int:
-    match = _SIZE.fullmatch(text)
-    if not match:
-        raise ValueError("write a size such as 64m or 1g")
-    return int(match[1]) * _UNITS[match[2].lower()]
 
 
 def _list(text: str) -> list[str]:
@@ -66,7 +58,7 @@ OPTIONS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "pids-limit": ("HostConfig.PidsLimit", int),
     "read-only": ("HostConfig.ReadonlyRootfs", _boolean),
     "security-opt": ("HostConfig.SecurityOpt", _list),
-    "shm-size": ("HostConfig.ShmSize", _bytes),
+    "shm-size": ("HostConfig.ShmSize", parse_bytes),
     "tmpfs": ("HostConfig.Tmpfs", _tmpfs),
     "ulimit": ("HostConfig.Ulimits", _ulimit),
     "user": ("User", str),
@@ -84,7 +76,7 @@ def options_body(options: Iterable[tuple[str, str]], app_id: str) -> Body:
         path, read = OPTIONS[key]
         try:
             body = merged(body, at(path, read(value)))
-        except ValueError as error:
+        except (ValueError, DockerException) as error:
             raise ClusterError(f"{app_id}: the container option {key} is {value!r}: {error}") from error
     return body
 
@@ -147,11 +139,12 @@ def container_body(task: Task) -> Body:
     It starts anew after it ends, as under Marathon, and its logs stay small.
     """
     app = task.app
+    places = {file.env: secret_path_in_container(file) for file in app.secret_files if file.env}
     if not app.image:
         raise ClusterError(f"{app.id}: the image is missing: write container.docker.image")
     body: Body = {
         "Image": app.image,
-        "Env": [f"{name}={value}" for name, value in _environment(task).items()],
+        "Env": [f"{name}={value}" for name, value in environment(app, task.name, task.host_ports, places).items()],
         "Labels": {**app.labels, **_labels(task)},
         "StopTimeout": min(app.kill_grace_s, _ENGINE_WAITS_S),
         "HostConfig": {
@@ -169,11 +162,6 @@ def container_body(task: Task) -> Body:
         body["HostConfig"] |= {"Mounts": mounts}
     body = merged(body, _host_network(app) if app.on_host_network else _bridge(task))
     return merged(body, options_body((*app.container_options, *app.engine_options), app.id))
-
-
-def _environment(task: Task) -> dict[str, str]:
-    places = {file.env: secret_path_in_container(file) for file in task.app.secret_files if file.env}
-    return environment(task.app, task.name, task.host_ports, places)
 
 
 def _labels(task: Task) -> dict[str, str]:

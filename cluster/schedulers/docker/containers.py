@@ -15,8 +15,9 @@ import docker
 from docker.errors import APIError, ImageNotFound, NotFound
 from docker.models.containers import Container
 
+from cluster import schedulers
 from cluster.apps.app import AppSpec, State
-from cluster.schedulers import Overtaken, waiting
+from cluster.schedulers import Overtaken
 from cluster.schedulers.docker.body import APP, NUMBER, PORTS, RESTARTS, SOURCE
 from cluster.schedulers.instances import MachineInstance, NotUp, kept_app
 
@@ -97,7 +98,7 @@ class ContainerInstance(MachineInstance):
 
     def _has_settled(self) -> bool:
         started = datetime.fromisoformat(self.container.attrs["State"]["StartedAt"])
-        return (datetime.now(UTC) - started).total_seconds() >= waiting.SETTLED_S
+        return (datetime.now(UTC) - started).total_seconds() >= schedulers.SETTLED_S
 
     def late(self, timeout_s: float) -> NotUp:
         """Leave it running under Docker's eyes: it may have much data to read."""

@@ -24,12 +24,11 @@ from cluster.hosts import ssh
 from cluster.hosts.host import Host
 from cluster.hosts.host import of_settings as agent_hosts
 from cluster.interrupts import Interrupted
-from cluster.schedulers import Say
+from cluster.schedulers import LongWait, Say
 from cluster.schedulers.docker import containers
 from cluster.schedulers.docker.containers import CONFLICT, GONE
 from cluster.schedulers.marathon.api import Api
 from cluster.schedulers.marathon.definition import app_of
-from cluster.schedulers.waiting import LongWait
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 from scripts.marathon.answers import App, moment

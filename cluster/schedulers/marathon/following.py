@@ -7,13 +7,13 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from cluster import schedulers
 from cluster.interrupts import Interrupted
-from cluster.schedulers import ChangeFailed, DeployOptions, Say, waiting
+from cluster.schedulers import ChangeFailed, DeployOptions, LongWait, Say
 from cluster.schedulers.marathon import judgement
 from cluster.schedulers.marathon.api import Accepted, Api
 from cluster.schedulers.marathon.definition import is_same
 from cluster.schedulers.marathon.judgement import Goal, Judgement, Tally, judge
-from cluster.schedulers.waiting import LongWait
 from cluster.terminal import live_line
 from scripts.errors import ClusterError, ServiceAway
 from scripts.marathon.answers import App, Task, fresh_failure, is_healthy, is_outdated, mapping, mappings, moment, runs
@@ -69,7 +69,7 @@ class _History:
         self._seen |= self._there
         up = [task for task in current if runs(task) and is_healthy(app, task)]
         self._up_since = {str(task.get("id")): self._since(task, now) for task in up}
-        least_s = 0 if app.get("healthChecks") else waiting.SETTLED_S
+        least_s = 0 if app.get("healthChecks") else schedulers.SETTLED_S
         settled = [now - since >= least_s for since in self._up_since.values()]
         self.was_up, self.is_steady = self.was_up or any(settled), all(settled)
         task = self.last_failed(app)

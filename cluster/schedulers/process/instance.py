@@ -17,11 +17,11 @@ from typing import Any, BinaryIO
 
 import psutil
 
+from cluster import schedulers
 from cluster.apps.app import AppSpec, State
 from cluster.files import write_atomically
-from cluster.schedulers import waiting
+from cluster.schedulers import POLL_S
 from cluster.schedulers.instances import MachineInstance, NotUp, instance_name, kept_app
-from cluster.schedulers.waiting import POLL_S
 from scripts.errors import ClusterError
 
 # In the environment of an instance and of all that it starts: by this its processes are found when it ends, also those
@@ -77,7 +77,15 @@ class ProcessInstance(MachineInstance):
         folder.mkdir(parents=True, mode=0o700)
         _write(folder / "definition.json", app.as_json())
         env = {**env, MARK: str(folder)}
-        pid = _spawn(app.command, folder, env)
+        log = (os.POSIX_SPAWN_OPEN, 1, str(folder / "log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        pid = os.posix_spawn(
+            "/bin/sh",
+            ["/bin/sh", "-c", _WRAPPER, "sh", app.command, str(folder)],
+            env,
+            file_actions=[(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0), log, (os.POSIX_SPAWN_DUP2, 1, 2)],
+            setsid=True,
+            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # which Python itself ignores
+        )
         instance = cls(folder, project, app, pid, psutil.Process(pid).create_time(), tuple(ports), env)
         _write(folder / "state.json", {"pid": pid, "started": instance.started, "ports": ports, "env": env})
         return instance
@@ -116,7 +124,7 @@ class ProcessInstance(MachineInstance):
         """Return True when its health check succeeds, or without one when it has run for a second."""
         if not self.runs:
             raise NotUp(f"{self.name} {self._ended()}", self.last_lines(10))
-        return self._run_check()[0] and (bool(self.app.health) or time.time() - self.started >= waiting.SETTLED_S)
+        return self._run_check()[0] and (bool(self.app.health) or time.time() - self.started >= schedulers.SETTLED_S)
 
     def check_output(self) -> str:
         """Run its health check and return the first line that it prints."""
@@ -182,21 +190,6 @@ def run_to_end(command: str, folder: Path, env: Mapping[str, str], timeout_s: fl
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
     )  # fmt: skip
     return done.returncode, done.stdout
-
-
-def _spawn(cmd: str, folder: Path, env: Mapping[str, str]) -> int:
-    return os.posix_spawn(
-        "/bin/sh",
-        ["/bin/sh", "-c", _WRAPPER, "sh", cmd, str(folder)],
-        env,
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(folder / "log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-        setsid=True,
-        setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # which Python itself ignores
-    )
 
 
 def _write(path: Path, content: Any) -> None:

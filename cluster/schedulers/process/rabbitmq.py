@@ -86,7 +86,10 @@ def environment(
     """
     named = [Port(container=port, host=ports.get(port, 0)) for port in (AMQP, MANAGEMENT, PROMETHEUS)]
     amqp, management, prometheus, distribution, epmd = choose_ports([*named, Port("distribution"), Port("epmd")])[0]
-    _write_cookie(data)
+    with suppress(FileExistsError):
+        cookie = os.open(data / ".erlang.cookie", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+        with os.fdopen(cookie, "w") as file:
+            file.write(secrets.token_hex(20))
     config = data / "rabbitmq.conf"
     listeners = (
         f"\nmanagement.tcp.ip = {LOCALHOST}\nmanagement.tcp.port = {management}\n"
@@ -112,10 +115,3 @@ def environment(
         "ERL_EPMD_ADDRESS": LOCALHOST,
         "ERL_EPMD_PORT": str(epmd),
     }
-
-
-def _write_cookie(data: Path) -> None:
-    with suppress(FileExistsError):
-        cookie = os.open(data / ".erlang.cookie", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
-        with os.fdopen(cookie, "w") as file:
-            file.write(secrets.token_hex(20))

@@ -44,6 +44,7 @@ class Process(OneMachine[ProcessInstance]):
     def __init__(self, settings: Settings, folder: Path, say: Say) -> None:
         super().__init__(settings, say)
         self._folder = folder.resolve() / settings.project
+        self._data = self._folder / "data"
 
     @classmethod
     def make(cls, settings: Settings, address: str, say: Say) -> Process:
@@ -120,10 +121,6 @@ class Process(OneMachine[ProcessInstance]):
             (self._data / name).mkdir(parents=True, exist_ok=True, mode=0o700)
             (self._data / f"{name}.app").write_text(app.id)
         return {name: self._data / name for name in names}
-
-    @property
-    def _data(self) -> Path:
-        return self._folder / "data"
 
     def _follow(self, found: Sequence[ProcessInstance], tail: int) -> Iterator[str]:
         logs = {one.name: one.log for one in found}
