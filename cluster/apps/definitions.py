@@ -68,24 +68,20 @@ def _filled(node: Any, values: Mapping[str, Value], source: str | Path, path: tu
     if not isinstance(node, str):
         return node
     place = f"{source}: {dotted(path)}"
-    if path == ("cmd",) or path[-2:] == ("command", "value"):
-        return _PLACEHOLDER.sub(lambda match: _quoted(match, values, place), node)
-    return _PLACEHOLDER.sub(lambda match: _plain(match, values, place), node)
+    is_for_shell = path == ("cmd",) or path[-2:] == ("command", "value")
 
+    def text(match: re.Match[str]) -> str:
+        value = _value(match, values, place)
+        if is_for_shell and not _UNQUOTED_SHELL.fullmatch(match.string, 0, match.start()):
+            raise ClusterError(
+                f"{place}: {match[0]} stands inside quotes, a comment, $(( )) or a here-document; "
+                "write it bare, it is quoted for the shell when it is filled in"
+            )
+        if not isinstance(value, str):
+            return shlex.join(value)
+        return shlex.quote(value) if is_for_shell else value
 
-def _quoted(match: re.Match[str], values: Mapping[str, Value], place: str) -> str:
-    value = _value(match, values, place)
-    if not _UNQUOTED_SHELL.fullmatch(match.string, 0, match.start()):
-        raise ClusterError(
-            f"{place}: {match[0]} stands inside quotes, a comment, $(( )) or a here-document; "
-            "write it bare, it is quoted for the shell when it is filled in"
-        )
-    return shlex.quote(value) if isinstance(value, str) else shlex.join(value)
-
-
-def _plain(match: re.Match[str], values: Mapping[str, Value], place: str) -> str:
-    value = _value(match, values, place)
-    return value if isinstance(value, str) else shlex.join(value)
+    return _PLACEHOLDER.sub(text, node)
 
 
 def _value(match: re.Match[str], values: Mapping[str, Value], place: str) -> Value:
@@ -278,12 +274,7 @@ def worker_id(queue: str) -> str:
 
 def refuse_other_queue(present: AppSpec, wanted: AppSpec) -> None:
     """Refuse to replace the workers of another queue (by their QUEUE_NAME) whose name has the same slug."""
-    old, new = (app.env.get("QUEUE_NAME", "") for app in (present, wanted))
-    if old != new:
-        raise ClusterError(
-            f"{wanted.id} runs for {_named(old)}, not for {_named(new)}; give this app an id of its own with --app"
-        )
-
-
-def _named(queue: str) -> str:
-    return f"queue {queue!r}" if queue else "no queue"
+    names = [app.env.get("QUEUE_NAME", "") for app in (present, wanted)]
+    if names[0] != names[1]:
+        old, new = (f"queue {name!r}" if name else "no queue" for name in names)
+        raise ClusterError(f"{wanted.id} runs for {old}, not for {new}; give this app an id of its own with --app")

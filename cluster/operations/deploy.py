@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import urlsplit
@@ -72,20 +73,15 @@ class Rollout:
             check()
         if self.engine.caveat and change.kind != "nothing":
             self.say(self.engine.caveat)
-        if not self.options.undo and not (self.is_watched and replaces and self.options.wait):
-            return self._apply(change)
-        with undone_on_failure(self.engine, change.app.id, before, self.say):
-            waited = waiting() if waiting and replaces else 0
-            status = self._apply(change)
-            if waiting:
+        undoes = self.options.undo or (self.is_watched and replaces and self.options.wait)
+        with undone_on_failure(self.engine, change.app.id, before, self.say) if undoes else nullcontext():
+            waited = waiting() if waiting and undoes and replaces else 0
+            status = self.engine.apply(change, self.options)
+            if not self.options.wait:
+                self.say(f"{self.engine.place} has taken it on; ./inv status{self.engine.flag} shows how far it is")
+            if waiting and undoes:
                 replacing.watch(self.engine, change.app.id, waiting, waited)
             return status
-
-    def _apply(self, change: Change) -> AppStatus:
-        status = self.engine.apply(change, self.options)
-        if not self.options.wait:
-            self.say(f"{self.engine.place} has taken it on; ./inv status{self.engine.flag} shows how far it is")
-        return status
 
 
 def deploy_queue(

@@ -165,19 +165,16 @@ class Draining:
         otherwise = f"Marathon gives what {spec.id} runs {spec.kill_grace_s} s, and longer actions return to the queue"
         try:
             with self.engines() as engines:
-                self._wait(_Round(engines, self.say, otherwise), task_ids, spec.stop_grace_s)
+                one, wait = _Round(engines, self.say, otherwise), LongWait(self.say)
+                while (left := self._left(one, task_ids)) and wait.passed_s < spec.stop_grace_s:
+                    wait.tell(f"waiting for {', '.join(sorted(left))} to finish what they run")
+                    time.sleep(POLL_S if wait.passed_s > POLL_S else _FIRST_POLL_S)
         except KeyboardInterrupt:
             raise Interrupted(
                 f"interrupted: Marathon was told nothing; workers of {spec.id} that are done start anew in 5 minutes"
             ) from None
         except ClusterError as error:
             self.say(f"{error}: {otherwise}")
-
-    def _wait(self, one: _Round, task_ids: Callable[[], set[str]], most_s: float) -> None:
-        wait = LongWait(self.say)
-        while (left := self._left(one, task_ids)) and wait.passed_s < most_s:
-            wait.tell(f"waiting for {', '.join(sorted(left))} to finish what they run")
-            time.sleep(POLL_S if wait.passed_s > POLL_S else _FIRST_POLL_S)
 
     def _left(self, one: _Round, task_ids: Callable[[], set[str]]) -> Sequence[str]:
         """Return the tasks that still run something; what is away for a moment must not cost hours of work."""

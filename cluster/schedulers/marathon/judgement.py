@@ -18,7 +18,6 @@ from typing import Any, Literal
 
 from cluster.apps.app import AppStatus, Instance, State
 from cluster.schedulers.marathon.definition import is_same
-from scripts.hostport import HostPort
 from scripts.marathon.answers import App, Task, is_healthy, is_outdated, mapping, mappings, runs
 from scripts.marathon.app_reasons import last_failure, reasons
 from scripts.marathon.discovery import address, app_ports
@@ -34,9 +33,12 @@ _WORDS = {
 
 def status_of(app: App, queue: Sequence[Mapping[str, Any]]) -> AppStatus:
     """Return the app's instances, oldest first; what is wanted and not there is one more, whose detail says why."""
-    there = [_instance(app, task) for task in oldest_first(app)]
-    lacking = int(app.get("instances") or 0) - len(there)
-    return AppStatus(str(app.get("id")), (*there, *([_lacking(app, lacking, queue)] if lacking > 0 else [])))
+    app_id, found = str(app.get("id")), [_instance(app, task) for task in oldest_first(app)]
+    lacking = int(app.get("instances") or 0) - len(found)
+    if lacking > 0:
+        words = "; ".join([f"{lacking} to be started", *reasons(app, queue, last_failure(app))])
+        found.append(Instance(app_id, "starting", detail=words))
+    return AppStatus(app_id, tuple(found))
 
 
 def oldest_first(app: App) -> list[Task]:
@@ -51,7 +53,9 @@ def _instance(app: App, task: Task) -> Instance:
     host = f"on {task['host']}" if task.get("host") else ""
     image = mapping(mapping(app.get("container")).get("docker")).get("image", "")
     words = ", ".join(part for part in (host, detail) if part) + old
-    return Instance(str(task.get("id")), state, "" if old else str(image), _addresses(app, task), words)
+    found = {port.name or str(index): address(task, port) for index, port in enumerate(app_ports(app))}
+    addresses = {name: where for name, where in found.items() if where}
+    return Instance(str(task.get("id")), state, "" if old else str(image), addresses, words)
 
 
 def _state(app: App, task: Task) -> tuple[State, str]:
@@ -62,20 +66,9 @@ def _state(app: App, task: Task) -> tuple[State, str]:
         return "running", ""
     results = mappings(task.get("healthCheckResults"))
     cause = next((str(each["lastFailureCause"]) for each in results if each.get("lastFailureCause")), "")
-    has_failed = any(each.get("alive") is False for each in results)
-    return (
-        ("unhealthy", f"not healthy{f': {cause}' if cause else ''}") if has_failed else ("starting", "not healthy yet")
-    )
-
-
-def _addresses(app: App, task: Task) -> dict[str, HostPort]:
-    found = {port.name or str(index): address(task, port) for index, port in enumerate(app_ports(app))}
-    return {name: where for name, where in found.items() if where}
-
-
-def _lacking(app: App, count: int, queue: Sequence[Mapping[str, Any]]) -> Instance:
-    words = "; ".join([f"{count} to be started", *reasons(app, queue, last_failure(app))])
-    return Instance(str(app.get("id")), "starting", "", {}, words)
+    if not any(each.get("alive") is False for each in results):
+        return "starting", "not healthy yet"
+    return "unhealthy", f"not healthy{f': {cause}' if cause else ''}"
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from cluster.images import registry_login
 from cluster.images.registry_api import in_registry
 from cluster.interrupts import Interrupted
 from cluster.schedulers import BrokerLocation, DeployOptions, NotRunning, Say
-from cluster.schedulers.docker.body import OPTIONS, options_body
+from cluster.schedulers.docker.body import OPTIONS, PROJECT, options_body
 from cluster.schedulers.docker.scheduler import HostEngine
 from cluster.schedulers.marathon import agents, following, judgement
 from cluster.schedulers.marathon.agents import Draining, Engines
@@ -39,8 +39,6 @@ from scripts.marathon.answers import App as Answer
 from scripts.marathon.answers import mapping
 from scripts.marathon.discovery import pick
 from scripts.password_file import secret_of
-
-PROJECT = "cluster.project"  # the label of an app, by which it is known as a project's
 
 _ASKED = 3  # agents, one after the other, until one answers
 

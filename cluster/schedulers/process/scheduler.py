@@ -107,7 +107,7 @@ class Process(OneMachine[ProcessInstance]):
         env["PATH"] = ":".join([*map(str, SCRIPTS), env.get("PATH", os.defpath)])
         env["CLUSTER_WORKER_ALIVE_FILE"] = str(folder / "alive")
         data = self._data_folders(app)
-        env |= {f"CLUSTER_DATA_{_variable(name)}": str(place) for name, place in data.items()}
+        env |= {f"CLUSTER_DATA_{re.sub(r'[^A-Z0-9]', '_', name.upper())}": str(place) for name, place in data.items()}
         if rabbitmq.is_run_by(app):
             by_port = {port.container: chosen for port, chosen in zip(app.ports, ports, strict=True)}
             stays = next(iter(data.values()), folder)
@@ -137,7 +137,3 @@ class Process(OneMachine[ProcessInstance]):
 
 def _slug(app_id: str) -> str:
     return app_id.removeprefix("/").replace("/", "-")
-
-
-def _variable(name: str) -> str:
-    return re.sub(r"[^A-Z0-9]", "_", name.upper())
