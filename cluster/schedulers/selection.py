@@ -137,7 +137,7 @@ def provide(settings: Settings, say: Say, *, containers: bool = True) -> Schedul
     It runs containers where that can be and is wanted, else processes; raises ServiceAway where neither can run here.
     """
     from cluster import engine
-    from cluster.schedulers.process import rabbitmq
+    from cluster.schedulers.process.scheduler import ensure_rabbitmq
 
     if containers and settings.scheduler != PROCESS:
         try:
@@ -146,7 +146,7 @@ def provide(settings: Settings, say: Say, *, containers: bool = True) -> Schedul
             say(f"{error}\nso this runs without containers, as plain processes")
         else:
             return local(settings, say)
-    rabbitmq.ensure_installed(say)
+    ensure_rabbitmq(say)
     return connect(settings, Choice(PROCESS), say)
 
 

@@ -15,9 +15,8 @@ import requests
 
 from cluster.apps import definitions
 from cluster.apps.app import AppSpec
-from cluster.schedulers.process import rabbitmq
 from cluster.schedulers.process.instance import MARK
-from cluster.schedulers.process.scheduler import Process
+from cluster.schedulers.process.scheduler import SERVER, Process, ensure_rabbitmq
 from cluster.settings import ROOT
 from tests.conftest import SETTINGS, own_settings
 from tests.deploying import deploy
@@ -28,9 +27,9 @@ pytestmark = pytest.mark.broker
 
 @pytest.fixture(scope="module", autouse=True)
 def _installed() -> None:
-    if not rabbitmq.SERVER.exists() and not os.environ.get("CI"):
-        pytest.skip(f"RabbitMQ is not installed ({rabbitmq.SERVER} is not there)")
-    rabbitmq.ensure_installed(print)
+    if not SERVER.exists() and not os.environ.get("CI"):
+        pytest.skip(f"RabbitMQ is not installed ({SERVER} is not there)")
+    ensure_rabbitmq(print)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from cluster.apps.app import AppSpec
 from cluster.engine import debian
-from cluster.schedulers.process import rabbitmq
+from cluster.schedulers.process import scheduler
 from scripts.errors import ServiceAway
 from tests.refusing import refusal
 
@@ -16,7 +16,7 @@ PORTS = {5672: 41001, 15672: 41002, 15692: 41003}
 
 def environment(data: Path, own: dict[str, str] | None = None, **inherited: str) -> dict[str, str]:
     env = {"PATH": "/usr/bin", "HOME": "/home/person", **inherited}
-    return rabbitmq.environment(env, "mine", AppSpec("/amqp", mem_mib=512, env=own or {}), PORTS, data)
+    return scheduler.rabbitmq_environment(env, "mine", AppSpec("/amqp", mem_mib=512, env=own or {}), PORTS, data)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def environment(data: Path, own: dict[str, str] | None = None, **inherited: str)
     ],
 )
 def test_rabbitmq_is_known_by_its_command(cmd, expected):
-    assert rabbitmq.is_run_by(AppSpec("/x", command=cmd)) is expected
+    assert scheduler.is_rabbitmq(AppSpec("/x", command=cmd)) is expected
 
 
 def test_all_that_it_writes_and_is_called_is_its_own(tmp_path):
@@ -47,7 +47,7 @@ def test_all_that_it_writes_and_is_called_is_its_own(tmp_path):
 def test_the_config_is_the_image_s_and_the_listeners(tmp_path):
     environment(tmp_path)
     config = (tmp_path / "rabbitmq.conf").read_text()
-    assert config.startswith((rabbitmq.FILES / "rabbitmq.conf").read_text())
+    assert config.startswith((scheduler.QUEUE_FILES / "rabbitmq.conf").read_text())
     assert config.splitlines()[-4:] == [
         "management.tcp.ip = 127.0.0.1",
         "management.tcp.port = 41002",
@@ -80,6 +80,6 @@ def test_the_cookie_is_secret_and_made_once(tmp_path):
 
 
 def test_who_may_not_install_it_is_told_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(rabbitmq, "SERVER", tmp_path / "rabbitmq-server")
+    monkeypatch.setattr(scheduler, "SERVER", tmp_path / "rabbitmq-server")
     monkeypatch.setattr(debian, "is_allowed", lambda: False)
-    assert "-u amqp://HOST:PORT" in refusal(rabbitmq.ensure_installed, print, by=ServiceAway)
+    assert "-u amqp://HOST:PORT" in refusal(scheduler.ensure_rabbitmq, print, by=ServiceAway)

@@ -90,15 +90,12 @@ class ContainerInstance(MachineInstance):
         if self.container.status in ("exited", "dead", "restarting"):
             raise self._crashed()
         # Docker's own checks are far apart, so that they cost little.
-        check = self.app.health
-        works = self.runs and (succeeds_in(self.container, check.command) if check else self._has_settled())
+        check, started = self.app.health, datetime.fromisoformat(self.container.attrs["State"]["StartedAt"])
+        has_settled = (datetime.now(UTC) - started).total_seconds() >= schedulers.SETTLED_S
+        works = self.runs and (succeeds_in(self.container, check.command) if check else has_settled)
         if works:
             self._supervise()
         return works
-
-    def _has_settled(self) -> bool:
-        started = datetime.fromisoformat(self.container.attrs["State"]["StartedAt"])
-        return (datetime.now(UTC) - started).total_seconds() >= schedulers.SETTLED_S
 
     def late(self, timeout_s: float) -> NotUp:
         """Leave it running under Docker's eyes: it may have much data to read."""
@@ -260,7 +257,10 @@ class _Follower:
         began_s = time.time()
         try:
             self._read(arriving, tail=self.tail)
-            while not self.is_closed and self._runs_again():
+            while not self.is_closed:
+                self.container.reload()
+                if self.container.status not in ("running", "restarting"):
+                    break
                 self._read(arriving, since=seconds(self.last) - _OVERLAP_S if self.last else began_s)
         except APIError:
             pass  # the container was removed
@@ -279,10 +279,6 @@ class _Follower:
             self.last, _, text = chunk.partition(b" ")
             if self.last > before:
                 yield text
-
-    def _runs_again(self) -> bool:
-        self.container.reload()
-        return self.container.status in ("running", "restarting")
 
     def close(self) -> None:
         self.is_closed = True

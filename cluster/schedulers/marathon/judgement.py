@@ -162,7 +162,9 @@ def judge(
     under_way = next((each for each in deployments if goal.deployment and each.get("id") == goal.deployment), None)
     if under_way is not None:
         return Judgement("going", f"{_step(under_way)}{Tally.of(app)}")
-    if not _is_ours(goal, app) and (was_listed or not _is_untouched(goal, app)):
+    # Marathon may have found nothing to change, whatever the definition looks like to us.
+    is_untouched = goal.before is not None and app.get("version") == goal.before.get("version")
+    if not _is_ours(goal, app) and (was_listed or not is_untouched):
         return Judgement("failed", _taken_over(goal, app, deployments))
     tally, other = Tally.of(app), _other(app, deployments)
     scaled = f" (scaled to {tally.wanted} meanwhile)" if tally.wanted != goal.wanted.get("instances", 1) else ""
@@ -177,11 +179,6 @@ def _is_ours(goal: Goal, app: App) -> bool:
     """Return whether the app is as wanted: by its version, or (after a change that changed nothing) its definition."""
     changed = mapping(app.get("versionInfo")).get("lastConfigChangeAt")
     return goal.version in (app.get("version"), changed) or is_same(app, goal.wanted)
-
-
-def _is_untouched(goal: Goal, app: App) -> bool:
-    """Return whether Marathon has found nothing to change, whatever the definition looks like to us."""
-    return goal.before is not None and app.get("version") == goal.before.get("version")
 
 
 def _taken_over(goal: Goal, app: App, deployments: Sequence[Mapping[str, Any]]) -> str:
