@@ -7,7 +7,6 @@ import re
 import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
 from urllib.request import parse_http_list, parse_keqv_list
@@ -171,7 +170,7 @@ class RegistryClient:
         challenge = _challenge_of(answer)
         if not challenge or not (token := self._token(challenge)):
             return answer
-        self._session.auth = partial(_with_token, token)
+        self._session.auth, self._session.headers["Authorization"] = _nobody, f"Bearer {token}"
         return self._session.request(method, url, timeout=TIMEOUT_S)
 
     def _token(self, challenge: dict[str, str]) -> str:
@@ -189,8 +188,9 @@ class RegistryClient:
         wanted += [("scope", scope) for scope in challenge.get("scope", "").split(" ") if scope]
         try:
             answer = self._session.get(
-                realm, params=wanted, auth=self._login or _nobody, headers={"Accept": "*/*"}, timeout=TIMEOUT_S
-            )
+                realm, params=wanted, auth=self._login or _nobody, timeout=TIMEOUT_S,
+                headers={"Accept": "*/*", "Authorization": None},  # not the token that was for another question
+            )  # fmt: skip
         except requests.RequestException as error:
             raise ServiceAway(f"{place}, and nothing answers there ({type(error).__name__}): is it up?") from error
         if answer.status_code in _REFUSALS:
@@ -266,13 +266,8 @@ class RegistryClient:
         yield from (one["architecture"] for one in found if one.get("architecture") not in (None, "", "unknown"))
 
 
-def _with_token(token: str, request: requests.PreparedRequest) -> requests.PreparedRequest:
-    request.headers["Authorization"] = f"Bearer {token}"
-    return request
-
-
 def _nobody(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Send no login, nor the token that was for another question."""
+    """Send no login, also none of ~/.netrc."""
     return request
 
 

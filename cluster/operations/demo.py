@@ -57,7 +57,8 @@ def _run(settings: Settings, process: bool, say: Say) -> str:
     engine = selection.provide(settings, say, containers=not process)
     settings = replace(settings, scheduler=engine.name)
     if engine.has_images:
-        _build(settings, say)
+        for component, tag in ((QUEUE, settings.queue.tag), (WORKER, settings.worker.tag)):
+            building.build_and_push(settings, component, tag, push=True, say=say)
     # A container's user is another one than this.
     mode = 0o1777 if engine.has_images else 0o755
     folder = results_folder(Path(settings.worker.tmp) / f"{settings.project}-demo", mode)
@@ -149,11 +150,6 @@ def _next_commands(engine: Scheduler) -> list[str]:
         f"  {run} && ./inv publish --body 'hello world'    and then ./inv worker.logs",
         "  ./inv down      stops all this",
     ]
-
-
-def _build(settings: Settings, say: Say) -> None:
-    for component, tag in ((QUEUE, settings.queue.tag), (WORKER, settings.worker.tag)):
-        building.build_and_push(settings, component, tag, push=True, say=say)
 
 
 def _start(settings: Settings, engine: Scheduler, folder: Path, say: Say) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -54,8 +54,10 @@ def run(
     name = checked_name(queue or settings.queue.name)
     create = create or name == settings.queue.name
     target = Target(broker.url, name, create, headers_of(header), retry_for_s, broker.find, broker.service)
-    if file == "-":
-        _look_at_stdin(say)
+    if file == "-" and sys.stdin is None:
+        raise ClusterError("--file -: STDIN is closed; pipe the messages in, or name a file")
+    if file == "-" and sys.stdin.isatty():
+        say("reading messages from the terminal, one a line; Ctrl-D ends")
     source = chosen(body, file, files, split)
     if source.left_out:
         say(f"left out, since they are no plain files: {source.left_out}")
@@ -108,13 +110,6 @@ def headers_of(pairs: Iterable[str]) -> dict[str, str]:
     return headers
 
 
-def _look_at_stdin(say: Say) -> None:
-    if sys.stdin is None:
-        raise ClusterError("--file -: STDIN is closed; pipe the messages in, or name a file")
-    if sys.stdin.isatty():
-        say("reading messages from the terminal, one a line; Ctrl-D ends")
-
-
 def _publish(
     source: Source, target: Target, broker: _Broker, shaping: dict[str, Any], resume: bool, say: Say
 ) -> Published:
@@ -124,7 +119,9 @@ def _publish(
     def look() -> None:
         found.append(in_background(lambda: policies.losses(broker.management(), queue, [queue], 0, 0)))
 
-    with _bar(source) as advance_to:
+    # One message has no bar.
+    shown = nullcontext(lambda _: None) if source.messages == 1 else bar("published", source.messages)
+    with shown as advance_to:
         done = publish_noting(source, target, Watch(say, advance_to, begins=look), shaping, resume)
     if source.messages or done.messages:
         say(f"published {done.messages:,} {_messages(done.messages)} to {queue!r} in {done.seconds:.1f} s")
@@ -175,13 +172,6 @@ def queue_at(settings: Settings, engine: Scheduler) -> QueueAddress:
 def queue_url(settings: Settings, at: str, marathon: str, say: Say) -> str:
     """Return the URL of the queue that flags and invoke.yaml mean, with its login."""
     return _broker(settings, "", at, marathon, say).url
-
-
-def _bar(source: Source) -> AbstractContextManager[Callable[[int], None]]:
-    """Return a progress bar for what can be long; one message has none."""
-    if source.messages == 1:
-        return nullcontext(lambda messages: None)
-    return bar("published", source.messages)
 
 
 def _described(source: Source) -> str:

@@ -7,14 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
-from cluster.apps.app import AppStatus
 from cluster.components import QUEUE
 from cluster.image_ref import ImageRef
 from cluster.images import registry_api
 from cluster.operations.publish import queue_at
 from cluster.queue import counts as queue_counts
 from cluster.queue.counts import work_queues
-from cluster.queue.login import QueueAddress
 from cluster.schedulers import Say, Scheduler, selection
 from cluster.settings import Settings
 from scripts.amqp.management import Node, OpenBreaker, QueueCount
@@ -31,7 +29,8 @@ def status(settings: Settings, *, as_json: bool, at: str = "", marathon: str = "
     """Return the apps that run on the engine that flags mean, else on this machine, and the queues of the broker."""
     engines = selection.candidates(settings, at, marathon, say)
     apps = [(engine, app) for engine in engines for app in engine.status()]
-    broker = _broker(settings, [engine for engine, app in apps if app.id == QUEUE.app_id])
+    with_queue = [engine for engine, app in apps if app.id == QUEUE.app_id]
+    broker = _asked(lambda: queue_at(settings, with_queue[0])) if with_queue else None  # which may just stop
     queues: Sequence[QueueCount] | None = []
     breakers: Sequence[OpenBreaker] | None = []
     nodes: Sequence[Node] | None = []
@@ -46,13 +45,17 @@ def status(settings: Settings, *, as_json: bool, at: str = "", marathon: str = "
         return json.dumps({"apps": found} | listed, indent=2, default=str)
     if not apps:
         return _nothing(settings, engines)
+    instances = [
+        (one.name, one.state, engine.name, " ".join(map(str, one.ports.values())), one.detail)
+        for engine, app in apps
+        for one in app.instances
+    ]
     words = [*map(_takes_nothing, breakers or ()), *(line for node in nodes or () for line in _short_of(node))]
     if broker and queues is None:
-        words.insert(
-            0, f"how many messages are where is not known: the queue does not answer at {broker.management.url}"
-        )
-    parts = (_app_table(apps), _queue_table(queues or ()), "\n".join(words))
-    return "\n\n".join(part for part in parts if part)
+        no_counts = f"how many messages are where is not known: the queue does not answer at {broker.management.url}"
+        words = [no_counts, *words]
+    app_table = table(("INSTANCE", "STATE", "SCHEDULER", "ADDRESSES", ""), instances)
+    return "\n\n".join(part for part in (app_table, _queue_table(queues or ()), "\n".join(words)) if part)
 
 
 def images(settings: Settings, *, as_json: bool) -> str:
@@ -79,16 +82,8 @@ def _nothing(settings: Settings, engines: Sequence[Scheduler]) -> str:
     return f"nothing of the project {settings.project} runs on {', '.join(engine.place for engine in engines)}"
 
 
-def _broker(settings: Settings, engines: Sequence[Scheduler]) -> QueueAddress | None:
-    """Return the address of the queue; None when it does not run at the moment."""
-    try:
-        return queue_at(settings, engines[0]) if engines else None
-    except ClusterError:
-        return None
-
-
-def _asked(question: Callable[[], Sequence[T]]) -> Sequence[T] | None:
-    """Return the broker's answer; None where it gives none."""
+def _asked(question: Callable[[], T]) -> T | None:
+    """Return an answer; None where there is none."""
     try:
         return question()
     except ClusterError:
@@ -113,15 +108,6 @@ def _takes_nothing(breaker: OpenBreaker) -> str:
         f"{breaker.host}: the worker with pid {breaker.pid} takes nothing of {breaker.queue} since {breaker.since}: "
         f"{breaker.reason}; it tries one now and then. Mend the action or the host, then ./inv worker.restart"
     )
-
-
-def _app_table(apps: Sequence[tuple[Scheduler, AppStatus]]) -> str:
-    rows = [
-        (instance.name, instance.state, engine.name, " ".join(map(str, instance.ports.values())), instance.detail)
-        for engine, app in apps
-        for instance in app.instances
-    ]
-    return table(("INSTANCE", "STATE", "SCHEDULER", "ADDRESSES", ""), rows)
 
 
 def _queue_table(queues: Sequence[QueueCount]) -> str:

@@ -64,11 +64,13 @@ def dry_run(settings: Settings, host: str, given_address: str, say: Say) -> str:
         made = _plan(settings, remote, given_address, now)
         change = selection.on_host(settings, remote, say).plan(made.app)
         refuse_anothers(made)
+        with engine_errors(remote, f"look for {IMAGE}"):
+            is_there = _is_there(engine.connect(), remote.engine())
         steps: dict[str, Any] = {
             "host": remote.name,
             "address": made.address,
             "ca": str(made.ca.file) if made.ca.file.exists() else f"new: {made.ca.file}",
-            "image": {"name": str(IMAGE), "send": _would_send(remote)},
+            "image": {"name": str(IMAGE), "send": not is_there},
             "files": {path: made.news.get(path, "stays") for path in made.files},
             "container": {"change": change.kind, "sent": change.sent},
         }
@@ -99,14 +101,6 @@ def _bring_about(settings: Settings, remote: Remote, made: Plan, say: Say) -> bo
     return _run(where, remote, made, say) or news
 
 
-def _would_send(remote: Remote) -> bool:
-    here = engine.connect()
-    if image_build.local_image(here, IMAGE) is None:
-        return True
-    with engine_errors(remote, f"look for {IMAGE}"):
-        return not _is_there(here, remote.engine())
-
-
 def _send_image(remote: Remote, say: Say) -> bool:
     """Send the image from this machine's engine to the host's over SSH: the host need not reach anything."""
     here, there = engine.connect(), remote.engine()
@@ -121,7 +115,14 @@ def _send_image(remote: Remote, say: Say) -> bool:
             )
         image = here.images.get(str(IMAGE))
         size = int(image.attrs["Size"])
-        _refuse_full_disk(remote, str(there.info()["DockerRootDir"]), size)
+        folder = str(there.info()["DockerRootDir"])
+        disk = remote.disk(folder, sudo=True)
+        if disk and disk.free < size:
+            raise ClusterError(
+                f"{remote.name}: the disk is full where the Docker Engine keeps its data, {folder}: "
+                f"{disk.free / 1e6:,.0f} MB are free, and the image needs {size / 1e6:,.0f} MB: docker system df "
+                "there shows what takes the room"
+            )
         say(f"sending {IMAGE} to {remote.name} ({size / 1e6:,.0f} MB)")
         with live_line(f"send {IMAGE} to {remote.name}") as show:
             pieces = image.save(chunk_size=_PIECE, named=str(IMAGE))
@@ -133,10 +134,9 @@ def _send_image(remote: Remote, say: Say) -> bool:
 
 
 def _is_there(here: docker.DockerClient, there: docker.DockerClient) -> bool:
-    """Return whether the other engine has the very image that has this name here."""
-    wanted = here.images.get(str(IMAGE))
+    """Return whether the other engine has the very image that has this name here, where there is one."""
     try:
-        found = there.images.get(str(IMAGE))
+        wanted, found = here.images.get(str(IMAGE)), there.images.get(str(IMAGE))
     except ImageNotFound:
         return False
     return found.id == wanted.id or _content(found) == _content(wanted)
@@ -153,16 +153,6 @@ def _counted(pieces: Iterable[bytes], show: Callable[[int], None]) -> Iterator[b
         sent += len(piece)
         show(sent)
         yield piece
-
-
-def _refuse_full_disk(remote: Remote, folder: str, needed: int) -> None:
-    disk = remote.disk(folder, sudo=True)
-    if disk and disk.free < needed:
-        raise ClusterError(
-            f"{remote.name}: the disk is full where the Docker Engine keeps its data, {folder}: "
-            f"{disk.free / 1e6:,.0f} MB are free, and the image needs {needed / 1e6:,.0f} MB: docker system df there "
-            "shows what takes the room"
-        )
 
 
 def _write_files(remote: Remote, made: Plan, say: Say) -> bool:

@@ -13,7 +13,7 @@ from pika.adapters.select_connection import IOLoop
 from cluster.queue.publishing.confirms import SEGMENT_BYTES, SURELY_TAKEN_BYTES, BatchedConnection, Target
 from cluster.queue.publishing.items import Item, Position
 from cluster.queue.publishing.sender import Sender, Window
-from cluster.queue.publishing.sources import listed
+from cluster.queue.publishing.sources import Source
 from scripts.errors import ClusterError
 
 
@@ -139,7 +139,9 @@ class NotingChannel:
 
 
 def sender(bodies: Iterable[bytes], done: Callable[[], None] = lambda: None) -> Sender:
-    return Sender(listed(bodies, "list"), Target("amqp://", "q"), Position(), None, done)
+    items = (item(number)._replace(body=body) for number, body in enumerate(bodies))
+    source = Source("list", lambda at: items, lambda line: f"message {line:,}")
+    return Sender(source, Target("amqp://", "q"), Position(), None, done)
 
 
 def test_what_may_be_too_large_goes_alone_until_the_broker_has_taken_as_much() -> None:

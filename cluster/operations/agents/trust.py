@@ -46,7 +46,13 @@ class Change:
 def trust(settings: Settings, hosts: Sequence[Host], *, timeout_s: float, dry_run: bool, say: Say) -> None:
     """Make every host trust the registry and log in to it; leave what is right as it is."""
     registry, doing = settings.registry, f"trust {settings.registry}"
-    access = _login_of(registry)
+    refuse_local(registry)
+    access = registry_login.for_registry(registry)
+    if access is None:
+        raise ClusterError(
+            f"no login is kept for {registry}: ./inv registry.up --host HOST makes one, and registry: in invoke.yaml "
+            "has to name that registry"
+        )
 
     def act(remote: Remote, show: Show) -> str:
         made = ", ".join(_make(changes(remote, registry, access), dry_run, show))
@@ -68,17 +74,6 @@ def _make(wanted: Iterator[Change], dry_run: bool, show: Show) -> list[str]:
     except ClusterError as error:
         raise type(error)(f"{error}; written before: {', '.join(made) or 'nothing'}") from error
     return made
-
-
-def _login_of(registry: str) -> Access:
-    refuse_local(registry)
-    access = registry_login.for_registry(registry)
-    if access is None:
-        raise ClusterError(
-            f"no login is kept for {registry}: ./inv registry.up --host HOST makes one, and registry: in invoke.yaml "
-            "has to name that registry"
-        )
-    return access
 
 
 def changes(remote: Remote, registry: str, access: Access) -> Iterator[Change]:
