@@ -82,10 +82,10 @@ def trust(
 ) -> None:
     """Let the agent hosts trust the private registry and log in to it; keeps what is there."""
     from cluster.hosts.host import chosen
-    from cluster.operations.agents import trust as trusting
+    from cluster.operations.agents import images
 
     settings = settings_of(c.config, registry)
-    trusting.trust(settings, chosen(settings, hosts, hosts_file), timeout_s=timeout, dry_run=dry_run, say=say)
+    images.trust(settings, chosen(settings, hosts, hosts_file), timeout_s=timeout, dry_run=dry_run, say=say)
 
 
 @task(help=_help("registry", "dry_run", tag="image name and tag, such as worker:v1 (default: worker.tag)"))
@@ -95,8 +95,8 @@ def pull(
 ) -> None:  # fmt: skip
     """Pull an image to the agent hosts before it is needed; prints its name by content."""
     from cluster.hosts.host import chosen
-    from cluster.operations.agents import pull as pulling
+    from cluster.operations.agents import images
 
     settings = settings_of(c.config, registry)
     there = chosen(settings, hosts, hosts_file)
-    result(str(pulling.pull(settings, there, tag or settings.worker.tag, timeout_s=timeout, dry_run=dry_run, say=say)))
+    result(str(images.pull(settings, there, tag or settings.worker.tag, timeout_s=timeout, dry_run=dry_run, say=say)))

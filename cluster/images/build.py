@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -186,15 +187,6 @@ def _now(event: Mapping[str, Any]) -> str:
     return str(event.get("status", "")) + done
 
 
-def local_image(client: docker.DockerClient, ref: ImageRef) -> Any:
-    """Return the SDK's image of this name on this machine, None where there is none."""
-    with docker_errors(f"look for {ref}"):
-        try:
-            return client.images.get(str(ref))
-        except ImageNotFound:
-            return None
-
-
 def deployable(client: docker.DockerClient, ref: ImageRef) -> str:
     """Return an app definition's name for the image: by its content where its registry holds it, else by its tag.
 
@@ -203,14 +195,14 @@ def deployable(client: docker.DockerClient, ref: ImageRef) -> str:
             for machines of another architecture.
         ServiceAway: it is not here, and a registry elsewhere does not answer.
     """
-    image = local_image(client, ref)
-    if image is None:
-        found = _in_registry(client, ref)
-        _refuse_foreign(client, ref, [one.get("architecture", "") for one in found.attrs.get("Platforms") or []])
-        return str(ref.at(str(found.id)))
-    _refuse_foreign(client, ref, [image.attrs.get("Architecture", "")])
-    digests = image.attrs.get("RepoDigests") or []
-    return next((known for known in digests if known.rpartition("@")[0] == ref.repository), str(ref))
+    with docker_errors(f"look for {ref}"), suppress(ImageNotFound):
+        image = client.images.get(str(ref))
+        _refuse_foreign(client, ref, [image.attrs.get("Architecture", "")])
+        digests = image.attrs.get("RepoDigests") or []
+        return next((known for known in digests if known.rpartition("@")[0] == ref.repository), str(ref))
+    found = _in_registry(client, ref)
+    _refuse_foreign(client, ref, [one.get("architecture", "") for one in found.attrs.get("Platforms") or []])
+    return str(ref.at(str(found.id)))
 
 
 def _refuse_foreign(client: docker.DockerClient, ref: ImageRef, architectures: list[str]) -> None:

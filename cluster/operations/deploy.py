@@ -236,8 +236,8 @@ def _bring_up_to_date(engine: Scheduler, app_id: str, amqp: HostPort, login: Que
 
 def _refuse_foreign(settings: Settings, engine: Scheduler, image: Image, names: list[str], say: Say) -> None:
     """See that hosts can run the image, those of these names or all, where it is known which hosts there are."""
-    from cluster.operations.agents import pull
+    from cluster.operations.agents import images
 
     if engine.has_hosts and image.architectures and (hosts := agents(settings)):
         hosts = [host_files.host_of(settings, name) for name in names] or hosts
-        pull.refuse_foreign(settings, hosts, image.tag, image.architectures, say)
+        images.refuse_foreign(settings, hosts, image.tag, image.architectures, say)

@@ -97,8 +97,20 @@ class Phases:
             ClusterError: no test was selected; it was ended because the time is over.
         """
         self._say(f"{name}: {' '.join(command)}")
-        with self.timed(name):
-            code = self._within_limit(name, command)
+        # Without variables for other Pythons, which would lead the tests, and what they start, to other modules.
+        variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        # In a session of its own a Ctrl-C reaches it once, from here.
+        process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=variables, start_new_session=True)
+        try:
+            with self.timed(name):
+                code = process.wait(max(0.0, self._end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise ClusterError(
+                f"{name}: ended, since all of it has taken {self._limit_s / 60:.0f} minutes: what was still running "
+                "stands above"
+            ) from None
+        finally:
+            _end(process)
         if code == _NO_TEST:
             raise ClusterError(f"{name}: no test was selected: --only takes a word of their names")
         return code
@@ -115,21 +127,6 @@ class Phases:
     def tell(self) -> None:
         """Say how long each phase took."""
         self._say("times: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in self._took_s.items()))
-
-    def _within_limit(self, name: str, command: Sequence[str]) -> int:
-        # Without variables for other Pythons, which would lead the tests, and what they start, to other modules.
-        variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        # In a session of its own a Ctrl-C reaches it once, from here.
-        process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=variables, start_new_session=True)
-        try:
-            return process.wait(max(0.0, self._end - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            raise ClusterError(
-                f"{name}: ended, since all of it has taken {self._limit_s / 60:.0f} minutes: what was still running "
-                "stands above"
-            ) from None
-        finally:
-            _end(process)
 
 
 def try_twice(phases: Phases, first: Sequence[str], both: Sequence[str], unstable: Path, say: Say) -> None:

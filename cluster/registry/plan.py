@@ -72,24 +72,19 @@ class Plan:
 
     @property
     def app(self) -> AppSpec:
-        """The registry as the host's engine runs it."""
-        return host_app(self.address, certificates.fingerprint(self.certificate))
+        """The registry as the host's engine runs it, for all who reach it at this address.
+
+        It reads its certificate when it starts, so another one makes another app, which replaces what runs.
+        """
+        labels = {"address": self.address, "certificate": certificates.fingerprint(self.certificate)}
+        app = local_app(self.address).with_env(_ENV).with_labels(labels)
+        return replace(app, volumes=(*app.volumes, Volume(FOLDER, FOLDER, read_only=True)))
 
 
 def local_app(registry: str) -> AppSpec:
     """Return the registry of this machine, at the port of its address."""
     filled = definitions.fill(definitions.load(REGISTRY.definition), {"IMAGE": str(IMAGE), "TAG": IMAGE.tag})
     return definitions.read(filled).with_host_ports({"registry": registry_address(registry).port})
-
-
-def host_app(address: str, certificate: str) -> AppSpec:
-    """Return the registry of a host, which everybody reaches at this address.
-
-    `certificate` is a fingerprint: the registry reads its certificate when it starts, so another one makes another
-    app, which replaces what runs.
-    """
-    app = local_app(address).with_env(_ENV).with_labels({"address": address, "certificate": certificate})
-    return replace(app, volumes=(*app.volumes, Volume(FOLDER, FOLDER, read_only=True)))
 
 
 def address(settings: Settings, host_address: str, given: str) -> str:

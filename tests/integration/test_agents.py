@@ -22,7 +22,7 @@ from cluster.images import build as image_build
 from cluster.images import registry_login
 from cluster.images.registry_errors import CERTIFICATES
 from cluster.operations import registry as registries
-from cluster.operations.agents import check, pull, trust
+from cluster.operations.agents import check, images
 from cluster.operations.agents.check import Finding
 from cluster.queue import login as queue_login
 from cluster.queue.login import QueueLogin
@@ -73,7 +73,7 @@ class Place:
         said: list[str] = []
         wanted = names or tuple(AGENTS)
         try:
-            trust.trust(self.settings, wanted, timeout_s=60, dry_run=dry_run, say=said.append)
+            images.trust(self.settings, wanted, timeout_s=60, dry_run=dry_run, say=said.append)
         except ClusterError as error:
             said.append(f"error: {error}")
         return said
@@ -82,7 +82,7 @@ class Place:
         said: list[str] = []
         wanted = names or tuple(AGENTS)
         try:
-            ref = pull.pull(self.settings, wanted, tag, timeout_s=60, dry_run=dry_run, say=said.append)
+            ref = images.pull(self.settings, wanted, tag, timeout_s=60, dry_run=dry_run, say=said.append)
         except ClusterError as error:
             return [*said, f"error: {error}"]
         return [*said, str(ref)]
@@ -186,7 +186,7 @@ def test_what_was_there_is_kept(fresh: Place) -> None:
     host.run(f"mkdir -p /root/.docker; echo '{json.dumps(kept)}' >/root/.docker/config.json")
     other = replace(fresh.settings, registry="other.example:5000")
     registry_login.keep(other.registry, registry_login.Access("someone", "else"))
-    trust.trust(other, AGENTS[:1], timeout_s=60, dry_run=False, say=print)
+    images.trust(other, AGENTS[:1], timeout_s=60, dry_run=False, say=print)
     fresh.trust(AGENTS[0])
     found = json.loads(host.run("cat /root/.docker/config.json"))
     assert {key: value for key, value in found.items() if key != "auths"} == {
@@ -246,7 +246,7 @@ def test_the_password_is_in_no_process_list(fresh: Place) -> None:
 def test_a_registry_without_a_login_and_one_of_this_machine_are_refused(place: Place) -> None:
     def words(registry: str) -> str:
         with pytest.raises(ClusterError) as caught:
-            trust.trust(replace(place.settings, registry=registry), [], timeout_s=1, dry_run=False, say=print)
+            images.trust(replace(place.settings, registry=registry), [], timeout_s=1, dry_run=False, say=print)
         return str(caught.value)
 
     assert "no login is kept for nobody.example:5000: ./inv registry.up --host" in words("nobody.example:5000")
@@ -353,8 +353,8 @@ def test_an_image_for_other_machines_is_refused_by_each_host_by_name(fresh: Plac
     said: list[str] = []
     architectures = [foreign.partition(":")[2]]
     with pytest.raises(ClusterError, match=f"{foreign} is built for .*agent1"):
-        pull.refuse_foreign(fresh.settings, AGENTS[:1], foreign, architectures, said.append)
-    pull.refuse_foreign(fresh.settings, AGENTS[:1], foreign, [*architectures, cell.text], said.append)
+        images.refuse_foreign(fresh.settings, AGENTS[:1], foreign, architectures, said.append)
+    images.refuse_foreign(fresh.settings, AGENTS[:1], foreign, [*architectures, cell.text], said.append)
     assert said == []
 
 

@@ -14,8 +14,7 @@ from urllib3.exceptions import IncompleteRead, ProtocolError
 from cluster.engine.pulls import Progress
 from cluster.hosts.remote import engine_errors
 from cluster.images.registry_login import Access
-from cluster.operations.agents.pull import explained
-from cluster.operations.agents.trust import archive, parsed, store_of, with_login
+from cluster.operations.agents.images import archive, explained, parsed, store_of, with_login
 from scripts.errors import ServiceAway
 
 REGISTRY = "registry.example:5000"

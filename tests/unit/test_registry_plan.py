@@ -11,7 +11,7 @@ from cluster.hosts.remote import ports_of
 from cluster.images import registry_login
 from cluster.registry import certificates, plan
 from cluster.registry.certificates import Authority, Pair
-from cluster.registry.plan import CERTIFICATE, HTPASSWD, KEY, Found, Plan, host_app
+from cluster.registry.plan import CERTIFICATE, HTPASSWD, KEY, Found, Plan
 from cluster.schedulers.docker.body import Task, container_body
 from cluster.settings import Settings
 from tests.conftest import own_settings
@@ -133,8 +133,8 @@ def settings(tmp: Path, registry: str) -> Settings:
     return replace(own_settings(tmp), registry=registry)
 
 
-def test_it_is_open_to_the_network_with_its_data_in_the_hosts_folders() -> None:
-    app = host_app("10.0.0.5:5001", "AB:CD")
+def test_it_is_open_to_the_network_with_its_data_in_the_hosts_folders(ca: Authority) -> None:
+    app = plan.for_host("10.0.0.5:5001", {}, ca, NOW).app
     body: dict[str, Any] = container_body(Task(app, "test", 1, (5001,), on_host=True))
     assert body["HostConfig"]["PortBindings"] == {"5000/tcp": [{"HostIp": "", "HostPort": "5001"}]}
     assert body["HostConfig"]["Mounts"] == [

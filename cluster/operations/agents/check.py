@@ -24,8 +24,7 @@ from cluster.hosts.remote import Remote, engine_errors
 from cluster.image_ref import ImageRef, is_local
 from cluster.images import registry_login
 from cluster.images.registry_errors import Trouble, trouble_in
-from cluster.operations.agents import trust
-from cluster.operations.agents.pull import explained, mismatch
+from cluster.operations.agents.images import changes, explained, mismatch
 from cluster.queue import login as queue_login
 from cluster.schedulers import Scheduler
 from cluster.settings import Settings
@@ -227,7 +226,7 @@ def _registry(remote: Remote, asked: CheckRequest) -> Row:
         step = "no host can reach a registry on this machine alone: ./inv registry.up --host HOST sets up one"
         return {"registry": Finding("no", step)}
     access = registry_login.for_registry(registry)
-    missing = [change.name for change in trust.changes(remote, registry, access)] if access else []
+    missing = [change.name for change in changes(remote, registry, access)] if access else []
     if missing:
         return {"registry": Finding("no trust", f"not as it should be: {', '.join(missing)}: ./inv agents.trust")}
     with engine_errors(remote, f"ask {registry}"):
