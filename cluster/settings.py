@@ -18,10 +18,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 _PROJECT = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 _MAY_BE_EMPTY = ("registry", "marathon", "agents.hosts", "agents.hosts_file", "agents.ssh_config")
-_PORT = (1, 65535)
 # The least and the most of a number, by the last part of its key.
 _RANGES: Mapping[str, tuple[float, float]] = {
-    **dict.fromkeys(("port", "management_port", "prometheus_port"), _PORT),
+    **dict.fromkeys(("port", "management_port", "prometheus_port"), (1, 65535)),
     "mem_mib": (1, MOST),
     "instances": (1, MOST),
     "jobs": (0, 10_000),
@@ -147,9 +146,12 @@ def _value(value: Any, key: str, kind: str, place: str) -> Any:
     try:
         if kind == "Options":
             return _options(value)
-        return _text(value, key) if kind == "str" else _number(value, key.rpartition(".")[2], kind)
+        if kind == "str":
+            return _text(value, key)
+        return number(int if kind == "int" else float, value, *_RANGES.get(key.rpartition(".")[2], ()))
     except ValueError as error:
-        raise ClusterError(f"{key}: {one_line(repr(value), 80)} in {place}: {error}") from None
+        problem = error if kind in ("Options", "str") else f"{error} is needed"
+        raise ClusterError(f"{key}: {one_line(repr(value), 80)} in {place}: {problem}") from None
 
 
 def _text(value: Any, key: str) -> str:
@@ -178,10 +180,3 @@ def _options(value: Any) -> Options:
         if isinstance(one, bool) or not isinstance(one, str | int | float):
             raise ValueError(f"{name} is no text; write it in quotes")
     return {str(name): str(one) for name, one in (value or {}).items()}
-
-
-def _number(value: Any, name: str, kind: str) -> int | float:
-    try:
-        return number(int if kind == "int" else float, value, *_RANGES.get(name, ()))
-    except ValueError as error:
-        raise ValueError(f"{error} is needed") from None

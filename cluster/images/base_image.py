@@ -70,7 +70,11 @@ def _make(client: Any, say: Callable[[str], None], name: str) -> None:
     with tempfile.TemporaryDirectory(prefix="base-image-", dir=os.environ.get("TMPDIR") or "/var/tmp") as folder:
         say(f"making {name} from Debian's packages with mmdebstrap (half a minute)")
         _run_mmdebstrap(mmdebstrap_command(sources), Path(folder), name)
-        _import(client, Path(folder) / _ARCHIVE, name)
+        repository, tag = name.rsplit(":", 1)
+        with docker_errors(f"import {name}"):
+            answer = client.api.import_image(f"{folder}/{_ARCHIVE}", repository=repository, tag=tag, changes=_CHANGES)
+        if problem := next(filter(None, map(problem_of, events(answer.splitlines()))), ""):
+            raise ClusterError(f"import {name}: {problem}")
 
 
 def _get_mmdebstrap(say: Callable[[str], None], name: str) -> None:
@@ -136,12 +140,3 @@ def _run_mmdebstrap(command: list[str], folder: Path, name: str) -> None:
                 f"{name} cannot be made with mmdebstrap in {folder.parent}: {debian.complaint_of(log.read())}: "
                 f"docker load it from a file, or set DEBIAN_MIRROR to a mirror that has {SUITE}"
             )
-
-
-def _import(client: Any, archive: Path, name: str) -> None:
-    repository, tag = name.rsplit(":", 1)
-    with docker_errors(f"import {name}"):
-        answer = client.api.import_image(str(archive), repository=repository, tag=tag, changes=_CHANGES)
-    for event in events(answer.splitlines()):
-        if problem := problem_of(event):
-            raise ClusterError(f"import {name}: {problem}")

@@ -66,6 +66,9 @@ def _run(settings: Settings, process: bool, say: Say) -> str:
     ready = time.monotonic()
     count = _work_through(settings, folder, say)
     worked = time.monotonic()
+    run_workers = "./inv worker.run-local"
+    if not engine.has_images:
+        run_workers = f"INVOKE_SCHEDULER={engine.name} {run_workers} --action wordcount.sh"
     lines = [
         f"{count} days became {count} files in {folder} in {worked - ready:.1f} s; summed up:",
         "",
@@ -73,7 +76,9 @@ def _run(settings: Settings, process: bool, say: Say) -> str:
         "",
         # ./inv becomes this process, so that what it did before, such as making .venv, counts.
         f"All of it took {time.time() - psutil.Process().create_time():.0f} s. Next:",
-        *_next_commands(engine),
+        "  ./inv status    shows what runs, and where the messages are",
+        f"  {run_workers} && ./inv publish --body 'hello world'    and then ./inv worker.logs",
+        "  ./inv down      stops all this",
     ]
     return "\n".join(lines)
 
@@ -139,17 +144,6 @@ def _row(month: str, days: list[dict[str, Any]]) -> str:
     frost_days = sum(day["frost_hours"] > 0 for day in days)
     degrees = f"{low:5.1f}  {mean(day['mean'] for day in days):5.1f}  {high:5.1f}"
     return f"{month}  {degrees}  {frost_days:3d} {'#' * frost_days}".rstrip()
-
-
-def _next_commands(engine: Scheduler) -> list[str]:
-    run = "./inv worker.run-local"
-    if not engine.has_images:
-        run = f"INVOKE_SCHEDULER={engine.name} {run} --action wordcount.sh"
-    return [
-        "  ./inv status    shows what runs, and where the messages are",
-        f"  {run} && ./inv publish --body 'hello world'    and then ./inv worker.logs",
-        "  ./inv down      stops all this",
-    ]
 
 
 def _start(settings: Settings, engine: Scheduler, folder: Path, say: Say) -> None:

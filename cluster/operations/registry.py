@@ -64,16 +64,13 @@ def _missing(registry: str, here: Scheduler) -> AppSpec | None:
     """Return the app to deploy; None where the registry is elsewhere, or one answers that is right or not ours."""
     if not is_local(registry):
         return None
-    app = local_app(registry)
-    if answers(registry) and not (_is_ours(registry, here) and here.plan(app).kind != "nothing"):
-        return None
-    return app
-
-
-def _is_ours(registry: str, here: Scheduler) -> bool:
-    port = registry_address(registry).port
-    instances = [one for app in here.status() if app.id == REGISTRY.app_id for one in app.instances]
-    return any(port == address.port for one in instances for address in one.ports.values())
+    wanted = local_app(registry)
+    if answers(registry):
+        instances = [one for app in here.status() if app.id == REGISTRY.app_id for one in app.instances]
+        ports = {address.port for one in instances for address in one.ports.values()}
+        if registry_address(registry).port not in ports or here.plan(wanted).kind == "nothing":
+            return None
+    return wanted
 
 
 def logs(settings: Settings, host: str, tail: int, follow: bool, say: Say) -> Iterator[str]:

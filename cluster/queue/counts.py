@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,11 +27,9 @@ def now(management: Management, url: str) -> list[QueueCount]:
         ClusterError: the management API, which alone knows the names, does not answer.
     """
     found = management.queues()
-    try:
-        with broker_errors(url), open_blocking(url) as connection:
-            return list(_fresh(connection, found))
-    except ClusterError:
-        return found
+    with suppress(ClusterError), broker_errors(url), open_blocking(url) as connection:
+        return list(_fresh(connection, found))
+    return found
 
 
 def at_rest(queues: Sequence[QueueCount]) -> list[QueueCount]:
