@@ -27,11 +27,11 @@ def up(c: Any, host: str = "", address: str = "", dry_run: bool = False) -> None
 @task(help={key: HELP[key] for key in ("host", "registry", "json")})
 def status(c: Any, host: str = "", registry: str = "", json: bool = False) -> None:
     """Show whether the registry answers and lets us in, its certificate's end, and the room on its host."""
-    from cluster.registry import status as showing
+    from cluster.operations import registry as registries
 
-    found = showing.of(settings_of(c.config, registry), host, say)
-    result(showing.as_json(found) if json else showing.as_text(found))
-    showing.refuse_useless(found)
+    found = registries.status(settings_of(c.config, registry), host, say)
+    result(registries.as_json(found) if json else registries.as_text(found))
+    registries.refuse_useless(found)
 
 
 @task(name="list", help={key: HELP[key] for key in ("registry", "json")})

@@ -22,7 +22,7 @@ from cluster.images.registry_errors import CERTIFICATES
 from cluster.images.registry_login import Access
 from cluster.operations import registry as registries
 from cluster.operations import status as listing
-from cluster.registry import certificates, plan, status
+from cluster.registry import certificates, plan
 from cluster.registry.host import check_from_here
 from cluster.registry.plan import CERTIFICATE, HTPASSWD, IMAGE, KEY, OWNER
 from cluster.schedulers.docker import scheduler as containers
@@ -80,7 +80,7 @@ class Place:
 
     def wait(self) -> None:
         """Return when it shows a certificate; the engine takes connections in its place before."""
-        until(lambda: status.of(self.settings, "", print).certificate_ends, "it shows a certificate")
+        until(lambda: registries.status(self.settings, "", print).certificate_ends, "it shows a certificate")
 
 
 @pytest.fixture(scope="module")
@@ -182,18 +182,18 @@ def test_an_image_goes_there_with_our_login_and_is_listed(trusting: Place, docke
 
 
 def test_status_tells_what_a_person_needs(place: Place) -> None:
-    seen = status.of(place.settings, place.host.name, print)
+    seen = registries.status(place.settings, place.host.name, print)
     assert (seen.address, seen.problem, seen.host) == (place.address, "", place.host.name)
     assert seen.container == f"{place.container} is running"
     assert seen.room
     assert 0 < seen.room.taken < seen.room.total
     assert seen.certificate_ends
     assert 363 < (seen.certificate_ends - datetime.now(UTC)).days + 1 < 367
-    text = status.as_text(seen)
+    text = registries.as_text(seen)
     assert f"SHA-256 {seen.ca_sha256}" in text
     assert seen.ca_sha256.count(":") == 31
-    assert json.loads(status.as_json(status.of(place.settings, "", print)))["address"] == place.address
-    status.refuse_useless(seen)
+    assert json.loads(registries.as_json(registries.status(place.settings, "", print)))["address"] == place.address
+    registries.refuse_useless(seen)
 
 
 def test_a_wrong_login_is_one_line_and_is_put_right(trusting: Place, docker_client: Any, ref: ImageRef) -> None:
@@ -227,11 +227,11 @@ def test_who_has_no_login_is_not_let_in(place: Place) -> None:
 def test_a_certificate_in_its_last_month_is_renewed_and_used(place: Place) -> None:
     before, login_there = place.access, place.host.run(f"cat {HTPASSWD}")
     place.serve(datetime.now(UTC) - timedelta(days=340))
-    assert (ends := status.of(place.settings, "", print).certificate_ends)
+    assert (ends := registries.status(place.settings, "", print).certificate_ends)
     assert (ends - datetime.now(UTC)).days == 24
     place.up()
     assert f"restarting the registry on {place.host.name}" in place.said
-    renewed = status.of(place.settings, "", print)
+    renewed = registries.status(place.settings, "", print)
     assert renewed.certificate_ends
     assert (renewed.certificate_ends - datetime.now(UTC)).days == 364
     assert (place.access, place.host.run(f"cat {HTPASSWD}")) == (before, login_there)
@@ -247,10 +247,10 @@ def test_a_certificate_that_is_wrong_is_told_and_put_right(
     for ask in questions(docker_client, ref):
         with pytest.raises(ClusterError, match=words):
             ask()
-    seen = status.of(trusting.settings, "", print)
+    seen = registries.status(trusting.settings, "", print)
     assert words in seen.problem
     with pytest.raises(ServiceAway, match=trusting.address):
-        status.refuse_useless(seen)
+        registries.refuse_useless(seen)
     trusting.up()
     registry_api.check(trusting.address)
 
@@ -376,7 +376,7 @@ def test_its_log_is_read_and_it_is_stopped(place: Place) -> None:
     assert line.startswith(f"{place.container}: ")
     try:
         registries.stop(place.settings, place.host.name, place.said.append)
-        seen = status.of(place.settings, place.host.name, print)
+        seen = registries.status(place.settings, place.host.name, print)
         assert (seen.container, seen.certificate_ends) == ("", None)
         assert f"no registry answers at {place.address}" in seen.problem
         with pytest.raises(ClusterError, match=f"^{place.host.name}: no registry"):
@@ -402,7 +402,7 @@ def test_a_full_disk_is_named(place: Place) -> None:
     with place.host.full("/var/lib/cluster/registry"):
         place.up()
         assert registry_api.write_problem(place.address, "small") == "No space left on device"
-        assert "the disk is full" in status.of(place.settings, place.host.name, print).problem
+        assert "the disk is full" in registries.status(place.settings, place.host.name, print).problem
         place.host.run(f"docker rm -f {place.container}")
     place.up()
     assert registry_api.write_problem(place.address, "small") == ""
