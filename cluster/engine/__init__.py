@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import docker
+import psutil
 from docker.context import Context, ContextAPI
 from docker.context.config import get_context_id, get_current_context_name
+from docker.errors import DockerException
+from docker.utils import parse_host
 from docker.utils.config import find_config_file
 
 from cluster.engine import debian
 from cluster.engine import errors as engine_errors
 from cluster.engine.errors import ENGINE_ERRORS
-from cluster.engine.ports import is_of_this_machine, who_listens
 from scripts.errors import ClusterError, ServiceAway
 
 PROBE_TIMEOUT_S = 10
 TIMEOUT_S = 600  # a step of a build may be silent for minutes
 SOCKET = "/var/run/docker.sock"
 
+_CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 # A DOCKER_HOST that is not an address, an ssh that ends early, a socket that is none: the SDK lets these through.
 _CONNECT_ERRORS = (*ENGINE_ERRORS, OSError, ValueError, EOFError)
 
@@ -61,6 +67,24 @@ def connect_here() -> docker.DockerClient:
     return connect()
 
 
+def is_of_this_machine(engine: str) -> bool:
+    """Tell whether an engine's address, such as `ssh://user@host`, is on this machine.
+
+    So is the near end of a tunnel, and an address that makes no sense.
+    """
+    try:
+        address = urlsplit(parse_host(engine))
+        if address.scheme not in ("http", "https", "tcp", "ssh"):
+            return True  # a socket
+        found = socket.getaddrinfo(address.hostname, None, type=socket.SOCK_STREAM)
+    except (DockerException, ValueError):
+        return True  # who connects to it says what is wrong
+    except OSError:
+        return False
+    own = {one.address for interface in psutil.net_if_addrs().values() for one in interface}
+    return any(str(place[0]) in own or ip_address(str(place[0])).is_loopback for *_, place in found)
+
+
 def ensure(say: Callable[[str], None]) -> docker.DockerClient:
     """Connect as `connect` does; if there is no engine, install and start Debian's where this user may."""
     try:
@@ -88,9 +112,52 @@ def docker_errors(doing: str) -> Iterator[None]:
 
 
 def port_holder(port: int) -> str:
-    """Name who listens on a TCP port of this machine, containers included where an engine answers."""
+    """Name who listens on a TCP port of this machine: `the container NAME`, `PROGRAM (process 123)`, "" for nobody.
+
+    A container is known by the ports it publishes and by its processes (host network), where an engine answers.
+    Only root sees the programs of other users.
+    """
     containers = _asked(lambda client: client.containers.list(ignore_removed=True))
-    return who_listens(port, containers or ())
+    by_id = {container.id: container for container in containers or ()}
+    for container in by_id.values():
+        if port in published(container):
+            return f"the container {container.name}"
+    listeners = [c for c in _connections() if c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port]
+    if not listeners:
+        return ""
+    pid = next((listener.pid for listener in listeners if listener.pid), None)
+    if not pid:
+        return "a program of another user"
+    container = by_id.get(_container_id(pid))
+    return f"the container {container.name}" if container else _program(pid)
+
+
+def published(container: Any) -> set[int]:
+    """Return the ports of its machine that a container, the SDK's, publishes."""
+    bindings = container.ports.values()
+    return {int(binding["HostPort"]) for bound in bindings for binding in bound or ()}
+
+
+def _connections() -> list[Any]:
+    try:
+        return list(psutil.net_connections(kind="tcp"))
+    except psutil.AccessDenied:  # macOS shows them to root only
+        return []
+
+
+def _container_id(pid: int) -> str:
+    try:
+        match = _CONTAINER_ID.search(Path(f"/proc/{pid}/cgroup").read_text())
+    except OSError:
+        return ""
+    return match[0] if match else ""
+
+
+def _program(pid: int) -> str:
+    try:
+        return f"{psutil.Process(pid).name()} (process {pid})"
+    except psutil.Error:
+        return f"process {pid}"
 
 
 def _data_folder() -> str:

@@ -13,10 +13,9 @@ from typing import Any
 from requests import exceptions
 from urllib3.exceptions import ProtocolError
 
+from cluster.engine import published
 from cluster.engine.errors import ENGINE_ERRORS, explained, is_silence
-from cluster.engine.ports import published
-from cluster.hosts import remote_engine
-from cluster.hosts.execution import OnLine, Ran, end, execute, quoted
+from cluster.hosts.channels import OnLine, Ran, end, engine_client, execute, quoted
 from scripts.errors import ClusterError, ServiceAway
 from scripts.one_line import one_line
 
@@ -118,7 +117,7 @@ class Remote:
     def engine(self) -> Any:
         """Return the host's Docker Engine (docker.DockerClient), which is reached through this connection."""
         if self._engine is None:
-            self._engine = remote_engine.client(self._transport, *self._docker(), self._timeout_s)
+            self._engine = engine_client(self._transport, *self._docker(), self._timeout_s)
         return self._engine
 
     def _docker(self) -> tuple[str, str]:

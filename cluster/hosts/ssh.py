@@ -26,7 +26,7 @@ from paramiko.ssh_exception import (
 )
 
 from cluster.hosts import ssh_config
-from cluster.hosts.execution import BROKEN, end
+from cluster.hosts.channels import BROKEN, end
 from cluster.hosts.host import Host
 from cluster.hosts.host_keys import KnownOnly
 from cluster.hosts.login import SECOND_FACTOR, Login, NotLetIn

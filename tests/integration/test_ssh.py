@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from cluster.hosts.all_hosts import on_all_hosts
+from cluster.hosts.channels import socket_of
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
-from cluster.hosts.remote_engine import socket_of
 from cluster.hosts.ssh import connected
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway

@@ -20,7 +20,6 @@ from urllib3.exceptions import ProtocolError, ReadTimeoutError
 from cluster import engine
 from cluster.engine import debian
 from cluster.engine import errors as engine_errors
-from cluster.engine import ports as engine_ports
 from cluster.settings import ROOT
 from scripts.errors import ClusterError, ServiceAway
 from tests.docker_contexts import add_context
@@ -238,5 +237,5 @@ def test_the_reason_is_found_in_dockerds_log(log: str, reason: str) -> None:
 def test_the_program_that_listens_is_named() -> None:
     port = free_port()
     with socket.create_server(("127.0.0.1", port)):
-        assert engine_ports.who_listens(port).endswith(f"(process {os.getpid()})")
-    assert engine_ports.who_listens(port) == ""
+        assert engine.port_holder(port).endswith(f"(process {os.getpid()})")
+    assert engine.port_holder(port) == ""

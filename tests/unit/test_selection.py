@@ -13,7 +13,7 @@ import pytest
 
 from cluster import engine
 from cluster.apps.app import AppStatus, Instance, State
-from cluster.engine.ports import is_of_this_machine
+from cluster.engine import is_of_this_machine
 from cluster.operations import operate
 from cluster.operations.operate import Target
 from cluster.schedulers import Scheduler, selection
