@@ -42,7 +42,7 @@ FLAGS: Mapping[str, tuple[Any, str]] = {
     "follow": (False, "go on printing as lines come"),
     "queue": ("", "the queue to take messages from (default: queue.name in invoke.yaml)"),
     "action": ("", "what runs for a message: a file of components/worker/scripts/, a command (default: worker.action)"),
-    "instances": (0, "how many workers (default: as many as there are, else worker.instances)"),
+    "instances": (0, "how many workers (default of a deploy: as many as there are, else worker.instances)"),
     "jobs": (-1, "how many actions each worker runs at once; 0: one a core (default: worker.jobs)"),
     "timeout": (0.0, "time limit of one action in seconds (default: none)"),
     "attempts": (0, "how often a message is tried in all (default: 3)"),

@@ -137,12 +137,12 @@ def deploy_workers(
         ClusterError: something is not as it must be, and nothing was changed; or they do not come up.
     """
     engine, say = rollout.engine, rollout.say
+    image = engine.image(tag or settings.worker.tag)
     broker = BrokerLocation.at(work.url) if work.url else engine.broker_for(QUEUE.app_id)
     url = broker.url
     if rollout.is_watched and not rollout.is_dry_run:
         open_blocking(url).close()
     present = engine.present(worker_id(work, overrides))
-    image = engine.image(tag or settings.worker.tag)
     app = worker_app(
         settings, engine, image, work, broker.words, _with_options(settings, engine, overrides)
     )  # fmt: skip
