@@ -154,7 +154,7 @@ def deploy_workers(
     if work.url and not engine.is_here and is_local(urlsplit(url).netloc):
         say(f"the workers look for the broker at {redacted(url)}, which for each of them is its own machine")
     if present and present.instances not in (0, app.instances) and not overrides.instances:
-        say(f"{app.id} keeps {present.instances} instances, as now, not {app.instances}: --instances says otherwise")
+        say(f"{app.id} keeps its {present.instances} instances (--instances changes their number)")
         app = replace(app, instances=present.instances)
     change = rollout.plan(app)
     if rollout.is_dry_run:
