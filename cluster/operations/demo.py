@@ -22,8 +22,8 @@ from cluster.components import QUEUE, WORKER
 from cluster.files import locked
 from cluster.operations import build as building
 from cluster.operations.deploy import LOCAL_START_S, Rollout, deploy_queue, deploy_workers
-from cluster.queue.publishing.confirms import Target
 from cluster.queue.publishing.items import Split
+from cluster.queue.publishing.link import Target
 from cluster.queue.publishing.publisher import publish
 from cluster.queue.publishing.sources import text_file
 from cluster.schedulers import DeployOptions, Say, Scheduler, selection

@@ -28,7 +28,7 @@ from cluster.operations.operate import as_json, tell_change, undone_on_failure
 from cluster.queue import delivery_limits
 from cluster.queue import login as queue_login
 from cluster.queue.login import QueueAddress, QueueLogin, Secrets
-from cluster.schedulers import BrokerLocation, DeployOptions, Say, Scheduler
+from cluster.schedulers import BrokerLocation, DeployOptions, Say, Scheduler, selection
 from cluster.settings import Settings
 from scripts.amqp.broker import open_blocking, redacted
 from scripts.errors import ClusterError
@@ -186,7 +186,7 @@ def _with_options(settings: Settings, engine: Scheduler, overrides: AppOverrides
     Raises:
         ClusterError: the engine has no such option.
     """
-    options = {**getattr(settings.engines, engine.name), **overrides.engine_options}
+    options = {**selection.usual_options(settings, engine.name), **overrides.engine_options}
     known = engine.options
     for name in options:
         if name not in known:

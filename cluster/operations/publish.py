@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from cluster.components import QUEUE
 from cluster.queue.login import QueueAddress, login_of
-from cluster.queue.publishing.confirms import Target
 from cluster.queue.publishing.items import Split
+from cluster.queue.publishing.link import Target
 from cluster.queue.publishing.publisher import Published, Watch
 from cluster.queue.publishing.resume import publish_noting
 from cluster.queue.publishing.sources import Source, chosen, nothing_in

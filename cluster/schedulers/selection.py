@@ -87,6 +87,12 @@ def chosen(settings: Settings, at: str = "", marathon: str = "") -> Choice:
     return Choice(found.name, address)
 
 
+def usual_options(settings: Settings, name: str) -> dict[str, str]:
+    """Return the options of an engine's block in invoke.yaml, without the key that is its address."""
+    block, address_key = getattr(settings.engines, name), SCHEDULERS[name].address_key
+    return {option: value for option, value in block.items() if f"engines.{name}.{option}" != address_key}
+
+
 def _given(at: str, marathon: str) -> Choice | None:
     found = Choice.parse(at) if at else None
     if found and marathon and (found.name != _SHORT or found.address not in ("", marathon)):

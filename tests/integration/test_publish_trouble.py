@@ -198,7 +198,7 @@ def test_what_the_broker_takes_and_returns_is_not_confirmed(queue: Queue, to: li
 
 def test_a_bug_ends_it_with_its_traceback_and_is_no_lost_connection(queue: Queue, to: list[str]) -> None:
     program = f"""if True:
-        from cluster.queue.publishing.confirms import Target
+        from cluster.queue.publishing.link import Target
         from cluster.queue.publishing.publisher import Watch, publish
         from cluster.queue.publishing.sources import one_body
         target = Target({queue.url!r}, {queue.name!r}, retry_for_s=1)

@@ -14,8 +14,8 @@ from pika.spec import BasicProperties as Decoded
 from cluster.interrupts import Interrupted, Signals, Terminated
 from cluster.operations import publish as publishing
 from cluster.operations.publish import headers_of
-from cluster.queue.publishing.confirms import Target
 from cluster.queue.publishing.items import Split
+from cluster.queue.publishing.link import Target
 from cluster.queue.publishing.publisher import Published, RetryDeadline, Watch
 from cluster.queue.publishing.resume import publish_noting
 from cluster.queue.publishing.sender import Properties

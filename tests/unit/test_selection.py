@@ -148,10 +148,11 @@ def test_a_deploy_goes_elsewhere_unless_this_machine_is_named(settings: Settings
 
 def test_a_new_engine_has_its_address_in_its_own_block(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     far = Engine("of.another", "Far", address_key="engines.process.address")
-    monkeypatch.setitem(cast(dict[str, Engine], selection.SCHEDULERS), "far", far)
-    assert "set engines.process.address: in invoke.yaml" in refusal(selection.chosen, settings, "far")
-    settings = replace(settings, engines=replace(settings.engines, process={"address": "login1"}))
-    assert str(selection.chosen(settings, "far")) == "far:login1"
+    monkeypatch.setitem(cast(dict[str, Engine], selection.SCHEDULERS), "process", far)
+    assert "set engines.process.address: in invoke.yaml" in refusal(selection.chosen, settings, "process")
+    settings = replace(settings, engines=replace(settings.engines, process={"address": "login1", "partition": "long"}))
+    assert str(selection.chosen(settings, "process")) == "process:login1"
+    assert selection.usual_options(settings, "process") == {"partition": "long"}
 
 
 class Found:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from pika.adapters.select_connection import IOLoop
 
-from cluster.queue.publishing.confirms import SEGMENT_BYTES, SURELY_TAKEN_BYTES, BatchedConnection, Target
 from cluster.queue.publishing.items import Item, Position
+from cluster.queue.publishing.link import SEGMENT_BYTES, SURELY_TAKEN_BYTES, BatchedConnection, Target
 from cluster.queue.publishing.sender import Sender, Window
 from cluster.queue.publishing.sources import Source
 from scripts.errors import ClusterError

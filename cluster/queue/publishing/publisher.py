@@ -12,8 +12,8 @@ from typing import Any
 from pika.exceptions import ChannelClosedByBroker, ConnectionBlockedTimeout
 
 from cluster.interrupts import Interrupted, Signals
-from cluster.queue.publishing.confirms import Link, Target
 from cluster.queue.publishing.items import Position
+from cluster.queue.publishing.link import Link, Target
 from cluster.queue.publishing.sender import Sender
 from cluster.queue.publishing.sources import Source
 from scripts.amqp.broker import BLOCKED_TIMEOUT_S, broker_errors, explain

@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cluster.queue.publishing.confirms import Target
 from cluster.queue.publishing.items import Position
+from cluster.queue.publishing.link import Target
 from cluster.queue.publishing.publisher import Published, Watch, publish
 from cluster.queue.publishing.sources import Source
 from cluster.settings import ROOT

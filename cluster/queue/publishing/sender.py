@@ -12,8 +12,8 @@ from typing import Any
 
 from pika import BasicProperties
 
-from cluster.queue.publishing.confirms import SURELY_TAKEN_BYTES, Target
 from cluster.queue.publishing.items import Item, Position
+from cluster.queue.publishing.link import SURELY_TAKEN_BYTES, Target
 from cluster.queue.publishing.sources import Source
 from scripts.errors import ClusterError
 
