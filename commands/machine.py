@@ -48,9 +48,7 @@ def down(c: Any, data: bool = False, now: bool = False) -> None:
         "seed": "what is broken when: the seed of an earlier soak",
     },
 )
-def run_tests(
-    c: Any, unit: bool = False, only: str = "", failed: bool = False, soak: int = 0, seed: int = 0
-) -> None:  # fmt: skip
+def run_tests(c: Any, unit: bool = False, only: str = "", failed: bool = False, soak: int = 0, seed: int = 0) -> None:
     """Run the tests: style, types, units, and everything against the real broker, engine and registry."""
     from cluster.operations import selftest
 

@@ -75,6 +75,8 @@ def _from_pipe(path: str) -> bytes:
             if not ready.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 raise OSError(0, f"a pipe into which nobody wrote a password within {_PIPE_PATIENCE_S:g} s")
             piece = file.read(_MOST_BYTES + 1)
+            if piece is None:  # another reader took it
+                continue
             if not piece:
                 break
             content += piece

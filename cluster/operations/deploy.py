@@ -143,9 +143,7 @@ def deploy_workers(
     if rollout.is_watched and not rollout.is_dry_run:
         open_blocking(url).close()
     present = engine.present(worker_id(work, overrides))
-    app = worker_app(
-        settings, engine, image, work, broker.words, _with_options(settings, engine, overrides)
-    )  # fmt: skip
+    app = worker_app(settings, engine, image, work, broker.words, _with_options(settings, engine, overrides))
     login = _workers_login(settings, rollout, url)
     login_secrets = [queue_login.for_workers(login, redacted(url) if url else "")] if login else []
     for secrets in (Secrets(broker.env, broker.secret_files), *login_secrets):

@@ -21,7 +21,6 @@ from cluster.hosts.remote import Remote
 from cluster.image_ref import is_local, registry_address
 from cluster.images import build as image_build
 from cluster.images import registry_api, registry_login
-from cluster.interrupts import Interrupted
 from cluster.registry import host as host_registry
 from cluster.registry import plan
 from cluster.registry.certificates import fingerprint
@@ -199,12 +198,7 @@ def stop(settings: Settings, host: str, say: Say) -> None:
     """Stop the registry of this machine, or of a host; its images, its certificate and its login stay."""
     with _engine(settings, host, say) as where:
         say(f"stopping the registry on {where.place}; its images stay there")
-        try:
-            where.stop(REGISTRY.app_id)
-        except KeyboardInterrupt:
-            raise Interrupted(
-                f"interrupted: {where.place} goes on stopping it; ./inv registry.status shows it"
-            ) from None
+        where.stop(REGISTRY.app_id)
 
 
 @contextmanager

@@ -42,6 +42,8 @@ def check_action(engine: Scheduler, app: AppSpec, work: Work, say: Say) -> None:
     command = shlex.join(["exec", "cluster_worker", "--check", "-q", work.queue, "--", *work.action])
     try:
         code, printed = engine.run_once(replace(app, command=command, instances=1))
+    except Interrupted:
+        raise
     except ClusterError as error:
         say(f"whether the action can be started was not looked at: {error}")
         return

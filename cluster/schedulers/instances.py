@@ -190,9 +190,7 @@ def data_name(host_path: str) -> str:
     return match[1] if match else ""
 
 
-def environment(
-    app: AppSpec, name: str, host_ports: Sequence[int], secret_places: Mapping[str, str]
-) -> dict[str, str]:  # fmt: skip
+def environment(app: AppSpec, name: str, host_ports: Sequence[int], secret_places: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of an instance, as Marathon makes it; what the app says wins over that.
 
     Of Marathon's variables these: where the app can be reached (HOST, PORT*), which app and image it is, and the

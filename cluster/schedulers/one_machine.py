@@ -80,6 +80,7 @@ class OneMachine(ABC, Generic[T]):
         """Make a change, and return when all of it works."""
         app = change.app
         with self._errors(f"deploy {app.id}"), self._alone(app.id):
+            self._end_trials(app.id)
             found = self._instances(app.id)
             steps = self._decide(app, found, change.kind == "restart")
             prepared = self._prepare(app, steps.create, found)
@@ -98,7 +99,7 @@ class OneMachine(ABC, Generic[T]):
     def run_once(self, app: AppSpec, timeout_s: float = 60) -> tuple[int, list[str]]:
         """Run the app's command as its instances would be run, beside those that run, until it ends."""
         with self._errors(f"try {app.id}"), self._alone(app.id):
-            self._end([one for one in self._found(app.id) if one.number == _TRIAL], now=True)  # an interrupted one
+            self._end_trials(app.id)
             self._check(app)
             ((name, what),) = self._prepare(app, [_TRIAL], ()).items()
             write_secrets(self._project, app.secret_files)
@@ -209,11 +210,19 @@ class OneMachine(ABC, Generic[T]):
             for one in found:
                 one.remove()
         except KeyboardInterrupt:
-            running = [one for one in found if one.still_runs()]
+            try:
+                with self._errors("look for what still runs"):
+                    running = [one for one in found if one.still_runs()]
+            except ClusterError:
+                raise Interrupted("interrupted; what still runs is not known") from None
             leaving, staying = _names([one for one in running if one in asked]), _names(set(running) - set(asked))
             words = [f"told to stop, to end by itself: {leaving}"] if leaving else []
             words += [f"not told to stop: {staying}"] if staying else []
             raise Interrupted("; ".join(["interrupted", *(words or ["what was to be stopped has ended"])])) from None
+
+    def _end_trials(self, app_id: str) -> None:
+        """End a trial that an interruption has left."""
+        self._end([one for one in self._found(app_id) if one.number == _TRIAL], now=True)
 
     def _let_finish(self, grace_s: dict[T, int]) -> None:
         wait = LongWait(self._say)
@@ -289,7 +298,9 @@ def _undoable() -> Iterator[None]:
     """Make failures of a change that has begun such as can be undone, but for those that are someone else's doing."""
     try:
         yield
-    except (Interrupted, Overtaken, ServiceAway):
+    except ServiceAway as away:
+        raise ServiceAway(f"{away}; run this again to go on") from away
+    except (Interrupted, Overtaken):
         raise
     except ClusterError as error:
         raise ChangeFailed(str(error)) from error

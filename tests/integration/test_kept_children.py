@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 import signal
 import stat
 import sys
@@ -16,7 +17,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scripts.action.command import executable
 from scripts.action.jobs import Job, Outcome, RunLimits
 from scripts.action.kept_alive import KeptAlive
 from scripts.action.kept_life import KeepAlive
@@ -130,7 +130,7 @@ def bench(tmp_path: Path) -> Iterator[Any]:
             path = tmp_path / f"action{len(benches)}.py"
             path.write_text(dedent(program))
             command = [sys.executable, "-I", "-S", str(path)]
-        benches.append(Bench(executable(command), limits, KeepAlive(**keep)))
+        benches.append(Bench([shutil.which(command[0]) or command[0], *command[1:]], limits, KeepAlive(**keep)))
         return benches[-1]
 
     yield make

@@ -310,6 +310,8 @@ def test_what_an_interrupted_trial_has_left_is_in_nobodys_way(where, client, pro
     assert where.plan(app()).kind == "nothing"
     assert [one.name for one in where.status()[0].instances] == [f"{project}-app-1"]
     assert where.run_once(app("exit 7"))[0] == 7
+    client.api.create_container_from_config(container_body(left), left.name)
+    deploy(where, app())
     assert len(client.containers.list(all=True, filters={"label": f"cluster.project={project}"})) == 1
 
 

@@ -183,6 +183,8 @@ def test_memory_is_never_less_than_mesos_gives(mem_mib: float, least_mib: int) -
         ({"engine_options": (("privileged", "true"),)}, "'privileged'"),
         ({"container_options": (("init", "1"),)}, "init is '1'"),
         ({"container_options": (("shm-size", "much"),)}, "shm-size is 'much'"),
+        ({"container_options": (("shm-size", "-64m"),)}, "shm-size is '-64m'"),
+        ({"container_options": (("shm-size", "infk"),)}, "shm-size is 'infk'"),
         ({"container_options": (("ulimit", "nofile"),)}, "ulimit is 'nofile'"),
     ],
 )

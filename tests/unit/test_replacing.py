@@ -4,7 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from cluster.apps.app import AppStatus, Instance
+from cluster.apps.app import AppSpec, AppStatus, Instance
+from cluster.apps.component_apps import Work
+from cluster.interrupts import Interrupted
 from cluster.operations import replacing
 from cluster.operations.replacing import trouble
 from scripts.action.jobs import Outcome
@@ -60,6 +62,14 @@ def test_a_worker_that_ends_is_named_with_its_last_message():
     found = trouble([*RUNS, ended], Verdicts.read([failure("m1")]), 10)
     assert found.startswith("w-2 ended with exit code 1")
     assert "m1: exit 1" in found
+
+
+def test_an_interruption_of_the_trial_replaces_nothing():
+    def run_once(app):
+        raise Interrupted("interrupted")
+
+    with pytest.raises(Interrupted):
+        replacing.check_action(SimpleNamespace(run_once=run_once), AppSpec("/w"), Work("q", ("cat",)), print)
 
 
 def test_a_broker_that_is_away_for_a_moment_says_nothing_of_the_workers(monkeypatch):

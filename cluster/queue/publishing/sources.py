@@ -8,8 +8,8 @@ import os
 import select
 import stat
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cluster.interrupts import Interrupted
@@ -65,7 +65,16 @@ def one_body(body: bytes) -> Source:
     """Return a single message as a source."""
     if not body:
         raise ClusterError("the body is empty: an action would get no input; give it at least one byte")
-    return Source("the body", lambda at: iter([_whole(0, body)]), lambda line: f"message {line:,}", 1, len(body))
+    return replace(listed([body], "the body"), messages=1, largest_bytes=len(body))
+
+
+def listed(bodies: Iterable[bytes], name: str) -> Source:
+    """Return messages of a program as a source."""
+
+    def start(at: Position) -> Iterator[Item]:
+        return (_whole(place, body) for place, body in enumerate(bodies))
+
+    return Source(name, start, lambda line: f"message {line:,}")
 
 
 def text_file(path: str, split: Split) -> Source:

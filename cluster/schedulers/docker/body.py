@@ -30,6 +30,13 @@ def _boolean(text: str) -> bool:
     return text == "true"
 
 
+def _size(text: str) -> int:
+    size: int = parse_bytes(text)
+    if size < 0:
+        raise ValueError("a size is 0 or more")
+    return size
+
+
 def _list(text: str) -> list[str]:
     return [text]
 
@@ -58,7 +65,7 @@ OPTIONS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "pids-limit": ("HostConfig.PidsLimit", int),
     "read-only": ("HostConfig.ReadonlyRootfs", _boolean),
     "security-opt": ("HostConfig.SecurityOpt", _list),
-    "shm-size": ("HostConfig.ShmSize", parse_bytes),
+    "shm-size": ("HostConfig.ShmSize", _size),
     "tmpfs": ("HostConfig.Tmpfs", _tmpfs),
     "ulimit": ("HostConfig.Ulimits", _ulimit),
     "user": ("User", str),
@@ -76,7 +83,7 @@ def options_body(options: Iterable[tuple[str, str]], app_id: str) -> Body:
         path, read = OPTIONS[key]
         try:
             body = merged(body, at(path, read(value)))
-        except (ValueError, DockerException) as error:
+        except (ValueError, OverflowError, DockerException) as error:
             raise ClusterError(f"{app_id}: the container option {key} is {value!r}: {error}") from error
     return body
 

@@ -149,9 +149,7 @@ class Tally:
         return ", ".join(parts)
 
 
-def judge(
-    goal: Goal, app: App | None, deployments: Sequence[Mapping[str, Any]], was_listed: bool = False
-) -> Judgement:  # fmt: skip
+def judge(goal: Goal, app: App | None, deployments: Sequence[Mapping[str, Any]], was_listed: bool = False) -> Judgement:
     """Judge how far a change is.
 
     The deployments must have been asked for before the app. `was_listed` tells that the change's own was among them

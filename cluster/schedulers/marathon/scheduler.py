@@ -120,6 +120,8 @@ class Marathon:
             try:
                 with ssh.connected(self._settings, host) as remote:
                     return HostEngine(self._settings, remote, self._say).run_once(trial, timeout_s)
+            except Interrupted:
+                raise
             except ClusterError as error:
                 why = str(error)
         raise ClusterError(why)
