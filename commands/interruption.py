@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -51,9 +52,15 @@ class Interruption:
         now = time.monotonic()
         if not self.number:
             self._at, self.number = now, number
+            atexit.register(self._ignore)
             raise KeyboardInterrupt(number)  # also for SIGTERM: what tidies up after Ctrl-C does so then, too
         if now - self._at > ONE_SIGNAL_S:
             self._end_at_once()
+
+    def _ignore(self) -> None:
+        """In its last moments Python gives up its handlers, and a signal would take the place of the exit code."""
+        for number in self._before:
+            signal.signal(number, signal.SIG_IGN)
 
     def _end_at_once(self) -> None:
         """Nothing is tidied up; what another machine was told to do it may go on with."""
