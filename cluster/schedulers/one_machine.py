@@ -80,8 +80,7 @@ class OneMachine(ABC, Generic[T]):
         """Make a change, and return when all of it works."""
         app = change.app
         with self._errors(f"deploy {app.id}"), self._alone(app.id):
-            self._end_trials(app.id)
-            found = self._instances(app.id)
+            found = self._without_trials(app.id)
             steps = self._decide(app, found, change.kind == "restart")
             prepared = self._prepare(app, steps.create, found)
             write_secrets(self._project, app.secret_files)
@@ -99,7 +98,7 @@ class OneMachine(ABC, Generic[T]):
     def run_once(self, app: AppSpec, timeout_s: float = 60) -> tuple[int, list[str]]:
         """Run the app's command as its instances would be run, beside those that run, until it ends."""
         with self._errors(f"try {app.id}"), self._alone(app.id):
-            self._end_trials(app.id)
+            self._without_trials(app.id)
             self._check(app)
             ((name, what),) = self._prepare(app, [_TRIAL], ()).items()
             write_secrets(self._project, app.secret_files)
@@ -220,9 +219,11 @@ class OneMachine(ABC, Generic[T]):
             words += [f"not told to stop: {staying}"] if staying else []
             raise Interrupted("; ".join(["interrupted", *(words or ["what was to be stopped has ended"])])) from None
 
-    def _end_trials(self, app_id: str) -> None:
-        """End a trial that an interruption has left."""
-        self._end([one for one in self._found(app_id) if one.number == _TRIAL], now=True)
+    def _without_trials(self, app_id: str) -> list[T]:
+        """End a trial that an interruption has left, and return the instances."""
+        found = self._found(app_id)
+        self._end([one for one in found if one.number == _TRIAL], now=True)
+        return [one for one in found if one.number != _TRIAL]
 
     def _let_finish(self, grace_s: dict[T, int]) -> None:
         wait = LongWait(self._say)
