@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -22,12 +22,16 @@ class Job:
     """A message on its way into the action; a runner asks for what it gives to its programs.
 
     `variables` makes the AMQP_* variables of a process that is run for it, `metadata` what a kept-alive one is sent.
+    `result_limit`: the bytes of STDOUT that are its result at most; None: nobody asked for one, and STDOUT is printed.
+    `values` fill the placeholders of the action's words; None: these stay as they are.
     """
 
     id: str
     body: bytes
     variables: Callable[[], dict[str, str]]
     metadata: Callable[[], dict[str, Any]]
+    result_limit: int | None = None
+    values: Mapping[str, bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Outcome:
 
     `reason` is for people and headers; `exit_code` is None after a signal or for a verdict line; `stderr` holds the
     last STDERR_KEPT bytes; `started_at` is in seconds since the epoch; `retry_after_s` is a pause the action itself
-    asked for; `received` counts the bytes of its STDOUT.
+    asked for; `received` counts the bytes of its STDOUT, `result` is that output where a result was asked for.
     """
 
     verdict: Verdict
@@ -48,6 +52,7 @@ class Outcome:
     seconds: float = 0.0
     retry_after_s: float | None = None
     received: int = 0
+    result: bytes = b""
 
 
 Done = Callable[[Outcome], None]

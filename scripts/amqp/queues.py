@@ -23,7 +23,7 @@ CONSUMER_TIMEOUT_MS = 30 * 24 * 3600 * 1000
 _ALONE_S = 10
 
 # Of a name, which AMQP limits to 255 bytes.
-_LONGEST_SUFFIX = len(".retry.64s")
+_LONGEST_SUFFIX = len(".results.01234567")
 
 # After so many deliveries that nobody settled the broker itself puts a message into the failed queue. That is for one
 # that it cannot even deliver: what takes workers down goes there by --attempts long before.
@@ -41,6 +41,8 @@ _OTHER_ARGUMENTS = 406
 _STREAM = re.compile(r"x-queue-type.* but current is 'stream'")
 
 _BESIDE = re.compile(r"\.(failed|alone|retry\.\d+s)$")
+
+_RESULTS = re.compile(r"(.+)\.results\.([0-9a-f]{8})", re.DOTALL)
 
 # A name that no queue can have.
 _NOWHERE = "amq.nowhere"
@@ -61,6 +63,27 @@ def failed_queue(queue: str) -> str:
 def alone_queue(queue: str) -> str:
     """Return the queue where a message goes that is to be run alone; see scripts/worker/isolation.py."""
     return f"{queue}.alone"
+
+
+def results_queue(queue: str, run: str) -> str:
+    """Return the queue to which the workers of `queue` send the results of a run (8 hexadecimal digits)."""
+    return f"{queue}.results.{run}"
+
+
+def run_of(name: str) -> tuple[str, str] | None:
+    """Return the work queue and the run of a queue of results; None where it is another queue."""
+    match = _RESULTS.fullmatch(name)
+    return (match[1], match[2]) if match else None
+
+
+def results_arguments(server: dict[str, Any], most_bytes: int | None = None) -> dict[str, Any]:
+    """Return the arguments of a queue of results; one that holds `most_bytes` takes no more until some are fetched."""
+    bounded = {} if most_bytes is None else {"x-max-length-bytes": most_bytes, "x-overflow": "reject-publish"}
+    return _quorum(server) | bounded
+
+
+def _quorum(server: dict[str, Any], limit: int = _WAITING_LIMIT) -> dict[str, Any]:
+    return {"x-queue-type": "quorum"} | ({"x-delivery-limit": limit} if has_limit(server) else {})
 
 
 def true_pause_s(wanted_s: float) -> int:
@@ -98,17 +121,13 @@ def queue_arguments(queue: str, server: dict[str, Any]) -> dict[str, dict[str, A
 
     From 4.0 the work queue has a delivery limit that keeps what is over it, which the broker's own would drop.
     """
-
-    def quorum(limit: int = _WAITING_LIMIT) -> dict[str, Any]:
-        return {"x-queue-type": "quorum"} | ({"x-delivery-limit": limit} if has_limit(server) else {})
-
     failed = failed_queue(queue)
-    work = quorum(DELIVERY_LIMIT) | (_dead_lettering(failed) if has_limit(server) else {})
+    work = _quorum(server, DELIVERY_LIMIT) | (_dead_lettering(failed) if has_limit(server) else {})
     if version(server) >= (3, 12):
         work["x-consumer-timeout"] = CONSUMER_TIMEOUT_MS
     back_after_s = {alone_queue(queue): _ALONE_S} | {retry_queue(queue, pause_s): pause_s for pause_s in PAUSES_S}
-    return {queue: work, failed: quorum()} | {
-        name: quorum() | {"x-message-ttl": after_s * 1000} | _dead_lettering(queue)
+    return {queue: work, failed: _quorum(server)} | {
+        name: _quorum(server) | {"x-message-ttl": after_s * 1000} | _dead_lettering(queue)
         for name, after_s in back_after_s.items()
     }
 

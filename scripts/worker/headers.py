@@ -32,6 +32,10 @@ ROUTING_KEY = "x-cluster-routing-key"
 USER_ID = "x-cluster-user-id"
 EXPIRATION = "x-cluster-expiration"
 HISTORY = "x-cluster-history"
+# Of an item of a run: its number, its run, and the columns for the placeholders of the action (a table by name).
+ITEM = "x-cluster-item"
+RUN = "x-cluster-run"
+COLUMNS = "x-cluster-columns"
 
 # Without the first two a message would be tried for ever; the others say what became of it.
 _NEEDED = frozenset({ATTEMPT, ALONE})

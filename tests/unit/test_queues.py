@@ -47,12 +47,12 @@ def test_what_waits_comes_back(name: str, ttl_ms: int) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["", "amq.q", "a\nb", "a\x7f", "x" * 246, "ü" * 123, "\udcff"])
+@pytest.mark.parametrize("name", ["", "amq.q", "a\nb", "a\x7f", "x" * 239, "ü" * 123, "\udcff"])
 def test_names_that_cannot_be(name: str) -> None:
     assert repr(name)[:20] in refusal(checked_name, name)
 
 
-@pytest.mark.parametrize("name", ["q", "x" * 245, "with space", "ünï/çode"])
+@pytest.mark.parametrize("name", ["q", "x" * 238, "with space", "ünï/çode"])
 def test_names_that_can_be(name: str) -> None:
     assert checked_name(name) == name
 

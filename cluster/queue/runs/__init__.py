@@ -1,0 +1,1 @@
+"""Runs: items that are published, worked on, and whose results come back (`inv map`)."""
