@@ -109,15 +109,22 @@ class RetryDeadline:
 
 
 class Publisher:
-    """Publishes a source once; its links tell it what happens on them."""
+    """Publishes a source once; its links tell it what happens on them.
 
-    def __init__(self, source: Source, target: Target, watch: Watch, at: Position) -> None:
+    On a loop that others use as well it is begun with `begin`, and `tick` is called every TICK_S until `ended` is.
+    """
+
+    def __init__(
+        self, source: Source, target: Target, watch: Watch, at: Position,
+        loop: EventLoop | None = None, ended: Callable[[], None] | None = None,
+    ) -> None:  # fmt: skip
         self.say = watch.say
         self._source = source
         self._target = target
         self._watch = watch
-        self._loop = EventLoop()
-        self._sender = Sender(source, target, at, self._loop, self._close)
+        self._loop = loop or EventLoop()
+        self._ended = ended or self._loop.stop
+        self.sender = Sender(source, target, at, self._loop, self._close)
         self._retry = RetryDeadline(target.retry_for_s, watch.say)
         self._link: Link | None = None
         self._was_ready = False
@@ -126,13 +133,13 @@ class Publisher:
         self._last_confirm = time.monotonic()
         self._noted = at
         self._error: ClusterError | None = None
+        self._began = time.monotonic()
 
     def run(self, signals: Signals) -> Published:
         """Publish all of it."""
-        began = time.monotonic()
         try:
-            self._connect(check=True)
-            self._tick(signals)
+            self.begin()
+            self._tick_on(signals)
             self._loop.run()
         except KeyboardInterrupt as again:
             # It may have come between two steps of the accounting: only what was noted before is sure.
@@ -140,11 +147,22 @@ class Publisher:
             raise Interrupted(f"interrupted twice; all before {where} is confirmed, perhaps more") from again
         finally:
             self._loop.close()
+        return self.result()
+
+    def begin(self) -> None:
+        """Connect, and publish all that may go out."""
+        self._began = time.monotonic()
+        self._connect(check=True)
+
+    def result(self) -> Published:
+        """Return what was published, once it has ended; or raise what it ended with."""
         self._report()
-        if error := self._error or self._sender.error:
-            raise type(error)(f"{error}{self._sender.progress()}") from error
-        done = self._sender.window
-        return Published(self._target.queue, done.confirmed, done.confirmed_bytes, round(time.monotonic() - began, 3))
+        if error := self._error or self.sender.error:
+            raise type(error)(f"{error}{self.sender.progress()}") from error
+        done = self.sender.window
+        return Published(
+            self._target.queue, done.confirmed, done.confirmed_bytes, round(time.monotonic() - self._began, 3)
+        )
 
     # What happens on a link
 
@@ -156,23 +174,23 @@ class Publisher:
             self._watch.begins()
         self._was_ready = True
         self._last_confirm = time.monotonic()
-        self._sender.use(channel)
+        self.sender.use(channel)
 
     def settled(self, tag: int, multiple: bool, accepted: bool) -> None:
         """Send again after a pause what was refused: a queue that is full has room later."""
-        self._sender.window.settled(tag, multiple, accepted)
+        self.sender.window.settled(tag, multiple, accepted)
         if accepted:
             self._retry.success()
             self._last_confirm = time.monotonic()
-        elif not self._sender.is_paused:
+        elif not self.sender.is_paused:
             full = ClusterError(f"queue {self._target.queue!r} at {self._target.place} is full")
-            self._sender.pause(self._retry.failure(full))
-        if self._sender.window.is_low():
-            self._sender.fill()
+            self.sender.pause(self._retry.failure(full))
+        if self.sender.window.is_low():
+            self.sender.fill()
 
     def returned(self, message_id: str) -> None:
         """Stop: the queue was there at the start, and somebody has deleted it."""
-        self._sender.window.returned(int(message_id.rpartition("-")[2]))  # as `Source.id_of` makes it
+        self.sender.window.returned(int(message_id.rpartition("-")[2]))  # as `Source.id_of` makes it
         self.refused(ClusterError(f"queue {self._target.queue!r} at {self._target.place} is gone"))
 
     def blocked(self, is_blocked: bool) -> None:
@@ -184,7 +202,7 @@ class Publisher:
 
     def channel_closed(self, reason: ChannelClosedByBroker) -> None:
         """End the input before a message that is too large; stop after any other refusal."""
-        self._sender.lose_channel()
+        self.sender.lose_channel()
         limit = _size_limit(reason)
         if limit is None or not self._link:
             self.refused(ClusterError(f"the broker at {self._target.place} refused: {explain(reason)}"))
@@ -196,11 +214,11 @@ class Publisher:
 
     def refused(self, error: ClusterError) -> None:
         """Send nothing more, and wait a little for the confirms of what was sent."""
-        if self._sender.is_stopped:
+        if self.sender.is_stopped:
             return
-        self._sender.is_stopped = True
+        self.sender.is_stopped = True
         self._error = self._error or error
-        if self._sender.channel and len(self._sender.window) and not self._is_blocked:
+        if self.sender.channel and len(self.sender.window) and not self._is_blocked:
             self._loop.call_later(LAST_CONFIRMS_S, self._close)
         else:
             self._close()
@@ -208,9 +226,9 @@ class Publisher:
     def lost(self, reason: BaseException) -> None:
         """Try again for a while, unless it is over anyway."""
         self._link = None
-        self._sender.lose_channel()
+        self.sender.lose_channel()
         if self._closes:
-            self._loop.stop()
+            self._end()
             return
         error = self._away(reason)
         if self._was_ready and not isinstance(reason, ConnectionBlockedTimeout):
@@ -238,28 +256,36 @@ class Publisher:
         if not self._closes:
             self._link = Link(self._loop, self._target, self, check, self._source.largest_bytes)
 
-    def _tick(self, signals: Signals) -> None:
+    def _tick_on(self, signals: Signals) -> None:
+        self.tick(signals.came)
+        self._loop.call_later(TICK_S, lambda: self._tick_on(signals))
+
+    def tick(self, came: type[Interrupted] | None = None) -> None:
+        """Report how far it is, and end what has not worked for too long, or what a signal that `came` interrupts."""
         self._report()
         silent_s = time.monotonic() - self._last_confirm
-        if signals.came:
-            self.refused(signals.came("interrupted"))
+        if came:
+            self.refused(came("interrupted"))
         elif self._retry.trouble and self._retry.is_over():
             self.refused(self._retry.trouble)
-        elif silent_s > STALLED_AFTER_S and (len(self._sender.window) or self._sender.channel is None):
+        elif silent_s > STALLED_AFTER_S and (len(self.sender.window) or self.sender.channel is None):
             self.refused(ServiceAway(f"the broker at {self._target.place} has confirmed nothing for {silent_s:.0f} s"))
-        self._loop.call_later(TICK_S, lambda: self._tick(signals))
 
     def _report(self) -> None:
-        self._noted = self._sender.position()
-        self._watch.progress(self._sender.window.confirmed)
+        self._noted = self.sender.position()
+        self._watch.progress(self.sender.window.confirmed)
         self._watch.confirmed(self._noted)
 
     def _close(self) -> None:
         self._closes = True
         if self._link and self._link.close():
-            self._loop.call_later(GOODBYE_S, self._loop.stop)
+            self._loop.call_later(GOODBYE_S, self._end)
         else:
-            self._loop.stop()
+            self._end()
+
+    def _end(self) -> None:
+        ended, self._ended = self._ended, lambda: None
+        ended()
 
     def _away(self, reason: BaseException) -> ClusterError:
         if self._was_ready:
@@ -272,8 +298,8 @@ class Publisher:
 
     def _too_large(self, limit: int) -> ClusterError:
         """Return the error for the first message over the limit, which is the end of the input."""
-        found = next((item for item in self._sender.window.again if len(item.body) > limit), None)
-        self._sender.end_before(found)
+        found = next((item for item in self.sender.window.again if len(item.body) > limit), None)
+        self.sender.end_before(found)
         line, size = self._source.largest_line, self._source.largest_bytes
         if found:
             line, size = found.line, len(found.body)

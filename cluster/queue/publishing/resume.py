@@ -1,15 +1,11 @@
 """The sidecar: a small file in `.run/publish/` that says how far the publishing of an input has come.
 
-While publishing it is locked and written in place; a process that is killed leaves the old text, the new one, or the
-new one with the rest of a longer old one behind it, which is ignored. After a loss of power it may say less than was
-confirmed, never more.
+After a loss of power it may say less than was confirmed, never more.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import json
 import os
 import re
 from contextlib import closing
@@ -17,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from cluster.files import Notes
 from cluster.queue.publishing.items import Position
 from cluster.queue.publishing.link import Target
 from cluster.queue.publishing.publisher import Published, Watch, publish
@@ -25,8 +22,6 @@ from cluster.settings import ROOT
 from scripts.errors import ClusterError
 
 SIDECARS = ROOT / ".run" / "publish"
-
-_LARGEST_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -123,22 +118,15 @@ class Sidecar:
         name = re.sub(r"[^A-Za-z0-9._-]", "_", Path(wanted.path).name)
         self.path = folder / f"{name[:80]}-{key}.json"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise _unwritable(self.path, error) from error
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            found = os.pread(self._fd, _LARGEST_BYTES, 0).decode()
-            # Not json.loads: behind the text may be the rest of a longer one.
-            self.record = Record(**json.JSONDecoder().raw_decode(found)[0]) if found else None
+            self._notes = Notes(self.path)
+            self.record = None if self._notes.found is None else Record(**self._notes.found)
         except BlockingIOError as error:
-            os.close(self._fd)
             raise ClusterError(
                 f"{wanted.path} is being published to {wanted.queue!r} by another process: wait for it or stop it"
             ) from error
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
         except (ValueError, TypeError) as error:
-            os.close(self._fd)
             raise ClusterError(
                 f"{self.path} is damaged; delete it to publish {wanted.path} from its beginning"
             ) from error
@@ -147,19 +135,15 @@ class Sidecar:
         """Note how far it has come."""
         if record == self.record:
             return
-        text = json.dumps(asdict(record)).encode()
         try:
-            os.pwrite(self._fd, text, 0)
-            os.ftruncate(self._fd, len(text))
+            self._notes.write(asdict(record))
         except OSError as error:
             raise _unwritable(self.path, error) from error
         self.record = record
 
     def close(self) -> None:
         """Unlock it; delete one that says nothing, since nothing was confirmed."""
-        if not self.record or not (self.record.offset or self.record.complete):
-            self.path.unlink(missing_ok=True)
-        os.close(self._fd)
+        self._notes.close(delete=not self.record or not (self.record.offset or self.record.complete))
 
 
 def _unwritable(path: Path, error: OSError) -> ClusterError:

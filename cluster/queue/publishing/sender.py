@@ -51,9 +51,14 @@ class Window:
 
     `again`: what the broker refused for now (nack) or what was open on a channel that is gone, to be sent again.
     `given_up`: what will not be sent again, such as what the broker returned because no such queue is there.
+    `key` tells items from each other.
     """
 
-    def __init__(self, messages: int = IN_FLIGHT_MESSAGES, size_bytes: int = IN_FLIGHT_BYTES) -> None:
+    def __init__(
+        self, messages: int = IN_FLIGHT_MESSAGES, size_bytes: int = IN_FLIGHT_BYTES,
+        key: Callable[[Item], int] = attrgetter("offset"),
+    ) -> None:  # fmt: skip
+        self._key = key
         self._messages = messages
         self._bytes = size_bytes
         self._in_flight: dict[int, Item] = {}
@@ -83,9 +88,9 @@ class Window:
         self._in_flight[self._tag] = item
         self._in_flight_bytes += len(item.body)
 
-    def returned(self, offset: int) -> None:
-        """Note that the broker sent the message of an offset back; its confirm, which follows, does not count."""
-        self._returned.add(offset)
+    def returned(self, key: int) -> None:
+        """Note that the broker sent the message of this key back; its confirm, which follows, does not count."""
+        self._returned.add(key)
 
     def settled(self, tag: int, multiple: bool, accepted: bool) -> None:
         """Take the broker's ack (`accepted`) or nack for `tag`, or with `multiple` for all up to it."""
@@ -93,7 +98,7 @@ class Window:
         for known in tags:
             item = self._in_flight.pop(known)
             self._in_flight_bytes -= len(item.body)
-            if item.offset in self._returned:
+            if self._returned and self._key(item) in self._returned:
                 self.given_up.append(item)
             elif accepted:
                 self.confirmed += 1
@@ -124,11 +129,12 @@ class Sender:
     """Sends a source's messages, what must be sent again first; calls `done` when nothing is left or in flight.
 
     `channel` is there while messages can go out; `is_over`: the source gives no more; with an `error` it ended too
-    early.
+    early. `allowance`: how many more may be taken from the source for now; None: all.
     """
 
     def __init__(self, source: Source, target: Target, at: Position, loop: Any, done: Callable[[], None]) -> None:
-        self.window = Window()
+        self.window = Window(key=source.key)
+        self.allowance: int | None = None
         self.is_stopped = False
         self.is_paused = False
         self.is_over = False
@@ -207,12 +213,17 @@ class Sender:
             if len(window) and self._may_be_refused(item):
                 window.again.appendleft(item)
                 break
-            properties = self._properties
-            if item.file:
-                properties = Properties({**self._target.headers, FILE_HEADER: item.file})
-            properties.message_id = self._source.id_of(item)
-            publish("", queue, item.body, properties, True)
+            publish("", queue, item.body, self._properties_of(item), True)
             window.sent(item)
+
+    def _properties_of(self, item: Item) -> Any:
+        if self._source.properties:
+            return self._source.properties(item)
+        properties = self._properties
+        if item.file:
+            properties = Properties({**self._target.headers, FILE_HEADER: item.file})
+        properties.message_id = self._source.id_of(item)
+        return properties
 
     def _next(self) -> Item | None:
         """Return the next message to send; None where there is none, or none yet."""
@@ -220,7 +231,7 @@ class Sender:
             return None
         if self.window.again:
             return self.window.again.popleft()
-        if self.is_over:
+        if self.is_over or self.allowance == 0:
             return None
         try:
             item = next(self._items)
@@ -232,6 +243,8 @@ class Sender:
             return None
         if item is None:
             self.pause(SOURCE_PAUSE_S)
+        elif self.allowance is not None:
+            self.allowance -= 1
         self._last = item or self._last
         return item
 

@@ -10,7 +10,9 @@ import stat
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from cluster.interrupts import Interrupted
 from cluster.queue.publishing.items import MAX_BODY_BYTES, Item, Position, Split, items, scan
@@ -42,10 +44,12 @@ class Source:
     digest: str = ""
     left_out: str = ""
     prefix: str = field(default_factory=lambda: uuid.uuid4().hex[:16])
+    key: Callable[[Item], int] = attrgetter("offset")
+    properties: Callable[[Item], Any] | None = None
 
     def id_of(self, item: Item) -> str:
         """Return the id of a message: the same bytes at the same place have the same, however often they are sent."""
-        return f"{self.prefix}-{item.offset}"
+        return f"{self.prefix}-{self.key(item)}"
 
 
 def chosen(body: str | None, file: str, files: str, split: Split) -> Source:
