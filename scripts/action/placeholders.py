@@ -20,12 +20,15 @@ _SHELLS = {"sh", "bash", "dash", "zsh", "ksh", "ash"}
 
 
 class Template:
-    """An action's words, some with placeholders; `names` are those that stand in them, each once."""
+    """An action's words, some with placeholders; `names` are those that stand in them, each once.
+
+    The first word, the program, has none: no message is to say which program is run.
+    """
 
     def __init__(self, words: Sequence[str]) -> None:
-        text = shell_text(words)
+        plain = {0, shell_text(words)}
         self._words = [
-            os.fsencode(word) if place == text else _parts(word) for place, word in enumerate(words)
+            os.fsencode(word) if place in plain else _parts(word) for place, word in enumerate(words)
         ]  # fmt: skip
         found = [part for word in self._words if isinstance(word, list) for part in word if isinstance(part, str)]
         self.names = tuple(dict.fromkeys(found))

@@ -9,9 +9,10 @@ from typing import Any
 
 from scripts.action.jobs import Job
 from scripts.action.output import say
+from scripts.action.placeholders import LINE, NUMBER
 from scripts.amqp.fields import Field
 from scripts.worker.deliveries import Run
-from scripts.worker.headers import EXPIRATION, USER_ID, first_routing_key
+from scripts.worker.headers import COLUMNS, EXPIRATION, ITEM, RUN, USER_ID, first_routing_key
 
 # Linux refuses to start a program with a variable over 128 KiB (MAX_ARG_STRLEN).
 _LONGEST_VARIABLE = 100 * 1024
@@ -28,9 +29,11 @@ _SAID: set[str] = set()
 _SAID_MOST = 20
 
 
-def job(queue: str, run: Run) -> Job:
-    """Return the message of a run as its runner takes it."""
-    return Job(run.id, run.body, partial(variables, queue, run), partial(metadata, queue, run))
+def job(queue: str, run: Run, result_limit: int | None = None) -> Job:
+    """Return the message as its runner takes it; its result has `result_limit` bytes at most (None: not wanted)."""
+    return Job(
+        run.id, run.body, partial(variables, queue, run), partial(metadata, queue, run), result_limit, _values(run)
+    )
 
 
 def variables(queue: str, run: Run) -> dict[str, str]:
@@ -46,11 +49,34 @@ def metadata(queue: str, run: Run) -> dict[str, Any]:
     return _facts(queue, run) | {"headers": _plain(run.properties.headers or {})}
 
 
+def _values(run: Run) -> dict[str, bytes] | None:
+    """Return what fills the placeholders of the action's words for an item; None for other messages.
+
+    Anybody can have put anything into the headers: what is there has a text, and what is not leaves its placeholder.
+    """
+    headers = run.properties.headers or {}
+    if headers.get(RUN) is None:
+        return None
+    columns = _plain(headers.get(COLUMNS))
+    found = {name: _bytes(value) for name, value in columns.items()} if isinstance(columns, dict) else {}
+    if (item := _item(run)) is not None:
+        found[NUMBER] = b"%d" % item
+    found[LINE] = run.body.removesuffix(b"\n")
+    return found
+
+
+def _item(run: Run) -> int | None:
+    """Return the item's number, where the message has one."""
+    item = _plain((run.properties.headers or {}).get(ITEM))
+    return item if isinstance(item, int) and not isinstance(item, bool) else None
+
+
 def _facts(queue: str, run: Run) -> dict[str, Any]:
     properties = run.properties
     facts = {
         "queue": queue,
         "message_id": run.id,
+        "item": _item(run),
         "attempt": run.attempt,
         "redelivered": run.redelivered,
         "routing_key": _text(first_routing_key(properties, run.routing_key, queue)),
@@ -94,6 +120,10 @@ def _variable(name: Any) -> str:
 def _text(value: Any) -> str:
     plain = _plain(value)
     return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
+
+
+def _bytes(value: Any) -> bytes:
+    return _text(value).encode(errors="surrogateescape")
 
 
 def _plain(value: Any) -> Any:

@@ -128,7 +128,8 @@ def test_a_netstring_carries_any_bytes_and_what_is_known_of_the_message(rig: Rig
     documented = (ROOT / "docs/keep-alive.md").read_text()
     assert [name for name in json.loads(metadata) if f"`{name}`" not in documented] == []
     assert json.loads(metadata) == {
-        "queue": rig.queue, "message_id": "m0", "attempt": 1, "redelivered": False, "routing_key": rig.queue,
+        "queue": rig.queue, "message_id": "m0", "item": None, "attempt": 1, "redelivered": False,
+        "routing_key": rig.queue,
         "content_type": "image/png", "content_encoding": None, "delivery_mode": 2, "priority": None,
         "correlation_id": None, "reply_to": None, "expiration": None, "timestamp": None, "type": None, "user_id": None,
         "app_id": None, "headers": {"color": "grün", "n": 5},

@@ -17,6 +17,7 @@ from scripts.action.placeholders import Template, shell_text
         (["mc.r"], ()),
         (["mc.r", "{}", "--n={2}", "{alpha}{2}", "{#}"], ("", "2", "alpha", "#")),
         (["mc.r", "${HOME}/{1}"], ("1",)),
+        (["{1}", "{2}"], ("2",)),
         (["sh", "-c", "echo {1}", "sh", "{2}"], ("2",)),
     ],
 )
@@ -26,8 +27,8 @@ def test_names_are_found_once_each_and_not_in_the_text_of_a_shell(words: list[st
 
 @given(st.binary(), st.binary())
 def test_a_value_of_any_bytes_stays_within_its_word(line: bytes, column: bytes) -> None:
-    filled = Template(["mc.r", "{}", "--n={2}", "{other}"]).fill({"": line, "2": column})
-    assert filled == [b"mc.r", line, b"--n=" + column, b"{other}"]
+    filled = Template(["mc{2}.r", "{}", "--n={2}", "{other}"]).fill({"": line, "2": column})
+    assert filled == [b"mc{2}.r", line, b"--n=" + column, b"{other}"]
 
 
 @given(st.lists(st.text(alphabet=st.characters(exclude_characters="{\0", exclude_categories=["Cs"])), min_size=1))
