@@ -28,7 +28,7 @@ Exited = Callable[[int], None]
 ExitWatch = Callable[[int, Exited], None]
 
 
-def spawn_piped(argv: Sequence[str], environment: Mapping[str, str], outputs: int) -> tuple[int, list[int]]:
+def spawn_piped(argv: Sequence[str | bytes], environment: Mapping[str, str], outputs: int) -> tuple[int, list[int]]:
     """Start `argv` with pipes as its STDIN and so many outputs; return its process id and our ends, in this order."""
     ours: list[int] = []
     theirs: list[int] = []
@@ -47,7 +47,7 @@ def spawn_piped(argv: Sequence[str], environment: Mapping[str, str], outputs: in
             os.close(fd)
 
 
-def spawn(argv: Sequence[str], environment: Mapping[str, str], files: Sequence[int]) -> int:
+def spawn(argv: Sequence[str | bytes], environment: Mapping[str, str], files: Sequence[int]) -> int:
     """Start `argv` (its first word a path) with files[n] of ours as its descriptor n; return its process id.
 
     Its session has no terminal: what asks for a password there gets an error, where it would be stopped and never end.

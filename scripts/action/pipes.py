@@ -7,8 +7,8 @@ import os
 import struct
 import termios
 from collections.abc import Callable
+from typing import Protocol
 
-from scripts.action.output import Lines
 from scripts.event_loop import EventLoop
 
 # What a pipe of Linux holds: one read takes all that is there.
@@ -104,12 +104,22 @@ class Inlet(PipeEnd):
         return True
 
 
-class Outlet(PipeEnd):
-    """The STDOUT or STDERR of a child, passed on line by line."""
+class Sink(Protocol):
+    """A taker of what a child prints."""
 
-    def __init__(self, loop: EventLoop, fd: int, lines: Lines) -> None:
+    def feed(self, data: bytes) -> None:
+        """Take what came now."""
+
+    def finish(self) -> None:
+        """Take note that no more comes."""
+
+
+class Outlet(PipeEnd):
+    """The STDOUT or STDERR of a child, passed on to `sink`."""
+
+    def __init__(self, loop: EventLoop, fd: int, sink: Sink) -> None:
         super().__init__(loop, fd)
-        self._lines = lines
+        self.sink = sink
 
     def follow(self) -> None:
         """Pass on what is printed while the child runs, so that the pipe never fills up."""
@@ -119,18 +129,18 @@ class Outlet(PipeEnd):
         """Pass on what is there now."""
         data = self.read()
         if data:
-            self._lines.feed(data)
+            self.sink.feed(data)
         elif data is not None:
-            self._lines.finish()
+            self.sink.finish()
             self.close()
 
     def drain(self) -> None:
         """Pass on the rest and close; a grandchild that keeps the pipe open is not waited for."""
         left = _MOST_LEFT
         while left > 0 and (data := self.read()):
-            self._lines.feed(data)
+            self.sink.feed(data)
             left -= len(data)
             if len(data) < PIPE_BYTES:
                 break
-        self._lines.finish()
+        self.sink.finish()
         self.close()

@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
+from scripts.errors import ClusterError
+
 LINE, NUMBER = "", "#"
 
 # Not `${HOME}`, which is a shell's.
@@ -34,7 +36,11 @@ class Template:
         self.names = tuple(dict.fromkeys(found))
 
     def fill(self, values: Mapping[str, bytes]) -> list[bytes]:
-        """Return the words with each placeholder that has a value filled; others stay as they are."""
+        """Return the words with each placeholder that has a value filled; others stay as they are.
+
+        Raises:
+            ClusterError: a value has a NUL byte, which ends an argument.
+        """
         return [word if isinstance(word, bytes) else _filled(word, values) for word in self._words]
 
 
@@ -64,4 +70,8 @@ def _filled(parts: list[bytes | str], values: Mapping[str, bytes]) -> bytes:
 
 def _value(name: str, values: Mapping[str, bytes]) -> bytes:
     value = values.get(name)
-    return b"{%b}" % os.fsencode(name) if value is None else value
+    if value is None:
+        return b"{%b}" % os.fsencode(name)
+    if b"\0" in value:
+        raise ClusterError(f"the value of {{{name}}} has a NUL byte, which no argument can have")
+    return value

@@ -13,6 +13,9 @@ from scripts.action.children import Ending, exit_reason, exit_watch, spawn_piped
 from scripts.action.jobs import EXIT_REJECTED, KILLED, Done, Job, Outcome, RunLimits, Verdict
 from scripts.action.output import Lines, tag_of
 from scripts.action.pipes import Inlet, Outlet
+from scripts.action.placeholders import Template
+from scripts.action.result import Result, over_limit
+from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop, Timer
 
 # Most actions are over before this. Their pipes are read once, at the end, without ever being watched: that saves
@@ -34,6 +37,7 @@ class Processes:
     def __post_init__(self) -> None:
         self.watch = exit_watch(self.loop)
         self.out_of_memory = OutOfMemoryKills()
+        self._template = Template(self.argv)
         self._children: set[Child] = set()
         self._sweep = Timer(self.loop, self._watch_pipes)
 
@@ -48,6 +52,14 @@ class Processes:
         child.start()
         if not self._sweep.is_set:
             self._sweep.set(_WATCH_PIPES_AFTER_S)
+
+    def words(self, job: Job) -> Sequence[str | bytes]:
+        """Return `argv` for the job, with its placeholders filled.
+
+        Raises:
+            ClusterError: a value cannot be part of an argument.
+        """
+        return self.argv if job.values is None or not self._template.names else self._template.fill(job.values)
 
     def ended(self, child: Child) -> None:
         """Count the child no more."""
@@ -84,7 +96,9 @@ class Child:
         self._job = job
         self._done = done
         tag = tag_of(job.id) if runner.tagged else b""
-        self._stdout, self._stderr = Lines(1, tag), Lines(2, tag)
+        self._result = None if job.result_limit is None else Result(job.result_limit, self._look_at_size)
+        self._stdout = self._result or Lines(1, tag)
+        self._stderr = Lines(2, tag)
         self._pid: int | None = None
         self._ending: Ending | None = None
         self._ended_as: tuple[Verdict, str] | None = None
@@ -97,16 +111,14 @@ class Child:
         runner, loop = self._runner, self._runner.loop
         try:
             environment = {**runner.environment, **self._job.variables()}
-            self._pid, (stdin, stdout, stderr) = spawn_piped(runner.argv, environment, outputs=2)
+            self._pid, (stdin, stdout, stderr) = spawn_piped(runner.words(self._job), environment, outputs=2)
+        except ClusterError as error:
+            self._never_ran("rejected", str(error))
+            return
         except (OSError, ValueError) as error:
-            # Of what a message brings, its variables alone can be too much.
+            # What a message brings, its variables and arguments, can be too much.
             is_messages = isinstance(error, ValueError) or error.errno == errno.E2BIG
-            outcome = Outcome(
-                "failed" if is_messages else "unstartable",
-                why_unstartable(runner.argv[0], error),
-                started_at=self._started_at,
-            )
-            loop.add_callback_threadsafe(lambda: self._finish(outcome))
+            self._never_ran("failed" if is_messages else "unstartable", why_unstartable(runner.argv[0], error))
             return
         # It need not read its STDIN, or not to the end.
         self._stdin = Inlet(loop, stdin)
@@ -131,6 +143,16 @@ class Child:
         for output in self._outputs:
             output.follow()
 
+    def _never_ran(self, verdict: Verdict, reason: str) -> None:
+        outcome = Outcome(verdict, reason, started_at=self._started_at)
+        self._runner.loop.add_callback_threadsafe(lambda: self._finish(outcome))
+
+    def _look_at_size(self) -> None:
+        """End a run whose result is too large: it may go on printing for ever."""
+        assert self._result is not None
+        if self._result.is_over and self._ended_as is None:
+            self.end("rejected", over_limit(self._result.limit))
+
     def _exited(self, status: int) -> None:
         self._time_limit.stop()
         if self._ending is not None:
@@ -143,6 +165,8 @@ class Child:
         self._conclude(status)
 
     def _conclude(self, status: int) -> None:
+        # Its number may be another's by now.
+        self._pid = None
         self._stdin.close()
         for output in self._outputs:
             output.drain()
@@ -157,6 +181,7 @@ class Child:
             started_at=self._started_at,
             seconds=time.monotonic() - self.started,
             received=self._stdout.received,
+            result=self._result.value if self._result else b"",
         )
         self._finish(outcome)
 

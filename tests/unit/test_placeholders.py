@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scripts.action.placeholders import Template, shell_text
+from tests.refusing import refusal
 
 
 @pytest.mark.parametrize(
@@ -25,10 +26,17 @@ def test_names_are_found_once_each_and_not_in_the_text_of_a_shell(words: list[st
     assert Template(words).names == names
 
 
-@given(st.binary(), st.binary())
+_values = st.binary().map(lambda value: value.replace(b"\0", b""))
+
+
+@given(_values, _values)
 def test_a_value_of_any_bytes_stays_within_its_word(line: bytes, column: bytes) -> None:
     filled = Template(["mc{2}.r", "{}", "--n={2}", "{other}"]).fill({"": line, "2": column})
     assert filled == [b"mc{2}.r", line, b"--n=" + column, b"{other}"]
+
+
+def test_a_nul_byte_is_refused_by_its_placeholders_name() -> None:
+    assert "{alpha}" in refusal(Template(["mc.r", "--a={alpha}"]).fill, {"alpha": b"a\0b"})
 
 
 @given(st.lists(st.text(alphabet=st.characters(exclude_characters="{\0", exclude_categories=["Cs"])), min_size=1))
