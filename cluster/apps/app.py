@@ -25,12 +25,14 @@ DRAIN = "drain"
 class Image:
     """An image as an engine's apps name it: by its content where a registry holds it.
 
-    `tag` is what the person said. Without `architectures` nobody knows for which it is built.
+    `tag` is what the person said. Without `architectures` nobody knows for which it is built, and without `sources`,
+    a digest, of which files.
     """
 
     name: str
     tag: str
     architectures: tuple[str, ...] = ()
+    sources: str = ""
 
 
 @dataclass(frozen=True)

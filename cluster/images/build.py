@@ -19,7 +19,7 @@ from cluster.components import Component
 from cluster.engine import docker_errors, logins
 from cluster.engine.errors import problem_of, words_of
 from cluster.image_ref import ImageRef, is_local
-from cluster.images import base_image, registry_api, registry_login
+from cluster.images import base_image, registry_api, registry_login, sources
 from cluster.images.registry_errors import Trouble, ca_file, failure, trouble_in
 from cluster.terminal import live_line
 from scripts.errors import ClusterError, ServiceAway
@@ -121,7 +121,8 @@ def _failure(doing: str, step: Step, problem: str) -> ClusterError:
 def labels(component: Component, ref: ImageRef) -> dict[str, str]:
     """Return the labels that are known only when an image is built; the others stand in the Dockerfile."""
     known = {"version": ref.tag, "revision": revision_of(component.sources, component.root)}
-    return {f"org.opencontainers.image.{name}": value for name, value in known.items() if value}
+    named = {f"org.opencontainers.image.{name}": value for name, value in known.items() if value}
+    return named | {sources.LABEL: sources.digest(component)}
 
 
 def revision_of(folders: Sequence[Path], repo: Path) -> str:
@@ -203,6 +204,13 @@ def deployable(client: docker.DockerClient, ref: ImageRef) -> str:
     found = _in_registry(client, ref)
     _refuse_foreign(client, ref, [one.get("architecture", "") for one in found.attrs.get("Platforms") or []])
     return str(ref.at(str(found.id)))
+
+
+def sources_of(client: docker.DockerClient, name: str) -> str:
+    """Return the digest of the files that an image was built from; empty where it is not here, or says nothing."""
+    with docker_errors(f"look for {name}"), suppress(ImageNotFound):
+        return str((client.images.get(name).labels or {}).get(sources.LABEL, ""))
+    return ""
 
 
 def _refuse_foreign(client: docker.DockerClient, ref: ImageRef, architectures: list[str]) -> None:

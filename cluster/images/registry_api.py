@@ -103,6 +103,13 @@ def in_registry(ref: ImageRef) -> tuple[ImageRef, frozenset[str]]:
         return ref.at(found.digest), frozenset(client.architectures(ref.name, found.digest))
 
 
+def labels_of(ref: ImageRef) -> dict[str, str]:
+    """Return the labels of an image in its registry; none where it is several, for as many architectures."""
+    with RegistryClient(ref.registry) as client:
+        found = (client.configuration(ref.name, ref.digest or ref.tag).get("config") or {}).get("Labels")
+    return found if isinstance(found, dict) else {}
+
+
 def refuse_local(registry: str) -> None:
     """Raise ClusterError for a registry that no other machine can reach."""
     if is_local(registry):
@@ -262,8 +269,13 @@ class RegistryClient:
         if "manifests" in manifest:
             found = [one.get("platform") or {} for one in manifest["manifests"]]
         else:
-            found = [self.json(f"{name}/blobs/{(manifest.get('config') or {}).get('digest', '')}")]
+            found = [self.configuration(name, digest)]
         yield from (one["architecture"] for one in found if one.get("architecture") not in (None, "", "unknown"))
+
+    def configuration(self, name: str, digest: str) -> dict[str, Any]:
+        """Return the configuration of an image; empty where it is several, for as many architectures."""
+        config = self.json(f"{name}/manifests/{digest}").get("config") or {}
+        return self.json(f"{name}/blobs/{config['digest']}") if config.get("digest") else {}
 
 
 def _nobody(request: requests.PreparedRequest) -> requests.PreparedRequest:

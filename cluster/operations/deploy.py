@@ -24,6 +24,7 @@ from cluster.hosts import files as host_files
 from cluster.hosts.host import of_settings as agents
 from cluster.image_ref import is_local
 from cluster.operations import replacing
+from cluster.operations.build import tell_older
 from cluster.operations.operate import as_json, tell_change, undone_on_failure
 from cluster.queue import delivery_limits
 from cluster.queue import login as queue_login
@@ -138,6 +139,8 @@ def deploy_workers(
     """
     engine, say = rollout.engine, rollout.say
     image = engine.image(tag or settings.worker.tag)
+    if not overrides.definition:
+        tell_older(image, say)
     broker = BrokerLocation.at(work.url) if work.url else engine.broker_for(QUEUE.app_id)
     url = broker.url
     if rollout.is_watched and not rollout.is_dry_run:

@@ -50,7 +50,7 @@ def run(
         ClusterError: flags that do not fit, or as `publish_noting`.
     """
     _check(file, split, url, marathon, at)
-    broker = _broker(settings, url, at, marathon, say)
+    broker = broker_meant(settings, url, at, marathon, say)
     name = checked_name(queue or settings.queue.name)
     create = create or name == settings.queue.name
     target = Target(broker.url, name, create, headers_of(header), retry_for_s, broker.find, broker.service)
@@ -111,7 +111,7 @@ def headers_of(pairs: Iterable[str]) -> dict[str, str]:
 
 
 def _publish(
-    source: Source, target: Target, broker: _Broker, shaping: dict[str, Any], resume: bool, say: Say
+    source: Source, target: Target, broker: Broker, shaping: dict[str, Any], resume: bool, say: Say
 ) -> Published:
     """Publish with a progress bar, and look meanwhile for policies that drop what the broker confirms nevertheless."""
     queue, found = target.queue, list[Future[list[str]]]()
@@ -131,7 +131,7 @@ def _publish(
     return done
 
 
-class _Broker(NamedTuple):
+class Broker(NamedTuple):
     """A broker: its URL, its management API, and how it is found again when it has moved."""
 
     url: str
@@ -141,17 +141,17 @@ class _Broker(NamedTuple):
     api_s: float = _KNOWN_API_S
 
 
-def _broker(settings: Settings, url: str, at: str, marathon: str, say: Say) -> _Broker:
+def broker_meant(settings: Settings, url: str, at: str, marathon: str, say: Say) -> Broker:
     """Return the broker of -u, else the queue of the engine that is meant, which may move where that has hosts."""
     if url:
-        return _Broker(url, lambda: management_of(parameters(url), None), api_s=_GUESSED_API_S)
+        return Broker(url, lambda: management_of(parameters(url), None), api_s=_GUESSED_API_S)
     choice = selection.chosen(settings, at, marathon)
     if choice.is_here:
-        return _Broker(settings.queue.url, lambda: settings.queue.management)
+        return Broker(settings.queue.url, lambda: settings.queue.management)
     engine = selection.connect(settings, choice, say)
     there = queue_at(settings, engine)
     service = f"{QUEUE.app_id} of {engine.place}"
-    return _Broker(there.url, lambda: there.management, lambda: queue_at(settings, engine).url, service)
+    return Broker(there.url, lambda: there.management, lambda: queue_at(settings, engine).url, service)
 
 
 def queue_at(settings: Settings, engine: Scheduler) -> QueueAddress:
@@ -171,7 +171,7 @@ def queue_at(settings: Settings, engine: Scheduler) -> QueueAddress:
 
 def queue_url(settings: Settings, at: str, marathon: str, say: Say) -> str:
     """Return the URL of the queue that flags and invoke.yaml mean, with its login."""
-    return _broker(settings, "", at, marathon, say).url
+    return broker_meant(settings, "", at, marathon, say).url
 
 
 def _described(source: Source) -> str:

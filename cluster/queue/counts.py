@@ -11,7 +11,7 @@ from pika.exceptions import ChannelClosedByBroker
 
 from scripts.amqp.broker import broker_errors, open_blocking
 from scripts.amqp.management import Management, QueueCount
-from scripts.amqp.queues import failed_queue, side_queues
+from scripts.amqp.queues import failed_queue, run_of, side_queues
 from scripts.errors import ClusterError
 
 _NOT_THERE = 404  # AMQP's reply code
@@ -76,11 +76,13 @@ class WorkQueue:
 def work_queues(queues: Sequence[QueueCount]) -> list[WorkQueue]:
     """Put together what belongs together, in the order of the names.
 
-    A failed queue that somebody works on is a queue of its own right.
+    A failed queue that somebody works on is a queue of its own right. The results of a run are no work.
     """
     known = {queue.name: queue for queue in queues}
-    own = {name for name in known if known[name].consumers or any(side in known for side in beside(name))}
+    worked_on = {name for name in known if any(side in known for side in beside(name))}
+    own = {name for name in known if known[name].consumers} | worked_on
     sides = {side for name in known for side in beside(name)} - own
+    sides |= {name for name in known.keys() - worked_on if run_of(name)}
     return [_put_together(queue, {side: known[side] for side in sides & known.keys()})
             for queue in queues if queue.name not in sides]  # fmt: skip
 

@@ -16,7 +16,7 @@ from cluster import engine
 from cluster.components import Component
 from cluster.image_ref import ImageRef
 from cluster.images import build as image_build
-from cluster.images import registry_api
+from cluster.images import registry_api, sources
 from cluster.operations import registry as registries
 from cluster.schedulers.docker.scheduler import Local
 from scripts.errors import ClusterError, ServiceAway
@@ -76,6 +76,8 @@ def test_an_image_gets_its_name_and_labels(build: Build, docker_client: Any) -> 
     labels = docker_client.images.get(str(ref)).labels
     assert labels["org.opencontainers.image.title"] == "tried"
     assert labels["org.opencontainers.image.version"] == "v1"
+    assert image_build.sources_of(docker_client, str(ref)) == labels[sources.LABEL]
+    assert image_build.sources_of(docker_client, f"{ref}0") == ""
 
 
 @pytest.fixture
@@ -171,6 +173,7 @@ def test_an_image_that_only_the_registry_has_is_deployable(build: Build, docker_
         docker_client.images.get(str(ref))
     assert docker_client.images.list(str(ref)) == []
     assert image_build.deployable(docker_client, ref) == f"{ref.repository}@{digest}"
+    assert len(registry_api.labels_of(ref)[sources.LABEL]) == 64
     docker_client.images.pull(ref.repository, tag=ref.tag)
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from cluster.components import WORKER
+from cluster.apps.app import Image
+from cluster.components import WORKER, Component
 from cluster.image_ref import ImageRef
-from cluster.images import base_image
+from cluster.images import base_image, sources
 from cluster.images import build as image_build
 from cluster.images.build import revision_of
+from cluster.operations.build import tell_older
 
 
 def test_an_image_says_which_version_and_commit_it_is() -> None:
@@ -20,6 +22,51 @@ def test_an_image_says_which_version_and_commit_it_is() -> None:
     assert labels["org.opencontainers.image.version"] == "v7"
     revision = labels.get("org.opencontainers.image.revision", "0" * 40)  # a copy without git has none
     assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", revision)
+
+
+@pytest.fixture
+def component(tmp_path: Path) -> Component:
+    for name in ("components/tried/Dockerfile", "components/tried/tried-app.json", "shared/a", "other/a"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("as it was")
+    return Component("tried", "/tried", shared=("shared",), root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["components/tried/Dockerfile", "components/tried/new", "components/tried/a/new", "shared/a", "shared/new"]
+)
+def test_a_file_that_goes_into_an_image_changes_its_digest(component: Component, name: str) -> None:
+    before = sources.digest(component)
+    (component.root / name).parent.mkdir(exist_ok=True)
+    (component.root / name).write_text("new")
+    assert sources.digest(component) != before
+
+
+@pytest.mark.parametrize("name", ["components/tried/tried-app.json", "shared/__pycache__/a.pyc", "other/a"])
+def test_a_file_that_goes_into_no_image_changes_no_digest(component: Component, name: str) -> None:
+    before = sources.digest(component)
+    (component.root / name).parent.mkdir(exist_ok=True)
+    (component.root / name).write_text("new")
+    assert sources.digest(component) == before
+
+
+def test_a_renamed_file_and_a_link_that_leads_elsewhere_are_other_files(component: Component) -> None:
+    link = component.root / "shared" / "link"
+    link.symlink_to("a")
+    found = [sources.digest(component)]
+    link.rename(link.with_name("renamed"))
+    found.append(sources.digest(component))
+    link.symlink_to("b")
+    found.append(sources.digest(component))
+    assert len(set(found)) == len(found)
+
+
+@pytest.mark.parametrize(("known", "lines"), [(sources.digest(WORKER), 0), ("", 0), ("0" * 64, 1)])
+def test_an_image_of_other_files_is_told(known: str, lines: int) -> None:
+    said: list[str] = []
+    tell_older(Image("localhost:5000/worker:v7", "worker:v7", sources=known), said.append)
+    assert len(said) == lines
+    assert all("worker:v7" in line for line in said)
 
 
 def test_only_the_proxy_of_the_environment_is_handed_on() -> None:

@@ -108,3 +108,10 @@ def test_a_failed_queue_that_is_worked_on_has_a_line_of_its_own() -> None:
         QueueCount("q.failed.failed", 2, 0, 0),
     ]
     assert work_queues(worked_on_before) == [WorkQueue("q", 0, 0, 0, 0, 1), WorkQueue("q.failed", 4, 0, 0, 2, 0)]
+
+
+def test_results_of_runs_are_no_work() -> None:
+    results = [QueueCount("q.results.0badcafe", 9, 1, 1), QueueCount("gone.results.0badcafe", 2, 0, 0)]
+    assert work_queues([QueueCount("q", 5, 2, 3), *results]) == [WorkQueue("q", 5, 2, 0, 0, 3)]
+    looks_so = [QueueCount("q.results.0badcafe", 9, 1, 1), QueueCount("q.results.0badcafe.failed", 4, 0, 0)]
+    assert work_queues(looks_so) == [WorkQueue("q.results.0badcafe", 9, 1, 0, 4, 1)]

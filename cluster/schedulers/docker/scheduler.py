@@ -55,7 +55,8 @@ class Local(OneMachine[ContainerInstance]):
 
     def image(self, tag: str) -> Image:
         """Return the image by its content where a registry holds it."""
-        return Image(image_build.deployable(self._client, ImageRef.parse(tag, self._settings.images)), tag)
+        name = image_build.deployable(self._client, ImageRef.parse(tag, self._settings.images))
+        return Image(name, tag, sources=image_build.sources_of(self._client, name))
 
     def _errors(self, doing: str) -> AbstractContextManager[None]:
         return docker_errors(doing)

@@ -19,8 +19,8 @@ from cluster.hosts import ssh
 from cluster.hosts.files import LOGIN_ARCHIVE
 from cluster.hosts.host import of_settings as agent_hosts
 from cluster.image_ref import ImageRef, is_local, is_registry
-from cluster.images import registry_login
-from cluster.images.registry_api import in_registry
+from cluster.images import registry_login, sources
+from cluster.images.registry_api import in_registry, labels_of
 from cluster.interrupts import Interrupted
 from cluster.schedulers import BrokerLocation, DeployOptions, NotRunning, Say
 from cluster.schedulers.docker.body import OPTIONS, PROJECT, options_body
@@ -73,7 +73,7 @@ class Marathon:
     def image(self, tag: str) -> Image:
         """Return what agents can pull: the image by its content, as its registry has it now."""
         ref, architectures = in_registry(ImageRef.parse(tag, self._settings.images))
-        return Image(str(ref), tag, tuple(architectures))
+        return Image(str(ref), tag, tuple(architectures), labels_of(ref).get(sources.LABEL, ""))
 
     def present(self, app_id: str) -> AppSpec | None:
         """Return the app as it is, whosever it is; None where there is none."""
