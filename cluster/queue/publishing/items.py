@@ -95,8 +95,10 @@ def _joined(group: list[Item], split: Split) -> Item:
     return group[0]._replace(body=body, end=group[-1].end, next_line=group[-1].next_line)
 
 
-def scan(chunks: Iterable[bytes], split: Split, name: str) -> tuple[int, int, int]:
-    """Read an input through without keeping it, to find early what `items` would raise late.
+def scan(
+    chunks: Iterable[bytes], split: Split, name: str, check: Callable[[Item], None] | None = None
+) -> tuple[int, int, int]:
+    """Read an input through without keeping it, to find early what `items` would raise late, and what `check` does.
 
     Return how many messages it has, and of the largest its bytes and the line that it begins at.
     """
@@ -104,6 +106,8 @@ def scan(chunks: Iterable[bytes], split: Split, name: str) -> tuple[int, int, in
     for item in items(chunks, split, name, Position()):
         assert item, "no chunk is None here"
         messages += 1
+        if check:
+            check(item)
         if len(item.body) > largest:
             largest, largest_line = len(item.body), item.line
     return messages, largest, largest_line

@@ -81,11 +81,13 @@ def listed(bodies: Iterable[bytes], name: str) -> Source:
     return Source(name, start, lambda line: f"message {line:,}")
 
 
-def text_file(path: str, split: Split) -> Source:
+def text_file(path: str, split: Split, check: Callable[[Item], None] | None = None, name: str = "") -> Source:
     """Return a file, cut into messages; anything that is no regular file (a pipe, a terminal) is read as a stream.
 
-    The file is read through once before anything is sent, for its digest and to find what could not be sent.
+    The file is read through once before anything is sent, for its digest and to find what could not be sent; `check`
+    gets each message then. Errors call the file by a `name`, where it is only a copy.
     """
+    name = name or path
     found = _stat(path)
     if stat.S_ISDIR(found.st_mode):
         raise ClusterError(f"{path} is a directory: --files '{path.rstrip('/')}/*' publishes each file in it whole")
@@ -99,17 +101,17 @@ def text_file(path: str, split: Split) -> Source:
             yield chunk
 
     try:
-        messages, largest_bytes, largest_line = scan(hashed(), split, path)
+        messages, largest_bytes, largest_line = scan(hashed(), split, name, check)
     except KeyboardInterrupt as interrupt:
-        raise Interrupted(f"interrupted while {path} was checked; nothing of it is published") from interrupt
+        raise Interrupted(f"interrupted while {name} was checked; nothing of it is published") from interrupt
     if not messages and not split.skip_empty:
-        raise nothing_in(path)
+        raise nothing_in(name)
 
     def start(at: Position) -> Iterator[Item | None]:
-        return items(_chunks(path, found, at.offset), split, path, at)
+        return items(_chunks(path, found, at.offset), split, name, at)
 
     return Source(
-        path, start, split.place, messages, largest_bytes, largest_line, str(Path(path).resolve()), found.st_size,
+        name, start, split.place, messages, largest_bytes, largest_line, str(Path(path).resolve()), found.st_size,
         digest.hexdigest(), prefix=digest.hexdigest()[:16],
     )  # fmt: skip
 
@@ -135,8 +137,10 @@ def nothing_in(name: str) -> ClusterError:
     return ClusterError(f"{name} is empty: there is nothing to publish; --skip-empty allows that")
 
 
-def file_set(pattern: str, skip_empty: bool = False) -> Source:
+def file_set(pattern: str, skip_empty: bool = False, by_path: bool = False) -> Source:
     """Return a message a file, for the regular files that match, in the order of their names.
+
+    Where they are to be sent `by_path`, an empty or a very large one is as good as any.
 
     As in bash: `**` is any folders, but none behind a symbolic link, which may lead back to where it stands; `*` is no
     hidden name. The digest is over names, sizes and times, so that a large set is not read twice.
@@ -150,7 +154,7 @@ def file_set(pattern: str, skip_empty: bool = False) -> Source:
     if not regular:
         raise ClusterError(f"no file matches {pattern!r} in {Path.cwd()}; quote a pattern, so that the shell leaves it")
     files = [(path, seen) for path, seen in regular if seen.st_size or not skip_empty]
-    for path, seen in files:
+    for path, seen in () if by_path else files:
         if not seen.st_size:
             raise ClusterError(f"{path} is empty; --skip-empty leaves empty files out")
         if seen.st_size > MAX_BODY_BYTES:

@@ -1,0 +1,240 @@
+"""The items of a run: lines of a file, or files. They can be read again from any place, and each line's columns."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from cluster.queue.publishing.items import Item, Position, Split
+from cluster.queue.publishing.sources import Source, file_set, text_file
+from cluster.queue.runs import columns as column_rules
+from cluster.queue.runs import spool as spooling
+from cluster.queue.runs.columns import Columns, is_column
+from cluster.queue.runs.shell_words import typed
+from cluster.settings_files import Say
+from scripts.action.placeholders import LINE, NUMBER, Template
+from scripts.errors import ClusterError
+
+
+class RunItem(NamedTuple):
+    """An item: its bytes, where these stand in the source, its line (from 1), and its place among the items (from 0).
+
+    `end` and `next_line` are where the next one begins. Of files `number` and `next_line` count these.
+    """
+
+    body: bytes
+    offset: int
+    length: int
+    number: int
+    place: int
+    end: int
+    next_line: int
+
+
+# Makes a RunItem of a whole tuple, in half the time that RunItem() takes.
+_made: Callable[[tuple[object, ...]], RunItem] = partial(tuple.__new__, RunItem)
+
+
+@dataclass(frozen=True)
+class Items:
+    """The items of a run, all of them checked; `digest` changes with their bytes and with what cuts them.
+
+    `lines`: the file that has them, as it was then; None where each is a file, of which `paths` are the bodies or not.
+    `first` is where they begin, behind a header row.
+    """
+
+    source: Source
+    template: Template
+    digest: str
+    columns: Columns | None = None
+    first: Position = field(default_factory=Position)
+    lines: os.stat_result | None = None
+    paths: bool = False
+
+    @property
+    def name(self) -> str:
+        """The source, as a person named it."""
+        return self.source.name
+
+    @property
+    def path(self) -> str:
+        """The file, or the pattern of files."""
+        return self.source.path
+
+    @property
+    def total(self) -> int:
+        """The number of items."""
+        return (self.source.messages or 0) - (1 if self.first.offset else 0)
+
+    @property
+    def size(self) -> int:
+        """The bytes of the file, or of all files."""
+        return self.source.size
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """The names in the header row, each once; none without one."""
+        return tuple(dict.fromkeys(filter(None, self.columns.names))) if self.columns else ()
+
+    def start(self, at: Position) -> Iterator[RunItem]:
+        """Return the items from a position on, as they are asked for."""
+        if self.paths:
+            return map(self._path_item, range(at.offset, self.total))
+        return self._read(at if at.offset >= self.first.offset else self.first)
+
+    def _read(self, at: Position) -> Iterator[RunItem]:
+        for item in self.source.start(at):
+            assert item, "a file has no pauses"
+            body, offset, end, line, next_line, number, _ = item
+            yield _made((body, offset, len(body), line, number - 1, end, next_line))
+
+    def _path_item(self, place: int) -> RunItem:
+        body = self._file(place)
+        return RunItem(body, place, len(body), place + 1, place, place + 1, place + 2)
+
+    def _file(self, place: int) -> bytes:
+        return os.fsencode(Path(self.source.place(place + 1)).absolute())
+
+    def input_of(self, offset: int, length: int) -> bytes:
+        """Return an item's bytes, read from the source again; of a file its path."""
+        if not self.lines:
+            return self._file(offset)
+        try:
+            with open(self.path, "rb", 0) as file:  # noqa: PTH123  (pathlib takes several times as long)
+                now = os.fstat(file.fileno())
+                found = os.pread(file.fileno(), length, offset)
+        except OSError as error:
+            raise ClusterError(f"{self.name}: {(error.strerror or str(error)).lower()}") from error
+        if (now.st_size, now.st_mtime_ns) != (self.lines.st_size, self.lines.st_mtime_ns) or len(found) < length:
+            raise ClusterError(f"{self.name} has changed since its items were published; put back what it was")
+        return found
+
+    def columns_of(self, line: bytes) -> dict[str, bytes]:
+        """Return the columns that the action's placeholders name."""
+        return self.columns.of(line) if self.columns else {}
+
+    def named(self, line: bytes) -> dict[str, str]:
+        """Return the columns that the header row has names for; bytes that are no UTF-8 become lone surrogates."""
+        return self.columns.named(line) if self.columns else {}
+
+    def commands(self, most: int = 3) -> list[str]:
+        """Return the first filled commands, as a person would type them."""
+        return [
+            " ".join(map(typed, self.template.fill(self._values(item))))
+            for item in islice(self.start(Position()), most)
+        ]
+
+    def _values(self, item: RunItem) -> dict[str, bytes]:
+        return {LINE: item.body, NUMBER: b"%d" % item.number, **self.columns_of(item.body)}
+
+
+def chosen_items(
+    file: str, files: str, *, contents: bool, null: bool, skip_empty: bool, colsep: str | None, header_row: bool,
+    action: Sequence[str], spool: Path, say: Say,
+) -> Items:  # fmt: skip
+    """Return the items that the flags of a command line name, after all of them were read once and checked.
+
+    A pipe or STDIN (`-`) is copied to `spool`, and that is taken where it is there already.
+    """
+    if bool(file) == bool(files):
+        raise ClusterError("give one of --file PATH (- is STDIN) and --files 'PATTERN'")
+    column_rules.check_action(action)
+    template = Template(action)
+    if files:
+        of_lines = [
+            flag for flag, given in (("--null", null), ("--colsep", colsep), ("--header-row", header_row)) if given
+        ]
+        if of_lines:
+            raise ClusterError(f"{of_lines[0]} says how the lines of --file are read; give --file")
+        return _of_files(files, template, contents, skip_empty)
+    if contents:
+        raise ClusterError("--contents makes a file's bytes the item: it needs --files 'PATTERN'")
+    cut = _Cut(file, template, Split(b"\0" if null else b"\n", skip_empty=skip_empty), colsep, header_row)
+    return _of_pipe(cut, spool, say) if spooling.is_pipe(file) else cut.items_of(file, file)
+
+
+def _of_files(pattern: str, template: Template, contents: bool, skip_empty: bool) -> Items:
+    if name := next(filter(is_column, template.names), ""):
+        raise ClusterError(f"{{{name}}} in the action is a column of a line: it needs --file; {{}} is a file's path")
+    if contents and LINE in template.names:
+        raise ClusterError(
+            "{} in the action is a file's path: leave --contents out, or {}, and read the bytes from STDIN"
+        )
+    source = file_set(pattern, skip_empty, by_path=not contents)
+    digest = _digest(source, contents=contents, skip_empty=skip_empty)
+    return Items(source, template, digest, paths=not contents)
+
+
+def _of_pipe(cut: _Cut, spool: Path, say: Say) -> Items:
+    """Return the items of a pipe, from the copy of it; what is refused leaves no new one behind."""
+    name = "STDIN" if cut.file == "-" else cut.file
+    if spool.exists():
+        items = cut.items_of(str(spool), name)
+        say(f"{name} is not read again: its {items.total:,} items are in {spool}")
+        return items
+    spooling.keep(cut.file, spool, say)
+    try:
+        items = cut.items_of(str(spool), name)
+    except BaseException:
+        spool.unlink()
+        raise
+    say(f"read {items.total:,} items from {name}")
+    return items
+
+
+class _Cut:
+    """The way that a file is cut into items and columns; each line is checked in the first pass over it."""
+
+    def __init__(self, file: str, template: Template, split: Split, colsep: str | None, header_row: bool) -> None:
+        self.file = file
+        self._template = template
+        self._split = split
+        needs = next(filter(is_column, template.names), "")
+        self._has_header = header_row or any(name.isidentifier() for name in template.names)
+        self._separator = column_rules.separator_of(file, colsep, needs) if needs or header_row else b""
+        self._fills_lines = LINE in template.names
+        self._columns: Columns | None = None
+        self._first = Position()
+
+    def items_of(self, path: str, name: str) -> Items:
+        """Return the items of a file, which errors call by a `name`."""
+        if self._separator and not self._has_header:
+            self._columns = Columns(self._separator, (), column_rules.places(self._template.names, ()))
+        lines = Path(path).stat() if Path(path).is_file() else None  # where it is not, the next line says why
+        source = text_file(path, self._split, partial(self._check, name), name)
+        digest = _digest(
+            source, null=self._split.separator == b"\0", skip_empty=self._split.skip_empty,
+            colsep=self._separator.decode("latin-1"), header_row=self._has_header,
+        )  # fmt: skip
+        items = Items(source, self._template, digest, self._columns, self._first, lines)
+        if not items.total and not self._split.skip_empty:
+            raise ClusterError(f"{name} has nothing but its header row; --skip-empty allows that")
+        return items
+
+    def _check(self, name: str, item: Item) -> None:
+        try:
+            if self._has_header and not self._columns:
+                self._read_header(item)
+                return
+            if self._columns:
+                self._columns.check(item.body)
+            if self._fills_lines:
+                column_rules.check_line(item.body)
+        except ClusterError as error:
+            raise ClusterError(f"{name}: {self._split.place(item.line)} {error}") from error
+
+    def _read_header(self, item: Item) -> None:
+        names = column_rules.header_names(item.body, self._separator)
+        self._columns = Columns(self._separator, names, column_rules.places(self._template.names, names))
+        self._first = Position(item.end, item.next_line)
+
+
+def _digest(source: Source, **shaping: bool | str) -> str:
+    return hashlib.sha256(json.dumps([source.digest, shaping]).encode()).hexdigest()

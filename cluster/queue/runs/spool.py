@@ -1,0 +1,45 @@
+"""A copy of what can be read once alone, a pipe or STDIN, so that its items can be read again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from cluster.interrupts import Interrupted
+from cluster.settings_files import Say
+from scripts.errors import ClusterError
+
+STDIN = 0
+
+
+def is_pipe(file: str) -> bool:
+    """Tell whether a file (`-` is STDIN) can be read only once."""
+    path = Path(file)
+    return file == "-" or (path.exists() and not path.is_file() and not path.is_dir())
+
+
+def keep(file: str, spool: Path, say: Say) -> None:
+    """Copy a pipe (`-` is STDIN) to `spool`, which is there whole or not at all."""
+    if file == "-" and sys.stdin is None:
+        raise ClusterError("--file -: STDIN is closed; pipe the items in, or name a file")
+    if file == "-" and sys.stdin.isatty():
+        say("reading items from the terminal, one a line; Ctrl-D ends")
+    name = "STDIN" if file == "-" else file
+    draft = spool.with_name(f"{spool.name}.draft")
+    try:
+        draft.unlink(missing_ok=True)
+        into = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(STDIN if file == "-" else file, "rb", 0, closefd=file != "-") as reading, open(into, "wb") as writing:  # noqa: PTH123
+            shutil.copyfileobj(reading, writing)
+            writing.flush()
+            os.fsync(into)
+        draft.rename(spool)
+    except KeyboardInterrupt as interrupt:
+        raise Interrupted(f"interrupted while {name} was read; nothing of it is published") from interrupt
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ClusterError(f"{name} cannot be kept in {spool}: {reason}") from error
+    finally:
+        draft.unlink(missing_ok=True)
