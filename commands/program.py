@@ -86,11 +86,17 @@ class Inv(Program):  # type: ignore[misc]
             raise Exit(f"error: {error}", code=error.exit_code) from error
         super().execute()
 
+    def _make_pairs(self, *args: Any, **options: Any) -> list[tuple[str, str | None]]:
+        """Invoke's hook for the lines of the list; shows `map` for its `map.run (map)`."""
+        pairs = super()._make_pairs(*args, **options)
+        return [(name.partition("(")[2].removesuffix(")") or name, words) for name, words in pairs]
+
     def print_task_help(self, name: str) -> None:
         """Print the flags of a command, for --help."""
         known = self.parser.contexts[name]
         flags = [(_with_value(spec.split(", "), known.flags), words) for spec, words in known.help_tuples()]
-        print(f"Usage: ./inv {name}{' [FLAGS]' if flags else ''}\n\n  {self.collection[name].__doc__}\n")
+        shortest = min([name, *known.aliases], key=len)
+        print(f"Usage: ./inv {shortest}{' [FLAGS]' if flags else ''}\n\n  {self.collection[name].__doc__}\n")
         if flags:
             print("Flags:\n")
             self.print_columns(flags)

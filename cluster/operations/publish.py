@@ -49,7 +49,7 @@ def run(
     Raises:
         ClusterError: flags that do not fit, or as `publish_noting`.
     """
-    _check(file, split, url, marathon, at)
+    _check(file, split)
     broker = broker_meant(settings, url, at, marathon, say)
     name = checked_name(queue or settings.queue.name)
     create = create or name == settings.queue.name
@@ -82,9 +82,7 @@ def run(
     return nothing
 
 
-def _check(file: str, split: Split, url: str, marathon: str, at: str) -> None:
-    if url and (marathon or at):
-        raise ClusterError(f"-u and {'-m' if marathon else '--at'} both say where the queue is: give one")
+def _check(file: str, split: Split) -> None:
     if split.per_message < 1:
         raise ClusterError(f"--lines-per-message {split.per_message}: give 1 or more")
     if not file and replace(split, skip_empty=False) != LINES:
@@ -143,6 +141,8 @@ class Broker(NamedTuple):
 
 def broker_meant(settings: Settings, url: str, at: str, marathon: str, say: Say) -> Broker:
     """Return the broker of -u, else the queue of the engine that is meant, which may move where that has hosts."""
+    if url and (marathon or at):
+        raise ClusterError(f"-u and {'-m' if marathon else '--at'} both say where the queue is: give one")
     if url:
         return Broker(url, lambda: management_of(parameters(url), None), api_s=_GUESSED_API_S)
     choice = selection.chosen(settings, at, marathon)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,15 +18,15 @@ _NOT_THERE = 404  # AMQP's reply code
 _EMPTY = QueueCount("", 0, 0, 0)
 
 
-def now(management: Management, url: str) -> list[QueueCount]:
-    """Return all queues by name, with what is ready and consumers of this moment where AMQP tells them.
+def now(management: Management, url: str, wanted: Callable[[str], bool] = bool) -> list[QueueCount]:
+    """Return all queues that are `wanted`, by name, with what is ready and consumers of now where AMQP tells them.
 
     What is in hand the management API alone knows: that figure is up to ten seconds old.
 
     Raises:
         ClusterError: the management API, which alone knows the names, does not answer.
     """
-    found = management.queues()
+    found = [queue for queue in management.queues() if wanted(queue.name)]
     with suppress(ClusterError), broker_errors(url), open_blocking(url) as connection:
         return list(_fresh(connection, found))
     return found

@@ -30,9 +30,9 @@ def inv(*arguments: str) -> subprocess.CompletedProcess[str]:
 def every_task() -> Iterator[tuple[str, list[Argument]]]:
     """Name and arguments of each task, made once: Invoke empties the help of a task while it makes them."""
     namespace: Collection = tasks.namespace
-    for name in namespace.task_names:
+    for name, others in namespace.task_names.items():
         assert isinstance(namespace[name], Task)
-        yield name, namespace[name].get_arguments()
+        yield min([name, *others], key=len), namespace[name].get_arguments()
 
 
 ALL = list(every_task())

@@ -12,6 +12,7 @@ from cluster.settings import ROOT
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 NAMESPACE: Collection = tasks.namespace
+NAMES = {name for one in NAMESPACE.task_names.items() for name in (one[0], *one[1])}
 CORE_FLAGS = {"--help", "--list"}
 
 
@@ -35,7 +36,7 @@ def test_commands_of_the_documents_exist(path: Path, words: list[str]) -> None:
         words = words[1:] or ["demo"]
     name, *rest = words
     name = name.replace("run_local", "run-local")
-    assert name in NAMESPACE.task_names
+    assert name in NAMES
     flags = {flag for argument in NAMESPACE[name].get_arguments(ignore_unknown_help=True) for flag in argument.names}
     used = {word.lstrip("-").partition("=")[0] for word in rest if re.match(r"--?[a-z]", word)}
     assert used <= flags
