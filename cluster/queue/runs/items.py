@@ -175,17 +175,18 @@ def _of_files(pattern: str, template: Template, contents: bool, skip_empty: bool
 def _of_pipe(cut: _Cut, spool: Path, say: Say) -> Items:
     """Return the items of a pipe, from the copy of it; what is refused leaves no new one behind."""
     name = "STDIN" if cut.file == "-" else cut.file
-    if spool.exists():
-        items = cut.items_of(str(spool), name)
-        say(f"{name} is not read again: its {items.total:,} items are in {spool}")
-        return items
-    spooling.keep(cut.file, spool, say)
+    is_new = not spool.exists()
+    if is_new:
+        spooling.keep(cut.file, spool, say)
+    else:
+        say(f"{name} is not read again: what came from it is in {spool}")
     try:
         items = cut.items_of(str(spool), name)
     except BaseException:
-        spool.unlink()
+        if is_new:
+            spool.unlink()
         raise
-    say(f"read {items.total:,} items from {name}")
+    say(f"{name} has {items.total:,} {'item' if items.total == 1 else 'items'}")
     return items
 
 
