@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -14,6 +17,7 @@ from rich.text import Text
 from scripts.one_line import visible
 
 _REFRESHES_PER_S = 8
+_LINE_EVERY_S = 10.0
 _SPINNER_WIDTH = 3  # with the blank after it and the cursor; a line that wraps would leave its first part behind
 
 
@@ -36,6 +40,60 @@ def bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=console, disable=not console.is_terminal) as shown:
         task = shown.add_task(what, total=total)
         yield lambda done: shown.update(task, completed=done)
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """The state of a run: items that have a record, and of these the failed ones; the rate is in items a second.
+
+    `note` says what is waited for, where that is not the workers.
+    """
+
+    total: int
+    done: int
+    failed: int
+    rate: float
+    note: str = ""
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until the end at this rate; None where nothing moves."""
+        return (self.total - self.done) / self.rate if self.rate else None
+
+
+@contextmanager
+def run_bar(say: Callable[[str], None]) -> Iterator[Callable[[RunProgress], None]]:
+    """Show how far a run is; yields the function to call with its state. Without a terminal: a line every 10 s."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Lines(say).show
+        return
+    text = TextColumn("{task.completed:,}/{task.total:,}  [red]{task.fields[failed]}[/]{task.fields[rest]}")
+    with Progress(BarColumn(20), text, console=console) as shown:
+        task = shown.add_task("", total=1, failed="", rest="")
+
+        def show(now: RunProgress) -> None:
+            failed = f"{now.failed:,} failed  " if now.failed else ""
+            shown.update(task, completed=now.done, total=now.total, failed=failed, rest=visible(_pace(now)))
+
+        yield show
+
+
+class _Lines:
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._next_s = time.monotonic() + _LINE_EVERY_S
+
+    def show(self, now: RunProgress) -> None:
+        if time.monotonic() >= self._next_s:
+            self._next_s += _LINE_EVERY_S
+            self._say(f"{now.done:,} of {now.total:,} items, {now.failed:,} failed, {_pace(now)}")
+
+
+def _pace(now: RunProgress) -> str:
+    rate = f"{now.rate:,.0f}/s" if now.rate >= 10 else f"{now.rate:.2g}/s"
+    left = f"  {timedelta(seconds=round(now.left_s))} left" if now.left_s is not None else ""
+    return rate + left + (f"  {now.note}" if now.note else "")
 
 
 class _Rate(ProgressColumn):

@@ -34,7 +34,7 @@ _WAITING_LIMIT = 1_000_000
 
 # AMQP's reply codes ACCESS_REFUSED, NOT_FOUND and PRECONDITION_FAILED.
 _FORBIDDEN = 403
-_NOT_THERE = 404
+NOT_THERE = 404
 _OTHER_ARGUMENTS = 406
 
 # Of a refusal: "inequivalent arg 'x-queue-type' for queue 'q' in vhost '/': received 'quorum' but current is 'stream'".
@@ -180,7 +180,7 @@ def _refused(
         if not isinstance(found, BaseException):
             declared(None)
         elif isinstance(found, ChannelClosedByBroker):
-            fail(reason if found.reply_code == _NOT_THERE else found)
+            fail(reason if found.reply_code == NOT_THERE else found)
 
     def fail(reason: ChannelClosedByBroker) -> None:
         declared(ClusterError(f"queue {name!r}: {refusal(reason, connection.params, name)}"))

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -47,7 +47,7 @@ class Items:
     """The items of a run, all of them checked; `digest` changes with their bytes and with what cuts them.
 
     `lines`: the file that has them, as it was then; None where each is a file, of which `paths` are the bodies or not.
-    `first` is where they begin, behind a header row.
+    `first` is where they begin, behind a header row; of the template's words the first `words` are the action's.
     """
 
     source: Source
@@ -57,6 +57,7 @@ class Items:
     first: Position = field(default_factory=Position)
     lines: os.stat_result | None = None
     paths: bool = False
+    words: int | None = None
 
     @property
     def name(self) -> str:
@@ -72,6 +73,11 @@ class Items:
     def total(self) -> int:
         """The number of items."""
         return (self.source.messages or 0) - (1 if self.first.offset else 0)
+
+    @property
+    def most_number(self) -> int:
+        """The number that no item's is over."""
+        return max(self.size, self.total) + 1
 
     @property
     def size(self) -> int:
@@ -121,13 +127,20 @@ class Items:
         return self.columns.of(line) if self.columns else {}
 
     def named(self, line: bytes) -> dict[str, str]:
-        """Return the columns that the header row has names for; bytes that are no UTF-8 become lone surrogates."""
-        return self.columns.named(line) if self.columns else {}
+        """Return the columns that a header row has names for, else those that placeholders name by their numbers.
+
+        Bytes that are no UTF-8 become lone surrogates.
+        """
+        if self.columns is None:
+            return {}
+        if self.columns.names:
+            return self.columns.named(line)
+        return {name: os.fsdecode(value) for name, value in self.columns.of(line).items()}
 
     def commands(self, most: int = 3) -> list[str]:
         """Return the first filled commands, as a person would type them."""
         return [
-            " ".join(map(typed, self.template.fill(self._values(item))))
+            " ".join(map(typed, self.template.fill(self._values(item))[: self.words]))
             for item in islice(self.start(Position()), most)
         ]
 
@@ -137,27 +150,29 @@ class Items:
 
 def chosen_items(
     file: str, files: str, *, contents: bool, null: bool, skip_empty: bool, colsep: str | None, header_row: bool,
-    action: Sequence[str], spool: Path, say: Say,
+    action: Sequence[str], spool: Path, say: Say, name: str = "",
 ) -> Items:  # fmt: skip
     """Return the items that the flags of a command line name, after all of them were read once and checked.
 
-    A pipe or STDIN (`-`) is copied to `spool`, and that is taken where it is there already.
+    A pipe or STDIN (`-`) is copied to `spool`, and that is taken where it is there already. `name`, of the file for a
+    result, may have placeholders too.
     """
     if bool(file) == bool(files):
         raise ClusterError("give one of --file PATH (- is STDIN) and --files 'PATTERN'")
     column_rules.check_action(action)
-    template = Template(action)
+    template = Template([*action, name] if name else action)
     if files:
         of_lines = [
             flag for flag, given in (("--null", null), ("--colsep", colsep), ("--header-row", header_row)) if given
         ]
         if of_lines:
             raise ClusterError(f"{of_lines[0]} says how the lines of --file are read; give --file")
-        return _of_files(files, template, contents, skip_empty)
+        return replace(_of_files(files, template, contents, skip_empty), words=len(action))
     if contents:
         raise ClusterError("--contents makes a file's bytes the item: it needs --files 'PATTERN'")
     cut = _Cut(file, template, Split(b"\0" if null else b"\n", skip_empty=skip_empty), colsep, header_row)
-    return _of_pipe(cut, spool, say) if spooling.is_pipe(file) else cut.items_of(file, file)
+    items = _of_pipe(cut, spool, say) if spooling.is_pipe(file) else cut.items_of(file, file)
+    return replace(items, words=len(action))
 
 
 def _of_files(pattern: str, template: Template, contents: bool, skip_empty: bool) -> Items:

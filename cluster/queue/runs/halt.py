@@ -1,0 +1,54 @@
+"""The end of a run that is given up early: too many items failed, or the action cannot work at all."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from cluster.queue.runs.record import Record
+from scripts.action.command import CommandNotExecutable, CommandNotFound
+from scripts.errors import ClusterError
+
+# So many failures without a success say that the action or all hosts are at fault, as in a worker's breaker.
+_HOPELESS = 10
+
+_CANNOT_START = (CommandNotExecutable.exit_code, CommandNotFound.exit_code)
+
+
+@dataclass
+class Halt:
+    """Counts failures of this session, and says when they are too many: `most`, of the items or of a hundred.
+
+    Where the run is not to be halted whatever fails, `most` is None.
+    """
+
+    most: int | None = None
+    text: str = ""
+    is_asked_for: bool = False
+    failed_now: int = 0
+
+    @classmethod
+    def read(cls, text: str, total: int) -> Halt:
+        """Read `10` or `5%` for a run of so many items; nothing: only what is hopeless is halted."""
+        if not text:
+            return cls()
+        match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)(%?)", text.strip())
+        number = float(match[1]) if match else 0
+        if not match or not number or (match[2] and number > 100) or (not match[2] and "." in match[1]):
+            raise ClusterError(f"--halt {text!r}: give a number of failed items, such as 10, or a share, such as 5%")
+        if match[2]:
+            return cls(None if number == 100 else max(1, int(total * number / 100)), f"{text} of {total:,}", True)
+        return cls(int(number), text, True)
+
+    def failed(self, record: Record, has_succeeded: bool) -> str:
+        """Count a failure; return why the run is to be given up, or nothing."""
+        self.failed_now += 1
+        if self.most is not None and self.failed_now >= self.most:
+            return f"{self.failed_now:,} items failed (--halt {self.text})"
+        if has_succeeded or self.is_asked_for:
+            return ""
+        if record.exit in _CANNOT_START:
+            return f"the action cannot be started: {record.reason} for item {record.number:,}"
+        if self.failed_now >= _HOPELESS:
+            return f"the first {self.failed_now} items failed, the last: {record.reason} (--halt 100% goes on)"
+        return ""

@@ -1,0 +1,124 @@
+"""The messages of a run: what an item's brings to a worker, and what a result brings back."""
+
+from __future__ import annotations
+
+import struct
+import time
+from typing import Any
+
+from pika import BasicProperties
+
+from cluster.queue.publishing.items import Item
+from cluster.queue.publishing.sender import PERSISTENT
+from cluster.queue.runs.items import Items
+from cluster.queue.runs.record import Record
+from scripts.worker import headers
+
+# A number that AMQP encodes in eight bytes, and texts that stand nowhere else.
+_MARK = 0x7A5C3E1B2D4F6081
+_MARK_TEXT, _MARK_ID = "mark-of-correlation", "mark-of-message-id"
+
+
+def read_result(properties: Any, body: bytes, items: Items) -> Record | None:
+    """Return the record of a result; None for a message that is no result of these items.
+
+    Its correlation id, which workers give back as it was, says where the item's bytes are (`correlation_id`).
+    """
+    found = properties.headers or {}
+    try:
+        number, place, offset, length = map(int, (properties.correlation_id or "").split("."))
+        if not (0 <= place < items.total and place < number <= items.most_number):
+            return None
+        item_input = items.input_of(offset, length)
+        seconds = float(_text(found.get(headers.SECONDS)) or 0)
+    except (ValueError, TypeError, AttributeError):
+        return None
+    exit_code, attempts = found.get(headers.EXIT), found.get(headers.ATTEMPT)
+    reason = _text(found.get(headers.REASON))
+    return Record(
+        number, place, item_input, body, reason,
+        exit=exit_code if isinstance(exit_code, int) else (None if reason else 0),
+        attempts=attempts if isinstance(attempts, int) else 1,
+        seconds=seconds, host=_text(found.get(headers.HOST)), stderr=_text(found.get(headers.STDERR)),
+        columns=items.named(item_input),
+    )  # fmt: skip
+
+
+def correlation_id(number: int, place: int, offset: int, length: int) -> str:
+    """Return the correlation id of an item's message: its number and place, and where its bytes are in the source."""
+    return f"{number}.{place}.{offset}.{length}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return value if isinstance(value, str) else ""
+
+
+class ItemProperties:
+    """Makes the properties of items' messages: who gets the result, and which item it is.
+
+    Of messages without columns all but three values is the same, and encoded once a second.
+    """
+
+    def __init__(self, run: str, reply_to: str, items: Items) -> None:
+        self._run, self._reply_to, self._items = run, reply_to, items
+        self._has_columns = items.columns is not None
+        self._made_at = 0
+
+    def __call__(self, item: Item) -> Any:
+        """Return the properties of an item's message."""
+        place = item.number - 1
+        correlation = correlation_id(item.line, place, item.offset, len(item.body))
+        columns = self._items.columns_of(item.body) if self._has_columns else {}
+        if columns:
+            return self._whole(item.line, correlation, f"{self._run}-{item.line}", columns)
+        now = int(time.time())
+        if now != self._made_at:
+            self._made_at = now
+            self._fast = _SplitProperties(self._whole(_MARK, _MARK_TEXT, _MARK_ID, {}))
+        self._fast.set(item.line, correlation, f"{self._run}-{item.line}")
+        return self._fast
+
+    def _whole(self, number: int, correlation: str, message_id: str, columns: dict[str, bytes]) -> BasicProperties:
+        found: dict[str, Any] = {headers.RUN: self._run, headers.ITEM: number}
+        if columns:
+            found[headers.COLUMNS] = {name: _text_or_bytes(value) for name, value in columns.items()}
+        return BasicProperties(
+            headers=found, delivery_mode=PERSISTENT, timestamp=int(time.time()), reply_to=self._reply_to,
+            correlation_id=correlation, message_id=message_id,
+        )  # fmt: skip
+
+
+class _SplitProperties(BasicProperties):  # type: ignore[misc]
+    """Encoded properties in which three values change."""
+
+    def __init__(self, marked: BasicProperties) -> None:
+        super().__init__()
+        encoded = b"".join(marked.encode())
+        self._before, rest = encoded.split(struct.pack(">q", _MARK))
+        self._middle, rest = rest.split(_short(_MARK_TEXT))
+        self._between, self._after = rest.split(_short(_MARK_ID))
+        self._values: tuple[bytes, bytes, bytes] = (b"", b"", b"")
+
+    def set(self, number: int, correlation: str, message_id: str) -> None:
+        """Be those of this item."""
+        self.message_id = message_id
+        self._values = struct.pack(">q", number), _short(correlation), _short(message_id)
+
+    def encode(self) -> list[bytes]:
+        """Return the pieces of the frame; pika calls this for each message."""
+        number, correlation, message_id = self._values
+        return [self._before, number, self._middle, correlation, self._between, message_id, self._after]
+
+
+def _short(text: str) -> bytes:
+    data = text.encode()
+    return bytes((len(data),)) + data
+
+
+def _text_or_bytes(value: bytes) -> str | bytes:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value

@@ -1,0 +1,184 @@
+"""The output of a run: a record for each item, whatever comes twice and whenever this process is killed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn
+
+from cluster.queue.runs.failures import Failures
+from cluster.queue.runs.folder import ResultFiles
+from cluster.queue.runs.formats import Format, JsonLines, Separated
+from cluster.queue.runs.numbers import Numbers
+from cluster.queue.runs.order import AsTheyCome, ByPlace, Records
+from cluster.queue.runs.record import Record
+from cluster.queue.runs.record_file import RecordFile
+from scripts.errors import ClusterError
+
+_FORMATS: dict[str, Callable[[Sequence[str]], Format]] = {
+    ".jsonl": lambda _: JsonLines(),
+    ".csv": lambda columns: Separated(",", columns),
+    ".tsv": lambda columns: Separated("\t", columns),
+}
+
+
+def open_output(
+    path: str, *, name: str = "", keep_order: bool = False, columns: Sequence[str] = (), total: int | None = None
+) -> Output:
+    """Open the output of a run, new or begun.
+
+    A folder ends in `/`, or is there; a result is a file in it then, called by its item's number, or by `name`, in
+    which `{}` is the item's line, `{#}` its number, and `{2}` or `{alpha}` one of its columns. `columns` are the names
+    of those that items have, `total` is how many items there are, as far as it is known. With `keep_order` the records
+    are in the order of the items.
+    """
+    is_folder = path.endswith("/") or bool(path and Path(path).is_dir())
+    suffix = next((each for each in _FORMATS if path.endswith(each)), "")
+    if not is_folder and not suffix:
+        raise ClusterError(
+            f"--output {path!r}: the end of the name says the format: .jsonl, .csv, .tsv, or / for a folder"
+        )
+    if name and not is_folder:
+        raise ClusterError(f"--name {name!r} is for files in a folder, and --output {path!r} is one file")
+    try:
+        if is_folder:
+            return _open_folder(Path(path), name, keep_order, columns, total)
+        return Output(path, _records(Path(path), _FORMATS[suffix](columns), keep_order))
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _open_folder(folder: Path, name: str, keep_order: bool, columns: Sequence[str], total: int | None) -> Output:
+    folder.mkdir(parents=True, exist_ok=True)
+    records = _records(folder / "index.jsonl", JsonLines(with_results=False), keep_order)
+    try:
+        files = ResultFiles(folder, name, columns, total)
+    except BaseException:
+        records.close()
+        raise
+    return Output(str(folder), records, files)
+
+
+def _records(path: Path, form: Format, keep_order: bool) -> Records:
+    records = RecordFile(path, form)
+    return ByPlace(records) if keep_order else AsTheyCome(records)
+
+
+class Output:
+    """An open and locked output; `done` are the items that have a record, of which `failures` have failed.
+
+    Whatever the disk refuses is a ClusterError, and ends it: nothing is written any longer. What was synced before is
+    kept; what was not is no longer there, or found in the output when it is opened again.
+    """
+
+    def __init__(self, path: str, records: Records, files: ResultFiles | None = None) -> None:
+        self.path = path
+        self.done = Numbers()
+        self.failures = Failures()
+        self._records = records
+        self._files = files
+        self._waiting: list[tuple[int, bytes]] = []  # for their files to be on the disk
+        self._error: ClusterError | None = None
+        try:
+            self._read()
+            if files:
+                files.mend(self.done)
+        except BaseException:
+            records.close()
+            raise
+
+    def _read(self) -> None:
+        for entry in self._records.read(self.done):
+            if entry.number not in self.done:
+                self.done.add(entry.number)
+                if entry.reason:
+                    self.failures.add(entry.number, entry.reason)
+
+    @property
+    def failed(self) -> int:
+        """The number of items that have failed."""
+        return self.failures.count
+
+    def write(self, record: Record) -> bool:
+        """Add a record, and return True; False where the item has one already. On the disk it is after `sync`."""
+        if record.number in self.done:
+            return False
+        self._check()
+        try:
+            file = self._files.put(record) if self._files else ""
+            raw = self._records.form.encode(record, file)
+            if self._files:
+                self._waiting.append((record.place, raw))
+            else:
+                self._records.put(record.place, raw)
+        except OSError as error:
+            self._end(error)
+        self.done.add(record.number)
+        if record.reason:
+            self.failures.add(record.number, record.reason)
+        return True
+
+    def sync(self) -> None:
+        """Return when all that was written is on the disk."""
+        self._check()
+        try:
+            if self._files:
+                self._files.sync()
+            for place, raw in self._waiting:
+                self._records.put(place, raw)
+            self._waiting.clear()
+            self._records.sync()
+            if self._files:
+                self._files.name_drafts()
+        except OSError as error:
+            self._end(error)
+
+    def drop_failed(self) -> int:
+        """Take out the records of failed items, so that these can be run again; return how many they were."""
+        self.sync()
+        count = self.failed
+        try:
+            self._records.drop_failed(self._remove_files_of_failed)
+            self.done.clear()
+            self.failures.clear()
+            self._read()
+            self._records.sync()
+        except OSError as error:
+            self._end(error)
+        return count
+
+    def _remove_files_of_failed(self) -> None:
+        if self._files:
+            for entry in self._records.entries():
+                if entry.reason and entry.file:
+                    self._files.remove(entry.file)
+
+    def _check(self) -> None:
+        if self._error:
+            raise self._error
+
+    def _end(self, error: OSError) -> NoReturn:
+        self._error = _unwritable(self.path, error)
+        raise self._error from error
+
+    def close(self) -> None:
+        """Sync and unlock it."""
+        try:
+            if not self._error:
+                self.sync()
+        finally:
+            self._records.close()
+        if self._files and not self._error:
+            self._files.close()
+
+    def __enter__(self) -> Output:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
+
+
+def _unwritable(path: str, error: OSError) -> ClusterError:
+    why = (error.strerror or str(error)).lower()
+    return ClusterError(f"--output {path}: {why}; what it has is kept: the same command goes on when that is mended")
