@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from pika import SelectConnection
 from pika.exceptions import ChannelClosedByBroker, ConnectionWrongStateError
 
 from scripts.action.output import say
+from scripts.amqp.batched import BatchedConnection
 from scripts.amqp.broker import explain, parameters, redacted
 from scripts.amqp.queues import refusal
 from scripts.backoff import growing_s
@@ -140,7 +140,7 @@ class Reconnecting:
         # A loop waits without harm; giving up would publish what the broker may have taken in already once more.
         how.blocked_connection_timeout = None
         self.where, guard = redacted(url), self.loop.guard
-        self.connection = SelectConnection(
+        self.connection = BatchedConnection(
             how,
             on_open_callback=guard(self._opened),
             on_open_error_callback=guard(partial(self._over, f"no broker at {self.where}")),

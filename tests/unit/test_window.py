@@ -1,17 +1,14 @@
 """What is in flight: every message is confirmed, open, or given up, and none is two of these."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import pika
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from pika.adapters.select_connection import IOLoop
 
 from cluster.queue.publishing.items import Item, Position
-from cluster.queue.publishing.link import SEGMENT_BYTES, SURELY_TAKEN_BYTES, BatchedConnection, Target
+from cluster.queue.publishing.link import SURELY_TAKEN_BYTES, Target
 from cluster.queue.publishing.sender import Sender, Window
 from cluster.queue.publishing.sources import Source
 from scripts.errors import ClusterError
@@ -124,15 +121,10 @@ def test_what_comes_after_a_refused_one_is_given_up() -> None:
 
 
 class NotingChannel:
-    """A channel, and the connection it is on."""
+    """A channel that notes the sizes of what is published."""
 
     def __init__(self) -> None:
-        self.connection = self
         self.sizes: list[int] = []
-
-    @contextmanager
-    def batching(self) -> Iterator[None]:
-        yield
 
     def basic_publish(self, _exchange: str, _queue: str, body: bytes, *_: Any) -> None:
         self.sizes.append(len(body))
@@ -189,56 +181,3 @@ def test_what_comes_after_the_end_that_was_set_is_not_taken() -> None:
     out.end_before(None)
     out.use(channel)
     assert (channel.sizes, out.position()) == ([], Position())
-
-
-@pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """What reaches pika's own adapter."""
-    writes: list[bytes] = []
-    monkeypatch.setattr(pika.SelectConnection, "_adapter_emit_data", lambda self, data: writes.append(data))
-    return writes
-
-
-@pytest.fixture
-def connection() -> Iterator[BatchedConnection]:
-    """One that does not connect."""
-    loop = IOLoop()
-    connection = BatchedConnection(pika.ConnectionParameters(), custom_ioloop=loop, internal_connection_workflow=False)
-    connection._set_connection_state(connection.CONNECTION_OPEN)
-    yield connection
-    loop.close()
-
-
-def emit(connection: BatchedConnection, *frames: bytes) -> None:
-    connection._output_marshaled_frames(frames)
-
-
-def test_a_frame_goes_out_at_once(connection: BatchedConnection, sent: list[bytes]) -> None:
-    emit(connection, b"one", b"two")
-    assert sent == [b"one", b"two"]
-
-
-def test_batched_frames_go_out_together_and_in_order(connection: BatchedConnection, sent: list[bytes]) -> None:
-    with connection.batching():
-        emit(connection, b"one", b"two")
-        emit(connection, b"three")
-        assert sent == []
-    assert sent == [b"onetwothree"]
-    emit(connection, b"four")
-    assert sent == [b"onetwothree", b"four"]
-
-
-def test_a_segment_does_not_wait(connection: BatchedConnection, sent: list[bytes]) -> None:
-    with connection.batching():
-        emit(connection, b"small", b"x" * SEGMENT_BYTES)
-        assert sent == [b"small" + b"x" * SEGMENT_BYTES]
-    assert len(sent) == 1
-
-
-def test_what_a_connection_held_when_it_closed_is_dropped(connection: BatchedConnection, sent: list[bytes]) -> None:
-    with connection.batching():
-        emit(connection, b"one")
-        connection._set_connection_state(connection.CONNECTION_CLOSED)
-    connection._set_connection_state(connection.CONNECTION_OPEN)
-    emit(connection, b"two")
-    assert sent == [b"two"]

@@ -184,8 +184,7 @@ class Sender:
         if time.monotonic() - self._made_at > 1:  # of a new second is the timestamp, too
             self._properties = Properties(self._target.headers)
             self._made_at = time.monotonic()
-        with self.channel.connection.batching():
-            self._send()
+        self._send()
         if not len(self.window) and (self.is_stopped or (self.is_over and not self.window.again)):
             self._done()
 
