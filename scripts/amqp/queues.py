@@ -49,10 +49,10 @@ _NOWHERE = "amq.nowhere"
 
 
 class IsStream(ClusterError):
-    """A stream keeps what was read: as a work queue it would never be empty, and grow with each retry."""
+    """A stream keeps what was read: it would never be empty, and as a work queue grow with each retry."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name!r} is a stream, which cannot be a work queue: name another queue, or delete it")
+        super().__init__(f"{name!r} is a stream, which is never empty: name another queue, or delete it")
 
 
 def failed_queue(queue: str) -> str:
@@ -116,9 +116,10 @@ def checked_name(queue: str) -> str:
     return queue
 
 
-def queue_arguments(queue: str, server: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def queue_arguments(queue: str, server: dict[str, Any], results: str | None = None) -> dict[str, dict[str, Any]]:
     """Return the arguments of each queue for messages of `queue`, for a broker with these server properties.
 
+    `results` is one of a worker's own, for what comes of them.
     From 4.0 the work queue has a delivery limit that keeps what is over it, which the broker's own would drop.
     """
     failed = failed_queue(queue)
@@ -126,10 +127,11 @@ def queue_arguments(queue: str, server: dict[str, Any]) -> dict[str, dict[str, A
     if version(server) >= (3, 12):
         work["x-consumer-timeout"] = CONSUMER_TIMEOUT_MS
     back_after_s = {alone_queue(queue): _ALONE_S} | {retry_queue(queue, pause_s): pause_s for pause_s in PAUSES_S}
-    return {queue: work, failed: _quorum(server)} | {
+    found = {queue: work, failed: _quorum(server)} | {
         name: _quorum(server) | {"x-message-ttl": after_s * 1000} | _dead_lettering(queue)
         for name, after_s in back_after_s.items()
     }
+    return found | ({results: results_arguments(server)} if results else {})
 
 
 def _dead_lettering(queue: str) -> dict[str, Any]:

@@ -155,10 +155,12 @@ class Consumer:
     def _opened(self, connection: Any) -> None:
         """See that the queues are there; what need not be asked twice is asked once in a worker's life."""
         policy = self.options.policy
-        arguments = queues.queue_arguments(self.queue, connection.server_properties or {})
+        results = self.options.results
+        arguments = queues.queue_arguments(self.queue, connection.server_properties or {}, results)
         # The first retry queue shows whether the others can be made.
         first_retry = [queues.retry_queue(self.queue, policy.backoff_s)] if policy.attempts > 1 else []
-        needed = {name: arguments[name] for name in (self.queue, queues.failed_queue(self.queue), *first_retry)}
+        beside = [queues.failed_queue(self.queue), *first_retry, *([results] if results else [])]
+        needed = {name: arguments[name] for name in (self.queue, *beside)}
 
         def declared(problem: ClusterError | None) -> None:
             if isinstance(problem, queues.IsStream):

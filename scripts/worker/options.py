@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from scripts.action.cgroup import cores
 from scripts.action.jobs import RunLimits
-from scripts.amqp.queues import PAUSES_S, checked_name
+from scripts.amqp.queues import PAUSES_S, checked_name, failed_queue, side_queues
 from scripts.errors import ClusterError
 from scripts.flags import Parser, number_of
 from scripts.worker.verdicts import Policy
@@ -23,6 +24,9 @@ examples:
 
 The body of a message is the command's STDIN. Exit 0: done. Exit 65: failed for good. Any other exit code, a signal or
 the time limit: tried again later, and at last sent to the queue QUEUE.failed with the reason in its headers.
+
+A message with a reply_to is answered: what the command prints to STDOUT goes there before the message is acknowledged,
+with the exit code and more in headers. So does a failure for good, with its reason, in place of QUEUE.failed.
 
 User and password: AMQP_USER, and AMQP_PASSWORD_FILE or AMQP_PASSWORD; the command does not see them. A password in the
 URL is seen by everybody who runs ps on this machine.
@@ -40,6 +44,8 @@ command or all fails here, 2 when messages failed (--until-empty), 3 when the br
 wrong usage, 126 when the command is not executable, 127 when it is not there.
 """
 
+_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
+
 
 @dataclass(frozen=True)
 class Options:
@@ -53,6 +59,8 @@ class Options:
     prefetch: int
     policy: Policy
     limits: RunLimits
+    results: str | None
+    result_limit: int
     drain_s: float | None
     breaker: int
     tag: bool
@@ -91,6 +99,8 @@ def _contradiction(given: argparse.Namespace, jobs: int) -> str:
         "-m HOST:PORT needs -a APP, the queue's app in Marathon": bool(given.marathon and not given.app),
         "-a APP needs -m HOST:PORT, Marathon's address": bool(given.app and not given.marathon),
         f"--prefetch {given.prefetch} is less than -j {jobs}": given.prefetch is not None and given.prefetch < jobs,
+        f"--results {given.results} is a queue from which messages are taken, or wait for that": given.results
+        in (given.queue, failed_queue(given.queue), *side_queues(given.queue)),
         "--framing and --recycle-after need --keep-alive": not given.keep_alive
         and (given.framing != "lines" or given.recycle_after is not None),
     }
@@ -132,6 +142,12 @@ def _parser() -> Parser:
     add("--breaker", type=_count, default=10, metavar="N",
         help="take no more if the first N fail, later 2 N in a row; 0: never (default 10)")  # fmt: skip
 
+    add = parser.add_argument_group("results").add_argument
+    add("--results", type=_queue, metavar="QUEUE",
+        help="for messages without a reply_to, too: they go there; made if it is not there")  # fmt: skip
+    add("--result-limit", type=_size, default=8 * 1024 * 1024, metavar="SIZE",
+        help="more is a failure: 65536, 64K, 8M, 1G (default 8M)")  # fmt: skip
+
     add = parser.add_argument_group("commands that take many messages").add_argument
     add("--keep-alive", action="store_true", help="start it once, give it message after message")
     add("--framing", choices=("lines", "netstring"), default="lines", help="default: lines")
@@ -153,6 +169,14 @@ _positive = number_of(int, "a number from 1", 1, 1_000_000)
 _seconds = number_of(float, "a time in seconds", 0.001)
 _seconds_or_0 = number_of(float, "a time in seconds")
 _pause = number_of(float, f"a pause of 0 to {PAUSES_S[-1]} seconds", most=PAUSES_S[-1])
+
+
+def _size(text: str) -> int:
+    match = re.fullmatch(r"(\d{1,12})([KMG]?)", text, re.ASCII | re.IGNORECASE)
+    size = int(match[1]) * _UNITS[match[2].upper()] if match else 0
+    if size < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 65536, 64K, 8M or 1G")
+    return size
 
 
 def _queue(text: str) -> str:

@@ -1,39 +1,35 @@
-"""The settling of a message after its run: acknowledged, or copied elsewhere and then acknowledged.
-
-Copies (to wait, to fail, to go back) are published on a connection of their own: a memory or disk alarm blocks
-publishing connections, and acknowledgements would be stuck with the copies.
-"""
+"""The settling of a message after its run: answered with its result, or copied elsewhere; and then acknowledged."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, dataclass, replace
+from functools import partial
 from typing import Any
 
 from scripts.action.jobs import Outcome
 from scripts.action.output import say
 from scripts.amqp import queues
-from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop
 from scripts.worker import headers
 from scripts.worker.consumer import QueueWarnings
+from scripts.worker.copies import Copies, Copy
 from scripts.worker.deliveries import Run
 from scripts.worker.options import Options
-from scripts.worker.reconnect import Locate, Reconnecting
-from scripts.worker.verdicts import FIRST_SUCCESS, attempt_line, decide
+from scripts.worker.recipients import Recipients
+from scripts.worker.reconnect import Locate
+from scripts.worker.results import map_run, queue_for, result_properties
+from scripts.worker.verdicts import FIRST_SUCCESS, SAID_IN_RESULT, TO_THE_FAILED_QUEUE, attempt_line, decide
 
 # The first RabbitMQ whose basic.nack does not count as a lost delivery.
 _NACK_IS_FREE = (4, 3)
-
-_AGAIN_AFTER_S = 1.0
 
 
 @dataclass(eq=False)
 class Settler:
     """Settles runs of one queue; calls `settled` when the broker has been told all it needs to know of one.
 
-    `failed` counts what went to the failed queue.
+    `failed` counts what failed for good; `recipients` know for which results nobody waits any more.
     """
 
     loop: EventLoop
@@ -45,17 +41,26 @@ class Settler:
     _succeeded: bool = False
 
     def __post_init__(self, locate: Locate, warnings: QueueWarnings) -> None:
-        self.copies = Copies(self.loop, locate, self.options.queue, warnings, self.ack)
+        options = self.options
+        self.copies = Copies(self.loop, locate, options.queue, options.results, warnings, self.ack)
+        self.recipients = Recipients(self.loop)
+
+    def result_limit(self, run: Run) -> int | None:
+        """Return how many bytes the result of a message may have; None where nobody wants it."""
+        return self.options.result_limit if queue_for(run.properties, self.options.results) else None
 
     def settle(self, run: Run, outcome: Outcome) -> None:
         """Do what the outcome asks for."""
         decision = decide(outcome, run.attempt, self.options.policy)
+        queue = queue_for(run.properties, self.options.results)
         if decision.way != "ack":
-            say(attempt_line(run.id, outcome, run.attempt, self.options.policy, decision))
+            say(attempt_line(run.id, outcome, run.attempt, self.options.policy, decision, bool(queue)))
         elif not self._succeeded:
             self._succeeded = True
             say(FIRST_SUCCESS)
         match decision.way:
+            case "ack" if queue:
+                self._answer(run, outcome, queue, failed=False)
             case "ack":
                 self.ack(run)
             case "retry":
@@ -73,9 +78,15 @@ class Settler:
         self.settled(run)
 
     def fail_unrun(self, run: Run, reason: str) -> None:
-        """Send the message to the failed queue without another run."""
-        say(f"{run.id}: {reason}; to the failed queue")
+        """Let the message fail for good without another run."""
+        has_answer = queue_for(run.properties, self.options.results)
+        say(f"{run.id}: {reason}; {SAID_IN_RESULT if has_answer else TO_THE_FAILED_QUEUE}")
         self._fail(run, Outcome("failed", reason))
+
+    def drop(self, run: Run) -> None:
+        """Be done with an item of a run that is over, for whose result there is no queue."""
+        self.recipients.dropped(run)
+        self.ack(run)
 
     def isolate(self, run: Run) -> None:
         """Send a suspect to its queue; its coming run is counted now, since a lost worker cannot count it."""
@@ -107,7 +118,41 @@ class Settler:
         self._copy(run, self.options.queue, {headers.ATTEMPT: attempts or None, headers.ALONE: None})
 
     def _fail(self, run: Run, outcome: Outcome) -> None:
+        """Tell who waits for the result, or else keep the message in the failed queue."""
         self.failed += 1
+        if queue := queue_for(run.properties, self.options.results):
+            self._answer(run, outcome, queue, failed=True)
+        else:
+            self._keep_failed(run, outcome)
+
+    def _answer(self, run: Run, outcome: Outcome, queue: str, failed: bool) -> None:
+        """Publish the result of a message; that is acknowledged when the broker has the result safe."""
+        facts = (run, outcome, queue, failed)
+        gone = None if queue == self.options.results else partial(self._unanswered, *facts)
+        properties = result_properties(run, outcome, failed)
+        self.copies.send(Copy(run, properties, queue, outcome.result, gone, partial(self._too_large, *facts)))
+
+    def _unanswered(self, run: Run, outcome: Outcome, queue: str, failed: bool) -> None:
+        """Do what is left to do where nobody takes the result."""
+        if map_run(run.properties):
+            self.drop(run)
+            return
+        then = TO_THE_FAILED_QUEUE if failed else "it is done all the same"
+        say(f"{run.id}: no queue {queue!r} for its result; {then}")
+        if failed:
+            self._keep_failed(run, outcome)
+        else:
+            self.ack(run)
+
+    def _too_large(self, run: Run, outcome: Outcome, queue: str, failed: bool, reason: str) -> None:
+        """Answer without what the broker does not take; where that is all there was, the message has failed."""
+        if failed:
+            self._answer(run, replace(outcome, result=b""), queue, failed)
+        else:
+            say(f"{run.id}: {reason}; {SAID_IN_RESULT}")
+            self._fail(run, replace(outcome, verdict="rejected", reason=reason, result=b""))
+
+    def _keep_failed(self, run: Run, outcome: Outcome) -> None:
         more = headers.failure_headers(outcome, run.attempt) | headers.first_published(run.properties)
         self._copy(run, queues.failed_queue(self.options.queue), more)
 
@@ -117,141 +162,3 @@ class Settler:
         properties = headers.copy_properties(run.properties, run.routing_key, ours, more, queue == ours)
         properties.message_id = properties.message_id or run.id
         self.copies.send(Copy(run, properties, queue))
-
-
-@dataclass(slots=True, eq=False)
-class Copy:
-    """A copy of a run's message, for one of the queues that `queue_arguments` knows."""
-
-    run: Run
-    properties: Any
-    queue: str
-    returned: bool = False
-    returns: int = 0
-
-
-@dataclass(eq=False)
-class Copies:
-    """Sends copies in order, each confirmed by the broker and never unroutable; the connection is made at the first.
-
-    `confirmed` is called when the broker has the copy of a run's message safe.
-    """
-
-    loop: EventLoop
-    locate: InitVar[Locate]
-    queue: str
-    warnings: QueueWarnings
-    confirmed: Callable[[Run], None]
-    _started: bool = False
-    _channel: Any = None
-    _declaring: bool = False
-    _tag: int = 0
-    _waiting: deque[Copy] = field(default_factory=deque)
-    _sent: dict[int, Copy] = field(default_factory=dict)
-
-    def __post_init__(self, locate: Locate) -> None:
-        failed_queue = queues.failed_queue(self.queue)
-        # The worker has declared these two before it takes a message.
-        self._known = frozenset({self.queue, failed_queue})
-        self._declared = set(self._known)
-        self._connection = Reconnecting(
-            self.loop, locate, "copies", lambda _: self._connection.open_channel(failed_queue, self._opened), self._lost
-        )
-
-    def send(self, copy: Copy) -> None:
-        """Publish it as soon as possible."""
-        copy.run.copy = "sent"
-        self._waiting.append(copy)
-        if not self._started:
-            self._started = True
-            self._connection.start()
-        self._send_waiting()
-
-    def close(self, closed: Callable[[], None]) -> None:
-        """End the connection, and give up what is not confirmed by now."""
-        self._connection.close(closed)
-
-    def _opened(self, channel: Any) -> None:
-        guard = self.loop.guard
-
-        def confirming(_frame: Any) -> None:
-            self._channel, self._tag = channel, 0
-            self._connection.works()
-            self._send_waiting()
-
-        channel.add_on_return_callback(guard(self._returned))
-        channel.confirm_delivery(ack_nack_callback=guard(self._answered), callback=guard(confirming))
-
-    def _lost(self) -> None:
-        """Send again, in the old order and on the next connection, what was sent without a confirm."""
-        self._channel = None
-        self._declaring = False
-        self._declared = set(self._known)
-        self._waiting.extendleft(reversed(self._sent.values()))
-        self._sent.clear()
-
-    def _send_waiting(self) -> None:
-        while self._channel is not None and not self._declaring and self._waiting:
-            copy = self._waiting[0]
-            if not copy.run.link.open:
-                # The broker has given the original to another worker, or to us again.
-                self._waiting.popleft().run.copy = "none"
-            elif copy.queue not in self._declared:
-                self._declare(copy)
-                return
-            else:
-                self._publish(self._waiting.popleft())
-
-    def _declare(self, copy: Copy) -> None:
-        self._declaring = True
-
-        def declared(problem: ClusterError | None) -> None:
-            if problem:
-                self._connection.trouble(str(problem))
-                return
-            self._declaring = False
-            self._declared.add(copy.queue)
-            self.warnings.look(self._connection.connection.params, [copy.queue])
-            self._send_waiting()
-
-        connection = self._connection.connection
-        arguments = queues.queue_arguments(self.queue, connection.server_properties or {})[copy.queue]
-        queues.declare(connection, {copy.queue: arguments}, self.loop.guard(declared), self.warnings.say)
-
-    def _publish(self, copy: Copy) -> None:
-        copy.returned = False
-        self._tag += 1
-        self._sent[self._tag] = copy
-        properties = headers.fit(copy.properties, self._connection.connection.params.frame_max)
-        self._channel.basic_publish("", copy.queue, copy.run.body, properties, mandatory=True)
-
-    def _returned(self, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:
-        """Note that the queue is not there: the broker says so before it confirms, in the order of publishing."""
-        for copy in self._sent.values():
-            expected = (copy.queue, copy.properties.message_id)
-            if not copy.returned and expected == (method.routing_key, properties.message_id):
-                copy.returned = True
-                self._declared.discard(copy.queue)
-                return
-
-    def _answered(self, frame: Any) -> None:
-        method = frame.method
-        tags = [tag for tag in self._sent if tag <= method.delivery_tag] if method.multiple else [method.delivery_tag]
-        refused = type(method).__name__ == "Nack"
-        for tag in tags:
-            copy = self._sent.pop(tag, None)
-            if copy is not None:
-                self._settle(copy, refused)
-        self._send_waiting()
-
-    def _settle(self, copy: Copy, refused: bool) -> None:
-        if refused:
-            say(f"the broker refused a message for {copy.queue!r} (queue full?); trying again")
-            self.loop.call_later(_AGAIN_AFTER_S, lambda: self.send(copy))
-        elif copy.returned:
-            copy.returns += 1
-            self.loop.call_later(0 if copy.returns == 1 else _AGAIN_AFTER_S, lambda: self.send(copy))
-        else:
-            self._connection.useful()
-            copy.run.copy = "safe"
-            self.confirmed(copy.run)

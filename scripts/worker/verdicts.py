@@ -15,7 +15,12 @@ from scripts.worker.headers import Past
 # Said once, for people and for who watches whether a new action works at all.
 FIRST_SUCCESS = "the first message succeeded"
 
-_FAILED = re.compile(r"cluster_worker: (.+?): .*, attempt \d+ of \d+; (?:again in|to the failed queue)")
+# Where a message goes that failed for good, in the log: its sender may wait for its result.
+TO_THE_FAILED_QUEUE = "to the failed queue"
+SAID_IN_RESULT = "its result says so"
+
+_THEN = f"again in|{TO_THE_FAILED_QUEUE}|{SAID_IN_RESULT}"
+_FAILED = re.compile(rf"cluster_worker: (.+?): .*, attempt \d+ of \d+; (?:{_THEN})")
 
 
 @dataclass(frozen=True)
@@ -79,12 +84,15 @@ def worker_lost(attempts: int) -> str:
     return f"its worker or connection was lost in attempt {attempts}, in which nothing else was running"
 
 
-def attempt_line(message_id: str, outcome: Outcome, attempt: int, policy: Policy, decision: Decision) -> str:
+def attempt_line(
+    message_id: str, outcome: Outcome, attempt: int, policy: Policy, decision: Decision, has_result: bool = False
+) -> str:
     """Return the log's line on an attempt that did not succeed; `Verdicts` reads it."""
     ended = f"{message_id}: {outcome.reason} after {outcome.seconds:.1f} s"
     if decision.way == "hand back":
         return f"{ended}; back to the queue"
-    then = f"again in {true_pause_s(decision.pause_s)} s" if decision.way == "retry" else "to the failed queue"
+    failed = SAID_IN_RESULT if has_result else TO_THE_FAILED_QUEUE
+    then = f"again in {true_pause_s(decision.pause_s)} s" if decision.way == "retry" else failed
     return f"{ended}, attempt {attempt} of {policy.attempts}; {then}"
 
 

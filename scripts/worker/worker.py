@@ -117,10 +117,19 @@ class Worker:
 
     def _take_alone(self, run: Run) -> None:
         self._unsettled.add(run)
+        self._go_alone(run)
+
+    def _go_alone(self, run: Run) -> None:
+        if run not in self._unsettled:
+            # It was lost with its connection while the broker was asked.
+            return
+        is_wanted = self.settler.recipients.wait_for(run, partial(self._go_alone, run))
         if self.stopping:
             self.settler.hand_back(run)
-        else:
+        elif is_wanted:
             self._run(run)
+        elif is_wanted is not None:
+            self.settler.drop(run)
 
     # Running
 
@@ -131,11 +140,22 @@ class Worker:
 
     def _start_waiting(self) -> None:
         while self._waiting and not self._isolation.busy and self._runner.free() > 0:
+            is_wanted = self.settler.recipients.wait_for(self._waiting[0], self._start_waiting)
+            if is_wanted is None:
+                return
             run = self._waiting.popleft()
-            if run.alone:
+            if not is_wanted:
+                self._drop(run)
+            elif run.alone:
                 self._isolation.take(run)
             else:
                 self._run(run)
+
+    def _drop(self, run: Run) -> None:
+        self.settler.drop(run)
+        if self._breaker.is_open:
+            # Nothing was run: another message is to be the probe.
+            self._probing.look()
 
     def _run(self, run: Run) -> None:
         self._running += 1
@@ -144,7 +164,8 @@ class Worker:
             run.trial = self._breaker.begin()
         if self._breaker.is_open:
             self._probe = run
-        self._runner.start(job(self._options.queue, run), partial(self._finished, run))
+        one = job(self._options.queue, run, self.settler.result_limit(run))
+        self._runner.start(one, partial(self._finished, run))
 
     def _finished(self, run: Run, outcome: Outcome) -> None:
         self._running -= 1
@@ -277,6 +298,7 @@ class Worker:
         """End runner, consumer, copies and notice one after the other, then the loop; or stay, where that was asked."""
         self._is_done = True
         self._settle_timer.stop()
+        self.settler.recipients.say_dropped()
         if self._hold.is_set:
             rename_process(DRAINED)
         else:

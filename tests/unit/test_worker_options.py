@@ -16,11 +16,20 @@ def test_the_defaults() -> None:
     assert options.policy == Policy(attempts=3, backoff_s=1, backoff_max_s=64)
     assert options.limits == RunLimits(timeout_s=None, kill_after_s=10)
     assert options.drain_s is None
+    assert (options.results, options.result_limit) == (None, 8 * 1024**2)
     assert options.command == ("cat",)
 
 
 def test_prefetch_is_as_many_as_run_at_once() -> None:
     assert parse(["-q", "q", "-j", "7", "cat"]).prefetch == 7
+
+
+@pytest.mark.parametrize(
+    ("size", "limit"), [("1", 1), ("65536", 65536), ("64K", 65536), ("2m", 2 * 1024**2), ("1G", 1024**3)]
+)
+def test_a_result_s_limit(size: str, limit: int) -> None:
+    options = parse(["-q", "q", "--results", "r", "--result-limit", size, "cat"])
+    assert (options.results, options.result_limit) == ("r", limit)
 
 
 @pytest.mark.parametrize("words", [["cat", "-j", "5", "--tag"], ["--", "cat", "-j", "5", "--tag"]])
@@ -66,6 +75,8 @@ NUMBERS = ["-j", "--prefetch", "--timeout", "--kill-after", "--drain", "--attemp
         *[(["-q", "q", flag, "", "cat"], f"{flag}: ") for flag in ("-u", "-m", "-a", "--joblog", "--management")],
         (["-q", "q", "-q", "r", "cat"], "-q: "),
         (["-q", "q", "-j", "1", "-j=1", "cat"], "-j: "),
+        *[(["-q", "q", "--result-limit", wrong, "cat"], repr(wrong)) for wrong in ("0", "-1", "8MB", "1.5G", "M", "²")],
+        *[(["-q", "q", "--results", wrong, "cat"], f"--results {wrong}") for wrong in ("q", "q.failed", "q.retry.1s")],
     ],
 )
 def test_wrong_usage(words: list[str], named: str) -> None:
