@@ -91,6 +91,7 @@ def of_json(fields: dict[str, Any], name: str) -> bytes:
     return str(fields[name]).encode()
 
 
+@settings(deadline=None)
 @given(written=records())
 def test_json_lines_have_all_of_any_record(folder, written):
     path = folder() / "out.jsonl"
@@ -118,6 +119,7 @@ def test_a_line_of_json_is_as_documented(tmp_path):
     )
 
 
+@settings(deadline=None)
 @given(written=records(), has_columns=st.booleans(), suffix=st.sampled_from(["csv", "tsv"]))
 def test_rows_have_all_of_any_record(folder, written, has_columns, suffix):
     path = folder() / f"out.{suffix}"
@@ -147,6 +149,7 @@ def test_columns_get_names_that_nothing_else_has(tmp_path):
     assert rows(path)[0][:6] == ["item", "input_input_item", "input_item", "input", "input_exit", "result"]
 
 
+@settings(deadline=None)
 @given(written=records(), name=st.sampled_from(["", "{}", "{alpha}.txt", "{1}-{#}"]))
 def test_a_folder_has_the_exact_bytes_of_each_result(folder, written, name):
     path = folder() / "out"
@@ -173,6 +176,7 @@ def test_items_with_one_name_keep_a_file_each_and_no_other_file_is_overwritten(t
     assert (tmp_path / "a.3").read_bytes() == b"out 3\n"
 
 
+@settings(deadline=None)
 @given(name=BYTES | st.binary(min_size=190, max_size=400))
 def test_names_of_files_are_safe(folder, name):
     safe = safe_name(name, "17")
@@ -368,7 +372,7 @@ def test_failures_are_grouped_by_reason_the_most_frequent_first():
     assert second.endswith("item 7")
 
 
-@settings(max_examples=20)
+@settings(deadline=None, max_examples=20)
 @given(reasons=st.lists(st.integers(0, 10**9).map("result of {} bytes".format) | TEXT, max_size=200))
 def test_reasons_without_end_take_bounded_memory(reasons):
     failures = Failures()

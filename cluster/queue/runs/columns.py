@@ -19,7 +19,7 @@ _LONGEST_ARGUMENT_BYTES = 128 * 1024 - 1
 _ALL_VALUES_BYTES = 64 * 1024
 _LONGEST_NAME_BYTES = 255
 
-# Its default is less than a line may have. Nothing else here reads CSV.
+# Its default is less than a line may have.
 csv.field_size_limit(2**31 - 1)
 
 
