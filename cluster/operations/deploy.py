@@ -43,7 +43,8 @@ LOCAL_START_S = 120.0
 class Rollout:
     """The way in which an app is brought to an engine.
 
-    `is_watched` is for run-local: new workers are watched for a while, and a replacement that fails is undone.
+    `is_watched` is for run-local: new workers are watched for a while, and a replacement that fails is undone. With
+    `tries_first` the action of workers is tried before they are started, too, where none run that it would replace.
     """
 
     engine: Scheduler
@@ -51,6 +52,7 @@ class Rollout:
     options: DeployOptions = DeployOptions()
     is_dry_run: bool = False
     is_watched: bool = False
+    tries_first: bool = False
 
     def plan(self, app: AppSpec) -> Change:
         """Say what would change, and return it."""
@@ -66,11 +68,11 @@ class Rollout:
 
         Args:
             before: what runs under the id now.
-            check: called before anything that runs is replaced.
+            check: called before anything that runs is replaced, or started where that is tried first.
             waiting: counts the messages that new workers shall be seen to work on.
         """
         replaces = change.kind == "replace"
-        if replaces and check:
+        if check and (replaces or (self.tries_first and change.kind == "create")):
             check()
         if self.engine.caveat and change.kind != "nothing":
             self.say(self.engine.caveat)
@@ -161,7 +163,7 @@ def deploy_workers(
     if rollout.is_dry_run:
         return [as_json(change)]
     _refuse_foreign(settings, engine, image, [], say)
-    check = None if overrides.definition else partial(replacing.check_action, engine, app, work, say)
+    check = None if overrides.definition else partial(replacing.check_action, engine, app, work, say, bool(present))
     waiting = partial(replacing.messages_waiting, url, work.queue) if rollout.is_watched else None
     with queue_login.used(settings, login if login and login.id else None):
         status = rollout.make(change, present, check, waiting)

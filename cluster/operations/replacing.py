@@ -31,8 +31,8 @@ _LEAST_RUNS = 3
 _ENOUGH = 10
 
 
-def check_action(engine: Scheduler, app: AppSpec, work: Work, say: Say) -> None:
-    """See that the new workers can start their action, before those that run are ended for them.
+def check_action(engine: Scheduler, app: AppSpec, work: Work, say: Say, replaces: bool = True) -> None:
+    """See that the new workers can start their action, before those that run, if any, are ended for them.
 
     Any other end of the trial is no reason to refuse: an older image does not know --check.
 
@@ -51,7 +51,8 @@ def check_action(engine: Scheduler, app: AppSpec, work: Work, say: Say) -> None:
         why = printed[-1].removeprefix("cluster_worker: error: ") if printed else f"exit code {code}"
         image = f" in {app.image}" if engine.has_images else ""
         build = "; ./inv worker.build puts the files of components/worker/scripts/ there" if image else ""
-        raise ClusterError(f"--action {shlex.join(work.action)!r}{image}: {why}{build}; the workers that run go on")
+        goes_on = "; the workers that run go on" if replaces else ""
+        raise ClusterError(f"--action {shlex.join(work.action)!r}{image}: {why}{build}{goes_on}")
 
 
 def messages_waiting(url: str, queue: str) -> int:
@@ -106,6 +107,14 @@ def trouble(instances: Iterable[Instance], found: Verdicts, waited: int) -> str:
     if found.failed_runs >= _LEAST_RUNS and found.failed_messages >= min(waited, _ENOUGH):
         return f"all {found.failed_messages} messages that they took failed, the last: {found.last}"
     return ""
+
+
+def consumers(connection: Any, queue: str) -> int:
+    """Return how many consumers take messages of a queue; none where it is not there."""
+    try:
+        return int(connection.channel().queue_declare(queue, passive=True).method.consumer_count)
+    except ChannelClosedByBroker:
+        return 0
 
 
 def _ready(connection: Any, queue: str) -> int:
