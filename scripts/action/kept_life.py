@@ -12,16 +12,22 @@ from typing import Any, Literal, Protocol
 from scripts.action.cgroup import OutOfMemoryKills
 from scripts.action.children import Ending, ExitWatch, exit_reason
 from scripts.action.jobs import KILLED, Done, Job, Outcome, RunLimits, Verdict
+from scripts.action.kept_output import Output
 from scripts.action.kept_protocol import (
     LONGEST_LINE_BYTES,
+    OK,
     PROTOCOL,
     VerdictLine,
     answer,
     greeting_problem,
+    readable,
+    size_problem,
     unasked_problem,
+    uncounted,
 )
-from scripts.action.output import Lines, tag_of
-from scripts.action.pipes import Inlet, Outlet, PipeEnd
+from scripts.action.output import tag_of
+from scripts.action.pipes import Inlet, PipeEnd
+from scripts.action.result import over_limit
 from scripts.event_loop import EventLoop, Timer
 
 # A child that closes a pipe is as a rule about to end: its exit code says more than the pipe.
@@ -30,9 +36,10 @@ LOST_GRACE_S = 1.0
 # Starts the program with pipes (STDIN, STDOUT, STDERR, descriptor 3); returns its process id and our ends.
 Spawn = Callable[[], tuple[int, list[int]]]
 
-# loading: not ready yet.  idle: waits for a message.  busy: has one in hand.  taking: gave its verdict and has to read
-# the rest of the message.  finishing: its STDIN has ended.  ending: is being ended, or cannot be used any more.
-State = Literal["loading", "idle", "busy", "taking", "finishing", "ending"]
+# loading: not ready yet.  idle: waits for a message.  busy: has one in hand.  owing: gave its verdict and has to print
+# the rest of the result.  taking: gave its verdict and has to read the rest of the message.  finishing: its STDIN has
+# ended.  ending: is being ended, or cannot be used any more.
+State = Literal["loading", "idle", "busy", "owing", "taking", "finishing", "ending"]
 
 
 @dataclass(frozen=True)
@@ -94,24 +101,25 @@ class Life:
         self.was_ready, self.faulty, self.left_unread = False, True, False
         self.answered = 0
         self._run: Run | None = None
+        self._verdict = OK
         self._hung_up = self._killed = False
         self._fault_reason = ""
+        self._fault_verdict: Verdict = "failed"
 
     def _open(self, spawn: Spawn) -> None:
         loop = self._keeper.loop
         self._pid, (stdin, stdout, stderr, verdicts) = spawn()
         self._group: Ending | None = None
         self._stdin = Inlet(loop, stdin, sent=self._taken, broken=lambda: self._lost("its STDIN"))
-        self._stdout, self._stderr = Lines(1), Lines(2)
-        self._outputs = Outlet(loop, stdout, self._stdout), Outlet(loop, stderr, self._stderr)
+        self._output = Output(loop, stdout, stderr, self._printed)
         self._verdicts = PipeEnd(loop, verdicts)
         self._heard = b""
-        # Mostly nothing is there, and to ask is cheaper than to read in vain. A closed one is asked and read in vain.
-        self._printed, self._said = _questions(*self._outputs), _questions(self._verdicts)
+        # Mostly nothing is there, and to ask is cheaper than to read in vain. A closed one is asked in vain.
+        self._unread = select.poll()
+        for fd in (stdout, stderr, verdicts):
+            self._unread.register(fd, select.POLLIN)
         self._keeper.watch(self._pid, self._exited)
         self._verdicts.watch(loop.READ, self._hear)
-        for output in self._outputs:
-            output.follow()
 
     @property
     def is_free(self) -> bool:
@@ -120,13 +128,15 @@ class Life:
 
     def start(self, run: Run) -> bool:
         """Hand the message to the idle child; False when it has just lost our trust and is being replaced."""
-        if unasked := self._heard or (self._said.poll(0) and self._verdicts.read()):
+        waiting = self._unread.poll(0)
+        if unasked := self._heard or (waiting and self._verdicts.read()):
             self._fault(unasked_problem(unasked))
             return False
+        if waiting and run.job.result_limit is not None:
+            # It was printed for no message, or too late for one.
+            self._output.catch_up(waiting)
         self._run, self.state = run, "busy"
-        tag = tag_of(run.job.id) if self._keep.tagged else b""
-        self._stdout.begin(tag)
-        self._stderr.begin(tag)
+        self._output.begin(run.job, tag_of(run.job.id) if self._keep.tagged else b"")
         self._started_at, self._started = time.time(), time.monotonic()
         if (limit := self._limits.timeout_s) is not None:
             self._deadline.set(limit, f"over the time limit of {limit:g} s")
@@ -178,6 +188,8 @@ class Life:
                 self._fault(verdict)
             else:
                 self._answered(verdict)
+        elif self.state == "owing":
+            self._fault(f"two verdicts on one message, the second of them {readable(line)}")
         elif self.state == "loading":
             if problem := greeting_problem(line, more):
                 self._fault(problem)
@@ -210,8 +222,7 @@ class Life:
         if last := self._verdicts.read():
             self._take(last)
         self._verdicts.close()
-        for output in self._outputs:
-            output.drain()
+        self._output.drain()
         self._deadline.stop()
         self.lived_s = time.monotonic() - self._began
         code = os.waitstatus_to_exitcode(status)
@@ -222,6 +233,7 @@ class Life:
         if run is None or self.left_unread:
             self.faulty = bool(self._fault_reason) or (self.answered == 0 and self.state != "finishing")
         if run is not None and self.left_unread:
+            self._output.disown()
             self._keeper.hand_out(run)
         self._keeper.on_end(self, why)
         if run is not None and not self.left_unread:
@@ -234,14 +246,44 @@ class Life:
             self._keeper.on_ready()
 
     def _answered(self, verdict: VerdictLine) -> None:
+        self._verdict = verdict
+        # The loop may learn of the verdict before it learns of what was printed ahead of it.
+        if waiting := self._unread.poll(0):
+            self._output.catch_up(waiting)
+        if self.state == "busy":
+            self._compare()
+
+    def _compare(self) -> None:
+        """Settle the message when its verdict and what was printed agree; wait for bytes that are missing."""
+        verdict, result = self._verdict, self._output.result
+        said = verdict.result_bytes or 0
+        if result is None or verdict.verdict != "done" or result.received == said:
+            self._settle(verdict)
+        elif verdict.result_bytes is None:
+            self._settle(uncounted(result.received))
+        elif result.received > said:
+            self._fault(size_problem(verdict, result.received))
+        elif said > result.limit:
+            self._fault(over_limit(result.limit), "rejected")
+        elif self.state == "busy":
+            self.state = "owing"
+            problem, seconds = size_problem(verdict, result.received), self._limits.kill_after_s
+            self._deadline.set(seconds, f"{problem}; the rest did not come within {seconds:g} s")
+
+    def _printed(self) -> None:
+        """Look at the result, of which more has come."""
+        result = self._output.result
+        if result is not None and result.is_over and self.state in ("busy", "owing"):
+            self._fault(over_limit(result.limit), "rejected")
+        elif self.state == "owing":
+            self._compare()
+
+    def _settle(self, verdict: VerdictLine) -> None:
         run, self._run = self._run, None
         assert run is not None
         self.answered += 1
-        # The loop may learn of the verdict before it learns of what was printed ahead of it.
-        if self._printed.poll(0):
-            for output in self._outputs:
-                output.pass_on()
         outcome = self._outcome(verdict.verdict, verdict.reason, retry_after_s=verdict.retry_after_s)
+        self._output.end()
         self._rest()
         run.done(outcome)
 
@@ -260,32 +302,29 @@ class Life:
                 self._limits.kill_after_s, "the action did not read the rest of a message after its verdict"
             )
 
-    def _fault(self, reason: str) -> None:
-        self._fault_reason = reason
+    def _fault(self, reason: str, verdict: Verdict = "failed") -> None:
+        self._fault_reason, self._fault_verdict = reason, verdict
         self.end()
 
     def _cut_short(self, code: int, why: str) -> Outcome:
         if self._killed:
             return self._outcome(KILLED.verdict, KILLED.reason)
         if self._fault_reason:
-            return self._outcome("failed", why)
+            return self._outcome(self._fault_verdict, why)
         ends = {"exit_code": code} if code >= 0 else {"signal": -code}
-        return self._outcome("failed", f"the action ended without a verdict: {why}", **ends)
+        problem = "the action ended without a verdict"
+        if self.state == "owing":
+            problem = f"{size_problem(self._verdict, self._output.received)} and ended"
+        return self._outcome("failed", f"{problem}: {why}", **ends)
 
     def _outcome(self, verdict: Verdict, reason: str, **more: Any) -> Outcome:
         return Outcome(
             verdict,
             reason,
-            stderr=self._stderr.tail,
+            stderr=self._output.error_tail,
             started_at=self._started_at,
             seconds=time.monotonic() - self._started,
-            received=self._stdout.received,
+            received=self._output.received,
+            result=result.value if (result := self._output.result) else b"",
             **more,
         )
-
-
-def _questions(*ends: PipeEnd) -> select.poll:
-    asked = select.poll()
-    for end in ends:
-        asked.register(end.fd, select.POLLIN)
-    return asked

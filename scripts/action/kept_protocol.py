@@ -16,6 +16,7 @@ PROTOCOL = 1
 # What a pipe takes in one piece (PIPE_BUF, POSIX asks for 512, Linux has 4096), newline included.
 LONGEST_LINE_BYTES = 4096
 
+_BYTES = re.compile(r"\d{1,15}", re.ASCII)
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 
 
@@ -46,11 +47,15 @@ def _json(value: Any) -> bytes:
 
 @dataclass(frozen=True)
 class VerdictLine:
-    """A verdict: `ok`, `retry [seconds] [why]` or `reject [why]`; the reason is printable text with single spaces."""
+    """A verdict: `ok [bytes]`, `retry [seconds] [why]` or `reject [why]`.
+
+    The reason is printable text with single spaces; `result_bytes` is how much of STDOUT is the message's result.
+    """
 
     verdict: Verdict
     reason: str = ""
     retry_after_s: float | None = None
+    result_bytes: int | None = None
 
 
 OK = VerdictLine("done")
@@ -63,6 +68,8 @@ def parse(line: bytes) -> VerdictLine | None:
     word, *rest = line.decode("utf-8", "replace").split() or [""]
     if word == "ok" and not rest:
         return OK
+    if word == "ok" and len(rest) == 1 and _BYTES.fullmatch(rest[0]):
+        return VerdictLine("done", result_bytes=int(rest[0]))
     if word not in ("retry", "reject"):
         return None
     pause_s = float(rest.pop(0)) if word == "retry" and rest and _SECONDS.fullmatch(rest[0]) else None
@@ -92,6 +99,17 @@ def greeting_problem(line: bytes, more: bytes) -> str:
 def unasked_problem(line: bytes) -> str:
     """Return what to say of a line when no message is in hand."""
     return f"a verdict without a message: {readable(line)}"
+
+
+def uncounted(printed: int) -> VerdictLine:
+    """Return what becomes of a message whose program does not say how much of its STDOUT is the result."""
+    why = f"the action printed {printed} bytes and wrote `ok`: for a result it must write `ok BYTES`"
+    return VerdictLine("rejected", f"{why} (docs/keep-alive.md)")
+
+
+def size_problem(verdict: VerdictLine, printed: int) -> str:
+    """Return what to say where another number of bytes was printed than the verdict says."""
+    return f"the action wrote `ok {verdict.result_bytes}` and printed {printed} bytes for this message"
 
 
 def readable(line: bytes) -> str:

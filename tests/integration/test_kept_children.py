@@ -73,7 +73,7 @@ class Bench:
     def until_free(self, count: int = 1) -> None:
         self.until(lambda: self.runner.free() == count)
 
-    def start(self, *bodies: bytes, done: Callable[[], None] = lambda: None) -> None:
+    def start(self, *bodies: bytes, done: Callable[[], None] = lambda: None, result_limit: int | None = None) -> None:
         for body in bodies:
             name = str(len(self.outcomes))
             self.outcomes[name] = None  # type: ignore[assignment]
@@ -83,16 +83,17 @@ class Bench:
                 self.outcomes[name] = outcome
                 done()
 
-            self.runner.start(Job(name, body, dict, lambda name=name: {"message_id": name}), ended)
+            job = Job(name, body, dict, lambda name=name: {"message_id": name}, result_limit)
+            self.runner.start(job, ended)
 
     def last(self) -> Outcome:
         self.until(lambda: all(self.outcomes.values()))
         return list(self.outcomes.values())[-1]
 
-    def run(self, body: bytes) -> Outcome:
+    def run(self, body: bytes, result_limit: int | None = None) -> Outcome:
         """Wait for a free child, hand it the message, wait for the outcome."""
         self.until(self.runner.free)
-        self.start(body)
+        self.start(body, result_limit=result_limit)
         return self.last()
 
     def close(self) -> None:
@@ -644,7 +645,7 @@ def test_the_shipped_r_example_works(bench: Any, capfd: Any) -> None:
     assert one.run(b"").reason == "there is no number in it"
     assert one.run(b"4\n").verdict == "done"
     one.close()
-    assert capfd.readouterr() == ("mean 3 \nmean 4 \n", "")
+    assert capfd.readouterr() == ("mean 3\nmean 4\n", "")
 
 
 @pytest.mark.parametrize(
@@ -658,3 +659,68 @@ def test_the_documented_program_works(bench: Any, tmp_path: Path, capfd: Any, la
     assert one.run(b"12345").verdict == "done"
     one.close()
     assert capfd.readouterr().out == "got 5 characters\n"
+
+
+# Results: `ok BYTES` says how much of STDOUT is one.
+
+LIMIT = 1000
+
+
+def printed(text: str, flushed: bool = True) -> str:
+    return f"sys.stdout.write({text!r}){'; sys.stdout.flush()' if flushed else ''}"
+
+
+def answered(*steps: str, verdict: str) -> bytes:
+    return "; ".join([*steps, f"verdicts.write('{verdict}\\n')"]).encode()
+
+
+def test_a_result_is_what_was_counted_and_is_not_printed(bench: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    one = bench()
+    for text in ("one\n", "", "a\nb"):
+        outcome = one.run(answered(printed(text), verdict=f"ok {len(text)}"), LIMIT)
+        assert (outcome.verdict, outcome.result) == ("done", text.encode())
+    assert one.run(answered(printed("log\n"), verdict="ok 4")).result == b""
+    one.close()
+    assert capfd.readouterr().out == "log\n"
+
+
+def test_bytes_that_come_after_the_verdict_are_waited_for(bench: Any) -> None:
+    late = answered(printed("ab"), verdict="ok 4").decode() + "; time.sleep(0.05); " + printed("cd")
+    assert bench(limits=RunLimits(None, 5)).run(late.encode(), LIMIT).result == b"abcd"
+
+
+def test_output_that_was_not_flushed_is_no_other_items_result(bench: Any) -> None:
+    one = bench()
+    assert one.run(answered(printed("first", flushed=False), verdict="ok"), LIMIT).result == b""
+    second = one.run(answered(printed("two"), verdict="ok 3"), LIMIT)
+    assert (second.verdict, "ok 3" in second.reason, "8" in second.reason) == ("failed", True, True)
+    third = one.run(answered(printed("three"), verdict="ok 5"), LIMIT)
+    assert (third.verdict, third.result) == ("done", b"three")
+
+
+def test_a_result_that_never_comes_fails_the_attempt(bench: Any) -> None:
+    one = bench()
+    outcome = one.run(answered(printed("lost", flushed=False), verdict="ok 4"), LIMIT)
+    assert (outcome.verdict, "ok 4" in outcome.reason) == ("failed", True)
+    assert one.run(answered(printed("next"), verdict="ok 4"), LIMIT).result == b"next"
+
+
+def test_what_was_printed_and_not_counted_is_refused(bench: Any) -> None:
+    outcome = bench().run(answered(printed("a"), verdict="ok"), LIMIT)
+    assert (outcome.verdict, "ok BYTES" in outcome.reason) == ("rejected", True)
+
+
+@pytest.mark.parametrize("verdict", ["ok 3000", "ok 5", ""])
+def test_a_result_over_the_limit_is_refused_and_the_child_replaced(bench: Any, verdict: str) -> None:
+    one = bench()
+    outcome = one.run(
+        answered(printed("x" * 3000), verdict=verdict) if verdict else printed("x" * 3000).encode(), LIMIT
+    )
+    assert (outcome.verdict, "--result-limit" in outcome.reason) == ("rejected", True)
+    assert len(outcome.result) <= LIMIT
+    assert one.run(answered(verdict="ok 0"), LIMIT).verdict == "done"
+
+
+@pytest.mark.parametrize("verdict", ["retry", "reject why"])
+def test_a_failure_has_what_was_printed(bench: Any, verdict: str) -> None:
+    assert bench().run(answered(printed("half"), verdict=verdict), LIMIT).result == b"half"

@@ -31,8 +31,10 @@ def main():
             except UnicodeDecodeError as error:
                 verdicts.write(f"reject {error}\n")
                 continue
-            print(json.loads(metadata)["message_id"], len(text.split()), "words", flush=True)
-            verdicts.write("ok\n")
+            result = f"{json.loads(metadata)['message_id']} {len(text.split())} words\n".encode()
+            sys.stdout.buffer.write(result)
+            sys.stdout.buffer.flush()
+            verdicts.write(f"ok {len(result)}\n")
 
 
 if __name__ == "__main__":
