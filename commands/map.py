@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from commands.output import result, say, settings_of
+from commands import apps
+from commands.output import result, results, say, settings_of
 from commands.task import task
 
 WHERE = {
@@ -39,3 +40,56 @@ def cancel(
     runs.cancel(
         settings_of(c.config), run, queue=queue, at=at, marathon=marathon, url=url, yes=yes, say=say
     )  # fmt: skip
+
+
+HELP = {
+    "file": "the items: the lines of a file; - is STDIN",
+    "files": "the items: all files that match this pattern (in quotes); an action gets the path",
+    "contents": "with --files: an action gets what is in the file",
+    "null": "the items of --file end in a NUL byte, not in a newline (find -print0)",
+    "skip_empty": "leave empty lines or files out instead of refusing them",
+    "colsep": "what stands between the columns of a line (default: by the file's name, .csv or .tsv)",
+    "header_row": "the first line names the columns (as it does where --action has a {name})",
+    "action": "what runs for an item; {} is its line, {#} its number, {2} or {name} a column (default: worker.action)",
+    "output": "where results go: FILE.jsonl, FILE.csv, FILE.tsv, or FOLDER/ for a file an item",
+    "name": "with a folder: how its files are called, such as '{alpha}.txt' (default: the item's number)",
+    "keep_order": "write the results in the order of the items",
+    "workers": "how many workers are started where none are (default here: enough for one item a core)",
+    "retry_failed": "run the failed items again, into the same output",
+    "restart": "delete the output, and begin anew",
+    "halt": "give up when so many items have failed, such as 10 or 5%",
+    "detach": "return when all is published; the same command collects the results later",
+    "at": "where the workers are: ENGINE[:ADDRESS], such as local or marathon:10.0.0.10:8080",
+    "marathon": "where the workers are: Marathon's HOST:PORT[,HOST:PORT]",
+    "url": "the broker whose workers do it, amqp://[USER[:PASSWORD]@]HOST[:PORT]",
+    "json": "print what the run came to as JSON",
+    "dry_run": "print the first commands, and send nothing",
+} | {name: apps.FLAGS[name][1] for name in ("queue", "jobs", "timeout", "attempts", "keep_alive", "options")}
+
+
+@task(name="map", default=True, help=HELP)
+def run(
+    c: Any, file: str = "", files: str = "", contents: bool = False, null: bool = False, skip_empty: bool = False,
+    colsep: str = "", header_row: bool = False, action: str = "", output: str = "", name: str = "",
+    keep_order: bool = False, queue: str = "", workers: int = 0, jobs: int = -1, timeout: float = 0.0,
+    attempts: int = 0, keep_alive: bool = False, options: str = "", retry_failed: bool = False, restart: bool = False,
+    halt: str = "", detach: bool = False, at: str = "", marathon: str = "", url: str = "", json: bool = False,
+    dry_run: bool = False,
+) -> None:  # fmt: skip
+    """Run an action for every item, and collect the results; the same command again goes on where it was."""
+    from cluster.operations import map as mapping
+
+    flags = mapping.Flags(
+        file=file, files=files, contents=contents, null=null, skip_empty=skip_empty, colsep=colsep or None,
+        header_row=header_row, output=output, name=name, keep_order=keep_order, action=action, queue=queue,
+        workers=workers, jobs=jobs, timeout=timeout, attempts=attempts, keep_alive=keep_alive, options=options,
+        retry_failed=retry_failed, restart=restart, halt=halt, detach=detach, at=at, marathon=marathon, url=url,
+    )  # fmt: skip
+    settings = settings_of(c.config)
+    if dry_run:
+        results(mapping.dry_run(settings, flags, say))
+        return
+    summary = mapping.run(settings, flags, say)
+    if json:
+        result(summary.as_json())
+    mapping.check(flags, summary)

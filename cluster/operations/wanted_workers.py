@@ -13,13 +13,13 @@ from cluster.settings import ROOT, Settings
 from scripts.errors import WrongUsage
 from scripts.worker.options import Options, parse
 
-# Of an app's command line, and not of its work: where its broker is, and how it prints.
-_NOT_ITS_WORK = {"url", "marathon", "app", "tag", "management"}
+# Of an app's command line, and not of its work.
+_NOT_ITS_WORK = {"tag", "management"}
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a person asks of workers, empty, 0 or -1 where nothing is asked: then they are taken as they run."""
+    """The wishes of a person for workers; empty, 0 or -1 where there is none: then they are taken as they run."""
 
     queue: str
     action: str
@@ -81,6 +81,8 @@ def runs_as_wanted(app: AppSpec, wanted: Wanted, work: Work) -> bool:
     usual = parse(["-q", work.queue, "--", *work.action])
     unasked = _NOT_ITS_WORK | (set() if wanted.names_jobs else {"jobs", "prefetch"})
     names = [each.name for each in fields(Options) if each.name not in unasked]
+    if wanted.names_jobs and asked.jobs != found.jobs:
+        return False
     return all(getattr(asked, name) in (getattr(usual, name), getattr(found, name)) for name in names)
 
 

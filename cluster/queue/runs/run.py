@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from cluster.interrupts import Interrupted, Signals
@@ -69,6 +70,10 @@ class Summary:
     repeats: int = 0
     hosts: Counter[str] = field(default_factory=Counter)
     halted: str = ""
+
+    def as_json(self) -> str:
+        """Return the same for programs."""
+        return json.dumps(asdict(self))
 
 
 class Rate:
