@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -17,11 +17,13 @@ from cluster.operations.publish import Broker, broker_meant
 from cluster.operations.replacing import messages_waiting
 from cluster.operations.wanted_workers import Wanted as WantedWorkers
 from cluster.operations.workforce import workers_ready
+from cluster.queue.publishing.items import Position
 from cluster.queue.publishing.link import Target
 from cluster.queue.runs.collector import delete_queue
 from cluster.queue.runs.halt import Halt
 from cluster.queue.runs.items import Items, chosen_items
 from cluster.queue.runs.output import Output, open_output
+from cluster.queue.runs.record import Record
 from cluster.queue.runs.run import Around, Run, Summary
 from cluster.queue.runs.sidecar import Sidecar, Wanted
 from cluster.schedulers import Say, selection
@@ -92,10 +94,10 @@ def run(settings: Settings, flags: Flags, say: Say) -> Summary:
     queue = checked_name(flags.queue or settings.queue.name)
     if not flags.output:
         raise ClusterError("--output is missing: name a file such as results.jsonl (.csv, .tsv), or a folder/")
-    with closing(Sidecar(flags.output)) as sidecar:
+    with closing(Sidecar(flags.output, may_be_damaged=flags.restart)) as sidecar:
         before = sidecar.state.run if sidecar.state and flags.restart else ""
         if flags.restart:
-            _discard(flags, sidecar)
+            flags.spool.unlink(missing_ok=True)
         items = _items(flags, action, say)
         halt = Halt.read(flags.halt, items.total)
         choice = selection.chosen(settings, flags.at, flags.marathon) if not flags.url else None
@@ -105,10 +107,12 @@ def run(settings: Settings, flags: Flags, say: Say) -> Summary:
         wanted = Wanted(
             items.path, items.digest, items.total, shlex.join(action), queue, service, flags.name, flags.keep_order
         )  # fmt: skip
-        sidecar.check(wanted)
+        if flags.restart:
+            _discard(flags, sidecar)
+        has_changed = sidecar.check(wanted, may_change_items=flags.retry_failed)
         with closing(_output(flags, items, sidecar)) as output:
             if flags.retry_failed:
-                _drop_failed(output, sidecar, say)
+                _drop_failed(output, sidecar, items if has_changed else None, say)
             if len(output.done) >= items.total and not (sidecar.state and sidecar.state.run):
                 say(f"all {items.total:,} items have a result in {flags.output} already")
                 return Summary(items.total, len(output.done), output.failed)
@@ -170,7 +174,7 @@ def _items(flags: Flags, action: Sequence[str], say: Say) -> Items:
 def _discard(flags: Flags, sidecar: Sidecar) -> None:
     """Delete the output and what was kept for it, for --restart."""
     sidecar.forget()
-    for path in (Path(flags.output), flags.spool, Path(f"{flags.output.rstrip('/')}.early")):
+    for path in (Path(flags.output), Path(f"{flags.output.rstrip('/')}.early")):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
@@ -190,15 +194,25 @@ def _output(flags: Flags, items: Items, sidecar: Sidecar) -> Output:
     )  # fmt: skip
 
 
-def _drop_failed(output: Output, sidecar: Sidecar, say: Say) -> None:
+def _drop_failed(output: Output, sidecar: Sidecar, changed: Items | None, say: Say) -> None:
+    """Have the failed items run again; where items have `changed`, see that none has that succeeded."""
     if sidecar.state is None:
         raise ClusterError("--retry-failed: no run is known for this output; without --retry-failed it begins")
     if sidecar.state.run:
         raise ClusterError("--retry-failed: the run is not over yet; the same command without it goes on")
-    failed = output.failed
-    if failed:
-        output.drop_failed()
-    say(f"{failed:,} failed items are run again" if failed else "no item has failed")
+    if changed and (number := output.first_changed(_records(changed))):
+        raise ClusterError(
+            f"{changed.name}: item {number:,} has changed, or is gone, and has a result already: --retry-failed takes "
+            f"mended lines of failed items, in their old places; put item {number:,} back, or take another --output"
+        )
+    failed = output.drop_failed() if output.failed else 0
+    say(f"{failed:,} failed {'item is' if failed == 1 else 'items are'} run again" if failed else "no item has failed")
+
+
+def _records(items: Items) -> Iterator[Record]:
+    for _, offset, length, number, place, *_ in items.start(Position()):
+        found = items.input_of(offset, length)
+        yield Record(number, place, found, columns=items.named(found))
 
 
 def _say_where(output: Output, items: Items, sidecar: Sidecar, say: Say) -> None:

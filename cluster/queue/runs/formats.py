@@ -50,6 +50,10 @@ class Format(Protocol):
         """Tell whether these bytes, at the end of a file, can be the beginning of a record."""
         ...
 
+    def item_of(self, raw: bytes) -> str:
+        """Return the part of a whole record that is the item's: its input, or its columns."""
+        ...
+
 
 class JsonLines:
     """A line of JSON for each record; bytes that are not UTF-8 are in base64, under a name that says so.
@@ -106,6 +110,11 @@ class JsonLines:
     def may_be_torn(self, raw: bytes) -> bool:
         """Tell whether these bytes can be the beginning of a line."""
         return raw.startswith(self._opening) or self._opening.startswith(raw)
+
+    def item_of(self, raw: bytes) -> str:
+        """Return what a line has of the item."""
+        fields = _decode(raw.decode())
+        return repr([fields.get(name) for name in ("input", "input_base64", "columns", "columns_base64")])
 
 
 def _put_bytes(fields: dict[str, Any], name: str, value: bytes) -> None:
@@ -198,6 +207,10 @@ class Separated:
     def may_be_torn(self, raw: bytes) -> bool:
         """Tell whether these bytes can be the beginning of a row."""
         return raw[:1].isdigit()
+
+    def item_of(self, raw: bytes) -> str:
+        """Return what a row has of the item."""
+        return repr(self._fields(_text(raw[:-1]))[len(_BEFORE) : -len(_AFTER)])
 
 
 class _Echo:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
@@ -133,6 +133,19 @@ class Output:
                 self._files.name_drafts()
         except OSError as error:
             self._end(error)
+
+    def first_changed(self, items: Iterable[Record]) -> int | None:
+        """Return the first item that has succeeded and is not the same any more among `items`, or not there.
+
+        Of these, all there are now, only the input and its columns count.
+        """
+        form = self._records.form
+        known = {one.number: hash(form.item_of(one.raw)) for one in self._records.entries() if not one.reason}
+        changed = {
+            item.number for item in items
+            if item.number in known and known.pop(item.number) != hash(form.item_of(form.encode(item)))
+        }  # fmt: skip
+        return min((*changed, *known), default=None)
 
     def drop_failed(self) -> int:
         """Take out the records of failed items, so that these can be run again; return how many they were."""

@@ -6,7 +6,7 @@ import json
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from cluster.interrupts import Interrupted, Signals
@@ -73,7 +73,7 @@ class Summary:
 
     def as_json(self) -> str:
         """Return the same for programs."""
-        return json.dumps(asdict(self))
+        return json.dumps(vars(self))
 
 
 class Rate:

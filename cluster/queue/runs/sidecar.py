@@ -56,18 +56,32 @@ class State:
 class Sidecar:
     """The open and locked sidecar of an output; `state` is None while it is new."""
 
-    def __init__(self, output: str) -> None:
+    def __init__(self, output: str, may_be_damaged: bool = False) -> None:
         self.path = sidecar_of(output)
         self._output = output
         try:
-            self._notes = Notes(self.path)
+            try:
+                self._notes = Notes(self.path)
+            except ValueError:
+                if not may_be_damaged:
+                    raise
+                self.path.unlink()
+                self._notes = Notes(self.path)
+            try:
+                self.state = self._read()
+            except ValueError:
+                if not may_be_damaged:
+                    self._notes.close()
+                    raise
+                self.forget()
         except BlockingIOError as error:
             raise ClusterError(f"{output} is being written by another inv map: wait for it, or stop it") from error
         except OSError as error:
             raise self._unwritable(error) from error
         except ValueError as error:
-            raise self._damaged() from error
-        self.state = self._read()
+            raise ClusterError(
+                f"{self.path} is damaged; --restart deletes it and {self._output}, and begins anew"
+            ) from error
 
     def _read(self) -> State | None:
         if not self._notes.found:
@@ -75,17 +89,17 @@ class Sidecar:
         try:
             found = dict(self._notes.found)
             return State(Wanted(**found.pop("wanted")), **found)
-        except TypeError as error:
-            raise self._damaged() from error
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"{self.path} is of no run") from error
 
-    def check(self, wanted: Wanted) -> None:
-        """Refuse a run whose terms have changed, by the name of what has.
+    def check(self, wanted: Wanted, may_change_items: bool = False) -> bool:
+        """Refuse a run whose terms have changed, by the name of what has; return whether only its items have.
 
         Raises:
             ClusterError: something differs.
         """
         if self.state is None:
-            return
+            return False
         before = self.state.wanted
         anew = f"take another --output, or --restart deletes {self._output} and begins anew"
         shown = {
@@ -96,10 +110,12 @@ class Sidecar:
             then, now = getattr(before, field), getattr(wanted, field)
             if then != now:
                 raise ClusterError(f"{self._output} was begun otherwise: {text} {now!r}, and was {then!r}; {anew}")
-        if before.digest != wanted.digest:
+        if before.digest != wanted.digest and not may_change_items:
             raise ClusterError(
-                f"{wanted.items} has changed since {self._output} was begun, or is read with other flags; {anew}"
+                f"{wanted.items} has changed since {self._output} was begun, or is read with other flags; "
+                f"--retry-failed takes it where only failed items have changed; {anew}"
             )
+        return before.digest != wanted.digest
 
     def write(self, state: State) -> None:
         """Note how far the run has come; a new run is on the disk when this returns."""
@@ -134,9 +150,6 @@ class Sidecar:
 
     def _unwritable(self, error: OSError) -> ClusterError:
         return ClusterError(f"{self.path}: {(error.strerror or str(error)).lower()}; inv map notes there what it does")
-
-    def _damaged(self) -> ClusterError:
-        return ClusterError(f"{self.path} is damaged; --restart deletes it and {self._output}, and begins anew")
 
 
 def sidecar_of(output: str) -> Path:

@@ -1,0 +1,35 @@
+"""The end of a run that is given up early."""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster.queue.runs.halt import Halt
+from cluster.queue.runs.record import Record
+from tests.refusing import refusal
+
+
+def failures_until_halt(halt: Halt, *, has_succeeded: bool, code: int = 1, most: int = 100) -> int | None:
+    for count in range(1, most + 1):
+        if halt.failed(Record(count, count - 1, b"", reason=f"exit {code}", exit=code), has_succeeded):
+            return count
+    return None
+
+
+@pytest.mark.parametrize(("text", "total", "count"), [("3", 1000, 3), ("5%", 200, 10), ("0.1%", 10, 1)])
+def test_so_many_failures_halt_it(text: str, total: int, count: int) -> None:
+    assert failures_until_halt(Halt.read(text, total), has_succeeded=True) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "has_succeeded", "code", "count"),
+    [("", False, 1, 10), ("", True, 1, None), ("100%", False, 1, None), ("", False, 127, 1), ("", False, 126, 1),
+     ("", True, 127, None)],
+)  # fmt: skip
+def test_an_action_that_cannot_work_halts_it(text: str, has_succeeded: bool, code: int, count: int | None) -> None:
+    assert failures_until_halt(Halt.read(text, 1000), has_succeeded=has_succeeded, code=code) == count
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "5.5", "101%", "%", "1e3", "0%"])
+def test_what_is_no_number_or_share_is_refused(text: str) -> None:
+    assert repr(text) in refusal(Halt.read, text, 10)
