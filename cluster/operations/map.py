@@ -129,7 +129,10 @@ def run(settings: Settings, flags: Flags, say: Say) -> Summary:
                 sidecar.begin(wanted)
             target = Target(broker.url, queue, True, retry_for_s=_RETRY_FOR_S, find=broker.find, service=service)
             around = Around(
-                force.trouble, partial(_left, broker, queue), is_final=choice is not None and choice.is_here
+                force.trouble,
+                partial(_slowed, broker, queue),
+                partial(_left, broker, queue),
+                is_final=choice is not None and choice.is_here,
             )
             one = Run(
                 items, output, sidecar, target, around, halt, slots=force.slots, detach=flags.detach, say=say
@@ -229,6 +232,15 @@ def _left(broker: Broker, queue: str) -> int | None:
         return messages_waiting(broker.url, queue) + sum(in_work)
     except ClusterError:
         return None
+
+
+def _slowed(broker: Broker, queue: str) -> str:
+    """Name a worker that takes one item now and then, since too much fails there; empty where that is not known."""
+    try:
+        found = [one for one in broker.management().open_breakers() if one.queue == queue]
+    except ClusterError:
+        return ""
+    return f"{found[0].host}: {found[0].reason}: taking one now and then, until one succeeds" if found else ""
 
 
 def _report(flags: Flags, summary: Summary, output: Output, say: Say) -> None:

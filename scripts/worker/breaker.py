@@ -29,8 +29,9 @@ class Breaker:
     """Closed: every message is taken. Open: one now and then, as a probe.
 
     It opens when `limit` first attempts, counted from the worker's very first one, have failed or were rejected and
-    nothing ever succeeded; later, when twice as many in a row have. Any success closes it. A retry that fails says
-    more about its message than about the host, and does not count. A `limit` of 0: it never opens.
+    nothing ever succeeded; later, when twice as many in a row have failed: an action that works elsewhere and rejects a
+    message judges that message. Any success closes it. A retry that fails says more about its message than about the
+    host, and does not count. A `limit` of 0: it never opens.
 
     In a row means in the order of their starts: of several at once the failures are often over first, while the good
     ones still run. `failed_probes` are those since it opened, each of which doubles the pause before the next.
@@ -56,13 +57,16 @@ class Breaker:
             self.succeeded, self.is_open = True, False
             self._failed.clear()
             self.failed_probes = 0
-        elif outcome.verdict in ("failed", "rejected") and number is not None and self.limit and not self.is_open:
+        elif self._counts(outcome) and number is not None and self.limit and not self.is_open:
             self._failed.add(number)
             first, length = self._streak(number)
             from_the_start = first == 1 and not self.succeeded
             self.is_open = self.limit * (1 if from_the_start else 2) <= length
             which = f"its first {length} messages" if from_the_start else f"{length} messages in a row"
             self.why = f"{which} failed at their first attempt, the last: {outcome.reason}"
+
+    def _counts(self, outcome: Outcome) -> bool:
+        return outcome.verdict == "failed" or (outcome.verdict == "rejected" and not self.succeeded)
 
     @property
     def pause_s(self) -> float:

@@ -70,17 +70,6 @@ def test_workers_are_started_and_used_as_they_are(ready: Ready, rig: Rig, engine
     until(lambda: rig.ready() == 0, "a worker takes it")
 
 
-def test_workers_that_have_ended_are_told_with_their_last_words(ready: Ready, rig: Rig, said: list[str]) -> None:
-    dies = rig.action("echo no package called x >&2; exit 1", "dies")
-    force = ready(dies, options="--breaker 1", attempts=1, jobs=1)
-    rig.publish(b"x")
-    assert force.trouble() == ""
-    engine_app = f"/worker-{rig.queue}"
-    assert rig.queue in engine_app
-    assert force.slots == 1
-    assert len(said) == 1
-
-
 def test_a_workers_end_is_trouble_until_this_is_called_again(ready: Ready, rig: Rig, engine: Scheduler) -> None:
     force = ready()
     engine.stop(f"/worker-{rig.queue}", now=True)
@@ -107,7 +96,6 @@ def test_busy_workers_are_not_replaced(ready: Ready, rig: Rig, said: list[str]) 
 def test_workers_whose_results_wait_are_not_replaced(ready: Ready, rig: Rig) -> None:
     ready("cat")
     run = secrets.token_hex(4)
-    rig.publish_to_results = None  # type: ignore[attr-defined]
     results = results_queue(rig.queue, run)
     rig.declare(results)
     rig.publish(b"x", queue=results)

@@ -32,8 +32,12 @@ def test_it_opens_when_the_first_messages_all_fail_or_are_rejected(verdict: Verd
 def test_after_a_success_it_takes_twice_as_many_in_a_row() -> None:
     breaker = Breaker(10)
     assert not _first(breaker, "done", *["failed"] * 19)
-    assert _first(breaker, "rejected")
+    assert _first(breaker, "failed")
     assert "20 messages in a row" in breaker.why
+
+
+def test_after_a_success_what_is_rejected_is_the_messages_fault() -> None:
+    assert not _first(Breaker(10), "done", *["rejected"] * 100)
 
 
 def test_a_success_begins_the_count_anew() -> None:

@@ -33,8 +33,9 @@ _GROUP_RESULTS = 1000
 # At most one item a slot is published until one succeeds, or for so long.
 _FIRST_S = 2.0
 
-# No result for so long: is something in the way? It is asked so often.
+# No result for so long: is something in the way? It is asked so often then, and from time to time anyhow.
 _QUIET_S = 2.0
+_ASK_EVERY_S = 10.0
 # The broker's figures are up to ten seconds old: the second look must not rest on any from before the first.
 _LOOKS_APART_S = 12.0
 
@@ -51,10 +52,12 @@ class Around:
     """Questions of a run to the world around it; both are asked in a thread.
 
     `trouble` says why nothing works on the items, empty while somebody does; where it `is_final`, the run ends with it.
+    `slowed` says who works on one now and then only, since too much fails there.
     `left` counts the messages of the queue that wait or are in work, whosever they are; None: that cannot be known.
     """
 
     trouble: Callable[[], str] = lambda: ""
+    slowed: Callable[[], str] = lambda: ""
     left: Callable[[], int | None] = lambda: None
     is_final: bool = False
 
@@ -124,7 +127,7 @@ class Run:
         self._is_asking = False
         self._empty_since: float | None = None
         self._waiting = 0
-        self._said = ""
+        self._said = self._note = ""
         self._rate = Rate(len(output.done))
         self._has_collected = False
         self._collect(is_new=not self._state.published and self._state.offset == 0)
@@ -304,7 +307,8 @@ class Run:
         if self._publisher:
             self._publisher.tick()
         now = time.monotonic()
-        if not self._how and not self._is_asking and now - max(self._last_result, self._asked_at) > _QUIET_S:
+        is_quiet = now - max(self._last_result, self._asked_at) > _QUIET_S
+        if not (self._how or self._is_asking) and (is_quiet or now - self._asked_at > _ASK_EVERY_S):
             self._ask()
         show(self._progress())
         self._loop.call_later(TICK_S, lambda: self._tick(signals, show))
@@ -314,8 +318,8 @@ class Run:
         note = ""
         if self._waiting > _MANY_WAITING:
             note = f"{self._waiting:,} results wait to be written"
-        elif self._said:
-            note = "no worker"
+        elif self._note:
+            note = self._note
         return RunProgress(self._items.total, done, self._output.failed, self._rate.at(done), note)
 
     def _ask(self) -> None:
@@ -323,18 +327,20 @@ class Run:
         self._is_asking = True
         is_published = self._publisher is None and self._state.published
 
-        def ask() -> tuple[str, int | None]:
+        def ask() -> tuple[str, str, int | None]:
             trouble = self._around.trouble()
-            return trouble, self._around.left() if is_published and not trouble else None
+            if trouble:
+                return trouble, "", None
+            return "", self._around.slowed(), self._around.left() if is_published else None
 
         def failed(_reason: str) -> None:
-            answered(("", None))
+            answered(("", "", None))
 
-        def answered(answer: tuple[str, int | None]) -> None:
+        def answered(answer: tuple[str, str, int | None]) -> None:
             self._is_asking, self._asked_at = False, time.monotonic()
             if not self._how:
-                self._take_trouble(answer[0])
-                self._take_left(answer[1])
+                self._take_trouble(answer[0], answer[1])
+                self._take_left(answer[2])
 
         in_thread(self._loop, ask, self._loop.guard(answered), self._loop.guard(failed))
         self._collector.waiting(self._note_waiting)
@@ -342,13 +348,14 @@ class Run:
     def _note_waiting(self, results: int) -> None:
         self._waiting = results
 
-    def _take_trouble(self, trouble: str) -> None:
+    def _take_trouble(self, trouble: str, slowed: str) -> None:
+        self._note = "no worker" if trouble else "one now and then" if slowed else ""
+        said = trouble or slowed
         if trouble and self._around.is_final:
             self._end("pause", ClusterError(trouble))
-        elif trouble != self._said:
-            self._said = trouble
-            if trouble:
-                self._say(trouble)
+        elif said and said != self._said:
+            self._said = said
+            self._say(said)
 
     def _take_left(self, left: int | None) -> None:
         now = time.monotonic()
