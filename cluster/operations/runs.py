@@ -21,16 +21,12 @@ _RUN = re.compile(r"[0-9a-f]{8}")
 
 @dataclass(frozen=True)
 class WaitingRun:
-    """A run with a queue of results: so many wait there, and so many collectors take them now; None is not known.
-
-    `output` is the file or folder of this machine to which they are to go, as far as one is known.
-    """
+    """A run with a queue of results: so many wait there, and so many collectors take them now; None is not known."""
 
     run: str
     queue: str
     results: int | None
     collectors: int | None
-    output: str = ""
 
 
 def listed(settings: Settings, *, at: str, marathon: str, url: str, as_json: bool, say: Say) -> str:
@@ -38,10 +34,8 @@ def listed(settings: Settings, *, at: str, marathon: str, url: str, as_json: boo
     found = at_broker(broker_meant(settings, url, at, marathon, say))
     if as_json:
         return json.dumps([asdict(run) for run in found], indent=2)
-    rows = [(run.run, run.queue, _figure(run.results), _collected(run.collectors), run.output) for run in found]
-    return (
-        table(("RUN", "QUEUE", "RESULTS", "COLLECTED", "OUTPUT"), rows) if rows else "no run has results at the broker"
-    )
+    rows = [(run.run, run.queue, _figure(run.results), _collected(run.collectors)) for run in found]
+    return table(("RUN", "QUEUE", "RESULTS", "COLLECTED"), rows) if rows else "no run has results at the broker"
 
 
 def at_broker(broker: Broker) -> list[WaitingRun]:

@@ -59,7 +59,7 @@ def test_a_run_is_listed_with_its_results_and_whether_they_are_collected(rig: Ri
     results = results_queue(rig.queue, run)
     rig.publish(b"a", b"b", queue=results)
     (found,) = listed(broker, run)
-    assert found == {"run": run, "queue": rig.queue, "results": 2, "collectors": 0, "output": ""}
+    assert found == {"run": run, "queue": rig.queue, "results": 2, "collectors": 0}
     with rig.channel() as channel:
         channel.basic_consume(results, lambda *_: None)
         (found,) = listed(broker, run)

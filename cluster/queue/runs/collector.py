@@ -29,8 +29,8 @@ class Listener(Protocol):
     def collecting(self) -> None:
         """Results can come from now on: the queue is there."""
 
-    def came(self, properties: Any, body: bytes) -> None:
-        """Take a result; it is acknowledged with the next `acknowledge`."""
+    def came(self, properties: Any, body: bytes, is_repeat: bool) -> None:
+        """Take a result, which `is_repeat` where it may have come before; the next `acknowledge` is for it, too."""
 
     def gone(self) -> None:
         """The queue of results was deleted by somebody."""
@@ -161,7 +161,7 @@ class Collector:
 
     def _came(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
         self._last_tag = method.delivery_tag
-        self._listener.came(properties, body)
+        self._listener.came(properties, body, method.redelivered)
 
     def _lost(self, connection: Any, reason: BaseException) -> None:
         if connection is not self._connection:

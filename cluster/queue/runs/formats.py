@@ -54,6 +54,10 @@ class Format(Protocol):
         """Return the part of a whole record that is the item's: its input, or its columns."""
         ...
 
+    def input_of(self, raw: bytes) -> bytes:
+        """Return the input of a whole record; empty where it has columns instead."""
+        ...
+
 
 class JsonLines:
     """A line of JSON for each record; bytes that are not UTF-8 are in base64, under a name that says so.
@@ -115,6 +119,12 @@ class JsonLines:
         """Return what a line has of the item."""
         fields = _decode(raw.decode())
         return repr([fields.get(name) for name in ("input", "input_base64", "columns", "columns_base64")])
+
+    def input_of(self, raw: bytes) -> bytes:
+        """Return the input of a line."""
+        fields = _decode(raw.decode())
+        found = fields.get("input")
+        return base64.b64decode(fields.get("input_base64", "")) if found is None else str(found).encode()
 
 
 def _put_bytes(fields: dict[str, Any], name: str, value: bytes) -> None:
@@ -211,6 +221,12 @@ class Separated:
     def item_of(self, raw: bytes) -> str:
         """Return what a row has of the item."""
         return repr(self._fields(_text(raw[:-1]))[len(_BEFORE) : -len(_AFTER)])
+
+    def input_of(self, raw: bytes) -> bytes:
+        """Return the input of a row."""
+        if self._columns:
+            return b""
+        return self._fields(_text(raw[:-1]))[len(_BEFORE)].encode("utf-8", "surrogateescape")
 
 
 class _Echo:

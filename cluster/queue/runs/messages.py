@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pika import BasicProperties
@@ -18,30 +21,46 @@ from scripts.worker import headers
 _MARK = 0x7A5C3E1B2D4F6081
 _MARK_TEXT, _MARK_ID = "mark-of-correlation", "mark-of-message-id"
 
+NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
+
 
 def read_result(properties: Any, body: bytes, items: Items) -> Record | None:
     """Return the record of a result; None for a message that is no result of these items.
 
     Its correlation id, which workers give back as it was, says where the item's bytes are (`correlation_id`).
     """
-    found = properties.headers or {}
     try:
         number, place, offset, length = map(int, (properties.correlation_id or "").split("."))
-        if not (0 <= place < items.total and place < number <= items.most_number):
-            return None
-        item_input = items.input_of(offset, length)
-        seconds = float(_text(found.get(headers.SECONDS)) or 0)
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, AttributeError):
         return None
+    if not (0 <= place < items.total and place < number <= items.most_number and offset >= 0 and length >= 0):
+        return None
+    found = items.input_of(offset, length)
+    return record_of(properties, body, number, found, place, items.named(found))
+
+
+def record_of(
+    properties: Any, body: bytes, number: int, item: bytes, place: int = 0, columns: Mapping[str, str] = NO_COLUMNS
+) -> Record:  # fmt: skip
+    """Return the record of a message that is a result, whoever has sent it: what makes no sense counts as not said."""
+    found = properties.headers or {}
     exit_code, attempts = found.get(headers.EXIT), found.get(headers.ATTEMPT)
     reason = _text(found.get(headers.REASON))
     return Record(
-        number, place, item_input, body, reason,
+        number, place, item, body, reason,
         exit=exit_code if isinstance(exit_code, int) else (None if reason else 0),
         attempts=attempts if isinstance(attempts, int) else 1,
-        seconds=seconds, host=_text(found.get(headers.HOST)), stderr=_text(found.get(headers.STDERR)),
-        columns=items.named(item_input),
+        seconds=_seconds(found.get(headers.SECONDS)), host=_text(found.get(headers.HOST)),
+        stderr=_text(found.get(headers.STDERR)), columns=columns,
     )  # fmt: skip
+
+
+def _seconds(value: Any) -> float:
+    try:
+        seconds = float(_text(value) or 0)
+    except ValueError:
+        return 0.0
+    return seconds if math.isfinite(seconds) else 0.0
 
 
 def correlation_id(number: int, place: int, offset: int, length: int) -> str:

@@ -134,6 +134,10 @@ class Output:
         except OSError as error:
             self._end(error)
 
+    def inputs(self) -> set[bytes]:
+        """Return the inputs of all items, where they have any."""
+        return {found for one in self._records.entries() if (found := self._records.form.input_of(one.raw))}
+
     def first_changed(self, items: Iterable[Record]) -> int | None:
         """Return the first item that has succeeded and is not the same any more among `items`, or not there.
 

@@ -169,7 +169,7 @@ class Run:
         elif self._detach:
             self._end("pause")
 
-    def came(self, properties: Any, body: bytes) -> None:
+    def came(self, properties: Any, body: bytes, is_repeat: bool) -> None:
         """Write the record of a result."""
         record = read_result(properties, body, self._items)
         if record is None:
