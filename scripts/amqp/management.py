@@ -35,6 +35,18 @@ class QueueCount:
         return None if self.ready is None or self.unacknowledged is None else self.ready + self.unacknowledged
 
 
+@dataclass(frozen=True)
+class QueueFigures(QueueCount):
+    """The figures of one queue, and which moments they are of.
+
+    `all_at_once`: all messages of a quorum queue, also those on their way to another queue, in the same moment in which
+    the consumers were counted. The other figures may be of different moments, five seconds apart.
+    """
+
+    is_quorum: bool
+    all_at_once: int | None
+
+
 # The property of a worker's connection that says that its breaker is open.
 OPEN_BREAKER = "cluster_open_breaker"
 
@@ -78,18 +90,26 @@ class Management:
     virtual_host: str
     tls: Any = field(default=None, repr=False)
 
+    def queue(self, name: str) -> QueueFigures | None:
+        """Return one queue, which has no figures in the first ten seconds of its life; None when it is not there."""
+        found = self.read(self.place("queues", name), absent=404)
+        if found is None:
+            return None
+        is_quorum = found.get("type") == "quorum"
+        # All messages of a quorum queue are persistent; by this name it reports them together with its consumers.
+        all_at_once = found.get("messages_persistent") if is_quorum else None
+        return QueueFigures(**vars(_count(found)), is_quorum=is_quorum, all_at_once=all_at_once)
+
     def unacknowledged(self, queue: str) -> int | None:
         """Return how many messages of a queue consumers have in hand; None when there is no such queue.
 
         Raises:
-            ClusterError: the API has no number for this queue, as in the first ten seconds of its life.
+            ClusterError: the API has no number for this queue.
         """
-        found = self.read(self.place("queues", queue), absent=404)
-        if found is None:
-            return None
-        if "messages_unacknowledged" not in found:
+        found = self.queue(queue)
+        if found is not None and found.unacknowledged is None:
             raise ClusterError(f"the management API at {self.url} has no numbers for queue {queue!r}")
-        return _count(found).unacknowledged
+        return None if found is None else found.unacknowledged
 
     def queues(self) -> list[QueueCount]:
         """Return all queues of the virtual host, by name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pika import SelectConnection
@@ -211,10 +212,20 @@ def refusal(reason: ChannelClosedByBroker, parameters: Any, name: str) -> str:
     return f"{explain(reason)}; a worker needs (add it to what the user may do now): {shlex.join(words)}"
 
 
-def count_ready(connection: Any, names: Sequence[str], done: Callable[[int | None], None], so_far: int = 0) -> None:
-    """Count the ready messages of these queues together, one that is not there counting as empty.
+@dataclass(frozen=True)
+class Counted:
+    """Messages that are ready, and consumers; a quorum queue counts each that holds messages, cancelled or not."""
 
-    `done` is called with the number, or with None when the connection is lost.
+    ready: int = 0
+    consumers: int = 0
+
+
+def count(
+    connection: Any, names: Sequence[str], done: Callable[[Counted | None], None], so_far: Counted = Counted()
+) -> None:
+    """Count all of these queues together, one that is not there counting as empty.
+
+    `done` is called with the numbers, or with None when the connection is lost.
     """
     if not names:
         done(so_far)
@@ -223,11 +234,13 @@ def count_ready(connection: Any, names: Sequence[str], done: Callable[[int | Non
 
     def answered(answer: Any) -> None:
         if isinstance(answer, ChannelClosedByBroker):
-            count_ready(connection, rest, done, so_far)
+            count(connection, rest, done, so_far)
         elif isinstance(answer, BaseException):
             done(None)
         else:
-            count_ready(connection, rest, done, so_far + answer.method.message_count)
+            found = answer.method
+            more = Counted(so_far.ready + found.message_count, so_far.consumers + found.consumer_count)
+            count(connection, rest, done, more)
 
     declare_alone(connection, answered, name, passive=True)
 

@@ -75,6 +75,7 @@ class Consumer:
     failed_before: int | None = None
     _link: Link | None = None
     _consumer_tag: str | None = None
+    _second_tag: str | None = None
     _takes_more: bool = True
     _rests: bool = False
 
@@ -113,6 +114,21 @@ class Consumer:
         self._rests = False
         self._unsubscribe()
         self._subscribe(self.options.prefetch)
+
+    def subscribe_again(self) -> bool:
+        """Have a second subscription until `unsubscribe_again`; what comes by it is taken as well. False: not now.
+
+        The broker counts it when all is written that it had to write to the queue before.
+        """
+        if self._consumer_tag is None or self._link is None or not self._link.open:
+            return False
+        self._second_tag = self._second_tag or self._consume(1, lambda _frame: None)
+        return True
+
+    def unsubscribe_again(self) -> None:
+        """End the second subscription, if there is one."""
+        tag, self._second_tag = self._second_tag, None
+        self._cancel(tag)
 
     def look(self, looked: Callable[[int, int], None]) -> None:
         """Ask how many messages are ready in the queue and how many consumers it has; no answer without a connection.
@@ -182,17 +198,17 @@ class Consumer:
                 why = queues.refusal(forbidden, connection.params, beside)
                 self._connection.trouble(f"messages that fail could not be kept: {why}")
             elif connection.is_open:
-                queues.count_ready(connection, [beside], self.loop.guard(counted))
+                queues.count(connection, [beside], self.loop.guard(counted))
 
-        def counted(failed: int | None) -> None:
+        def counted(failed: queues.Counted | None) -> None:
             if failed is not None:
-                self.failed_before = failed
+                self.failed_before = failed.ready
                 self._connection.open_channel(beside, self._use)
 
         if self.failed_before is None:
             queues.try_publishing(self.loop, connection.params, self.loop.guard(tried))
         else:
-            counted(self.failed_before)
+            self._connection.open_channel(beside, self._use)
 
     def _use(self, channel: Any) -> None:
         def cancelled(_frame: Any) -> None:
@@ -213,15 +229,22 @@ class Consumer:
         if link is None or not (self._takes_more and link.open):
             # It was told to stop while it came up, or has no connection at the moment.
             return False
-        guard = self.loop.guard
-        link.channel.basic_qos(prefetch_count=prefetch)
-        self._consumer_tag = link.channel.basic_consume(
-            self.queue, guard(partial(_receive, link, self.delivered)), callback=guard(self._consuming)
-        )
+        self._consumer_tag = self._consume(prefetch, self._consuming)
         return True
 
+    def _consume(self, prefetch: int, consuming: Callable[[Any], None]) -> str:
+        link, guard = self._link, self.loop.guard
+        assert link is not None
+        link.channel.basic_qos(prefetch_count=prefetch)
+        deliver = guard(partial(_receive, link, self.delivered))
+        return str(link.channel.basic_consume(self.queue, deliver, callback=guard(consuming)))
+
     def _unsubscribe(self) -> None:
+        self.unsubscribe_again()
         tag, self._consumer_tag = self._consumer_tag, None
+        self._cancel(tag)
+
+    def _cancel(self, tag: str | None) -> None:
         if tag is not None and self._link and self._link.open:
             channel = self._link.channel
             channel.basic_cancel(tag, callback=self.loop.guard(lambda _frame: None))
@@ -241,7 +264,7 @@ class Consumer:
 
     def _lost(self) -> None:
         self.alive.not_consuming()
-        link, self._link, self._consumer_tag = self._link, None, None
+        link, self._link, self._consumer_tag, self._second_tag = self._link, None, None, None
         if link is not None:
             if link.used:
                 self._connection.useful()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +17,11 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 
-# A new queue has no numbers for ten seconds, and two readings of the management API lie twelve seconds apart.
+# A new queue has no numbers for ten seconds, and the figures of a foreign broker may be believed twelve seconds later.
 _BATCH_S = 60
+
+# After the last message: two where no other worker is there, else seven; and a moment for a busy machine.
+_ALONE_S, _WITH_OTHERS_S = 2 + 1, 7 + 2
 
 
 class Clock:
@@ -99,6 +104,57 @@ def test_it_waits_for_what_another_worker_has_in_hand(rig: Rig, batch: tuple[str
     rig.gate.open()
     assert worker.exit_code(_BATCH_S) == 0
     assert other.process.poll() is None
+
+
+def _ended(path: Path) -> float:
+    """When an action noted its end, in seconds since the epoch."""
+    return float(path.read_text())
+
+
+def test_alone_it_ends_soon_also_after_a_second_attempt(rig: Rig, batch: tuple[str, ...]) -> None:
+    rig.declare()
+    rig.publish(b"x")
+    ended = rig.tmp / "ended"
+    worker = rig.worker(*batch, rig.action(f"[ $AMQP_ATTEMPT = 2 ] && date +%s.%N > {ended}"))
+    assert worker.exit_code(_BATCH_S) == 0
+    assert time.time() - _ended(ended) < _ALONE_S
+
+
+def test_it_ends_soon_when_what_another_worker_has_in_hand_is_done(rig: Rig, batch: tuple[str, ...]) -> None:
+    ended = rig.tmp / "ended"
+    other = rig.worker(rig.action(f"{rig.gate.wait}; date +%s.%N > {ended}"))
+    rig.publish(b"x")
+    rig.gate.started()
+    worker = rig.worker(*batch, "cat", entry=Clock(rig).entry)
+    worker.says("looks", times=3)
+    rig.gate.open()
+    assert worker.exit_code(_BATCH_S) == 0
+    assert time.time() - _ended(ended) < _WITH_OTHERS_S
+    assert other.process.poll() is None
+
+
+def test_it_waits_for_a_worker_that_stops_with_a_message_in_hand(rig: Rig, batch: tuple[str, ...]) -> None:
+    ended = rig.tmp / "ended"
+    other = rig.worker(rig.action(f"{rig.gate.wait}; date +%s.%N > {ended}"))
+    rig.publish(b"x")
+    rig.gate.started()
+    other.signal(signal.SIGTERM)
+    worker = rig.worker(*batch, "cat", entry=Clock(rig).entry)
+    worker.says("looks", times=8)
+    assert worker.process.poll() is None
+    rig.gate.open()
+    assert worker.exit_code(_BATCH_S) == 0
+    assert time.time() - _ended(ended) < _ALONE_S
+
+
+def test_several_that_wait_for_each_other_all_end(rig: Rig, batch: tuple[str, ...]) -> None:
+    rig.declare()
+    rig.publish(*[b"x\n"] * 20)
+    began = time.time()
+    workers = [rig.worker(*batch, "cat", consuming=False) for _ in range(3)]
+    assert [worker.exit_code(_BATCH_S) for worker in workers] == [0, 0, 0]
+    assert sum(worker.out.count(b"x\n") for worker in workers) == 20
+    assert time.time() - began < _BATCH_S
 
 
 def test_a_message_that_fails_in_another_worker_counts(rig: Rig, batch: tuple[str, ...]) -> None:
