@@ -38,6 +38,8 @@ _QUIET_S = 2.0
 _ASK_EVERY_S = 10.0
 # The broker's figures are up to ten seconds old: the second look must not rest on any from before the first.
 _LOOKS_APART_S = 12.0
+# With no result for so long it is said that this cannot be known, where it cannot.
+_UNKNOWN_S = 60.0
 
 # More results than these on their way: it is this side that the workers wait for.
 _MANY_WAITING = 10_000
@@ -359,6 +361,9 @@ class Run:
 
     def _take_left(self, left: int | None) -> None:
         now = time.monotonic()
+        if left is None and self._state.published and now - self._last_result > _UNKNOWN_S and not self._said:
+            self._said = "no result for a while, and no management API tells whether items were lost or are in work"
+            self._say(self._said)
         if left != 0 or self._waiting or not self._collector.is_connected or now - self._last_result < _QUIET_S:
             self._empty_since = None
         elif self._empty_since is None:

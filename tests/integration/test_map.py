@@ -1,0 +1,322 @@
+"""`inv map` as a process, beside real workers and a real broker: each item has one record, whatever happens."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.operations.map import _left
+from cluster.operations.publish import Broker as BrokerMeant
+from cluster.queue.publishing.link import Target
+from cluster.queue.runs import run
+from cluster.queue.runs.halt import Halt
+from cluster.queue.runs.items import chosen_items
+from cluster.queue.runs.output import open_output
+from cluster.queue.runs.run import Around, Run
+from cluster.queue.runs.sidecar import Sidecar, Wanted, sidecar_of
+from cluster.settings import ROOT
+from scripts.amqp.broker import parameters
+from scripts.amqp.management import management_of
+from scripts.amqp.queues import results_queue
+from scripts.background import in_background
+from tests.conftest import Broker
+from tests.integration.worker_rig import Rig
+from tests.waiting import until
+
+pytestmark = pytest.mark.broker
+
+CAT = "cat"
+
+
+class Mapping:
+    """Runs `inv map` for the rig's queue, in a folder of its own."""
+
+    def __init__(self, rig: Rig, tmp: Path) -> None:
+        self.rig, self.tmp = rig, tmp
+        self.items = tmp / "items.txt"
+        self.output = tmp / "out.jsonl"
+        self.action = CAT
+        self.marks = tmp / "marks"
+
+    def of(self, count: int) -> None:
+        self.items.write_text("".join(f"{number}\n" for number in range(1, count + 1)))
+
+    def marking(self, more: str = "") -> str:
+        """An action that leaves a mark for each run of an item, and gives it back."""
+        return self.rig.action(f'read x; echo "$x" >> {self.marks}; {more}\necho "$x"')
+
+    def command(self, *flags: str, file: str = "") -> list[str]:
+        where = ["-u", self.rig.url, "-q", self.rig.queue, "--output", str(self.output), "--action", self.action]
+        return [sys.executable, str(ROOT / "tasks.py"), "map", "--file", file or str(self.items), *where, *flags]
+
+    def run(self, *flags: str, file: str = "", stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            self.command(*flags, file=file), input=stdin, capture_output=True, timeout=120, check=False
+        )
+
+    def start(self, *flags: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self.command(*flags), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    def records(self) -> list[dict[str, Any]]:
+        """The whole records that are in the output now."""
+        text = self.output.read_bytes() if self.output.exists() else b""
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith(b"\n")]
+
+    def numbers(self) -> list[int]:
+        return sorted(record["item"] for record in self.records())
+
+    @property
+    def results(self) -> str:
+        """The queue of results of the run that is under way."""
+        return results_queue(self.rig.queue, json.loads(sidecar_of(str(self.output)).read_text())["run"])
+
+
+@pytest.fixture
+def mapping(rig: Rig, tmp_path: Path) -> Iterator[Mapping]:
+    one = Mapping(rig, tmp_path)
+    yield one
+    if sidecar_of(str(one.output)).exists():
+        with rig.channel() as channel:
+            channel.queue_delete(one.results)
+
+
+def test_each_item_has_its_result_and_nothing_is_left(mapping: Mapping, rig: Rig) -> None:
+    mapping.of(300)
+    rig.worker("-j", "2", CAT)
+    done = mapping.run("--json")
+    assert done.returncode == 0, done.stderr
+    assert {record["item"]: record["result"] for record in mapping.records()} == {n: f"{n}" for n in range(1, 301)}
+    assert json.loads(done.stdout)["done"] == 300
+    names = {one["name"] for one in rig.api("GET", "queues/%2f")}
+    assert not [name for name in names if name.startswith(results_queue(rig.queue, ""))]
+    again = mapping.run()
+    assert (again.returncode, len(mapping.records())) == (0, 300)
+
+
+def test_failures_stand_in_the_output_and_are_run_again(mapping: Mapping, rig: Rig) -> None:
+    mapping.of(20)
+    good = rig.tmp / "good"
+    rig.worker(rig.action(f'read x; [ "$x" -ne 7 ] || [ -e {good} ] || {{ echo why >&2; exit 65; }}; echo "$x"'))
+    failed = mapping.run()
+    assert failed.returncode == 2, failed.stderr
+    (record,) = [record for record in mapping.records() if record.get("reason")]
+    assert (record["item"], record["input"], record["exit"], record["stderr"]) == (7, "7", 65, "why\n")
+    good.touch()
+    assert mapping.run("--retry-failed").returncode == 0
+    assert mapping.numbers() == list(range(1, 21))
+    assert not [record for record in mapping.records() if "reason" in record]
+
+
+def test_columns_reach_the_action_as_they_are(mapping: Mapping, rig: Rig) -> None:
+    values = [b"a b", b"'\"$(touch x)`", b"\xff\xfe", b"--", b"*", b"", "ü".encode()]
+    mapping.items = mapping.tmp / "items.tsv"
+    mapping.items.write_bytes(b"name\tn\n" + b"".join(b"%b\t%d\n" % (value, n) for n, value in enumerate(values)))
+    shown = rig.action('printf "%s|" "$@"; echo "$AMQP_ITEM"', "shown")
+    rig.worker(shown, "{name}", "n={2}", "{#}")
+    mapping.action = f"{shown} {{name}} n={{2}} {{#}}"
+    mapping.output = mapping.tmp / "out"
+    mapping.output.mkdir()
+    done = mapping.run("--name", "{n}.txt")
+    assert done.returncode == 0, done.stderr
+    for n, value in enumerate(values):
+        assert (mapping.output / f"{n}.txt").read_bytes() == b"%b|n=%d|%d|%d\n" % (value, n, n + 2, n + 2)
+
+
+def test_the_order_of_the_items_can_be_kept(mapping: Mapping, rig: Rig) -> None:
+    mapping.items.write_text("n\n0.2\n0\n0.1\n0\n")
+    mapping.output = mapping.tmp / "out.csv"
+    rig.worker("-j", "4", rig.action('read x; sleep "$x"; echo "$x"'))
+    assert mapping.run("--keep-order", "--header-row", "--colsep", ",").returncode == 0
+    with mapping.output.open(newline="") as file:
+        assert [(row["item"], row["n"], row["result"]) for row in csv.DictReader(file)] == [
+            ("2", "0.2", "0.2"), ("3", "0", "0"), ("4", "0.1", "0.1"), ("5", "0", "0"),
+        ]  # fmt: skip
+
+
+def test_a_run_that_is_killed_again_and_again_has_each_item_once(mapping: Mapping, rig: Rig) -> None:
+    mapping.of(600)
+    mapping.action = mapping.marking()
+    rig.worker("-j", "2", "--prefetch", "20", mapping.action)
+    for _ in range(20):
+        before = len(mapping.records())
+        process = mapping.start()
+        reached = before + random.randint(0, 25)
+        until(lambda at=reached, one=process: len(mapping.records()) >= at or one.poll() is not None, "so much is done")
+        process.kill()
+        process.wait()
+    done = mapping.run()
+    assert done.returncode == 0, done.stderr
+    assert mapping.numbers() == list(range(1, 601))
+    assert all(record["result"] == f"{record['item']}\n" for record in mapping.records())
+    runs = Counter(mapping.marks.read_text().split())
+    assert len(runs) == 600
+    assert sum(runs.values()) < 2 * 600, "what has a result was run again"
+
+
+def test_an_interrupted_run_goes_on(mapping: Mapping, rig: Rig) -> None:
+    mapping.of(100)
+    mapping.action = mapping.marking("sleep 0.01")
+    rig.worker(mapping.action)
+    process = mapping.start()
+    until(lambda: len(mapping.records()) > 5, "it has begun")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert len(mapping.records()) < 100
+    assert mapping.run().returncode == 0
+    assert mapping.numbers() == list(range(1, 101))
+    assert Counter(mapping.marks.read_text().split()).total() == 100
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_items_that_are_lost_are_published_once_more_and_then_reported(
+    mapping: Mapping, rig: Rig, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    monkeypatch.setattr(run, "_LOOKS_APART_S", 6.0)  # this broker's figures are younger than others'
+    mapping.of(30)
+    rig.worker(rig.action(f'read x; until [ -e {rig.tmp}/open ]; do sleep 0.02; done; echo "$x"'))
+    items = chosen_items(
+        str(mapping.items), "", contents=False, null=False, skip_empty=False, colsep=None, header_row=False,
+        action=[CAT], spool=mapping.tmp / "spool", say=print,
+    )  # fmt: skip
+    losses = iter(range(times))
+
+    def lose() -> None:
+        """Lose what waits, once all is published, and let the worker go on."""
+        while next(losses, None) is not None:
+            until(lambda: rig.ready() >= 20, "all are published")
+            with rig.channel() as channel:
+                channel.queue_purge(rig.queue)
+            (rig.tmp / "open").touch()
+
+    management = management_of(parameters(rig.url), rig.management)
+    around = Around(left=partial(_left, BrokerMeant(rig.url, lambda: management), rig.queue))
+    with closing(Sidecar(str(mapping.output))) as sidecar, closing(open_output(str(mapping.output))) as output:
+        sidecar.begin(Wanted("", "", 30, "", rig.queue, "", "", keep_order=False))
+        one = Run(items, output, sidecar, Target(rig.url, rig.queue), around, Halt(), slots=1, detach=False, say=print)
+        losing = in_background(lose)
+        summary = one.go(lambda _: None)
+        losing.result(60)
+    assert mapping.numbers() == list(range(1, 31))
+    failed = [record for record in mapping.records() if "reason" in record]
+    assert (summary.failed, bool(failed)) == (len(failed), times == 2)
+    assert {record["input"] for record in failed} <= {str(n) for n in range(1, 31)}
+
+
+def test_a_cancelled_run_ends_and_begins_anew_with_what_is_missing(mapping: Mapping, rig: Rig) -> None:
+    mapping.of(50)
+    mapping.action = mapping.marking(f"until [ -e {rig.tmp}/open ]; do sleep 0.02; done")
+    rig.worker(mapping.action)
+    process = mapping.start()
+    until(lambda: mapping.marks.exists() and rig.ready() > 30, "it has begun")
+    with rig.channel() as channel:
+        channel.queue_delete(mapping.results)
+    assert process.wait(60) == 1
+    (rig.tmp / "open").touch()
+    until(lambda: rig.ready() == 0, "the worker has dropped the rest")
+    assert len(mapping.marks.read_text().split()) < 5
+    assert mapping.run().returncode == 0
+    assert mapping.numbers() == list(range(1, 51))
+
+
+def test_a_run_can_be_left_and_collected_later(mapping: Mapping, rig: Rig) -> None:
+    mapping.of(40)
+    rig.worker(CAT)
+    assert mapping.run("--detach").returncode == 0
+    until(lambda: rig.ready() == 0, "the workers have done it")
+    assert mapping.run().returncode == 0
+    assert mapping.numbers() == list(range(1, 41))
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "most"), [(("--halt", "3"), 1, 60), ((), 127, 10), ((), 1, 60)], ids=["asked", "127", "hopeless"]
+)
+def test_a_run_is_given_up(mapping: Mapping, rig: Rig, flags: tuple[str, ...], code: int, most: int) -> None:
+    mapping.of(2000)
+    mapping.action = mapping.marking(f"exit {code}")
+    rig.worker("--attempts", "1", "--breaker", "0", mapping.action)
+    assert mapping.run(*flags).returncode == 2
+    assert len(mapping.marks.read_text().split()) < (2000 if code == 1 else most)
+    until(lambda: rig.ready() == 0, "the worker has dropped the rest")
+
+
+def test_two_runs_share_the_workers_and_mix_nothing(mapping: Mapping, rig: Rig, tmp_path: Path) -> None:
+    mapping.of(150)
+    other = Mapping(rig, tmp_path / "other")
+    other.tmp.mkdir()
+    other.of(100)
+    rig.worker("-j", "2", CAT)
+    both = [mapping.start(), other.start()]
+    assert [process.wait(60) for process in both] == [0, 0]
+    assert (mapping.numbers(), other.numbers()) == (list(range(1, 151)), list(range(1, 101)))
+
+
+def test_stdin_is_read_once(mapping: Mapping, rig: Rig) -> None:
+    rig.worker(CAT)
+    assert mapping.run("--detach", file="-", stdin=b"one\ntwo\n").returncode == 0
+    assert mapping.run(file="-").returncode == 0
+    assert sorted(record["result"] for record in mapping.records()) == ["one", "two"]
+
+
+def test_changed_items_are_refused_unless_only_failed_ones_have_changed(mapping: Mapping, rig: Rig) -> None:
+    mapping.items.write_text("1\nx\n3\n")
+    rig.worker(rig.action('read x; [ "$x" != x ] || exit 65; echo "$x"'))
+    assert mapping.run().returncode == 2
+    before = mapping.output.read_bytes()
+    mapping.items.write_text("1\n2\n3\n")
+    refused = mapping.run()
+    assert (refused.returncode, mapping.output.read_bytes()) == (1, before)
+    assert str(mapping.items).encode() in refused.stderr
+    assert mapping.run("--retry-failed").returncode == 0
+    mapping.items.write_text("1\n2\n4\n")
+    assert mapping.run("--retry-failed").returncode == 1
+    assert mapping.run("--restart").returncode == 0
+    assert sorted(record["result"] for record in mapping.records()) == ["1\n", "2\n", "4\n"]
+
+
+def test_an_output_of_something_else_stays(mapping: Mapping) -> None:
+    mapping.of(1)
+    mapping.output.write_text("mine\n")
+    refused = mapping.run()
+    assert (refused.returncode, mapping.output.read_text()) == (1, "mine\n")
+    assert str(mapping.output).encode() in refused.stderr
+
+
+def test_a_restart_of_the_broker_loses_nothing(own_broker: Broker, tmp_path: Path, queue_name: str) -> None:
+    rig = Rig(own_broker.url, own_broker.management, queue_name, tmp_path)
+    mapping = Mapping(rig, tmp_path)
+    mapping.of(400)
+    mapping.action = mapping.marking("sleep 0.01")
+    rig.worker("-j", "2", mapping.action)
+    process = mapping.start()
+    until(lambda: len(mapping.records()) > 50, "it has begun")
+    own_broker.kill()
+    own_broker.start()
+    assert process.wait(120) == 0
+    assert mapping.numbers() == list(range(1, 401))
+    rig.close()
+
+
+def test_a_worker_that_is_killed_costs_no_item(mapping: Mapping, rig: Rig) -> None:
+    mapping.of(200)
+    mapping.action = mapping.marking("sleep 0.01")
+    first = rig.worker("-j", "2", mapping.action)
+    process = mapping.start()
+    until(lambda: len(mapping.records()) > 20, "it has begun")
+    rig.worker("-j", "2", mapping.action)
+    first.kill()
+    assert process.wait(60) == 0
+    assert mapping.numbers() == list(range(1, 201))
