@@ -78,11 +78,12 @@ def run(
 ) -> None:  # fmt: skip
     """Run an action for every item, and collect the results; the same command again goes on where it was."""
     from cluster.operations import map as mapping
+    from cluster.operations.wanted_workers import Wanted
 
+    wanted = Wanted(queue, action, workers, jobs, timeout, attempts, keep_alive, options)
     flags = mapping.Flags(
         file=file, files=files, contents=contents, null=null, skip_empty=skip_empty, colsep=colsep or None,
-        header_row=header_row, output=output, name=name, keep_order=keep_order, action=action, queue=queue,
-        workers=workers, jobs=jobs, timeout=timeout, attempts=attempts, keep_alive=keep_alive, options=options,
+        header_row=header_row, output=output, name=name, keep_order=keep_order, workers=wanted,
         retry_failed=retry_failed, restart=restart, halt=halt, detach=detach, at=at, marathon=marathon, url=url,
     )  # fmt: skip
     settings = settings_of(c.config)

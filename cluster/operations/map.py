@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -41,7 +40,7 @@ _HOSTS_SHOWN = 4
 
 @dataclass(frozen=True)
 class Flags:
-    """The flags of `inv map` that shape the items, the output, and the work."""
+    """The flags of `inv map` that shape the items, the output, and the workers' part."""
 
     file: str = ""
     files: str = ""
@@ -53,14 +52,7 @@ class Flags:
     output: str = ""
     name: str = ""
     keep_order: bool = False
-    action: str = ""
-    queue: str = ""
-    workers: int = 0
-    jobs: int = -1
-    timeout: float = 0.0
-    attempts: int = 0
-    keep_alive: bool = False
-    options: str = ""
+    workers: WantedWorkers = field(default_factory=WantedWorkers)
     retry_failed: bool = False
     restart: bool = False
     halt: str = ""
@@ -91,7 +83,7 @@ def run(settings: Settings, flags: Flags, say: Say) -> Summary:
         Interrupted: what came so far is safe; the same command goes on.
     """
     action = _action(settings, flags)
-    queue = checked_name(flags.queue or settings.queue.name)
+    queue = checked_name(flags.workers.queue or settings.queue.name)
     if not flags.output:
         raise ClusterError("--output is missing: name a file such as results.jsonl (.csv, .tsv), or a folder/")
     with closing(Sidecar(flags.output, may_be_damaged=flags.restart)) as sidecar:
@@ -117,10 +109,7 @@ def run(settings: Settings, flags: Flags, say: Say) -> Summary:
                 say(f"all {items.total:,} items have a result in {flags.output} already")
                 return Summary(items.total, len(output.done), output.failed)
             _say_where(output, items, sidecar, say)
-            wished = WantedWorkers(
-                queue, shlex.join(action), flags.workers, flags.jobs, flags.timeout, flags.attempts, flags.keep_alive,
-                flags.options,
-            )  # fmt: skip
+            wished = replace(flags.workers, queue=queue, action=shlex.join(action))
             force = workers_ready(settings, wished, at=flags.at, marathon=flags.marathon, url=flags.url, say=say)
             broker = broker_meant(settings, flags.url, flags.at, flags.marathon, say)
             if before:
@@ -156,8 +145,8 @@ def check(flags: Flags, summary: Summary) -> None:
 
 
 def _action(settings: Settings, flags: Flags) -> list[str]:
-    action = split_command("--action", flags.action or settings.worker.action)
-    if flags.keep_alive and (names := Template(action).names):
+    action = split_command("--action", flags.workers.action or settings.worker.action)
+    if flags.workers.keep_alive and (names := Template(action).names):
         shown = ", ".join(f"{{{name}}}" for name in names)
         raise ClusterError(
             f"--action: {shown} cannot be filled with --keep-alive, where it is started once for many items"
@@ -166,8 +155,6 @@ def _action(settings: Settings, flags: Flags) -> list[str]:
 
 
 def _items(flags: Flags, action: Sequence[str], say: Say) -> Items:
-    if flags.file == "-" and sys.stdin is None and not flags.spool.exists():
-        raise ClusterError("--file -: STDIN is closed; pipe the items in, or name a file")
     return chosen_items(
         flags.file, flags.files, contents=flags.contents, null=flags.null, skip_empty=flags.skip_empty,
         colsep=flags.colsep, header_row=flags.header_row, action=action, spool=flags.spool, say=say, name=flags.name,

@@ -21,8 +21,8 @@ _NOT_ITS_WORK = {"tag", "management"}
 class Wanted:
     """The wishes of a person for workers; empty, 0 or -1 where there is none: then they are taken as they run."""
 
-    queue: str
-    action: str
+    queue: str = ""
+    action: str = ""
     workers: int = 0
     jobs: int = -1
     timeout_s: float = 0

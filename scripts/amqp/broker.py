@@ -232,6 +232,15 @@ def broker_errors(url: str) -> Iterator[None]:
         raise ClusterError(f"the broker at {place} refused: {explain(error)}") from error
 
 
+def error_of(url: str, reason: BaseException) -> ClusterError:
+    """Return the error that `broker_errors` makes of why there is no connection; what it does not know is raised."""
+    try:
+        with broker_errors(url):
+            raise reason
+    except ClusterError as error:
+        return error
+
+
 def open_blocking(url: str) -> Any:
     """Open a pika BlockingConnection, for short questions only: it beats no heart while the caller is busy."""
     with broker_errors(url):

@@ -39,6 +39,12 @@ _pika_decode = data.decode_value
 _pika_encode = data.encode_value
 
 
+def short_string(text: str) -> bytes:
+    """Encode a text of at most 255 bytes as AMQP has names and ids: its length, then its bytes."""
+    data = text.encode()
+    return bytes((len(data),)) + data
+
+
 def keep_fields() -> None:
     """Make pika, in this process, read such values as Field and write a Field as it came."""
     data.decode_value = _decode

@@ -12,7 +12,7 @@ import pika
 from pika import data
 
 from scripts.action.jobs import STDERR_KEPT, Outcome
-from scripts.amqp.fields import Field
+from scripts.amqp.fields import Field, short_string
 from scripts.worker import headers
 from scripts.worker.deliveries import Run
 
@@ -23,6 +23,9 @@ MOST_BYTES = 16 * 1024
 
 # What is longer is no id of a run, and no number.
 _ECHOED = 255
+
+# There are few names, and each result has them all.
+_name = cache(short_string)
 
 # Numbers below it go into four bytes.
 _INT = 2**31
@@ -73,7 +76,7 @@ class ResultProperties(pika.BasicProperties):  # type: ignore[misc]
         """Return the pieces of the frame; pika calls this."""
         pieces = []
         for name, value in self.headers.items():
-            pieces.append(_short_string(name))
+            pieces.append(_name(name))
             if type(value) is str:
                 text = value.encode(errors="backslashreplace")
                 pieces.append(b"S%b%b" % (len(text).to_bytes(4), text))
@@ -94,12 +97,6 @@ def _echoed(value: Any) -> Any:
     if isinstance(value, Field):
         return value if len(value.raw) <= _ECHOED else None
     return value if isinstance(value, int) or (isinstance(value, str) and len(value) <= _ECHOED) else None
-
-
-@cache
-def _short_string(name: str) -> bytes:
-    text = name.encode()
-    return bytes((len(text),)) + text
 
 
 @cache

@@ -16,7 +16,7 @@ from cluster.queue.publishing.items import Position
 from cluster.queue.publishing.link import Link, Target
 from cluster.queue.publishing.sender import Sender
 from cluster.queue.publishing.sources import Source
-from scripts.amqp.broker import BLOCKED_TIMEOUT_S, broker_errors, explain
+from scripts.amqp.broker import BLOCKED_TIMEOUT_S, error_of, explain
 from scripts.backoff import growing_s
 from scripts.errors import ClusterError, ServiceAway
 from scripts.event_loop import EventLoop, in_thread
@@ -290,11 +290,7 @@ class Publisher:
     def _away(self, reason: BaseException) -> ClusterError:
         if self._was_ready:
             return ServiceAway(f"the connection to {self._target.place} is lost: {explain(reason)}")
-        try:
-            with broker_errors(self._target.url):
-                raise reason
-        except ClusterError as error:
-            return error
+        return error_of(self._target.url, reason)
 
     def _too_large(self, limit: int) -> ClusterError:
         """Return the error for the first message over the limit, which is the end of the input."""

@@ -15,6 +15,7 @@ from pika import BasicProperties
 from cluster.queue.publishing.items import Item, Position
 from cluster.queue.publishing.link import SURELY_TAKEN_BYTES, Target
 from cluster.queue.publishing.sources import Source
+from scripts.amqp.fields import short_string
 from scripts.errors import ClusterError
 
 # The file that a message was made from, in a header.
@@ -37,11 +38,11 @@ class Properties(BasicProperties):  # type: ignore[misc]
     def __init__(self, headers: Mapping[str, str]) -> None:
         super().__init__(headers=dict(headers) or None, delivery_mode=PERSISTENT, timestamp=int(time.time()))
         self.message_id = uuid.uuid4().hex
-        self._before, self._after = b"".join(super().encode()).split(_short_string(self.message_id))
+        self._before, self._after = b"".join(super().encode()).split(short_string(self.message_id))
 
     def encode(self) -> list[bytes]:
         """Return the pieces of the frame; pika calls this for each message."""
-        return [self._before, _short_string(self.message_id), self._after]
+        return [self._before, short_string(self.message_id), self._after]
 
 
 class Window:
@@ -251,8 +252,3 @@ class Sender:
         """With its refusal the channel ends, and what is in flight beside it would be sent twice: so it goes alone."""
         taken = max(SURELY_TAKEN_BYTES, self._source.largest_bytes, self.window.largest_confirmed_bytes)
         return len(item.body) > taken
-
-
-def _short_string(text: str) -> bytes:
-    data = text.encode()
-    return bytes((len(data),)) + data

@@ -169,16 +169,9 @@ class Collector:
         if self._ended:
             self._finish()
         elif not self._was_there:
-            self._listener.refused(self._absent(reason))
+            self._listener.refused(broker.error_of(self._url, reason))
         else:
             self._again(ServiceAway(f"the connection to {self._target.place} is lost: {broker.explain(reason)}"))
-
-    def _absent(self, reason: BaseException) -> ClusterError:
-        try:
-            with broker.broker_errors(self._url):
-                raise reason
-        except ClusterError as error:
-            return error
 
     def _again(self, trouble: ClusterError) -> None:
         """Connect again later; what came on the lost connection comes once more."""

@@ -15,6 +15,7 @@ from cluster.queue.publishing.items import Item
 from cluster.queue.publishing.sender import PERSISTENT
 from cluster.queue.runs.items import Items
 from cluster.queue.runs.record import Record
+from scripts.amqp.fields import short_string
 from scripts.worker import headers
 
 # A number that AMQP encodes in eight bytes, and texts that stand nowhere else.
@@ -116,24 +117,19 @@ class _SplitProperties(BasicProperties):  # type: ignore[misc]
         super().__init__()
         encoded = b"".join(marked.encode())
         self._before, rest = encoded.split(struct.pack(">q", _MARK))
-        self._middle, rest = rest.split(_short(_MARK_TEXT))
-        self._between, self._after = rest.split(_short(_MARK_ID))
+        self._middle, rest = rest.split(short_string(_MARK_TEXT))
+        self._between, self._after = rest.split(short_string(_MARK_ID))
         self._values: tuple[bytes, bytes, bytes] = (b"", b"", b"")
 
     def set(self, number: int, correlation: str, message_id: str) -> None:
         """Be those of this item."""
         self.message_id = message_id
-        self._values = struct.pack(">q", number), _short(correlation), _short(message_id)
+        self._values = struct.pack(">q", number), short_string(correlation), short_string(message_id)
 
     def encode(self) -> list[bytes]:
         """Return the pieces of the frame; pika calls this for each message."""
         number, correlation, message_id = self._values
         return [self._before, number, self._middle, correlation, self._between, message_id, self._after]
-
-
-def _short(text: str) -> bytes:
-    data = text.encode()
-    return bytes((len(data),)) + data
 
 
 def _text_or_bytes(value: bytes) -> str | bytes:
