@@ -156,7 +156,8 @@ def test_it_stops_by_itself(node: Node) -> None:
 def test_it_runs_as_a_plain_user_under_an_init(running: Node) -> None:
     processes = running.container.top(ps_args="-eo uid,pid,args")["Processes"]
     assert {process[0] for process in processes} == {"900"}
-    assert "init" in processes[0][2].split()[0]
+    # Asked inside: among the numbers of this machine, which begin anew at some time, the init need not be the first.
+    assert running.shell("tr '\\0' '\\n' </proc/1/cmdline | head -1 | grep -q init") == 0
     assert (
         running.shell("grep -q 'CapBnd:.*0000000000000000' /proc/1/status && grep -q 'Privs:.*1' /proc/1/status") == 0
     )
