@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 _LONGEST = 300
-_GROUP = re.compile(r"@\w+$")  # added by xdist to the names of tests that have to share a process
+# Added by xdist to the names of tests that have to share a process: a word, or a module's path. What stands in brackets
+# is the test's own.
+_GROUP = re.compile(r"@[^@\[\]]+$")
 
 
 class Reporting:

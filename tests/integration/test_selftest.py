@@ -28,6 +28,19 @@ def test_{name}(tmp_path_factory):
     mark.touch()
     assert was_there, "not \\x1b yet"
 """
+# The same in a group, as tests/conftest.py makes them, with a parameter that looks like one.
+GROUPED = """
+import pytest
+from pathlib import Path
+
+@pytest.mark.xdist_group("tests/unit/test_some.py")
+@pytest.mark.parametrize("given", ["a@b"])
+def test_grouped(given):
+    mark = Path(__file__).with_suffix(".grouped")
+    was_there = mark.exists()
+    mark.touch()
+    assert was_there
+"""
 HANGS = """
 import time
 from pathlib import Path
@@ -48,7 +61,8 @@ class Trial:
 
     def run(self, *tests: str, processes: int = 0) -> None:
         self.file.write_text("\n".join(tests))
-        first, both = ["-n", str(processes), str(self.file)], ["-p", "no:cacheprovider"]
+        first = ["-n", str(processes), "--dist", "loadgroup", str(self.file)]
+        both = ["-p", "no:cacheprovider"]
         selftest.try_twice(selftest.Phases(300, self.said.append), first, both, self.kept, self.said.append)
 
 
@@ -69,6 +83,12 @@ def test_what_passes_at_the_second_try_is_named_and_kept(trial: Trial) -> None:
     assert line in trial.said
     trial.run(GOOD)
     assert not trial.kept.exists()
+
+
+def test_what_is_in_a_group_gets_its_second_try(trial: Trial) -> None:
+    trial.run(GOOD, GROUPED, processes=2)
+    (line,) = trial.kept.read_text().splitlines()
+    assert "::test_grouped[a@b] (" in line
 
 
 def test_what_fails_twice_fails(trial: Trial) -> None:
