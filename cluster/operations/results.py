@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import closing
 from typing import Any
+
+from pika.exceptions import ChannelClosedByBroker
 
 from cluster.interrupts import Interrupted, Signals
 from cluster.operations.publish import broker_meant
 from cluster.queue.publishing.link import Target
 from cluster.queue.runs.collector import Collector
-from cluster.queue.runs.messages import record_of
+from cluster.queue.runs.messages import is_result, record_of
 from cluster.queue.runs.output import Output, open_output
 from cluster.schedulers import Say
 from cluster.settings import Settings
 from cluster.terminal import live_line
-from scripts.amqp.queues import checked_name
+from scripts.amqp.broker import broker_errors, open_blocking, redacted
+from scripts.amqp.queues import NOT_THERE, checked_name, failed_queue, owner_of, run_of
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop, Timer
 from scripts.worker import headers
@@ -22,6 +26,7 @@ from scripts.worker import headers
 _GROUP_S = 0.05
 _LOOK_EVERY_S = 0.2
 _RETRY_FOR_S = 3600.0
+_WHICH = "name the queue that workers were given with --results"
 
 
 def collect(
@@ -33,28 +38,85 @@ def collect(
     told to the broker, is left out by its correlation id.
 
     Raises:
-        ClusterError: no such queue, or the output cannot be written.
+        ClusterError: no such queue, or it has work or what else is no result; or the output cannot be written.
         Interrupted: what came so far is safe.
     """
     if not queue:
         raise ClusterError("-q is missing: name the queue that workers were given with --results")
     if not output:
         raise ClusterError("--output is missing: name a file such as results.jsonl (.csv, .tsv), or a folder/")
+    _check_name(checked_name(queue))
     broker = broker_meant(settings, url, at, marathon, say)
-    target = Target(broker.url, checked_name(queue), retry_for_s=_RETRY_FOR_S, find=broker.find, service=broker.service)
+    _check_use(broker.url, queue)
+    target = Target(broker.url, queue, retry_for_s=_RETRY_FOR_S, find=broker.find, service=broker.service)
     with closing(open_output(output)) as opened:
         taken = Emptying(opened, target, follow, say).go()
     say(f"{taken:,} {'result' if taken == 1 else 'results'} of {queue!r} are in {output}")
 
 
+def _check_name(queue: str) -> None:
+    """Refuse the queue of a run, and those that belong to a work queue."""
+    if found := run_of(queue):
+        raise ClusterError(
+            f"-q {queue!r} has the results of run {found[1]}: the same ./inv map that began it collects them, and "
+            f"./inv map.cancel --run {found[1]} deletes them"
+        )
+    work = owner_of(queue)
+    if queue == failed_queue(work):
+        raise ClusterError(
+            f"-q {queue!r} has the messages of {work!r} that failed, and no results: ./inv worker.run-local -q "
+            f"{shlex.quote(queue)} runs them again"
+        )
+    if queue != work:
+        raise ClusterError(f"-q {queue!r} has messages of {work!r} that wait for their turn, and no results; {_WHICH}")
+
+
+def _check_use(url: str, queue: str) -> None:
+    """Refuse a queue that workers, or another collector, take from."""
+    with broker_errors(url), open_blocking(url) as connection:
+        try:
+            consumers = connection.channel().queue_declare(queue, passive=True).method.consumer_count
+        except ChannelClosedByBroker as refused:
+            if refused.reply_code != NOT_THERE:
+                raise
+            raise _not_there(queue, redacted(url)) from refused
+        if _is_there(connection, failed_queue(queue)):
+            raise ClusterError(
+                f"-q {queue!r} is a work queue, since there is a queue {failed_queue(queue)!r}: its messages are work, "
+                f"and no results; {_WHICH}"
+            )
+        if consumers:
+            raise ClusterError(
+                f"-q {queue!r}: {'one consumer takes' if consumers == 1 else f'{consumers} consumers take'} from it "
+                "already: stop that program first; the broker forgets one that was lost after a minute or two"
+            )
+
+
+def _is_there(connection: Any, queue: str) -> bool:
+    """Tell whether a queue is there for all that this user may see."""
+    try:
+        connection.channel().queue_declare(queue, passive=True)
+    except ChannelClosedByBroker:
+        return False
+    return True
+
+
+def _not_there(queue: str, place: str) -> ClusterError:
+    return ClusterError(f"no queue {queue!r} at {place}: workers make it (cluster_worker --results)")
+
+
 class Emptying:
-    """Takes results until none is left; told by its collector what happens (`Listener`)."""
+    """Takes results until none is left; told by its collector what happens (`Listener`).
+
+    It takes one at first, and more when that is a result: so of a queue of other things only one message is touched.
+    """
 
     def __init__(self, output: Output, target: Target, follow: bool, say: Say) -> None:
         self._output, self._follow, self._say = output, follow, say
         self._queue, self._place = target.queue, target.place
         self._loop = EventLoop()
-        self._collector = Collector(self._loop, target, target.queue, self, say, is_new=False)
+        self._collector = Collector(self._loop, target, target.queue, self, say, is_new=False, prefetch=1)
+        self._takes_more = False
         self._known = output.inputs()
         self._next = len(output.done) + 1
         self._taken = 0
@@ -85,10 +147,18 @@ class Emptying:
 
     def collecting(self) -> None:
         """End when nothing is left."""
+        self._takes_more = False
         self._look()
 
     def came(self, properties: Any, body: bytes, is_repeat: bool) -> None:
-        """Write a result."""
+        """Write a result; leave what is none, and end."""
+        if self._error or not is_result(properties):
+            self._collector.leave()
+            self._end(self._no_result(properties, body))
+            return
+        if not self._takes_more:
+            self._takes_more = True
+            self._collector.take_more()
         record = record_of(properties, body, self._number(properties), str(properties.correlation_id or "").encode())
         if not (is_repeat and record.input in self._known) and self._output.write(record):
             self._taken += 1
@@ -99,13 +169,19 @@ class Emptying:
 
     def gone(self) -> None:
         """End: there is no such queue."""
-        self._end(
-            ClusterError(f"no queue {self._queue!r} at {self._place}: workers make it (cluster_worker --results)")
-        )
+        self._end(_not_there(self._queue, self._place))
 
     def refused(self, error: ClusterError) -> None:
         """End, since the broker cannot be used."""
         self._end(error)
+
+    def _no_result(self, properties: Any, body: bytes) -> ClusterError:
+        found = properties.message_id or properties.correlation_id
+        name = f"id {found!r}, {len(body):,} bytes" if found else f"{len(body):,} bytes, without an id"
+        return ClusterError(
+            f"a message in {self._queue!r} is no result of a worker ({name}): it and what is behind it stay there, "
+            f"{self._taken:,} results before it are written; {_WHICH}, or take that message out"
+        )
 
     def _number(self, properties: Any) -> int:
         """Return the item's number where the result has one that is free, else the next one."""
@@ -133,7 +209,9 @@ class Emptying:
         self._collector.waiting(counted)
 
     def _end(self, error: ClusterError | None) -> None:
-        self._error = self._error or error
+        if self._error:
+            return
+        self._error = error
         if self._sync_timer.is_set:
             self._sync_timer.stop()
             self._sync()

@@ -77,6 +77,11 @@ def run_of(name: str) -> tuple[str, str] | None:
     return (match[1], match[2]) if match else None
 
 
+def owner_of(name: str) -> str:
+    """Return the work queue to which a failed queue, or one in which messages wait, belongs; else the name itself."""
+    return _BESIDE.sub("", name)
+
+
 def results_arguments(server: dict[str, Any], most_bytes: int | None = None) -> dict[str, Any]:
     """Return the arguments of a queue of results; one that holds `most_bytes` takes no more until some are fetched."""
     bounded = {} if most_bytes is None else {"x-max-length-bytes": most_bytes, "x-overflow": "reject-publish"}
@@ -206,7 +211,7 @@ def refusal(reason: ChannelClosedByBroker, parameters: Any, name: str) -> str:
     """
     if reason.reply_code != _FORBIDDEN:
         return explain(reason)
-    queues = rf"^{re.escape(_BESIDE.sub('', name))}(\.failed|\.alone|\.retry\.\d+s)?$"
+    queues = rf"^{re.escape(owner_of(name))}(\.failed|\.alone|\.retry\.\d+s)?$"
     words = ["rabbitmqctl", "set_permissions", "-p", parameters.virtual_host, parameters.credentials.username]
     words += [queues, r"^amq\.default$", queues]
     return f"{explain(reason)}; a worker needs (add it to what the user may do now): {shlex.join(words)}"

@@ -42,21 +42,21 @@ class Listener(Protocol):
 class Collector:
     """Consumes a queue of results on a connection of its own, which is opened again when it is lost.
 
-    `is_new`: the queue is made; else it has to be there.
+    `is_new`: the queue is made; else it has to be there. It takes `prefetch` at a time, on each new connection.
     """
 
     def __init__(
         self, loop: EventLoop, target: Target, queue: str, listener: Listener, say: Callable[[str], None],
-        is_new: bool,
+        is_new: bool, prefetch: int = PREFETCH,
     ) -> None:  # fmt: skip
         self._loop, self._target, self._url = loop, target, target.url
         self._queue, self._listener, self._is_new = queue, listener, is_new
-        self._say = say
+        self._say, self._prefetch = say, prefetch
         self._retry = RetryDeadline(target.retry_for_s, say)
         self._connection: Any = None
         self._channel: Any = None
         self._was_there = False
-        self._last_tag = 0
+        self._last_tag = self._tag_before = 0
         self._ended: Callable[[bool], None] | None = None
         self._is_deleted = False
 
@@ -81,6 +81,15 @@ class Collector:
         if self._last_tag and self._channel is not None and self._channel.is_open:
             self._channel.basic_ack(self._last_tag, multiple=True)
             self._last_tag = 0
+
+    def leave(self) -> None:
+        """Leave what came last in the queue: the next `acknowledge` is not for it."""
+        self._last_tag = self._tag_before
+
+    def take_more(self) -> None:
+        """Take as many at a time as keep the broker busy, until the connection is lost."""
+        self._channel.basic_qos(prefetch_count=PREFETCH)
+        self._channel.basic_consume(self._queue, self._loop.guard(self._came))
 
     def waiting(self, counted: Callable[[int], None]) -> None:
         """Ask how many results wait in the queue; no answer without a connection."""
@@ -143,7 +152,7 @@ class Collector:
         def opened(channel: Any) -> None:
             channel.add_on_close_callback(guard(closed))
             channel.add_on_cancel_callback(guard(lambda _frame: self._listener.gone()))
-            channel.basic_qos(prefetch_count=PREFETCH)
+            channel.basic_qos(prefetch_count=self._prefetch)
             channel.basic_consume(self._queue, guard(self._came), callback=guard(lambda _frame: consuming(channel)))
 
         def consuming(channel: Any) -> None:
@@ -160,7 +169,7 @@ class Collector:
         self._connection.channel(on_open_callback=guard(opened))
 
     def _came(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        self._last_tag = method.delivery_tag
+        self._tag_before, self._last_tag = self._last_tag, method.delivery_tag
         self._listener.came(properties, body, method.redelivered)
 
     def _lost(self, connection: Any, reason: BaseException) -> None:

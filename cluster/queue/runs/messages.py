@@ -22,6 +22,9 @@ from scripts.worker import headers
 _MARK = 0x7A5C3E1B2D4F6081
 _MARK_TEXT, _MARK_ID = "mark-of-correlation", "mark-of-message-id"
 
+# Each result says this.
+_SAID = {headers.ATTEMPT, headers.SECONDS, headers.HOST}
+
 NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -38,6 +41,12 @@ def read_result(properties: Any, body: bytes, items: Items) -> Record | None:
         return None
     found = items.input_of(offset, length)
     return record_of(properties, body, number, found, place, items.named(found))
+
+
+def is_result(properties: Any) -> bool:
+    """Tell whether a worker sent this as a result: it says how an attempt went, and is no copy of a message."""
+    found = properties.headers or {}
+    return found.keys() >= _SAID and headers.FIRST_PUBLISHED not in found
 
 
 def record_of(
