@@ -86,10 +86,6 @@ class Notes:
         if is_safe:
             os.fsync(self._fd)
 
-    def clear(self) -> None:
-        """Be as new."""
-        os.ftruncate(self._fd, 0)
-
     def close(self, delete: bool = False) -> None:
         """Unlock the file, which is deleted on demand."""
         if delete:

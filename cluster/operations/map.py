@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from cluster.apps.component_apps import split_command
 from cluster.components import QUEUE
 from cluster.operations.publish import Broker, broker_meant
 from cluster.operations.replacing import messages_waiting
 from cluster.operations.wanted_workers import Wanted as WantedWorkers
-from cluster.operations.workforce import workers_ready
+from cluster.operations.workforce import Workforce, workers_ready
 from cluster.queue.publishing.items import Position
 from cluster.queue.publishing.link import Target
-from cluster.queue.runs.collector import delete_queue
+from cluster.queue.runs.ending import end_run
 from cluster.queue.runs.halt import Halt
 from cluster.queue.runs.items import Items, chosen_items
-from cluster.queue.runs.output import Output, open_output
+from cluster.queue.runs.output import Output, check_output, discard, is_output, open_output
 from cluster.queue.runs.record import Record
 from cluster.queue.runs.run import Around, Run, Summary
 from cluster.queue.runs.sidecar import Sidecar, Wanted
@@ -29,8 +29,8 @@ from cluster.schedulers import Say, selection
 from cluster.settings import Settings
 from cluster.terminal import run_bar
 from scripts.action.placeholders import Template
-from scripts.amqp.broker import identity
-from scripts.amqp.queues import alone_queue, checked_name, results_queue
+from scripts.amqp.broker import broker_errors, identity, open_blocking
+from scripts.amqp.queues import alone_queue, checked_name
 from scripts.errors import ClusterError, MessagesFailed
 
 # A broker that restarts, or a network that is gone for a while, ends no run.
@@ -63,8 +63,8 @@ class Flags:
 
     @property
     def spool(self) -> Path:
-        """The file that STDIN is kept in, since items are read more than once."""
-        return Path(f"{self.output.rstrip('/')}.stdin")
+        """The file that STDIN is kept in, since items are read more than once; with --restart until that begins."""
+        return Path(f"{self.output.rstrip('/')}.stdin{'.new' if self.restart else ''}")
 
 
 def dry_run(settings: Settings, flags: Flags, say: Say) -> list[str]:
@@ -83,45 +83,44 @@ def run(settings: Settings, flags: Flags, say: Say) -> Summary:
         Interrupted: what came so far is safe; the same command goes on.
     """
     action = _action(settings, flags)
-    queue = checked_name(flags.workers.queue or settings.queue.name)
     if not flags.output:
         raise ClusterError("--output is missing: name a file such as results.jsonl (.csv, .tsv), or a folder/")
-    with closing(Sidecar(flags.output, may_be_damaged=flags.restart)) as sidecar:
-        before = sidecar.state.run if sidecar.state and flags.restart else ""
+    with closing(Sidecar(flags.output)) as sidecar, _fresh_spool(flags):
         if flags.restart:
-            flags.spool.unlink(missing_ok=True)
+            _refuse_unknown(flags, sidecar)
         items = _items(flags, action, say)
+        _refuse_input(flags, items)
         halt = Halt.read(flags.halt, items.total)
-        choice = selection.chosen(settings, flags.at, flags.marathon) if not flags.url else None
-        service = (
-            identity(flags.url or settings.queue.url) if not choice or choice.is_here else f"{QUEUE.app_id} of {choice}"
-        )
-        wanted = Wanted(
-            items.path, items.digest, items.total, shlex.join(action), queue, service, flags.name, flags.keep_order
-        )  # fmt: skip
+        terms = _terms(settings, flags, items)
+        started = None
         if flags.restart:
-            _discard(flags, sidecar)
-        has_changed = sidecar.check(wanted, may_change_items=flags.retry_failed)
+            started = _workers(settings, flags, terms, say)
+            _discard(flags, sidecar, terms, started.broker, say)
+            flags = replace(flags, restart=False)
+            items = _items(flags, action, _say_nothing)  # from where they stay
+            terms = _terms(settings, flags, items)
+            sidecar.begin(terms)
+        has_changed = sidecar.check(terms, may_change_items=flags.retry_failed)
         with closing(_output(flags, items, sidecar)) as output:
+            _say_where(output, items, sidecar, say)
             if flags.retry_failed:
-                _drop_failed(output, sidecar, items if has_changed else None, say)
-            if len(output.done) >= items.total and not (sidecar.state and sidecar.state.run):
+                _check_retry(output, sidecar, items if has_changed else None)
+            is_over = not (sidecar.state and sidecar.state.run)
+            if is_over and len(output.done) - (output.failed if flags.retry_failed else 0) >= items.total:
                 say(f"all {items.total:,} items have a result in {flags.output} already")
                 return Summary(items.total, len(output.done), output.failed)
-            _say_where(output, items, sidecar, say)
-            wished = replace(flags.workers, queue=queue, action=shlex.join(action))
-            force = workers_ready(settings, wished, at=flags.at, marathon=flags.marathon, url=flags.url, say=say)
-            broker = broker_meant(settings, flags.url, flags.at, flags.marathon, say)
-            if before:
-                delete_queue(broker.url, results_queue(queue, before))
-            if not sidecar.state or not sidecar.state.run:
-                sidecar.begin(wanted)
-            target = Target(broker.url, queue, True, retry_for_s=_RETRY_FOR_S, find=broker.find, service=service)
+            force, broker = started or _workers(settings, flags, terms, say)
+            if flags.retry_failed:
+                _drop_failed(output, say)
+            if is_over:
+                sidecar.begin(terms)
+            queue = terms.queue
+            target = Target(broker.url, queue, True, retry_for_s=_RETRY_FOR_S, find=broker.find, service=terms.broker)
             around = Around(
                 force.trouble,
                 partial(_slowed, broker, queue),
                 partial(_left, broker, queue),
-                is_final=choice is not None and choice.is_here,
+                is_final=not flags.url and _choice(settings, flags).is_here,
             )
             one = Run(
                 items, output, sidecar, target, around, halt, slots=force.slots, detach=flags.detach, say=say
@@ -130,6 +129,33 @@ def run(settings: Settings, flags: Flags, say: Say) -> Summary:
                 summary = one.go(show)
             _report(flags, summary, output, say)
             return summary
+
+
+class _Started(NamedTuple):
+    """The workers of a run and the broker between."""
+
+    force: Workforce
+    broker: Broker
+
+
+def _workers(settings: Settings, flags: Flags, terms: Wanted, say: Say) -> _Started:
+    wished = replace(flags.workers, queue=terms.queue, action=terms.action)
+    force = workers_ready(settings, wished, at=flags.at, marathon=flags.marathon, url=flags.url, say=say)
+    return _Started(force, broker_meant(settings, flags.url, flags.at, flags.marathon, say))
+
+
+def _choice(settings: Settings, flags: Flags) -> selection.Choice:
+    return selection.chosen(settings, flags.at, flags.marathon)
+
+
+def _terms(settings: Settings, flags: Flags, items: Items) -> Wanted:
+    if flags.url or _choice(settings, flags).is_here:
+        service = identity(flags.url or settings.queue.url)
+    else:
+        service = f"{QUEUE.app_id} of {_choice(settings, flags)}"
+    queue = checked_name(flags.workers.queue or settings.queue.name)
+    action = shlex.join(_action(settings, flags))
+    return Wanted(items.path, items.digest, items.total, action, queue, service, flags.name, flags.keep_order)
 
 
 def check(flags: Flags, summary: Summary) -> None:
@@ -161,14 +187,57 @@ def _items(flags: Flags, action: Sequence[str], say: Say) -> Items:
     )  # fmt: skip
 
 
-def _discard(flags: Flags, sidecar: Sidecar) -> None:
-    """Delete the output and what was kept for it, for --restart."""
-    sidecar.forget()
-    for path in (Path(flags.output), Path(f"{flags.output.rstrip('/')}.early")):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+def _refuse_unknown(flags: Flags, sidecar: Sidecar) -> None:
+    """Refuse to delete what no run is known to have written."""
+    path = Path(flags.output)
+    if flags.retry_failed:
+        raise ClusterError("--restart begins anew, --retry-failed goes on: give one of them")
+    is_there = any(path.iterdir()) if path.is_dir() else path.exists()
+    if is_there and not (sidecar.state and is_output(flags.output)):
+        raise ClusterError(
+            f"--restart: no run is known to have written {flags.output}, so it is not deleted: remove it yourself, "
+            "or take another --output"
+        )
+
+
+def _refuse_input(flags: Flags, items: Items) -> None:
+    """Refuse an output that is the file of items, or one of these, by whatever name."""
+    output = Path(flags.output)
+    if not output.is_file():
+        return
+    paths = [flags.file] if flags.file else map(items.source.place, range(1, items.total + 1))
+    if same := next((path for path in paths if Path(path).exists() and output.samefile(path)), ""):
+        raise ClusterError(f"--output {flags.output} is the input {same}, which it would overwrite: name another")
+
+
+@contextmanager
+def _fresh_spool(flags: Flags) -> Iterator[None]:
+    """Keep what comes from STDIN for --restart apart, until nothing can refuse that any more."""
+    if flags.restart:
+        flags.spool.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        if flags.restart:
+            flags.spool.unlink(missing_ok=True)
+
+
+def _discard(flags: Flags, sidecar: Sidecar, terms: Wanted, broker: Broker, say: Say) -> None:
+    """End the run before, and delete its output."""
+    check_output(flags.output, flags.name, ())
+    before = sidecar.state
+    if before and before.run and before.wanted.broker != terms.broker:
+        say(f"run {before.run} is left at {before.wanted.broker}: ./inv map.cancel --run {before.run} there ends it")
+    elif before and before.run:
+        with broker_errors(broker.url), open_blocking(broker.url) as connection:
+            end_run(connection, before.wanted.queue, before.run)
+    discard(flags.output)
+    if flags.spool.exists():
+        flags.spool.replace(replace(flags, restart=False).spool)
+
+
+def _say_nothing(_text: str) -> None:
+    """Say nothing: it was said before."""
 
 
 def _output(flags: Flags, items: Items, sidecar: Sidecar) -> Output:
@@ -176,16 +245,15 @@ def _output(flags: Flags, items: Items, sidecar: Sidecar) -> Output:
     path = Path(flags.output)
     if sidecar.state is None and (any(path.iterdir()) if path.is_dir() else path.exists() and path.stat().st_size):
         raise ClusterError(
-            f"{flags.output} is there already and no run is known for it: take another --output, or --restart deletes "
-            "it"
+            f"{flags.output} is there already and no run is known for it: take another --output, or remove it"
         )
     return open_output(
         flags.output, name=flags.name, keep_order=flags.keep_order, columns=items.column_names, total=items.total
     )  # fmt: skip
 
 
-def _drop_failed(output: Output, sidecar: Sidecar, changed: Items | None, say: Say) -> None:
-    """Have the failed items run again; where items have `changed`, see that none has that succeeded."""
+def _check_retry(output: Output, sidecar: Sidecar, changed: Items | None) -> None:
+    """See that failed items can run again; where items have `changed`, that none has that succeeded."""
     if sidecar.state is None:
         raise ClusterError("--retry-failed: no run is known for this output; without --retry-failed it begins")
     if sidecar.state.run:
@@ -195,6 +263,9 @@ def _drop_failed(output: Output, sidecar: Sidecar, changed: Items | None, say: S
             f"{changed.name}: item {number:,} has changed, or is gone, and has a result already: --retry-failed takes "
             f"mended lines of failed items, in their old places; put item {number:,} back, or take another --output"
         )
+
+
+def _drop_failed(output: Output, say: Say) -> None:
     failed = output.drop_failed() if output.failed else 0
     say(f"{failed:,} failed {'item is' if failed == 1 else 'items are'} run again" if failed else "no item has failed")
 
@@ -206,6 +277,8 @@ def _records(items: Items) -> Iterator[Record]:
 
 
 def _say_where(output: Output, items: Items, sidecar: Sidecar, say: Say) -> None:
+    if output.lost:
+        say(f"files of {output.lost:,} results are no longer in {output.path}: these items are run again")
     if done := len(output.done):
         under_way = f" of run {sidecar.state.run}" if sidecar.state and sidecar.state.run else ""
         say(f"going on{under_way}: {done:,} of {items.total:,} items have a result")

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from cluster.operations.publish import Broker, broker_meant
 from cluster.operations.status import table
 from cluster.queue import counts
-from cluster.queue.runs.ending import take_off
+from cluster.queue.runs.ending import end_run
 from cluster.schedulers import Say
 from cluster.settings import Settings
 from scripts.amqp.broker import broker_errors, open_blocking, redacted
-from scripts.amqp.queues import checked_name, results_queue, run_of
+from scripts.amqp.queues import checked_name, run_of
 from scripts.errors import ClusterError
 
 _RUN = re.compile(r"[0-9a-f]{8}")
@@ -63,8 +63,8 @@ def cancel(
         raise ClusterError(f"--run {run}: its results are being collected: stop that ./inv map, or add --yes")
     queues = [one.queue for one in known] or [checked_name(queue or settings.queue.name)]
     with broker_errors(broker.url), open_blocking(broker.url) as connection:
-        results = sum(_delete(connection, results_queue(name, run)) for name in queues)
-        items = sum(take_off(connection, name, run) for name in queues)
+        ended = [end_run(connection, name, run) for name in queues]
+    results, items = sum(one[0] for one in ended), sum(one[1] for one in ended)
     if not known and not items:  # its results may have gone with an earlier try, which was interrupted
         raise ClusterError(
             f"--run {run}: no such run is at {redacted(broker.url)}: ./inv map.list shows which there are"
@@ -73,11 +73,6 @@ def cancel(
         f"run {run} is cancelled: {_counted(results, 'result')} deleted, {_counted(items, 'item')} taken off "
         f"{', '.join(map(repr, queues))}; what workers have in hand, or still meet, they drop"
     )
-
-
-def _delete(connection: object, name: str) -> int:
-    """Delete a queue, if it is there; return how many messages were in it."""
-    return int(connection.channel().queue_delete(name).method.message_count)  # type: ignore[attr-defined]
 
 
 def _counted(count: int, what: str) -> str:

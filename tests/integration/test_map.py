@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from cluster.queue.runs import run
 from cluster.queue.runs.halt import Halt
 from cluster.queue.runs.items import chosen_items
 from cluster.queue.runs.output import open_output
-from cluster.queue.runs.run import Around, Run
+from cluster.queue.runs.run import Around, Run, Summary
 from cluster.queue.runs.sidecar import Sidecar, Wanted, sidecar_of
 from cluster.settings import ROOT
 from scripts.amqp.broker import parameters
@@ -181,6 +182,23 @@ def test_an_interrupted_run_goes_on(mapping: Mapping, rig: Rig) -> None:
     assert Counter(mapping.marks.read_text().split()).total() == 100
 
 
+def known_to_be_lost(mapping: Mapping, begins: Callable[[], None] = lambda: None) -> Summary:
+    """Run the map in this process, where the broker's management API tells what is left."""
+    items = chosen_items(
+        str(mapping.items), "", contents=False, null=False, skip_empty=False, colsep=None, header_row=False,
+        action=[CAT], spool=mapping.tmp / "spool", say=print,
+    )  # fmt: skip
+    url, queue, path = mapping.rig.url, mapping.rig.queue, str(mapping.output)
+    management = management_of(parameters(url), mapping.rig.management)
+    around = Around(left=partial(_left, BrokerMeant(url, lambda: management), queue))
+    with closing(Sidecar(path)) as sidecar, closing(open_output(path)) as output:
+        if not sidecar.state:
+            sidecar.begin(Wanted("", "", items.total, "", queue, "", "", keep_order=False))
+        one = Run(items, output, sidecar, Target(url, queue), around, Halt(), slots=1, detach=False, say=print)
+        begins()
+        return one.go(lambda _: None)
+
+
 @pytest.mark.parametrize("times", [1, 2])
 def test_items_that_are_lost_are_published_once_more_and_then_reported(
     mapping: Mapping, rig: Rig, monkeypatch: pytest.MonkeyPatch, times: int
@@ -188,10 +206,6 @@ def test_items_that_are_lost_are_published_once_more_and_then_reported(
     monkeypatch.setattr(run, "_LOOKS_APART_S", 6.0)  # this broker's figures are younger than others'
     mapping.of(30)
     rig.worker(rig.action(f'read x; until [ -e {rig.tmp}/open ]; do sleep 0.02; done; echo "$x"'))
-    items = chosen_items(
-        str(mapping.items), "", contents=False, null=False, skip_empty=False, colsep=None, header_row=False,
-        action=[CAT], spool=mapping.tmp / "spool", say=print,
-    )  # fmt: skip
     losses = iter(range(times))
 
     def lose() -> None:
@@ -202,14 +216,9 @@ def test_items_that_are_lost_are_published_once_more_and_then_reported(
                 channel.queue_purge(rig.queue)
             (rig.tmp / "open").touch()
 
-    management = management_of(parameters(rig.url), rig.management)
-    around = Around(left=partial(_left, BrokerMeant(rig.url, lambda: management), rig.queue))
-    with closing(Sidecar(str(mapping.output))) as sidecar, closing(open_output(str(mapping.output))) as output:
-        sidecar.begin(Wanted("", "", 30, "", rig.queue, "", "", keep_order=False))
-        one = Run(items, output, sidecar, Target(rig.url, rig.queue), around, Halt(), slots=1, detach=False, say=print)
-        losing = in_background(lose)
-        summary = one.go(lambda _: None)
-        losing.result(60)
+    losing: list[Future[None]] = []
+    summary = known_to_be_lost(mapping, lambda: losing.append(in_background(lose)))
+    losing[0].result(60)
     assert mapping.numbers() == list(range(1, 31))
     failed = [record for record in mapping.records() if "reason" in record]
     assert (summary.failed, bool(failed)) == (len(failed), times == 2)
@@ -293,6 +302,71 @@ def test_an_output_of_something_else_stays(mapping: Mapping) -> None:
     refused = mapping.run()
     assert (refused.returncode, mapping.output.read_text()) == (1, "mine\n")
     assert str(mapping.output).encode() in refused.stderr
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "input", "link"])
+def test_a_new_beginning_deletes_nothing_that_no_run_wrote(mapping: Mapping, what: str) -> None:
+    mapping.of(1)
+    if what in ("folder", "input"):
+        mapping.output = mapping.tmp / "mine" if what == "folder" else mapping.items
+    kept = {"file": mapping.output, "folder": mapping.output / "precious"}.get(what, mapping.items)
+    kept.parent.mkdir(exist_ok=True)
+    if what == "link":
+        mapping.output.symlink_to(mapping.items)
+    elif what != "input":
+        kept.write_text("mine\n")
+    before = kept.read_text()
+    refused = mapping.run("--restart")
+    assert (refused.returncode, kept.read_text()) == (1, before)
+    assert str(mapping.output).encode() in refused.stderr
+
+
+@pytest.mark.parametrize("flag", ["--restart", "--retry-failed"])
+def test_nothing_is_deleted_where_no_worker_is_there(mapping: Mapping, rig: Rig, flag: str) -> None:
+    mapping.items.write_text("1\nx\n")
+    worker = rig.worker(rig.action('read x; [ "$x" != x ] || exit 65; echo "$x"'))
+    assert mapping.run().returncode == 2
+    before = mapping.output.read_bytes()
+    worker.stop()
+    refused = mapping.run(flag)
+    assert (refused.returncode, mapping.output.read_bytes()) == (1, before), refused.stderr
+
+
+def test_a_new_beginning_ends_the_run_before_it(mapping: Mapping, rig: Rig) -> None:
+    mapping.of(40)
+    mapping.action = mapping.marking(f"until [ -e {rig.tmp}/open ]; do sleep 0.02; done")
+    rig.worker(mapping.action)
+    assert mapping.run("--detach").returncode == 0
+    first = mapping.results
+    (rig.tmp / "open").touch()
+    mapping.of(30)
+    done = mapping.run("--restart")
+    assert (done.returncode, mapping.numbers()) == (0, list(range(1, 31))), done.stderr
+    assert first not in {one["name"] for one in rig.api("GET", "queues/%2f")}
+
+
+def test_a_new_beginning_takes_new_items_from_stdin(mapping: Mapping, rig: Rig) -> None:
+    rig.worker(CAT)
+    assert mapping.run(file="-", stdin=b"one\ntwo\n").returncode == 0
+    assert mapping.run("--restart", file="-", stdin=b"three\n").returncode == 0
+    assert [record["result"] for record in mapping.records()] == ["three"]
+    assert mapping.run(file="-").returncode == 0
+
+
+def test_an_output_that_is_replaced_meanwhile_is_said_and_made_whole(
+    mapping: Mapping, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "_LOOKS_APART_S", 6.0)  # this broker's figures are younger than others'
+    mapping.of(200)
+    mapping.action = mapping.marking("sleep 0.01")
+    rig.worker("-j", "2", mapping.action)
+    process = mapping.start()
+    until(lambda: len(mapping.records()) > 20, "it has begun")
+    subprocess.run(["sed", "-i", "1d", str(mapping.output)], check=True)
+    assert process.wait(60) == 1
+    known_to_be_lost(mapping)
+    assert mapping.numbers() == list(range(1, 201))
+    assert not [record for record in mapping.records() if "reason" in record]
 
 
 def test_a_restart_of_the_broker_loses_nothing(own_broker: Broker, tmp_path: Path, queue_name: str) -> None:

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from cluster.queue.runs.failures import Failures
 from cluster.queue.runs.folder import safe_name
 from cluster.queue.runs.numbers import Numbers
-from cluster.queue.runs.output import open_output
+from cluster.queue.runs.output import discard, is_output, open_output
 from cluster.queue.runs.record import Record
 from cluster.settings import ROOT
 from scripts.errors import ClusterError
+from tests.refusing import refusal
 
 FILES = ("out.jsonl", "out.csv", "out.tsv")
 ALL = (*FILES, "out/")
@@ -267,7 +268,7 @@ def test_dropping_keeps_a_link_and_the_rights_of_the_file(tmp_path):
 def test_a_second_process_is_refused(tmp_path, name):
     path = f"{tmp_path}/{name}"
     with open_output(path):
-        code = f"from cluster.queue.runs.output import open_output\nopen_output({path!r})"
+        code = f"from cluster.queue.runs.output import discard, is_output, open_output\nopen_output({path!r})"
         second = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "ClusterError" in second.stderr
     assert "another process" in second.stderr
@@ -392,3 +393,72 @@ def test_reasons_that_differ_in_figures_are_put_together():
         "100 failed: result of N bytes",
         "100 failed: no memory",
     ]
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("change", ["removed", "replaced", "appended", "emptied"])
+def test_a_file_that_others_change_is_never_called_synced(tmp_path, name, change):
+    path = f"{tmp_path}/{name}"
+    file = tmp_path / name / "index.jsonl" if name == "out/" else tmp_path / name
+    output = open_output(path)
+    output.write(record(1))
+    output.sync()
+    if change == "removed":
+        file.unlink()
+    elif change == "replaced":  # as an editor does
+        (tmp_path / "new").write_bytes(file.read_bytes())
+        (tmp_path / "new").replace(file)
+    else:
+        file.write_bytes(b"" if change == "emptied" else file.read_bytes() + b"x")
+    output.write(record(2))
+    assert str(file) in refusal(output.sync)
+    output.close()
+
+
+def test_a_result_whose_file_is_gone_has_no_record(tmp_path):
+    path = f"{tmp_path}/out/"
+    write(path, record(1), record(2), record(3, "exit 1"))
+    (tmp_path / "out" / "2").unlink()
+    with open_output(path) as output:
+        assert (output.lost, len(output.done), 2 in output.done, output.failed) == (1, 2, False, 1)
+        assert output.write(record(2))
+    with open_output(path) as output:
+        assert (output.lost, len(output.done)) == (0, 3)
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("keep_order", [False, True])
+def test_an_output_is_discarded_and_nothing_else(tmp_path, name, keep_order):
+    path = f"{tmp_path}/{name}"
+    output = open_output(path, keep_order=keep_order)
+    for number in (1, 4, 5):
+        output.write(record(number))
+    output.sync()
+    assert is_output(path)
+    output.close()
+    if name == "out/":
+        (tmp_path / "out" / "mine").touch()
+    (tmp_path / "mine").touch()
+    discard(path)
+    assert [str(each.relative_to(tmp_path)) for each in sorted(tmp_path.rglob("*")) if each.is_file()] == (
+        ["mine", "out/mine"] if name == "out/" else ["mine"]
+    )
+    discard(path)
+    write(path, record(1))
+
+
+def test_discarding_keeps_a_link(tmp_path):
+    path = tmp_path / "out.jsonl"
+    path.symlink_to(tmp_path / "real.jsonl")
+    write(path, record(1))
+    discard(str(path))
+    assert path.is_symlink()
+    assert not path.exists()
+
+
+def test_what_is_no_output_is_told(tmp_path):
+    (tmp_path / "notes.jsonl").write_text("mine\n")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "mine").touch()
+    assert not is_output(f"{tmp_path}/notes.jsonl")
+    assert not is_output(f"{tmp_path}/folder")

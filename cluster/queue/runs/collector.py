@@ -205,9 +205,3 @@ class Collector:
     def _found(self, url: str) -> None:
         self._url = url
         self.start()
-
-
-def delete_queue(url: str, queue: str) -> None:
-    """Delete a queue of results that nobody wants any more; one that is not there is no error."""
-    with broker.broker_errors(url), broker.open_blocking(url) as connection:
-        connection.channel().queue_delete(queue)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pika.exceptions import ChannelClosedByBroker
 
-from scripts.amqp.queues import alone_queue, side_queues
+from scripts.amqp.queues import alone_queue, results_queue, side_queues
 from scripts.worker.headers import RUN
 
 # So many messages are in our hands at a time. Those of others go back when this ends, and workers take each for one
@@ -15,6 +15,12 @@ from scripts.worker.headers import RUN
 _IN_HAND = 100
 _ACKNOWLEDGED_TOGETHER = 50
 _IDLE_S = 0.5
+
+
+def end_run(connection: Any, queue: str, run: str) -> tuple[int, int]:
+    """Delete a run's results, and take off what has not begun; return how many of both. No run is no error."""
+    results = connection.channel().queue_delete(results_queue(queue, run)).method.message_count
+    return results, take_off(connection, queue, run)
 
 
 def take_off(connection: Any, queue: str, run: str) -> int:

@@ -28,7 +28,7 @@ class ResultFiles:
 
     def __init__(self, folder: Path, name: str, columns: Sequence[str], total: int | None) -> None:
         self._folder = folder
-        self._template = _template(name, columns) if name else None
+        self._template = name_template(name, columns) if name else None
         self._width = len(str(total or 0))
         self._drafts_folder = folder / ".drafts"
         self._drafts_folder.mkdir(exist_ok=True)
@@ -86,6 +86,10 @@ class ResultFiles:
             os.rename(draft, self._folder / name)  # noqa: PTH104
         self._drafts.clear()
 
+    def has(self, name: str) -> bool:
+        """Tell whether the file of a result is there."""
+        return os.path.lexists(self._folder / name)
+
     def remove(self, name: str) -> None:
         """Remove the file of a result."""
         (self._folder / name).unlink(missing_ok=True)
@@ -97,7 +101,8 @@ class ResultFiles:
             self._drafts_folder.rmdir()
 
 
-def _template(name: str, columns: Sequence[str]) -> Template:
+def name_template(name: str, columns: Sequence[str]) -> Template:
+    """Return how files are called, as `--name` says it; ClusterError where it cannot be so."""
     if "/" in name:
         raise ClusterError(f"--name {name!r}: a name of files, without /; they all stand in the folder of --output")
     template = Template(["", name])

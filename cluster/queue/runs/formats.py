@@ -10,6 +10,9 @@ from typing import Any, NamedTuple, Protocol
 
 from cluster.queue.runs.record import Record
 
+# What each format's files begin with.
+OPENINGS = (b'{"item":', b"item,", b"item\t")
+
 _BEFORE = ("item",)
 _AFTER = ("result", "exit", "attempts", "seconds", "host", "reason", "stderr")
 _REASON = -2
@@ -66,7 +69,7 @@ class JsonLines:
     """
 
     header = b""
-    _opening = b'{"item":'
+    _opening = OPENINGS[0]
 
     def __init__(self, with_results: bool = True) -> None:
         self._with_results = with_results

@@ -34,8 +34,8 @@ class Records(Protocol):
         """Return when all is on the disk."""
         ...
 
-    def drop_failed(self, before: Callable[[], None]) -> None:
-        """Take the failed records out; `before` is called when all is ready. Read the files anew then."""
+    def drop(self, is_out: Callable[[Entry], bool], before: Callable[[], None]) -> None:
+        """Take records out; `before` is called when all is ready. Read the files anew then."""
         ...
 
     def close(self) -> None:
@@ -75,9 +75,9 @@ class AsTheyCome:
         """Return when all is on the disk."""
         self._records.sync()
 
-    def drop_failed(self, before: Callable[[], None]) -> None:
-        """Take the failed records out."""
-        self._records.drop_failed(before)
+    def drop(self, is_out: Callable[[Entry], bool], before: Callable[[], None]) -> None:
+        """Take records out."""
+        self._records.drop(is_out, before)
 
     def close(self) -> None:
         """Close the files."""
@@ -142,20 +142,21 @@ class ByPlace:
         self._records.sync()
         self._early.sync()
 
-    def drop_failed(self, before: Callable[[], None]) -> None:
-        """Take the failed records out; those behind the first of them wait for their turn again."""
+    def drop(self, is_out: Callable[[Entry], bool], before: Callable[[], None]) -> None:
+        """Take records out; those behind the first of them wait for their turn again."""
         cut = None
         end = len(self.form.header)
         new = Early(self._early.path.with_name(f".{self._early.path.name}.new"))
         new.path.unlink(missing_ok=True)
         for place, entry in enumerate(self._records.read()):
-            if entry.reason and cut is None:
+            is_in = not is_out(entry)
+            if cut is None and not is_in:
                 cut = end
             end += len(entry.raw)
-            if cut is not None and not entry.reason:
+            if cut is not None and is_in:
                 new.put(place, entry.raw)
         for place, raw in self._early.all():
-            if not self.form.parse(raw).reason:
+            if not is_out(self.form.parse(raw)):
                 new.put(place, raw)
         before()
         new.replace(self._early.path)

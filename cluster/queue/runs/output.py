@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
 
 from cluster.queue.runs.failures import Failures
-from cluster.queue.runs.folder import ResultFiles
-from cluster.queue.runs.formats import Format, JsonLines, Separated
+from cluster.queue.runs.folder import ResultFiles, name_template
+from cluster.queue.runs.formats import OPENINGS, Entry, Format, JsonLines, Separated
 from cluster.queue.runs.numbers import Numbers
-from cluster.queue.runs.order import AsTheyCome, ByPlace, Records
+from cluster.queue.runs.order import AsTheyCome, ByPlace, Records, early_path
 from cluster.queue.runs.record import Record
 from cluster.queue.runs.record_file import RecordFile
 from scripts.errors import ClusterError
@@ -21,6 +23,8 @@ _FORMATS: dict[str, Callable[[Sequence[str]], Format]] = {
     ".csv": lambda columns: Separated(",", columns),
     ".tsv": lambda columns: Separated("\t", columns),
 }
+
+_INDEX = "index.jsonl"
 
 
 def open_output(
@@ -33,25 +37,36 @@ def open_output(
     of those that items have, `total` is how many items there are, as far as it is known. With `keep_order` the records
     are in the order of the items.
     """
+    is_folder = check_output(path, name, columns)
+    try:
+        if is_folder:
+            return _open_folder(Path(path), name, keep_order, columns, total)
+        return Output(path, _records(Path(path), _FORMATS[_suffix(path)](columns), keep_order))
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def check_output(path: str, name: str, columns: Sequence[str]) -> bool:
+    """Refuse a path that names no format, and a `name` of files that cannot be; return whether it is a folder's."""
     is_folder = path.endswith("/") or bool(path and Path(path).is_dir())
-    suffix = next((each for each in _FORMATS if path.endswith(each)), "")
-    if not is_folder and not suffix:
+    if not is_folder and not _suffix(path):
         raise ClusterError(
             f"--output {path!r}: the end of the name says the format: .jsonl, .csv, .tsv, or / for a folder"
         )
     if name and not is_folder:
         raise ClusterError(f"--name {name!r} is for files in a folder, and --output {path!r} is one file")
-    try:
-        if is_folder:
-            return _open_folder(Path(path), name, keep_order, columns, total)
-        return Output(path, _records(Path(path), _FORMATS[suffix](columns), keep_order))
-    except OSError as error:
-        raise _unwritable(path, error) from error
+    if name:
+        name_template(name, columns)
+    return is_folder
+
+
+def _suffix(path: str) -> str:
+    return next((each for each in _FORMATS if path.endswith(each)), "")
 
 
 def _open_folder(folder: Path, name: str, keep_order: bool, columns: Sequence[str], total: int | None) -> Output:
     folder.mkdir(parents=True, exist_ok=True)
-    records = _records(folder / "index.jsonl", JsonLines(with_results=False), keep_order)
+    records = _records(folder / _INDEX, JsonLines(with_results=False), keep_order)
     try:
         files = ResultFiles(folder, name, columns, total)
     except BaseException:
@@ -80,10 +95,12 @@ class Output:
         self._files = files
         self._waiting: list[tuple[int, bytes]] = []  # for their files to be on the disk
         self._error: ClusterError | None = None
+        self.lost = 0  # results whose files are gone
         try:
             self._read()
             if files:
                 files.mend(self.done)
+                self._drop_lost(files)
         except BaseException:
             records.close()
             raise
@@ -94,6 +111,20 @@ class Output:
                 self.done.add(entry.number)
                 if entry.reason:
                     self.failures.add(entry.number, entry.reason)
+
+    def _drop_lost(self, files: ResultFiles) -> None:
+        """Take out what the index has of files that somebody has deleted."""
+        lost = {entry.number for entry in self._records.entries() if entry.file and not files.has(entry.file)}
+        if lost:
+            self.lost = len(lost)
+            self._drop(lambda entry: entry.number in lost)
+
+    def _drop(self, is_out: Callable[[Entry], bool], before: Callable[[], None] = lambda: None) -> None:
+        self._records.drop(is_out, before)
+        self.done.clear()
+        self.failures.clear()
+        self._read()
+        self._records.sync()
 
     @property
     def failed(self) -> int:
@@ -131,7 +162,7 @@ class Output:
             self._records.sync()
             if self._files:
                 self._files.name_drafts()
-        except OSError as error:
+        except (OSError, ClusterError) as error:
             self._end(error)
 
     def inputs(self) -> set[bytes]:
@@ -156,27 +187,26 @@ class Output:
         self.sync()
         count = self.failed
         try:
-            self._records.drop_failed(self._remove_files_of_failed)
-            self.done.clear()
-            self.failures.clear()
-            self._read()
-            self._records.sync()
-        except OSError as error:
+            self._drop(lambda entry: bool(entry.reason), self._remove_files_of_failed)
+        except (OSError, ClusterError) as error:
             self._end(error)
         return count
 
     def _remove_files_of_failed(self) -> None:
-        if self._files:
-            for entry in self._records.entries():
-                if entry.reason and entry.file:
-                    self._files.remove(entry.file)
+        self.remove_files(lambda entry: bool(entry.reason))
+
+    def remove_files(self, of: Callable[[Entry], bool] = lambda _: True) -> None:
+        """Remove the files of results from the folder."""
+        for entry in self._records.entries() if self._files else ():
+            if self._files and entry.file and of(entry):
+                self._files.remove(entry.file)
 
     def _check(self) -> None:
         if self._error:
             raise self._error
 
-    def _end(self, error: OSError) -> NoReturn:
-        self._error = _unwritable(self.path, error)
+    def _end(self, error: OSError | ClusterError) -> NoReturn:
+        self._error = _unwritable(self.path, error) if isinstance(error, OSError) else error
         raise self._error from error
 
     def close(self) -> None:
@@ -194,6 +224,38 @@ class Output:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.close()
+
+
+def is_output(path: str) -> bool:
+    """Tell whether a folder has an index, or a file begins like an output; an empty one may become one."""
+    place = Path(path)
+    if place.is_dir():
+        return (place / _INDEX).is_file() or not any(place.iterdir())
+    with place.open("rb") as file:
+        first = file.read(max(map(len, OPENINGS)))
+    return not first or first.startswith(OPENINGS)
+
+
+def discard(path: str) -> None:
+    """Delete an output, if it is there; of a folder what its index names, and no other file.
+
+    Raises:
+        ClusterError: it is damaged, in use, or the disk refuses; a folder may have lost some results by then.
+    """
+    place = Path(os.path.realpath(path))  # a link stays
+    is_folder = place.is_dir()
+    file = place / _INDEX if is_folder else place
+    try:
+        if is_folder and file.exists():
+            with open_output(f"{place}/") as output:
+                output.remove_files()
+        for each in (file, early_path(file)):
+            each.unlink(missing_ok=True)
+        if is_folder:
+            with suppress(OSError):  # there is something else in it
+                place.rmdir()
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def _unwritable(path: str, error: OSError) -> ClusterError:

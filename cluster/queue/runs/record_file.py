@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +26,12 @@ class RecordFile:
         self._is_on_disk = False
         self._fd = _open_locked(self.path)
         self._size = os.fstat(self._fd).st_size
+        self._new.unlink(missing_ok=True)  # of a process that was killed
+
+    @property
+    def _new(self) -> Path:
+        """The file that is to take the place of this one."""
+        return self.path.with_name(f".{self.path.name}.new")
 
     def read(self) -> Iterator[Entry]:
         """Yield the records; then cut off a last one that is torn. What is not ours is refused, and left as it is."""
@@ -95,14 +100,30 @@ class RecordFile:
         self._buffer.clear()
 
     def sync(self) -> None:
-        """Return when all is on the disk.
+        """Return when all is on the disk, in the file that has this name.
 
         The first one syncs in any case: what an earlier process wrote is not on the disk for being in the file.
+
+        Raises:
+            ClusterError: somebody has removed, replaced or changed the file, as an editor does: what is there now may
+                lack records.
         """
         self._flush()
         if not self._is_on_disk:
             os.fsync(self._fd)
             self._is_on_disk = True
+        if not self._is_ours():
+            raise ClusterError(
+                f"{self.path} was removed, replaced or changed by somebody while results were written to it, and may "
+                "lack some now: the same command goes on, and runs again what is not in it"
+            )
+
+    def _is_ours(self) -> bool:
+        try:
+            now = self.path.stat()
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(now, os.fstat(self._fd)) and now.st_size == self._size
 
     def cut(self, size: int) -> None:
         """Take off what is behind so many bytes."""
@@ -110,22 +131,22 @@ class RecordFile:
         self._size = size
         os.fsync(self._fd)
 
-    def drop_failed(self, before: Callable[[], None]) -> None:
-        """Take the failed records out; `before` is called when the new file is complete and not in place yet."""
+    def drop(self, is_out: Callable[[Entry], bool], before: Callable[[], None]) -> None:
+        """Take records out; `before` is called when the new file is complete and not in place yet."""
         self._flush()
-        fd, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
+        fd = os.open(self._new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             os.fchmod(fd, stat.S_IMODE(os.fstat(self._fd).st_mode))
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with os.fdopen(os.dup(fd), "wb", _BUFFER_BYTES) as file:
                 file.write(self.form.header)
-                file.writelines(entry.raw for entry in self.read() if not entry.reason)
+                file.writelines(entry.raw for entry in self.read() if not is_out(entry))
             os.fsync(fd)
             before()
-            Path(name).replace(self.path)
+            self._new.replace(self.path)
         except BaseException:
             os.close(fd)
-            Path(name).unlink(missing_ok=True)
+            self._new.unlink(missing_ok=True)
             raise
         sync_folder(self.path.parent)
         os.close(self._fd)

@@ -362,7 +362,10 @@ class Run:
     def _take_left(self, left: int | None) -> None:
         now = time.monotonic()
         if left is None and self._state.published and now - self._last_result > _UNKNOWN_S and not self._said:
-            self._said = "no result for a while, and no management API tells whether items were lost or are in work"
+            self._said = (
+                "no result for a while, and no management API tells whether items are lost or in work: if they are "
+                f"lost: ./inv map.cancel --run {self._state.run}, and the same command runs what has no result"
+            )
             self._say(self._said)
         if left != 0 or self._waiting or not self._collector.is_connected or now - self._last_result < _QUIET_S:
             self._empty_since = None

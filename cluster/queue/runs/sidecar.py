@@ -56,31 +56,23 @@ class State:
 class Sidecar:
     """The open and locked sidecar of an output; `state` is None while it is new."""
 
-    def __init__(self, output: str, may_be_damaged: bool = False) -> None:
+    def __init__(self, output: str) -> None:
         self.path = sidecar_of(output)
         self._output = output
         try:
-            try:
-                self._notes = Notes(self.path)
-            except ValueError:
-                if not may_be_damaged:
-                    raise
-                self.path.unlink()
-                self._notes = Notes(self.path)
+            self._notes = Notes(self.path)
             try:
                 self.state = self._read()
             except ValueError:
-                if not may_be_damaged:
-                    self._notes.close()
-                    raise
-                self.forget()
+                self._notes.close()
+                raise
         except BlockingIOError as error:
             raise ClusterError(f"{output} is being written by another inv map: wait for it, or stop it") from error
         except OSError as error:
             raise self._unwritable(error) from error
         except ValueError as error:
             raise ClusterError(
-                f"{self.path} is damaged; --restart deletes it and {self._output}, and begins anew"
+                f"{self.path} is damaged, or no file of inv map: remove it and {self._output}, or take another --output"
             ) from error
 
     def _read(self) -> State | None:
@@ -138,11 +130,6 @@ class Sidecar:
         """Note that all items before this position are published."""
         assert self.state
         self.write(replace(self.state, **asdict(position)))
-
-    def forget(self) -> None:
-        """Say nothing any more, for --restart."""
-        self._notes.clear()
-        self.state = None
 
     def close(self, delete: bool = False) -> None:
         """Unlock it; delete one that says nothing, or on demand."""
