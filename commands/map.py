@@ -43,7 +43,7 @@ def cancel(
 
 
 HELP = {
-    "file": "the items: the lines of a file; - is STDIN",
+    "file": "the items: the lines of a file, which end in LF or CR LF; - is STDIN",
     "files": "the items: all files that match this pattern (in quotes); an action gets the path",
     "contents": "with --files: an action gets what is in the file",
     "null": "the items of --file end in a NUL byte, not in a newline (find -print0)",

@@ -9,7 +9,7 @@ from commands.task import task
 
 HELP = {
     "body": "publish this text as one message",
-    "file": "publish the lines of a file, a message a line; - is STDIN",
+    "file": "publish the lines of a file, a message a line, with a CR where they have one; - is STDIN",
     "files": "publish every file that matches this pattern (in quotes), a message a file",
     "null": "the pieces of --file end in a NUL byte, not in a newline (find -print0)",
     "lines_per_message": "so many lines of --file make one message",

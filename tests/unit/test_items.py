@@ -1,6 +1,7 @@
 """Cutting an input into bodies: any bytes, any chunk boundaries, nothing added and nothing lost."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -14,7 +15,7 @@ from tests.refusing import refusal
 
 LINES = Split()
 RECORDS = Split(separator=b"\0")
-splits = st.builds(Split, st.sampled_from([b"\n", b"\0"]), st.integers(1, 4), st.booleans())
+splits = st.builds(Split, st.sampled_from([b"\n", b"\0"]), st.integers(1, 4), st.booleans(), st.booleans())
 # Much that looks like separators, and everything else.
 data = st.lists(st.sampled_from([b"\n", b"\0", b"\r\n", b"a", b"\xff\xfe", "ä".encode()]) | st.binary(max_size=9)).map(
     b"".join
@@ -48,13 +49,13 @@ def test_every_piece_is_a_body_byte_for_byte(text: bytes, separator: bytes, size
 
 @given(data, splits, st.integers(1, 20), st.integers(1, 20))
 def test_chunk_boundaries_make_no_difference(text: bytes, split: Split, one: int, other: int) -> None:
-    split = Split(split.separator, split.per_message, skip_empty=True)
+    split = replace(split, skip_empty=True)
     assert cut(text, split, one) == cut(text, split, other)
 
 
 @given(data, splits, st.data())
 def test_going_on_from_an_item_gives_the_same_items(text: bytes, split: Split, choose: st.DataObject) -> None:
-    split = Split(split.separator, split.per_message, skip_empty=True)
+    split = replace(split, skip_empty=True)
     whole = cut(text, split)
     if whole:
         place = choose.draw(st.integers(0, len(whole) - 1))
@@ -64,7 +65,7 @@ def test_going_on_from_an_item_gives_the_same_items(text: bytes, split: Split, c
 
 @given(data, splits)
 def test_items_stand_one_after_the_other(text: bytes, split: Split) -> None:
-    split = Split(split.separator, split.per_message, skip_empty=True)
+    split = replace(split, skip_empty=True)
     found = cut(text, split)
     assert [item.number for item in found] == list(range(1, len(found) + 1))
     for item, following in pairwise(found):
@@ -94,6 +95,16 @@ def test_a_scan_finds_what_sending_would(text: bytes, split: Split) -> None:
 def test_only_the_newline_goes() -> None:
     found = cut(b"dos\r\n  spaces \n\ttab\nno end")
     assert [item.body for item in found] == [b"dos\r", b"  spaces ", b"\ttab", b"no end"]
+
+
+@given(data, st.integers(1, 20), st.integers(1, 3))
+def test_a_cr_may_belong_to_the_end_of_a_line(text: bytes, size: int, per_message: int) -> None:
+    found = cut(text, Split(per_message=per_message, skip_empty=True, takes_crlf=True), size)
+    lines = [line.removesuffix(b"\r") for line in text.split(b"\n")]
+    assert b"\n".join(item.body for item in found) == b"\n".join(filter(None, lines))
+    for item in found:
+        assert text[: item.offset].count(b"\n") == item.line - 1
+        assert text[item.offset :].startswith(item.body) or per_message > 1
 
 
 def test_records_keep_their_newlines() -> None:

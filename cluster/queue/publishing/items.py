@@ -39,11 +39,15 @@ _made: Callable[[tuple[object, ...]], Item] = partial(tuple.__new__, Item)
 
 @dataclass(frozen=True)
 class Split:
-    """The way an input is cut: a message for every `per_message` pieces between separators."""
+    """The way an input is cut: a message for every `per_message` pieces between separators.
+
+    With `takes_crlf` a CR before the separator belongs to the end of a line, as in files of Windows, not to the line.
+    """
 
     separator: bytes = b"\n"
     per_message: int = 1
     skip_empty: bool = False
+    takes_crlf: bool = False
 
     @property
     def unit(self) -> str:
@@ -68,12 +72,14 @@ def items(chunks: Iterable[bytes | None], split: Split, name: str, at: Position)
     """Cut an input, whose bytes from `at` on are `chunks`, into messages."""
     offset, line, number, per_message = at.offset, at.line, at.number, split.per_message
     group: list[Item] = []
+    no_part = b"\r" if split.takes_crlf else b""
     for pieces in _cut(chunks, split, name, line):
         if pieces is None:
             yield None
             continue
-        for piece in pieces:
-            begin, offset, line = offset, offset + len(piece) + 1, line + 1
+        for whole in pieces:
+            begin, offset, line = offset, offset + len(whole) + 1, line + 1
+            piece = whole.removesuffix(no_part)
             if not piece:
                 _check_empty(split, name, line - 1)
             elif per_message == 1:

@@ -66,7 +66,6 @@ class Columns:
 
 def fields(line: bytes, separator: bytes) -> list[bytes]:
     """Cut a line into its columns, with the quotes of CSV where these are not parted by tabs."""
-    line = line.removesuffix(b"\r")
     if separator == b"\t" or b'"' not in line:
         return line.split(separator)
     reader = csv.reader([line.decode("latin-1")], delimiter=separator.decode("latin-1"), strict=True)

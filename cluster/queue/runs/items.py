@@ -170,7 +170,8 @@ def chosen_items(
         return replace(_of_files(files, template, contents, skip_empty), words=len(action))
     if contents:
         raise ClusterError("--contents makes a file's bytes the item: it needs --files 'PATTERN'")
-    cut = _Cut(file, template, Split(b"\0" if null else b"\n", skip_empty=skip_empty), colsep, header_row)
+    split = Split(b"\0" if null else b"\n", skip_empty=skip_empty, takes_crlf=not null)
+    cut = _Cut(file, template, split, colsep, header_row)
     items = _of_pipe(cut, spool, say) if spooling.is_pipe(file) else cut.items_of(file, file)
     return replace(items, words=len(action))
 
