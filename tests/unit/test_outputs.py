@@ -138,7 +138,7 @@ def test_rows_have_all_of_any_record(folder, written, has_columns, suffix):
             str(each.seconds),
             each.host,
             each.reason,
-            each.stderr,
+            each.stderr.removesuffix("\n"),
         ]
         for each in written
     ]

@@ -162,7 +162,8 @@ class Separated:
 
     Between `item` and `result` stand the named columns of the input, or `input` where it has none. A column that has
     the name of another is called `input_NAME`, with one more `input_` until no other has that name. Bytes that are
-    not UTF-8 stay as they are: read them with `errors="surrogateescape"`. A newline at the end of a result is left out.
+    not UTF-8 stay as they are: read them with `errors="surrogateescape"`. A newline at the end of a result or of STDERR
+    is left out.
     """
 
     def __init__(self, delimiter: str, columns: Sequence[str]) -> None:
@@ -180,7 +181,8 @@ class Separated:
         given = [record.columns.get(name, "") for name in self._columns] or [_text(record.input)]
         exit_code = "" if record.exit is None else record.exit
         result = _text(record.result.removesuffix(b"\n"))
-        after = (result, exit_code, record.attempts, record.seconds, record.host, record.reason, record.stderr)
+        stderr = record.stderr.removesuffix("\n")
+        after = (result, exit_code, record.attempts, record.seconds, record.host, record.reason, stderr)
         return self._row((record.number, *given, *after))
 
     def _row(self, fields: Sequence[object]) -> bytes:
