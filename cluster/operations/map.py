@@ -21,7 +21,7 @@ from cluster.queue.publishing.link import Target
 from cluster.queue.runs.ending import end_run
 from cluster.queue.runs.halt import Halt
 from cluster.queue.runs.items import Items, chosen_items
-from cluster.queue.runs.output import Output, check_output, discard, is_output, open_output
+from cluster.queue.runs.output import Output, check_output, discard, is_bare, is_output, open_output
 from cluster.queue.runs.record import Record
 from cluster.queue.runs.run import Around, Run, Summary
 from cluster.queue.runs.sidecar import Sidecar, Wanted
@@ -101,7 +101,7 @@ def run(settings: Settings, flags: Flags, say: Say) -> Summary:
             terms = _terms(settings, flags, items)
             sidecar.begin(terms)
         has_changed = sidecar.check(terms, may_change_items=flags.retry_failed)
-        with closing(_output(flags, items, sidecar)) as output:
+        with _opened(flags, items, sidecar) as output:
             _say_where(output, items, sidecar, say)
             if flags.retry_failed:
                 _check_retry(output, sidecar, items if has_changed else None)
@@ -240,16 +240,24 @@ def _say_nothing(_text: str) -> None:
     """Say nothing: it was said before."""
 
 
-def _output(flags: Flags, items: Items, sidecar: Sidecar) -> Output:
-    """Open the output; one that is there already must be of a run that the sidecar knows."""
-    path = Path(flags.output)
-    if sidecar.state is None and (any(path.iterdir()) if path.is_dir() else path.exists() and path.stat().st_size):
+@contextmanager
+def _opened(flags: Flags, items: Items, sidecar: Sidecar) -> Iterator[Output]:
+    """Open the output; one that has records must be of a run that the sidecar knows. No run leaves none behind."""
+    if sidecar.state is None and not is_bare(flags.output):
         raise ClusterError(
             f"{flags.output} is there already and no run is known for it: take another --output, or remove it"
         )
-    return open_output(
+    is_new = not Path(flags.output).exists()
+    output = open_output(
         flags.output, name=flags.name, keep_order=flags.keep_order, columns=items.column_names, total=items.total
     )  # fmt: skip
+    try:
+        with closing(output):
+            yield output
+    except BaseException:
+        if is_new and sidecar.state is None:
+            discard(flags.output)
+        raise
 
 
 def _check_retry(output: Output, sidecar: Sidecar, changed: Items | None) -> None:

@@ -296,6 +296,17 @@ def test_changed_items_are_refused_unless_only_failed_ones_have_changed(mapping:
     assert sorted(record["result"] for record in mapping.records()) == ["1\n", "2\n", "4\n"]
 
 
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl", "new/"])
+def test_a_first_try_that_published_nothing_is_in_nobody_s_way(mapping: Mapping, rig: Rig, name: str) -> None:
+    mapping.of(3)
+    mapping.output = f"{mapping.tmp}/{name}"  # type: ignore[assignment]
+    before = list(mapping.tmp.iterdir())
+    assert mapping.run("--header-row", "--colsep", ",").returncode == 1, "no worker takes messages"
+    assert list(mapping.tmp.iterdir()) == before
+    rig.worker(CAT)
+    assert mapping.run().returncode == 0
+
+
 def test_an_output_of_something_else_stays(mapping: Mapping) -> None:
     mapping.of(1)
     mapping.output.write_text("mine\n")

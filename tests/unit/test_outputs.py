@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from cluster.queue.runs.failures import Failures
 from cluster.queue.runs.folder import safe_name
 from cluster.queue.runs.numbers import Numbers
-from cluster.queue.runs.output import discard, is_output, open_output
+from cluster.queue.runs.output import discard, is_bare, is_output, open_output
 from cluster.queue.runs.record import Record
 from cluster.settings import ROOT
 from scripts.errors import ClusterError
@@ -296,6 +296,21 @@ def test_a_file_that_is_not_ours_is_refused_and_stays(tmp_path, name, content, l
         open_output(f"{path}/" if name == "out/" else str(path))
     assert str(file) in str(error.value)
     assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_an_output_without_a_record_is_in_nobody_s_way(tmp_path, name):
+    path = f"{tmp_path}/new/{name}"
+    (tmp_path / "new").mkdir()
+    assert is_bare(path)
+    with open_output(path, columns=("alpha", 'b,"c')):
+        assert is_bare(path)
+    assert is_bare(path)
+    with open_output(path, columns=("beta",)) as output:
+        assert output.write(record(1, columns={"beta": "1"}))
+    assert not is_bare(path)
+    (tmp_path / "new" / "out.txt").write_text("mine\n")
+    assert not is_bare(f"{tmp_path}/new/")
 
 
 @pytest.mark.parametrize("name", ALL)

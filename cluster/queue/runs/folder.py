@@ -14,6 +14,8 @@ from cluster.queue.runs.record_file import sync_folder
 from scripts.action.placeholders import LINE, NUMBER, Template
 from scripts.errors import ClusterError
 
+DRAFTS = ".drafts"
+
 _LONGEST_BYTES = 200
 _LONGEST_SUFFIX_BYTES = 20
 
@@ -30,7 +32,7 @@ class ResultFiles:
         self._folder = folder
         self._template = name_template(name, columns) if name else None
         self._width = len(str(total or 0))
-        self._drafts_folder = folder / ".drafts"
+        self._drafts_folder = folder / DRAFTS
         self._drafts_folder.mkdir(exist_ok=True)
         self._drafts: dict[str, str] = {}  # by the name that it gets
 

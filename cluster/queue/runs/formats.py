@@ -53,6 +53,10 @@ class Format(Protocol):
         """Tell whether these bytes, at the end of a file, can be the beginning of a record."""
         ...
 
+    def is_header(self, raw: bytes) -> bool:
+        """Tell whether these bytes are a header, with these columns or others, and nothing more."""
+        ...
+
     def item_of(self, raw: bytes) -> str:
         """Return the part of a whole record that is the item's: its input, or its columns."""
         ...
@@ -117,6 +121,10 @@ class JsonLines:
     def may_be_torn(self, raw: bytes) -> bool:
         """Tell whether these bytes can be the beginning of a line."""
         return raw.startswith(self._opening) or self._opening.startswith(raw)
+
+    def is_header(self, raw: bytes) -> bool:
+        """Tell that there is none."""
+        return False
 
     def item_of(self, raw: bytes) -> str:
         """Return what a line has of the item."""
@@ -222,6 +230,16 @@ class Separated:
     def may_be_torn(self, raw: bytes) -> bool:
         """Tell whether these bytes can be the beginning of a row."""
         return raw[:1].isdigit()
+
+    def is_header(self, raw: bytes) -> bool:
+        """Tell whether these bytes are a row of names, as it was written for any columns."""
+        if raw.count(b"\n") != 1 or not raw.endswith(b"\n"):
+            return False
+        try:
+            names = tuple(self._fields(_text(raw[:-1])))
+        except ValueError:
+            return False
+        return names[: len(_BEFORE)] == _BEFORE and names[-len(_AFTER) :] == _AFTER
 
     def item_of(self, raw: bytes) -> str:
         """Return what a row has of the item."""

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import NoReturn
 
 from cluster.queue.runs.failures import Failures
-from cluster.queue.runs.folder import ResultFiles, name_template
+from cluster.queue.runs.folder import DRAFTS, ResultFiles, name_template
 from cluster.queue.runs.formats import OPENINGS, Entry, Format, JsonLines, Separated
 from cluster.queue.runs.numbers import Numbers
 from cluster.queue.runs.order import AsTheyCome, ByPlace, Records, early_path
@@ -25,6 +25,7 @@ _FORMATS: dict[str, Callable[[Sequence[str]], Format]] = {
 }
 
 _INDEX = "index.jsonl"
+_LONGEST_HEADER_BYTES = 1024 * 1024
 
 
 def open_output(
@@ -224,6 +225,24 @@ class Output:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.close()
+
+
+def is_bare(path: str) -> bool:
+    """Tell whether an output is not there, or has nothing but what is in it before its first record."""
+    place = Path(path)
+    try:
+        if place.is_dir():
+            found = {each.name: each for each in place.iterdir()}
+            index, drafts = found.pop(_INDEX, None), found.pop(DRAFTS, None)
+            return not (found or (index and index.stat().st_size) or (drafts and any(drafts.iterdir())))
+        return not place.exists() or not place.stat().st_size or _is_header(place)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _is_header(file: Path) -> bool:
+    form = _FORMATS.get(_suffix(str(file)))
+    return bool(form and file.stat().st_size < _LONGEST_HEADER_BYTES and form(()).is_header(file.read_bytes()))
 
 
 def is_output(path: str) -> bool:

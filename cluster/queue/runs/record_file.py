@@ -65,7 +65,7 @@ class RecordFile:
 
     def _mend(self, torn: bytes, end: int, line: int) -> None:
         header = self.form.header
-        may_be_torn = self.form.may_be_torn(torn) if end or not header else header.startswith(torn)
+        may_be_torn = self.form.may_be_torn(torn) if end or not header else self._is_bare(torn)
         # After a loss of power there may be zeros.
         if torn and not may_be_torn and torn.strip(b"\0"):
             raise self._not_ours(line)
@@ -74,6 +74,10 @@ class RecordFile:
         self._size = end
         if not end:
             self.add(header)
+
+    def _is_bare(self, begin: bytes) -> bool:
+        """Return whether no record was ever written behind this, which is a part of the header, or other columns'."""
+        return self.form.header.startswith(begin) or self.form.is_header(begin)
 
     def _not_ours(self, line: int) -> ClusterError:
         header = f"; it would begin with {self.form.header.decode(errors='replace').strip()!r}" if line == 1 else ""
