@@ -286,7 +286,8 @@ def _records(items: Items) -> Iterator[Record]:
 
 def _say_where(output: Output, items: Items, sidecar: Sidecar, say: Say) -> None:
     if output.lost:
-        say(f"files of {output.lost:,} results are no longer in {output.path}: these items are run again")
+        what = "1 result file is" if output.lost == 1 else f"{output.lost:,} result files are"
+        say(f"{what} no longer in {output.path}: what is missing is run again")
     if done := len(output.done):
         under_way = f" of run {sidecar.state.run}" if sidecar.state and sidecar.state.run else ""
         say(f"going on{under_way}: {done:,} of {items.total:,} items have a result")

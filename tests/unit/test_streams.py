@@ -73,7 +73,8 @@ def test_the_result_is_written_whatever_the_other_streams_are(where: str) -> Non
 
 def test_a_thread_that_goes_on_printing_does_not_disturb_the_end() -> None:
     done = subprocess.run([sys.executable, "-c", SHOUTS], cwd=ROOT, capture_output=True, check=False)
-    assert (done.returncode, {*done.stderr.split()[:-1]}) == (5, {b"x" * 200})
+    # Lines of two threads may run into each other.
+    assert (done.returncode, {*done.stderr}) == (5, {*b"x\n"})
 
 
 def test_no_command_minds_how_its_streams_are(tmp_path: Path) -> None:
