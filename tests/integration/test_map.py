@@ -241,6 +241,19 @@ def test_a_cancelled_run_ends_and_begins_anew_with_what_is_missing(mapping: Mapp
     assert mapping.numbers() == list(range(1, 51))
 
 
+def test_what_others_send_to_the_queue_of_results_is_dropped(mapping: Mapping, rig: Rig) -> None:
+    mapping.of(3)
+    rig.worker(rig.action(f"{rig.gate.wait}; cat"))
+    process = mapping.start()
+    rig.gate.started()
+    for text in ("2.1.0.1", "1.0.999999999.1", "1.0.0.1.00000000", "-1", ""):
+        rig.publish(b"foreign", queue=mapping.results, correlation_id=text)
+    until(lambda: not rig.ready(mapping.results), "they were taken")
+    rig.gate.open()
+    assert process.wait(60) == 0
+    assert {record["item"]: record["result"] for record in mapping.records()} == {1: "1", 2: "2", 3: "3"}
+
+
 def test_a_run_can_be_left_and_collected_later(mapping: Mapping, rig: Rig) -> None:
     mapping.of(40)
     rig.worker(CAT)

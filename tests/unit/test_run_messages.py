@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +54,43 @@ def test_what_comes_back_is_the_record_of_its_item(tmp_path: Path) -> None:
     (_, second) = published(items)
     headers = {"x-cluster-exit": 3, "x-cluster-reason": "exit 3", "x-cluster-attempt": 2, "x-cluster-seconds": "0.500"}
     reply = BasicProperties(correlation_id=decoded(make(second)).correlation_id, headers=headers)
-    record = read_result(reply, b"out", items)
+    record = read_result(reply, b"out", items, "0123abcd")
     assert record
     assert (record.number, record.place, record.input, record.result) == (2, 1, b"two", b"out")
     assert (record.exit, record.reason, record.attempts, record.seconds) == (3, "exit 3", 2, 0.5)
 
 
-@pytest.mark.parametrize("text", [None, "", "1", "1.0.0.x", "10.0.0.3", "1.5.0.3", "-1.0.0.3", "99999999999.0.0.3"])
-def test_another_message_is_no_result(tmp_path: Path, text: str | None) -> None:
+def changed(text: str, **parts: int) -> str:
+    """A correlation id of which some numbers are others."""
+    names = ("number", "place", "offset", "length")
+    *numbers, checksum = text.split(".")
+    return ".".join([*(str(parts.get(name, number)) for name, number in zip(names, numbers, strict=True)), checksum])
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        lambda _: None,
+        lambda _: "",
+        lambda _: "1",
+        lambda _: b"\xff.0.0.3.0",
+        lambda _: "1.0.0.3",
+        lambda text: text.rpartition(".")[0],
+        lambda text: changed(text, number=1),
+        lambda text: changed(text, number=10),
+        lambda text: changed(text, place=0),
+        lambda text: changed(text, offset=5),
+        lambda text: changed(text, offset=10**12),
+        lambda text: changed(text, offset=2**70),
+        lambda text: changed(text, offset=-1),
+        lambda text: changed(text, length=10**15),
+        lambda text: changed(text, length=2),
+    ],
+)
+def test_another_message_is_no_result(tmp_path: Path, of: Callable[[str], Any]) -> None:
     items = items_of(tmp_path, b"one\ntwo\n")
-    assert read_result(BasicProperties(correlation_id=text), b"", items) is None
+    second = published(items)[1]
+    text = decoded(ItemProperties("0123abcd", "q.results.0123abcd", items)(second)).correlation_id
+    assert read_result(BasicProperties(correlation_id=text), b"", items, "0123abcd")
+    assert read_result(BasicProperties(correlation_id=of(text)), b"", items, "0123abcd") is None
+    assert read_result(BasicProperties(correlation_id=text), b"", items, "0123abce") is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 import time
+import zlib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -28,17 +29,16 @@ _SAID = {headers.ATTEMPT, headers.SECONDS, headers.HOST}
 NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
 
 
-def read_result(properties: Any, body: bytes, items: Items) -> Record | None:
-    """Return the record of a result; None for a message that is no result of these items.
+def read_result(properties: Any, body: bytes, items: Items, run: str) -> Record | None:
+    """Return the record of a result; None for a message that is no result of these items in this run.
 
     Its correlation id, which workers give back as it was, says where the item's bytes are (`correlation_id`).
     """
-    try:
-        number, place, offset, length = map(int, (properties.correlation_id or "").split("."))
-    except (ValueError, AttributeError):
+    given = properties.correlation_id
+    text, _, checksum = given.rpartition(".") if isinstance(given, str) else ("", "", "")
+    if checksum != _checksum(text, run):
         return None
-    if not (0 <= place < items.total and place < number <= items.most_number and offset >= 0 and length >= 0):
-        return None
+    number, place, offset, length = map(int, text.split("."))
     found = items.input_of(offset, length)
     return record_of(properties, body, number, found, place, items.named(found))
 
@@ -73,9 +73,17 @@ def _seconds(value: Any) -> float:
     return seconds if math.isfinite(seconds) else 0.0
 
 
-def correlation_id(number: int, place: int, offset: int, length: int) -> str:
-    """Return the correlation id of an item's message: its number and place, and where its bytes are in the source."""
-    return f"{number}.{place}.{offset}.{length}"
+def correlation_id(run: str, number: int, place: int, offset: int, length: int) -> str:
+    """Return the correlation id of an item's message: its number and place, and where its bytes are in the source.
+
+    The checksum at its end tells it from another sender's, which could name an item by a wrong number.
+    """
+    text = f"{number}.{place}.{offset}.{length}"
+    return f"{text}.{_checksum(text, run)}"
+
+
+def _checksum(text: str, run: str) -> str:
+    return f"{zlib.crc32(f'{run}.{text}'.encode()):08x}"
 
 
 def _text(value: Any) -> str:
@@ -98,7 +106,7 @@ class ItemProperties:
     def __call__(self, item: Item) -> Any:
         """Return the properties of an item's message."""
         place = item.number - 1
-        correlation = correlation_id(item.line, place, item.offset, len(item.body))
+        correlation = correlation_id(self._run, item.line, place, item.offset, len(item.body))
         columns = self._items.columns_of(item.body) if self._has_columns else {}
         if columns:
             return self._whole(item.line, correlation, f"{self._run}-{item.line}", columns)

@@ -173,9 +173,10 @@ class Run:
 
     def came(self, properties: Any, body: bytes, is_repeat: bool) -> None:
         """Write the record of a result."""
-        record = read_result(properties, body, self._items)
+        record = read_result(properties, body, self._items, self._state.run)
         if record is None:
-            self._say(f"a message in {self._queue!r} that is no result of these items was dropped")
+            named = f"correlation id {properties.correlation_id!r}"
+            self._say(f"a message in {self._queue!r} that is no result of these items was dropped ({named})")
         elif not self._output.write(record):
             self._summary.repeats += 1
         else:
