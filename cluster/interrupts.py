@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a wish to stop that a long task looks at, instead of an exception in the middle of it."""
+"""Signals as a wish to stop that a long task looks at, instead of an exception in the middle of it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,20 @@ class Terminated(Interrupted):
     exit_code = 128 + signal.SIGTERM
 
 
+class HungUp(Interrupted):
+    """SIGHUP, as of a terminal that was closed; the exit code is the shell's for it."""
+
+    exit_code = 128 + signal.SIGHUP
+
+
+_KINDS = {signal.SIGINT: Interrupted, signal.SIGTERM: Terminated, signal.SIGHUP: HungUp}
+
+
 class Signals:
     """While entered, a first signal is noted in `came`; a second one is a KeyboardInterrupt, for the impatient.
 
-    In a thread other than the main one signals stay as they are.
+    A terminal that is closed may send several. Signals that are ignored stay so (nohup), and in a thread other than the
+    main one nothing changes.
     """
 
     def __init__(self) -> None:
@@ -34,7 +44,8 @@ class Signals:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+            taken = [number for number in _KINDS if signal.getsignal(number) != signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._note) for number in taken}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -42,6 +53,7 @@ class Signals:
             signal.signal(number, before)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        if self.came:
+        if not self.came:
+            self.came = _KINDS[signal.Signals(number)]
+        elif number != signal.SIGHUP:
             raise KeyboardInterrupt
-        self.came = Interrupted if number == signal.SIGINT else Terminated

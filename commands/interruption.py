@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while a task runs: the first ends it in order, one that comes later ends it at once."""
+"""SIGINT, SIGTERM and SIGHUP while a task runs: the first ends it in order, one that comes later ends it at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHOW_CURSOR = "\x1b[?25h"  # a live table or line has hidden it
 
 
 class Interruption:
-    """While entered, the first of both signals is a KeyboardInterrupt; `number` is that of the signal, else 0.
+    """While entered, the first of these signals is a KeyboardInterrupt; `number` is that of the signal, else 0.
 
     After that it stays in charge until the process ends: an exception in the middle of tidying up would leave half
     of it undone, and one at the very end would print a traceback. Signals that are ignored stay so, and in a thread
@@ -38,7 +38,7 @@ class Interruption:
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 if signal.getsignal(number) != signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._came)
         return self
@@ -53,8 +53,8 @@ class Interruption:
         if not self.number:
             self._at, self.number = now, number
             atexit.register(self._ignore)
-            raise KeyboardInterrupt(number)  # also for SIGTERM: what tidies up after Ctrl-C does so then, too
-        if now - self._at > ONE_SIGNAL_S:
+            raise KeyboardInterrupt(number)  # whichever it is: what tidies up after Ctrl-C does so then, too
+        if now - self._at > ONE_SIGNAL_S and number != signal.SIGHUP:  # of which a closed terminal sends several
             self._end_at_once()
 
     def _ignore(self) -> None:

@@ -67,9 +67,9 @@ class Mapping:
             self.command(*flags, file=file), input=stdin, capture_output=True, timeout=120, check=False
         )
 
-    def start(self, *flags: str) -> subprocess.Popen[bytes]:
+    def start(self, *flags: str, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            self.command(*flags), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            self.command(*flags), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
         )
 
     def records(self) -> list[dict[str, Any]]:
@@ -168,15 +168,18 @@ def test_a_run_that_is_killed_again_and_again_has_each_item_once(mapping: Mappin
     assert sum(runs.values()) < 2 * 600, "what has a result was run again"
 
 
-def test_an_interrupted_run_goes_on(mapping: Mapping, rig: Rig) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGHUP, 129)], ids=["INT", "HUP"])
+def test_an_interrupted_run_goes_on(mapping: Mapping, rig: Rig, number: signal.Signals, code: int) -> None:
     mapping.of(100)
     mapping.action = mapping.marking("sleep 0.01")
     rig.worker(mapping.action)
-    process = mapping.start()
+    process = mapping.start(stderr=subprocess.PIPE)
     until(lambda: len(mapping.records()) > 5, "it has begun")
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code
     assert len(mapping.records()) < 100
+    assert f"--run {mapping.results.rpartition('.')[2]} " in said.decode().splitlines()[-1]
     assert mapping.run().returncode == 0
     assert mapping.numbers() == list(range(1, 101))
     assert Counter(mapping.marks.read_text().split()).total() == 100

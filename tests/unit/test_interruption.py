@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while a task runs: one line, the shell's exit code, and no traceback however often they come."""
+"""Signals that end a task: one line, the shell's exit code, and no traceback however often they come."""
 
 import signal
 import subprocess
@@ -15,7 +15,9 @@ from cluster.settings import ROOT
 from commands.task import task
 from scripts.errors import ClusterError
 
-BOTH = pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"])
+EACH = pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=["INT", "TERM", "HUP"]
+)
 # Tells how far it is, and tidies up until it is told to go on. What it tells at the very end it tells from atexit.
 PROGRAM = """
 import atexit, sys, time
@@ -77,14 +79,14 @@ def ended(running: subprocess.Popen[str]) -> tuple[int, str]:
     return running.returncode, told
 
 
-@BOTH
+@EACH
 def test_a_signal_is_one_line_and_the_shell_s_exit_code(number: signal.Signals, code: int) -> None:
     with begun() as running:
         running.send_signal(number)
         assert ended(running) == (code, "error: interrupted\n")
 
 
-@BOTH
+@EACH
 def test_signals_that_follow_at_once_disturb_neither_the_tidying_up_nor_the_end(
     number: signal.Signals, code: int
 ) -> None:
@@ -94,15 +96,17 @@ def test_signals_that_follow_at_once_disturb_neither_the_tidying_up_nor_the_end(
             says(running, word)
             running.send_signal(signal.SIGINT)
             running.send_signal(signal.SIGTERM)
+            running.send_signal(signal.SIGHUP)
             goes_on(running)
         assert ended(running) == (code, "error: interrupted\n")
 
 
-@BOTH
+@EACH
 def test_a_later_one_waits_for_nothing(number: signal.Signals, code: int) -> None:
     with begun(one_signal_s=0) as running:
         running.send_signal(number)
         says(running, "tidies")
+        running.send_signal(signal.SIGHUP)
         running.send_signal(signal.SIGINT)
         assert ended(running) == (
             code, "error: interrupted again: ended at once; what was begun on hosts may go on there\n"
@@ -110,14 +114,15 @@ def test_a_later_one_waits_for_nothing(number: signal.Signals, code: int) -> Non
 
 
 def test_a_signal_that_is_ignored_stays_so() -> None:
-    with begun(before="trap '' INT") as running:
+    with begun(before="trap '' INT HUP") as running:
         running.send_signal(signal.SIGINT)
+        running.send_signal(signal.SIGHUP)
         running.send_signal(signal.SIGTERM)
         assert ended(running) == (143, "error: interrupted\n")
 
 
 def handlers() -> list[object]:
-    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
 
 
 def test_signals_are_as_before_when_a_task_has_ended() -> None:

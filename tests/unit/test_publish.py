@@ -11,7 +11,7 @@ import pytest
 from pika import BasicProperties
 from pika.spec import BasicProperties as Decoded
 
-from cluster.interrupts import Interrupted, Signals, Terminated
+from cluster.interrupts import HungUp, Interrupted, Signals, Terminated
 from cluster.operations import publish as publishing
 from cluster.operations.publish import headers_of
 from cluster.queue.publishing.items import Split
@@ -79,7 +79,8 @@ def test_a_retry_deadline_doubles_its_pauses_says_each_trouble_once_and_ends() -
 
 
 @pytest.mark.parametrize(
-    ("number", "kind", "code"), [(signal.SIGINT, Interrupted, 130), (signal.SIGTERM, Terminated, 143)]
+    ("number", "kind", "code"),
+    [(signal.SIGINT, Interrupted, 130), (signal.SIGTERM, Terminated, 143), (signal.SIGHUP, HungUp, 129)],
 )
 def test_a_first_signal_is_noted_and_a_second_one_does_not_wait(
     number: signal.Signals, kind: type[Interrupted], code: int
@@ -89,9 +90,22 @@ def test_a_first_signal_is_noted_and_a_second_one_does_not_wait(
         os.kill(os.getpid(), number)
         assert signals.came is kind
         assert kind.exit_code == code
+        os.kill(os.getpid(), signal.SIGHUP)
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), signal.SIGINT)
+        assert signals.came is kind
     assert signal.getsignal(number) == before
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Signals() as signals:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signals.came is None
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize(

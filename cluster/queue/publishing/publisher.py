@@ -68,7 +68,7 @@ def publish(source: Source, target: Target, watch: Watch = Watch(), at: Position
     Raises:
         ClusterError: no such queue, a message that the broker or its queue does not take, or a source that failed.
         ServiceAway: no broker, or it went away for longer than `target.retry_for_s`.
-        Interrupted: SIGINT or SIGTERM came.
+        Interrupted: SIGINT, SIGTERM or SIGHUP came.
         Each says how much is confirmed, and the first message that is not.
     """
     with Signals() as signals:

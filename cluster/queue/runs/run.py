@@ -138,7 +138,7 @@ class Run:
         """Publish and collect until all is on the disk, or it is given up.
 
         Raises:
-            Interrupted: SIGINT or SIGTERM came; what came so far is safe, and the same command goes on.
+            Interrupted: a signal came; what came so far is safe, and the same command goes on.
             ClusterError: the run cannot go on now; what came so far is safe.
         """
         with Signals() as signals:
@@ -306,7 +306,7 @@ class Run:
 
     def _tick(self, signals: Signals, show: Callable[[RunProgress], None]) -> None:
         if signals.came:
-            self._end("pause", signals.came("interrupted"))
+            self._end("pause", signals.came(self._left_off()))
         if self._publisher:
             self._publisher.tick()
         now = time.monotonic()
@@ -315,6 +315,13 @@ class Run:
             self._ask()
         show(self._progress())
         self._loop.call_later(TICK_S, lambda: self._tick(signals, show))
+
+    def _left_off(self) -> str:
+        done, total = len(self._output.done), self._items.total
+        return (
+            f"interrupted: {done:,} of {total:,} items have a result; the same command goes on, and ./inv map.cancel "
+            f"--run {self._state.run} gives it up"
+        )
 
     def _progress(self) -> RunProgress:
         done = len(self._output.done)
