@@ -181,6 +181,19 @@ def test_what_cannot_be_an_item_is_refused_with_its_line(
     assert [word for word in named if word not in text] == []
 
 
+@pytest.mark.parametrize("name", ["{b}", "{3}", "{a}", "{0}"])
+def test_what_is_wrong_in_a_name_is_not_put_down_to_the_action(tmp_path: Path, name: str) -> None:
+    text = refusal(choose, written(tmp_path, b"a,a\n1,2\n"), header_row=True, name=name)
+    assert name in text
+    assert "action" not in text
+
+
+def test_a_name_may_have_what_no_argument_has(tmp_path: Path) -> None:
+    [item] = read(choose(written(tmp_path, b"x\0" + b"y" * 140_000), name="{}"))
+    assert len(item.body) == 140_002
+    assert choose(files=f"{tmp_path}/*", contents=True, name="{}").total == 1
+
+
 def test_the_text_of_a_shell_keeps_its_own_braces(tmp_path: Path) -> None:
     path = written(tmp_path, b"a\n1\n")
     items = choose(path, ["sh", "-c", "awk '{ print $1 }' ${HOME}", "{a}"])

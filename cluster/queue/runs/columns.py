@@ -1,4 +1,4 @@
-"""Columns of a run's lines, and the placeholders of an action that name them: `{2}` by number, `{alpha}` by name."""
+"""Columns of a run's lines, and the placeholders that name them: `{2}` by number, `{alpha}` by name."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Columns:
         except IndexError:
             missing = next(name for name, place in self.used.items() if place >= len(values))
             there = "1 column" if len(values) == 1 else f"{len(values)} columns"
-            raise ClusterError(f"has {there}, and none for {{{missing}}} in the action") from None
+            raise ClusterError(f"has {there}, and none for {{{missing}}}") from None
 
     def named(self, line: bytes) -> dict[str, str]:
         """Return the columns that have a name; of several with the same name the first."""
@@ -56,11 +56,11 @@ class Columns:
         """Refuse a line that cannot be cut into columns, or whose columns cannot fill the placeholders."""
         used = self._used_of(fields(line, self.separator))
         if b"\0" in line and (name := next((name for name, value in used.items() if b"\0" in value), None)):
-            raise ClusterError(f"has a NUL byte in the column for {{{name}}}: no argument of an action can have one")
+            raise ClusterError(f"has a NUL byte in the column for {{{name}}}: no argument and no name can have one")
         if len(line) > _ALL_VALUES_BYTES and sum(map(len, used.values())) > _ALL_VALUES_BYTES:
             raise ClusterError(
-                f"has more than {_ALL_VALUES_BYTES // 1024} KiB in the columns of the action: leave the largest "
-                "out, and read it from the line on STDIN"
+                f"has more than {_ALL_VALUES_BYTES // 1024} KiB in the columns that placeholders name: leave the "
+                "largest out, and read it from the line on STDIN"
             )
 
 
@@ -88,6 +88,8 @@ def places(wanted: Sequence[str], names: Sequence[str]) -> dict[str, int]:
     What is neither a number nor like a name of a variable, and no column either, is the action's own: `{print $1}`.
     """
     found = {name: int(name) - 1 for name in wanted if is_number(name)}
+    if zero := next((name for name, place in found.items() if place < 0), ""):
+        raise ClusterError(f"{{{zero}}} is no column: they count from {{1}}")
     for name in wanted:
         if name in found or name in (LINE, NUMBER):
             continue
@@ -96,8 +98,7 @@ def places(wanted: Sequence[str], names: Sequence[str]) -> dict[str, int]:
         elif name.isidentifier():
             there = ", ".join(map(repr, names[:20])) + (" ..." if len(names) > 20 else "")
             raise ClusterError(
-                f"has no column for {{{name}}} in the action, but {there}; braces of the action's own get a space: "
-                f"{{ {name} }}"
+                f"has no column for {{{name}}}, but {there}; braces that are no placeholder get a space: {{ {name} }}"
             )
     return found
 
@@ -105,12 +106,10 @@ def places(wanted: Sequence[str], names: Sequence[str]) -> dict[str, int]:
 def _place(name: str, names: Sequence[str]) -> int:
     if names.count(name) > 1:
         raise ClusterError(
-            f"{{{name}}} in the action: {names.count(name)} columns have this name; use a number, as {{1}}"
+            f"has {names.count(name)} columns called {name!r}: use a number for it, as {{1}}, and not {{{name}}}"
         )
     if len(name.encode(errors="replace")) > _LONGEST_NAME_BYTES or "\udc80" <= max(name) <= "\udcff":
-        raise ClusterError(
-            f"has a name that is too long or no UTF-8, {name[:80]!r}; use a number in the action, as {{1}}"
-        )
+        raise ClusterError(f"has a name that is too long or no UTF-8, {name[:80]!r}: use a number for it, as {{1}}")
     return names.index(name)
 
 
@@ -127,12 +126,12 @@ def is_column(name: str) -> bool:
 def separator_of(file: str, colsep: str | None, placeholder: str) -> bytes:
     r"""Return the byte between columns: `colsep` (`\t` is a tab), else by the file's name.
 
-    `placeholder` is one of the action's that needs columns, for the error; empty where a header row does.
+    `placeholder` is one that needs columns, for the error; empty where a header row does.
     """
     if colsep is None:
         if found := SEPARATORS.get(PurePath(file).suffix.lower()):
             return found
-        needed = f"{{{placeholder}}} in the action is a column" if placeholder else "--header-row is of columns"
+        needed = f"{{{placeholder}}} is a column" if placeholder else "--header-row is of columns"
         raise ClusterError(
             rf"{needed}: say with --colsep what stands between them, such as ',' or '\t' (known of .csv and .tsv)"
         )
@@ -154,8 +153,6 @@ def check_action(action: Sequence[str]) -> None:
     """Refuse placeholders where a value would be a program, or be read by a shell as a part of one."""
     if name := _ours(action[:1]):
         raise ClusterError(f"{name} is the action's first word: name a program there, and placeholders behind it")
-    if name := next((name for name in Template(action).names if is_number(name) and not int(name)), ""):
-        raise ClusterError(f"{{{name}}} in the action: columns count from {{1}}")
     for place, word in enumerate(action):
         text = shell_text(action[place:])
         if text is not None and (name := _ours([action[place + text]])):

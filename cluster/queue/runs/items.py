@@ -161,25 +161,26 @@ def chosen_items(
         raise ClusterError("give one of --file PATH (- is STDIN) and --files 'PATTERN'")
     column_rules.check_action(action)
     template = Template([*action, name] if name else action)
+    fills_lines = LINE in Template(action).names
     if files:
         of_lines = [
             flag for flag, given in (("--null", null), ("--colsep", colsep), ("--header-row", header_row)) if given
         ]
         if of_lines:
             raise ClusterError(f"{of_lines[0]} says how the lines of --file are read; give --file")
-        return replace(_of_files(files, template, contents, skip_empty), words=len(action))
+        return replace(_of_files(files, template, contents, skip_empty, fills_lines), words=len(action))
     if contents:
         raise ClusterError("--contents makes a file's bytes the item: it needs --files 'PATTERN'")
     split = Split(b"\0" if null else b"\n", skip_empty=skip_empty, takes_crlf=not null)
-    cut = _Cut(file, template, split, colsep, header_row)
+    cut = _Cut(file, template, split, colsep, header_row, fills_lines)
     items = _of_pipe(cut, spool, say) if spooling.is_pipe(file) else cut.items_of(file, file)
     return replace(items, words=len(action))
 
 
-def _of_files(pattern: str, template: Template, contents: bool, skip_empty: bool) -> Items:
+def _of_files(pattern: str, template: Template, contents: bool, skip_empty: bool, fills_paths: bool) -> Items:
     if name := next(filter(is_column, template.names), ""):
-        raise ClusterError(f"{{{name}}} in the action is a column of a line: it needs --file; {{}} is a file's path")
-    if contents and LINE in template.names:
+        raise ClusterError(f"{{{name}}} is a column of a line: it needs --file; {{}} is a file's path")
+    if contents and fills_paths:
         raise ClusterError(
             "{} in the action is a file's path: leave --contents out, or {}, and read the bytes from STDIN"
         )
@@ -209,14 +210,16 @@ def _of_pipe(cut: _Cut, spool: Path, say: Say) -> Items:
 class _Cut:
     """The way that a file is cut into items and columns; each line is checked in the first pass over it."""
 
-    def __init__(self, file: str, template: Template, split: Split, colsep: str | None, header_row: bool) -> None:
+    def __init__(
+        self, file: str, template: Template, split: Split, colsep: str | None, header_row: bool, fills_lines: bool
+    ) -> None:
         self.file = file
         self._template = template
         self._split = split
         needs = next(filter(is_column, template.names), "")
         self._has_header = header_row or any(name.isidentifier() for name in template.names)
         self._separator = column_rules.separator_of(file, colsep, needs) if needs or header_row else b""
-        self._fills_lines = LINE in template.names
+        self._fills_lines = fills_lines
         self._columns: Columns | None = None
         self._first = Position()
 
