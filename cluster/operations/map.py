@@ -13,7 +13,7 @@ from typing import NamedTuple
 from cluster.apps.component_apps import split_command
 from cluster.components import QUEUE
 from cluster.operations.publish import Broker, broker_meant
-from cluster.operations.replacing import messages_waiting
+from cluster.operations.replacing import consumers, messages_waiting
 from cluster.operations.wanted_workers import Wanted as WantedWorkers
 from cluster.operations.workforce import Workforce, workers_ready
 from cluster.queue.publishing.items import Position
@@ -23,7 +23,7 @@ from cluster.queue.runs.halt import Halt
 from cluster.queue.runs.items import Items, chosen_items
 from cluster.queue.runs.output import Output, check_output, discard, is_bare, is_output, open_output
 from cluster.queue.runs.record import Record
-from cluster.queue.runs.run import Around, Run, Summary
+from cluster.queue.runs.run import Around, Resting, Run, Summary
 from cluster.queue.runs.sidecar import Sidecar, Wanted
 from cluster.schedulers import Say, selection
 from cluster.settings import Settings
@@ -117,8 +117,8 @@ def run(settings: Settings, flags: Flags, say: Say) -> Summary:
             queue = terms.queue
             target = Target(broker.url, queue, True, retry_for_s=_RETRY_FOR_S, find=broker.find, service=terms.broker)
             around = Around(
+                partial(_resting, broker, queue),
                 force.trouble,
-                partial(_slowed, broker, queue),
                 partial(_left, broker, queue),
                 is_final=not flags.url and _choice(settings, flags).is_here,
             )
@@ -127,6 +127,7 @@ def run(settings: Settings, flags: Flags, say: Say) -> Summary:
             )  # fmt: skip
             with run_bar(say) as show:
                 summary = one.go(show)
+            _take_off(summary, broker, queue, say)
             _report(flags, summary, output, say)
             return summary
 
@@ -303,13 +304,28 @@ def _left(broker: Broker, queue: str) -> int | None:
         return None
 
 
-def _slowed(broker: Broker, queue: str) -> str:
-    """Name a worker that takes one item now and then, since too much fails there; empty where that is not known."""
+def _resting(broker: Broker, queue: str) -> Resting:
+    """Name a worker that takes one item now and then, since too much fails there; nothing where that is not known."""
     try:
         found = [one for one in broker.management().open_breakers() if one.queue == queue]
+        if not found:
+            return Resting()
+        with broker_errors(broker.url), open_blocking(broker.url) as connection:
+            are_all = not consumers(connection, queue)
     except ClusterError:
-        return ""
-    return f"{found[0].host}: {found[0].reason}: taking one now and then, until one succeeds" if found else ""
+        return Resting()
+    return Resting(f"{found[0].host}: {found[0].reason}", are_all)
+
+
+def _take_off(summary: Summary, broker: Broker, queue: str, say: Say) -> None:
+    """Take what is left of a run that was given up off the queue: workers that rest would not meet it for long."""
+    if not summary.halted:
+        return
+    try:
+        with broker_errors(broker.url), open_blocking(broker.url) as connection:
+            end_run(connection, queue, summary.run)
+    except ClusterError as error:
+        say(f"what is left of the run stays on {queue!r} until workers drop it: {error}")
 
 
 def _report(flags: Flags, summary: Summary, output: Output, say: Say) -> None:
@@ -322,7 +338,7 @@ def _report(flags: Flags, summary: Summary, output: Output, say: Say) -> None:
     more = len(summary.hosts) - len(hosts)
     where = ", ".join(hosts) + (f" and {more} more" if more else "")
     ok = summary.done - summary.failed
-    took = f"in {summary.seconds:.1f} s{rate}, on {where}"
+    took = f"in {summary.seconds:.1f} s{rate}{f', on {where}' if where else ''}"
     say(f"{ok:,} of {summary.total:,} items done, {summary.failed:,} failed, {took}")
     for line in output.failures.lines():
         say(f"  {line}")

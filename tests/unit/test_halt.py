@@ -33,3 +33,8 @@ def test_an_action_that_cannot_work_halts_it(text: str, has_succeeded: bool, cod
 @pytest.mark.parametrize("text", ["0", "-1", "x", "5.5", "101%", "%", "1e3", "0%"])
 def test_what_is_no_number_or_share_is_refused(text: str) -> None:
     assert repr(text) in refusal(Halt.read, text, 10)
+
+
+@pytest.mark.parametrize(("text", "goes_on"), [("", False), ("50", False), ("5%", False), ("100%", True)])
+def test_workers_that_all_rest_halt_it_unless_nothing_is_to(text: str, goes_on: bool) -> None:
+    assert (Halt.read(text, 1000).resting("exit 1") == "") == goes_on

@@ -52,3 +52,12 @@ class Halt:
         if self.failed_now >= _HOPELESS:
             return f"the first {self.failed_now} items failed, the last: {record.reason} (--halt 100% goes on)"
         return ""
+
+    def resting(self, why: str) -> str:
+        """Return why the run is to be given up where nothing has succeeded and all workers rest; or nothing.
+
+        Then the limit of --halt may never be reached: a resting worker tries ever other items, and none fails for good.
+        """
+        if self.is_asked_for and self.most is None:
+            return ""
+        return f"no item has succeeded, and all workers rest: {why} (--halt 100% goes on)"

@@ -38,6 +38,10 @@ _QUIET_S = 2.0
 _ASK_EVERY_S = 10.0
 # The broker's figures are up to ten seconds old: the second look must not rest on any from before the first.
 _LOOKS_APART_S = 12.0
+# All workers rest for so many looks: at one of them a worker may have been connecting anew.
+_RESTING_LOOKS = 2
+# Nobody works on the items for so long, and nothing has succeeded yet: the run goes on when somebody has seen to that.
+_NOBODY_S = 300.0
 # With no result for so long it is said that this cannot be known, where it cannot.
 _UNKNOWN_S = 60.0
 
@@ -50,16 +54,24 @@ NO_ANSWER = "no result came, twice: the message was purged, has expired, or was 
 
 
 @dataclass(frozen=True)
-class Around:
-    """Questions of a run to the world around it; both are asked in a thread.
+class Resting:
+    """Says why a worker takes one item now and then: too much fails there; `are_all`: no other worker takes any."""
 
+    why: str = ""
+    are_all: bool = False
+
+
+@dataclass(frozen=True)
+class Around:
+    """Questions of a run to the world around it, which are asked in a thread.
+
+    `resting` says who works on one now and then only.
     `trouble` says why nothing works on the items, empty while somebody does; where it `is_final`, the run ends with it.
-    `slowed` says who works on one now and then only, since too much fails there.
     `left` counts the messages of the queue that wait or are in work, whosever they are; None: that cannot be known.
     """
 
+    resting: Callable[[], Resting] = Resting
     trouble: Callable[[], str] = lambda: ""
-    slowed: Callable[[], str] = lambda: ""
     left: Callable[[], int | None] = lambda: None
     is_final: bool = False
 
@@ -75,6 +87,7 @@ class Summary:
     repeats: int = 0
     hosts: Counter[str] = field(default_factory=Counter)
     halted: str = ""
+    run: str = ""
 
     def as_json(self) -> str:
         """Return the same for programs."""
@@ -96,6 +109,10 @@ class Rate:
             self._seen.popleft()
         then, before = self._seen[0]
         return (done - before) / max(now - then, 0.001)
+
+
+def _now_and_then(resting: Resting) -> str:
+    return f"{resting.why}: taking one now and then, until one succeeds" if resting.why else ""
 
 
 # "pause": the run is gone on with later. "complete": all is done. "cancel": it is given up, and workers drop what is
@@ -125,9 +142,12 @@ class Run:
         self._error: ClusterError | None = None
         self._how: _How | None = None
         self._succeeded = len(output.done) > output.failed
+        self._succeeded_now = False
         self._began = self._last_result = self._asked_at = time.monotonic()
         self._is_asking = False
         self._empty_since: float | None = None
+        self._nobody_since: float | None = None
+        self._resting_looks = 0
         self._waiting = 0
         self._said = self._note = ""
         self._rate = Rate(len(output.done))
@@ -215,6 +235,7 @@ class Run:
         return self._sidecar.state
 
     def _collect(self, is_new: bool) -> None:
+        self._summary.run = self._state.run
         self._queue = results_queue(self._target.queue, self._state.run)
         self._collector = Collector(self._loop, self._target, self._queue, self, self._say, is_new)
 
@@ -264,10 +285,15 @@ class Run:
         self._empty_since = None
         self._summary.hosts[record.host] += 1
         if not record.failed:
+            self._succeeded_now = True
             if not self._succeeded:
                 self._succeeded = True
                 self._publish_all()
-        elif (reason := self._halt.failed(record, self._succeeded)) and not self._how:
+        elif reason := self._halt.failed(record, self._succeeded):
+            self._give_up(reason)
+
+    def _give_up(self, reason: str) -> None:
+        if not self._how:
             self._summary.halted = reason
             self._end("cancel")
 
@@ -337,16 +363,15 @@ class Run:
         self._is_asking = True
         is_published = self._publisher is None and self._state.published
 
-        def ask() -> tuple[str, str, int | None]:
-            trouble = self._around.trouble()
-            if trouble:
-                return trouble, "", None
-            return "", self._around.slowed(), self._around.left() if is_published else None
+        def ask() -> tuple[Resting, str, int | None]:
+            resting = self._around.resting()
+            trouble = "" if resting.why else self._around.trouble()
+            return resting, trouble, self._around.left() if is_published and not trouble else None
 
         def failed(_reason: str) -> None:
-            answered(("", "", None))
+            answered((Resting(), "", None))
 
-        def answered(answer: tuple[str, str, int | None]) -> None:
+        def answered(answer: tuple[Resting, str, int | None]) -> None:
             self._is_asking, self._asked_at = False, time.monotonic()
             if not self._how:
                 self._take_trouble(answer[0], answer[1])
@@ -358,12 +383,19 @@ class Run:
     def _note_waiting(self, results: int) -> None:
         self._waiting = results
 
-    def _take_trouble(self, trouble: str, slowed: str) -> None:
-        self._note = "no worker" if trouble else "one now and then" if slowed else ""
-        said = trouble or slowed
-        if trouble and self._around.is_final:
+    def _take_trouble(self, resting: Resting, trouble: str) -> None:
+        """Say what is in the way; end where it stays there, and nothing that this session saw speaks against that."""
+        now = time.monotonic()
+        self._note = "no worker" if trouble else "one now and then" if resting.why else ""
+        self._nobody_since = (self._nobody_since or now) if trouble else None
+        self._resting_looks = self._resting_looks + 1 if resting.are_all else 0
+        is_hopeless = self._resting_looks >= _RESTING_LOOKS and not self._succeeded_now
+        is_left = self._nobody_since and now - self._nobody_since > _NOBODY_S and not self._succeeded_now
+        if is_hopeless and (reason := self._halt.resting(resting.why)):
+            self._give_up(reason)
+        elif trouble and (self._around.is_final or is_left):
             self._end("pause", ClusterError(trouble))
-        elif said and said != self._said:
+        elif (said := trouble or _now_and_then(resting)) and said != self._said:
             self._said = said
             self._say(said)
 
