@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from scripts.action.jobs import Job
@@ -16,6 +16,7 @@ from scripts.worker.headers import COLUMNS, EXPIRATION, ITEM, RUN, USER_ID, firs
 
 # Linux refuses to start a program with a variable over 128 KiB (MAX_ARG_STRLEN).
 _LONGEST_VARIABLE = 100 * 1024
+_MOST_BYTES_A_CHARACTER = 4
 
 # The properties, by pika's names; those that a copy cannot have are in a header then.
 _PROPERTIES = (
@@ -24,9 +25,15 @@ _PROPERTIES = (
 )  # fmt: skip
 _MOVED = {"user_id": USER_ID, "expiration": EXPIRATION}
 
+# Values that JSON has as they are.
+_PLAIN = {str, int, bool}
+
 # Headers that had to share a variable, as far as that was said; whoever publishes can think of ever more of them.
 _SAID: set[str] = set()
 _SAID_MOST = 20
+
+# The same headers come with each message, as a rule.
+_NAMES_KEPT = 200
 
 
 def job(queue: str, run: Run, result_limit: int | None = None) -> Job:
@@ -110,15 +117,19 @@ def _say_shared(variable: str, first: str, other: str) -> None:
 
 
 def _fits(value: str) -> bool:
-    return "\0" not in value and len(value.encode(errors="surrogateescape")) < _LONGEST_VARIABLE
+    is_short = len(value) < _LONGEST_VARIABLE // _MOST_BYTES_A_CHARACTER
+    return "\0" not in value and (is_short or len(value.encode(errors="surrogateescape")) < _LONGEST_VARIABLE)
 
 
+@lru_cache(_NAMES_KEPT)
 def _variable(name: Any) -> str:
     return "".join(char if char.isascii() and char.isalnum() else "_" for char in _text(name)).upper()
 
 
 def _text(value: Any) -> str:
     plain = _plain(value)
+    if type(plain) is int:
+        return str(plain)
     return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
 
 
@@ -128,6 +139,8 @@ def _bytes(value: Any) -> bytes:
 
 def _plain(value: Any) -> Any:
     """Return a header's value as JSON knows it; bytes that are no text keep their values in surrogate escapes."""
+    if value is None or type(value) in _PLAIN:
+        return value
     if isinstance(value, Field):
         value = value.value
     if isinstance(value, bytes):
