@@ -21,6 +21,11 @@ _LINE_EVERY_S = 10.0
 _SPINNER_WIDTH = 3  # with the blank after it and the cursor; a line that wraps would leave its first part behind
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number with its noun: "1 item", "1,000 items"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 @contextmanager
 def live_line(doing: str, console: Console | None = None) -> Iterator[Callable[[str], None]]:
     """Show `doing` and what the yielded function got last; lines printed meanwhile stay above it."""
@@ -87,7 +92,7 @@ class _Lines:
     def show(self, now: RunProgress) -> None:
         if time.monotonic() >= self._next_s:
             self._next_s += _LINE_EVERY_S
-            self._say(f"{now.done:,} of {now.total:,} items, {now.failed:,} failed, {_pace(now)}")
+            self._say(f"{now.done:,} of {counted(now.total, 'item')}, {now.failed:,} failed, {_pace(now)}")
 
 
 def _pace(now: RunProgress) -> str:

@@ -27,7 +27,7 @@ from cluster.queue.runs.run import Around, Resting, Run, Summary
 from cluster.queue.runs.sidecar import Sidecar, Wanted
 from cluster.schedulers import Say, selection
 from cluster.settings import Settings
-from cluster.terminal import run_bar
+from cluster.terminal import counted, run_bar
 from scripts.action.placeholders import Template
 from scripts.amqp.broker import broker_errors, identity, open_blocking
 from scripts.amqp.queues import alone_queue, checked_name
@@ -71,7 +71,8 @@ def dry_run(settings: Settings, flags: Flags, say: Say) -> list[str]:
     """Return the first three commands, filled, and say what would be run."""
     items = _items(flags, _action(settings, flags), say)
     Halt.read(flags.halt, items.total)
-    say(f"would run {items.total:,} items of {items.name}, results to {flags.output or '--output'}; it begins with:")
+    where = flags.output or "--output"
+    say(f"would run {counted(items.total, 'item')} of {items.name}, results to {where}; it begins with:")
     return items.commands()
 
 
@@ -102,16 +103,17 @@ def run(settings: Settings, flags: Flags, say: Say) -> Summary:
             sidecar.begin(terms)
         has_changed = sidecar.check(terms, may_change_items=flags.retry_failed)
         with _opened(flags, items, sidecar) as output:
-            _say_where(output, items, sidecar, say)
+            _say_lost(output, say)
             if flags.retry_failed:
                 _check_retry(output, sidecar, items if has_changed else None)
             is_over = not (sidecar.state and sidecar.state.run)
             if is_over and len(output.done) - (output.failed if flags.retry_failed else 0) >= items.total:
-                say(f"all {items.total:,} items have a result in {flags.output} already")
+                say(_nothing_to_do(flags, items))
                 return Summary(items.total, len(output.done), output.failed)
             force, broker = started or _workers(settings, flags, terms, say)
             if flags.retry_failed:
                 _drop_failed(output, say)
+            _say_where(output, items, sidecar, say)
             if is_over:
                 sidecar.begin(terms)
             queue = terms.queue
@@ -162,12 +164,14 @@ def _terms(settings: Settings, flags: Flags, items: Items) -> Wanted:
 def check(flags: Flags, summary: Summary) -> None:
     """Raise MessagesFailed where items failed, or the run was given up."""
     if summary.halted:
-        raise MessagesFailed(f"given up: {summary.halted}; {summary.total - summary.done:,} items have no result: the "
-                             "same command goes on with them, --retry-failed runs the failed ones again")  # fmt: skip
+        raise MessagesFailed(
+            f"given up: {summary.halted}; without a result: {counted(summary.total - summary.done, 'item')}; the same "
+            "command goes on with these, --retry-failed runs those again that failed"
+        )
     if summary.failed and summary.done >= summary.total:
         raise MessagesFailed(
-            f"{summary.failed:,} of {summary.total:,} items failed: {flags.output} says why; --retry-failed runs them "
-            "again"
+            f"{summary.failed:,} of {counted(summary.total, 'item')} failed: {flags.output} says why; --retry-failed "
+            f"runs {'it' if summary.failed == 1 else 'them'} again"
         )
 
 
@@ -276,7 +280,7 @@ def _check_retry(output: Output, sidecar: Sidecar, changed: Items | None) -> Non
 
 def _drop_failed(output: Output, say: Say) -> None:
     failed = output.drop_failed() if output.failed else 0
-    say(f"{failed:,} failed {'item is' if failed == 1 else 'items are'} run again" if failed else "no item has failed")
+    say(f"running {counted(failed, 'failed item')} again" if failed else "no item has failed")
 
 
 def _records(items: Items) -> Iterator[Record]:
@@ -285,13 +289,22 @@ def _records(items: Items) -> Iterator[Record]:
         yield Record(number, place, found, columns=items.named(found))
 
 
-def _say_where(output: Output, items: Items, sidecar: Sidecar, say: Say) -> None:
+def _say_lost(output: Output, say: Say) -> None:
     if output.lost:
-        what = "1 result file is" if output.lost == 1 else f"{output.lost:,} result files are"
-        say(f"{what} no longer in {output.path}: what is missing is run again")
+        say(f"{output.path} has lost {counted(output.lost, 'result file')}: what is missing is run again")
+
+
+def _say_where(output: Output, items: Items, sidecar: Sidecar, say: Say) -> None:
     if done := len(output.done):
-        under_way = f" of run {sidecar.state.run}" if sidecar.state and sidecar.state.run else ""
-        say(f"going on{under_way}: {done:,} of {items.total:,} items have a result")
+        under_way = f" with run {sidecar.state.run}" if sidecar.state and sidecar.state.run else ""
+        have = "has" if done == 1 else "have"
+        say(f"going on{under_way}: {done:,} of {counted(items.total, 'item')} {have} a result")
+
+
+def _nothing_to_do(flags: Flags, items: Items) -> str:
+    if not items.total:
+        return f"nothing to do: {items.name} has no items"
+    return f"nothing to do: {flags.output} has the results of {counted(items.total, 'item')} already"
 
 
 def _left(broker: Broker, queue: str) -> int | None:
@@ -330,7 +343,8 @@ def _take_off(summary: Summary, broker: Broker, queue: str, say: Say) -> None:
 
 def _report(flags: Flags, summary: Summary, output: Output, say: Say) -> None:
     if flags.detach and summary.done < summary.total and not summary.halted:
-        say(f"all {summary.total:,} items are published; the same command, without --detach, collects their results")
+        what = counted(summary.total, "item")
+        say(f"published {what}, run {summary.run}; the same command, without --detach, collects the results")
         return
     now = sum(summary.hosts.values())
     rate = f", {now / summary.seconds:,.0f}/s" if summary.seconds >= 1 else ""
@@ -339,7 +353,7 @@ def _report(flags: Flags, summary: Summary, output: Output, say: Say) -> None:
     where = ", ".join(hosts) + (f" and {more} more" if more else "")
     ok = summary.done - summary.failed
     took = f"in {summary.seconds:.1f} s{rate}{f', on {where}' if where else ''}"
-    say(f"{ok:,} of {summary.total:,} items done, {summary.failed:,} failed, {took}")
+    say(f"{ok:,} of {counted(summary.total, 'item')} done, {summary.failed:,} failed, {took}")
     for line in output.failures.lines():
         say(f"  {line}")
     say(f"the results are in {flags.output}")

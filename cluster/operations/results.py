@@ -16,7 +16,7 @@ from cluster.queue.runs.messages import is_result, record_of
 from cluster.queue.runs.output import Output, open_output
 from cluster.schedulers import Say
 from cluster.settings import Settings
-from cluster.terminal import live_line
+from cluster.terminal import counted, live_line
 from scripts.amqp.broker import broker_errors, open_blocking, redacted
 from scripts.amqp.queues import NOT_THERE, checked_name, failed_queue, owner_of, run_of
 from scripts.errors import ClusterError
@@ -51,7 +51,7 @@ def collect(
     target = Target(broker.url, queue, retry_for_s=_RETRY_FOR_S, find=broker.find, service=broker.service)
     with closing(open_output(output)) as opened:
         taken = Emptying(opened, target, follow, say).go()
-    say(f"{taken:,} {'result' if taken == 1 else 'results'} of {queue!r} are in {output}")
+    say(f"{output} has {counted(taken, 'result')} of {queue!r}")
 
 
 def _check_name(queue: str) -> None:

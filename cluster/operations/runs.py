@@ -12,6 +12,7 @@ from cluster.queue import counts
 from cluster.queue.runs.ending import end_run
 from cluster.schedulers import Say
 from cluster.settings import Settings
+from cluster.terminal import counted
 from scripts.amqp.broker import broker_errors, open_blocking, redacted
 from scripts.amqp.queues import checked_name, run_of
 from scripts.errors import ClusterError
@@ -70,13 +71,9 @@ def cancel(
             f"--run {run}: no such run is at {redacted(broker.url)}: ./inv map.list shows which there are"
         )
     say(
-        f"run {run} is cancelled: {_counted(results, 'result')} deleted, {_counted(items, 'item')} taken off "
+        f"run {run} is cancelled: {counted(results, 'result')} deleted, {counted(items, 'item')} taken off "
         f"{', '.join(map(repr, queues))}; what workers have in hand, or still meet, they drop"
     )
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _figure(count: int | None) -> str:

@@ -31,6 +31,7 @@ from cluster.operations.wanted_workers import (
 from cluster.queue import counts
 from cluster.schedulers import DeployOptions, Say, Scheduler, selection
 from cluster.settings import Settings
+from cluster.terminal import counted
 from scripts.action.cgroup import cores
 from scripts.amqp.broker import broker_errors, open_blocking, redacted
 from scripts.amqp.management import QueueCount
@@ -249,10 +250,13 @@ def busy_with(queue: str, found: list[QueueCount]) -> str:
     for one in found:
         run = run_of(one.name)
         if run and run[0] == queue and (one.ready or one.consumers):
-            return f"the results of run {run[1]} are not collected yet"
+            return (
+                f"the results of run {run[1]} wait for the command that began it (./inv map.cancel --run {run[1]} "
+                "deletes them)"
+            )
     own = [one for one in found if not run_of(one.name)]
     if waiting := sum(one.ready or 0 for one in own):
-        return f"{waiting:,} messages wait for them"
+        return f"have {counted(waiting, 'message')} to do"
     return _IN_HAND if any(one.unacknowledged for one in own) else ""
 
 

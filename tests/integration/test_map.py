@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -359,6 +360,18 @@ def test_a_first_try_that_published_nothing_is_in_nobody_s_way(mapping: Mapping,
     assert list(mapping.tmp.iterdir()) == before
     rig.worker(CAT)
     assert mapping.run().returncode == 0
+
+
+def test_one_item_is_not_said_to_be_several(mapping: Mapping, rig: Rig) -> None:
+    mapping.of(1)
+    good = rig.tmp / "good"
+    rig.worker(rig.action(f"[ -e {good} ] || exit 65"))
+    said = [mapping.run(*flags).stderr for flags in (("--dry-run",), (), (), ("--retry-failed", "--halt", "1"))]
+    good.touch()
+    said += [mapping.run(*flags).stderr for flags in (("--retry-failed",), (), ("--restart", "--detach"), ())]
+    for text in said:
+        assert b"1 item" in text
+        assert not re.search(rb"\b1 (items|results|workers|messages)|again.*them|them.*again", text), text
 
 
 def test_an_output_of_something_else_stays(mapping: Mapping) -> None:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from cluster.queue.runs.record import Record
+from cluster.terminal import counted
 from scripts.action.command import CommandNotExecutable, CommandNotFound
 from scripts.errors import ClusterError
 
@@ -44,7 +45,7 @@ class Halt:
         """Count a failure; return why the run is to be given up, or nothing."""
         self.failed_now += 1
         if self.most is not None and self.failed_now >= self.most:
-            return f"{self.failed_now:,} items failed (--halt {self.text})"
+            return f"{counted(self.failed_now, 'item')} failed (--halt {self.text})"
         if has_succeeded or self.is_asked_for:
             return ""
         if record.exit in _CANNOT_START:

@@ -19,6 +19,7 @@ from cluster.queue.runs import spool as spooling
 from cluster.queue.runs.columns import Columns, is_column
 from cluster.queue.runs.shell_words import typed
 from cluster.settings_files import Say
+from cluster.terminal import counted
 from scripts.action.placeholders import LINE, NUMBER, Template
 from scripts.errors import ClusterError
 
@@ -203,7 +204,7 @@ def _of_pipe(cut: _Cut, spool: Path, say: Say) -> Items:
         if is_new:
             spool.unlink()
         raise
-    say(f"{name} has {items.total:,} {'item' if items.total == 1 else 'items'}")
+    say(f"{name} has {counted(items.total, 'item')}")
     return items
 
 

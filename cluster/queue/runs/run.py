@@ -21,7 +21,7 @@ from cluster.queue.runs.messages import ItemProperties, read_result
 from cluster.queue.runs.output import Output
 from cluster.queue.runs.record import Record
 from cluster.queue.runs.sidecar import Sidecar, State
-from cluster.terminal import RunProgress
+from cluster.terminal import RunProgress, counted
 from scripts.amqp.queues import results_queue
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop, Timer, in_thread
@@ -345,7 +345,7 @@ class Run:
     def _left_off(self) -> str:
         done, total = len(self._output.done), self._items.total
         return (
-            f"interrupted: {done:,} of {total:,} items have a result; the same command goes on, and ./inv map.cancel "
+            f"interrupted: {done:,} of {counted(total, 'item')} done; the same command goes on, and ./inv map.cancel "
             f"--run {self._state.run} gives it up"
         )
 
@@ -419,7 +419,7 @@ class Run:
         """Publish once more what has not answered though the queue is empty; fail it where that was done before."""
         missing = self._items.total - len(self._output.done)
         if not self._state.again:
-            self._say(f"{missing:,} items have no result though the queue is empty: they are published once more")
+            self._say(f"the queue is empty, and {counted(missing, 'result')} did not come: published once more")
             self._sidecar.write(State(self._state.wanted, self._state.run, again=True))
             self._publish(Position())
             return
