@@ -15,7 +15,7 @@ from cluster.components import QUEUE
 from cluster.operations.publish import Broker, broker_meant
 from cluster.operations.replacing import consumers, messages_waiting
 from cluster.operations.wanted_workers import Wanted as WantedWorkers
-from cluster.operations.workforce import Workforce, workers_ready
+from cluster.operations.workforce import GoingOn, Workforce, resting_workers, workers_ready
 from cluster.queue.publishing.items import Position
 from cluster.queue.publishing.link import Target
 from cluster.queue.runs.ending import end_run
@@ -95,7 +95,7 @@ def run(settings: Settings, flags: Flags, say: Say) -> Summary:
         terms = _terms(settings, flags, items)
         started = None
         if flags.restart:
-            started = _workers(settings, flags, terms, say)
+            started = _workers(settings, flags, terms, sidecar, say)
             _discard(flags, sidecar, terms, started.broker, say)
             flags = replace(flags, restart=False)
             items = _items(flags, action, _say_nothing)  # from where they stay
@@ -110,7 +110,7 @@ def run(settings: Settings, flags: Flags, say: Say) -> Summary:
             if is_over and len(output.done) - (output.failed if flags.retry_failed else 0) >= items.total:
                 say(_nothing_to_do(flags, items))
                 return Summary(items.total, len(output.done), output.failed)
-            force, broker = started or _workers(settings, flags, terms, say)
+            force, broker = started or _workers(settings, flags, terms, sidecar, say)
             if flags.retry_failed:
                 _drop_failed(output, say)
             _say_where(output, items, sidecar, say)
@@ -141,9 +141,13 @@ class _Started(NamedTuple):
     broker: Broker
 
 
-def _workers(settings: Settings, flags: Flags, terms: Wanted, say: Say) -> _Started:
+def _workers(settings: Settings, flags: Flags, terms: Wanted, sidecar: Sidecar, say: Say) -> _Started:
     wished = replace(flags.workers, queue=terms.queue, action=terms.action)
-    force = workers_ready(settings, wished, at=flags.at, marathon=flags.marathon, url=flags.url, say=say)
+    run = sidecar.run_at(terms)
+    going_on = GoingOn(run, sidecar.publish_again) if run else GoingOn()
+    force = workers_ready(
+        settings, wished, at=flags.at, marathon=flags.marathon, url=flags.url, say=say, going_on=going_on
+    )
     return _Started(force, broker_meant(settings, flags.url, flags.at, flags.marathon, say))
 
 
@@ -320,14 +324,12 @@ def _left(broker: Broker, queue: str) -> int | None:
 def _resting(broker: Broker, queue: str) -> Resting:
     """Name a worker that takes one item now and then, since too much fails there; nothing where that is not known."""
     try:
-        found = [one for one in broker.management().open_breakers() if one.queue == queue]
-        if not found:
+        if not (found := resting_workers(broker.management(), queue)):
             return Resting()
         with broker_errors(broker.url), open_blocking(broker.url) as connection:
-            are_all = not consumers(connection, queue)
+            return Resting(found[0], are_all=not consumers(connection, queue))
     except ClusterError:
         return Resting()
-    return Resting(f"{found[0].host}: {found[0].reason}", are_all)
 
 
 def _take_off(summary: Summary, broker: Broker, queue: str, say: Say) -> None:

@@ -29,12 +29,13 @@ from cluster.operations.wanted_workers import (
     runs_as_wanted,
 )
 from cluster.queue import counts
+from cluster.queue.runs.ending import take_off_unwanted
 from cluster.schedulers import DeployOptions, Say, Scheduler, selection
 from cluster.settings import Settings
 from cluster.terminal import counted
 from scripts.action.cgroup import cores
-from scripts.amqp.broker import broker_errors, open_blocking, redacted
-from scripts.amqp.management import QueueCount
+from scripts.amqp.broker import broker_errors, open_blocking, parameters, redacted
+from scripts.amqp.management import Management, QueueCount, management_of
 from scripts.amqp.queues import checked_name, run_of, side_queues
 from scripts.errors import ClusterError, ServiceAway
 
@@ -57,8 +58,21 @@ class Workforce:
     trouble: Callable[[], str]
 
 
-def workers_ready(settings: Settings, wanted: Wanted, *, at: str, marathon: str, url: str, say: Say) -> Workforce:
+@dataclass(frozen=True)
+class GoingOn:
+    """A run that goes on, by its id; `publish_again` is called before what waits of it is taken off the queue."""
+
+    run: str = ""
+    publish_again: Callable[[], None] = lambda: None
+
+
+def workers_ready(
+    settings: Settings, wanted: Wanted, *, at: str, marathon: str, url: str, say: Say, going_on: GoingOn = GoingOn()
+) -> Workforce:  # fmt: skip
     """Return the workers of a queue, which run the action that is wanted; on this machine start what is missing.
+
+    Those that rest, since all failed there, are started anew: that may have been mended. What is left of a run that
+    goes on with them hinders no change of them.
 
     Raises:
         ClusterError: none run, and these are not ours to start; they run something else, and cannot be replaced now;
@@ -76,7 +90,7 @@ def workers_ready(settings: Settings, wanted: Wanted, *, at: str, marathon: str,
         engine = selection.provide(settings, say)
     else:
         engine = selection.connect(settings, choice, say)
-    return _here(replace(settings, scheduler=engine.name), engine, wanted, say)
+    return _here(replace(settings, scheduler=engine.name), engine, wanted, going_on, say)
 
 
 def _of_others(url: str, wanted: Wanted) -> Workforce:
@@ -90,6 +104,8 @@ def _nobody_takes(url: str, wanted: Wanted) -> str:
     with broker_errors(url), open_blocking(url) as connection:
         if replacing.consumers(connection, wanted.queue):
             return ""
+    if resting := resting_workers(management_of(parameters(url), None), wanted.queue):
+        return f"the workers of {wanted.queue!r} at {redacted(url)} rest, {resting[0]}: mend that, and start them anew"
     command = shlex.join(["cluster_worker", "-u", redacted(url), "-q", wanted.queue, "--"])
     return (
         f"nobody takes messages of {wanted.queue!r} at {redacted(url)}: start workers there: {command} {wanted.action}"
@@ -122,8 +138,10 @@ def _on_cluster(settings: Settings, engine: Scheduler, wanted: Wanted, say: Say)
             f"{shlex.join(work.action)!r} as wanted: give that as --action, deploy other workers, or take another "
             f"queue with -q"
         )
-    elif wanted.workers not in (0, present.instances):
-        present = _scaled(engine, present, wanted.workers, say)
+    else:
+        if wanted.workers not in (0, present.instances):
+            present = _scaled(engine, present, wanted.workers, say)
+        _wake(engine, present, queue_at(settings, engine).management, wanted.queue, say)
     return _workforce(engine, app_id, present, wanted, url)
 
 
@@ -132,7 +150,7 @@ def _deploy_line(engine: Scheduler, wanted: Wanted) -> str:
     return f"`./inv worker.deploy{engine.flag} {shlex.join(flags)}`"
 
 
-def _here(settings: Settings, engine: Scheduler, wanted: Wanted, say: Say) -> Workforce:
+def _here(settings: Settings, engine: Scheduler, wanted: Wanted, going_on: GoingOn, say: Say) -> Workforce:
     """Return workers of this machine; the engine, the queue, the images and they are brought about, a line each."""
     url = settings.queue.url
     rollout = Rollout(engine, _quiet, DeployOptions(timeout_s=LOCAL_START_S), is_watched=True, tries_first=True)
@@ -142,11 +160,11 @@ def _here(settings: Settings, engine: Scheduler, wanted: Wanted, say: Say) -> Wo
     work = wanted.work(settings, action, wanted.jobs if wanted.names_jobs or wanted.workers else cores())
     app_id = worker_id(work, AppOverrides())
     present = engine.present(app_id) if any(map(_lives, _instances(engine, app_id))) else None
+    make_free = partial(_make_free, settings, wanted, present, going_on, say)
     if present and runs_as_wanted(present, wanted, work):
-        _renew(settings, rollout, present, image, wanted, work, say)
+        _renew(settings, rollout, present, image, wanted, work, make_free, say)
     else:
-        if present:
-            _refuse_busy(settings, wanted, present, say)
+        make_free()
         _start_workers(settings, rollout, wanted, work, say)
     return _workforce(engine, app_id, engine.present(app_id), wanted, url)
 
@@ -200,18 +218,37 @@ def _start_workers(settings: Settings, rollout: Rollout, wanted: Wanted, work: W
 
 
 def _renew(
-    settings: Settings, rollout: Rollout, present: AppSpec, image: Image, wanted: Wanted, work: Work, say: Say
-) -> None:
-    """Bring what runs to the present image, and to as many as are wanted; else leave it in peace."""
+    settings: Settings, rollout: Rollout, present: AppSpec, image: Image, wanted: Wanted, work: Work,
+    make_free: Callable[[], None], say: Say,
+) -> None:  # fmt: skip
+    """Bring what runs to the present image, and to as many as are wanted; else leave it in peace, unless it rests."""
     engine, instances = rollout.engine, wanted.workers or present.instances
     change = engine.plan(replace(present, image=image.name if present.image else "", instances=instances))
-    if change.kind == "nothing":
-        return
     if change.kind == "replace":
-        _refuse_busy(settings, wanted, present, say)
-    say(f"starting the workers of {wanted.queue!r} anew, with the actions as they are now" if change.kind == "replace"
-        else f"running {instances} instead of {present.instances} workers of {wanted.queue!r}")  # fmt: skip
-    rollout.make(change, present, partial(replacing.check_action, engine, change.app, work, say))
+        make_free()
+        say(f"starting the workers of {wanted.queue!r} anew, with the actions as they are now")
+        rollout.make(change, present, partial(replacing.check_action, engine, change.app, work, say))
+        return
+    if change.kind != "nothing":
+        say(f"running {instances} instead of {present.instances} workers of {wanted.queue!r}")
+        rollout.make(change, present)
+    _wake(engine, change.app, settings.queue.management, wanted.queue, say)
+
+
+def resting_workers(management: Management, queue: str) -> list[str]:
+    """Return a line for each worker of a queue that takes one message now and then, as far as that is known."""
+    try:
+        return [f"{one.host}: {one.reason}" for one in management.open_breakers() if one.queue == queue]
+    except ClusterError:
+        return []
+
+
+def _wake(engine: Scheduler, app: AppSpec, management: Management, queue: str, say: Say) -> None:
+    """Start workers anew where all of them rest: what failed may be mended, and their pauses are long."""
+    resting = resting_workers(management, queue)
+    if resting and len(resting) >= len([one for one in _instances(engine, app.id) if _lives(one)]):
+        say(f"starting the workers of {queue!r} anew, which rest; {resting[0]}")
+        engine.apply(engine.plan(app, restart=True))
 
 
 def _scaled(engine: Scheduler, present: AppSpec, instances: int, say: Say) -> AppSpec:
@@ -221,19 +258,33 @@ def _scaled(engine: Scheduler, present: AppSpec, instances: int, say: Say) -> Ap
     return change.app
 
 
-def _refuse_busy(settings: Settings, wanted: Wanted, present: AppSpec, say: Say) -> None:
-    """Refuse to replace workers while something of another run, or of others, is left for them to do."""
+def _make_free(settings: Settings, wanted: Wanted, present: AppSpec | None, going_on: GoingOn, say: Say) -> None:
+    """See that workers, if any, can be replaced: nothing of others is left for them, and what waits of the run goes.
+
+    What they have in hand of the run they finish, and its results are collected.
+
+    Raises:
+        ClusterError: something of others is left.
+    """
     deadline, is_said = time.monotonic() + _COUNTED_S, False
-    while why := busy_with(wanted.queue, _counts(settings, wanted.queue)):
+    while present and (why := busy_with(wanted.queue, _counts(settings, wanted.queue), going_on.run)):
+        if _TO_DO in why and _taken_off(settings, wanted.queue, going_on):
+            continue
         if why != _IN_HAND or time.monotonic() > deadline:
             raise ClusterError(
-                f"the workers of {wanted.queue!r} run {action_of(present)!r}, and {why}: wait for them, or take "
-                "another queue with -q"
+                f"the workers of {wanted.queue!r} run {action_of(present)!r}, and {why}, or take another queue with -q"
             )
         if not is_said:
             say(f"waiting for the workers of {wanted.queue!r}, which run {action_of(present)!r}")
         is_said = True
         time.sleep(_LOOK_EVERY_S)
+
+
+def _taken_off(settings: Settings, queue: str, going_on: GoingOn) -> int:
+    """Take off what is of no run any more, or of the one that goes on; return how many messages."""
+    going_on.publish_again()
+    with broker_errors(settings.queue.url), open_blocking(settings.queue.url) as connection:
+        return take_off_unwanted(connection, queue, going_on.run)
 
 
 def _counts(settings: Settings, queue: str) -> list[QueueCount]:
@@ -242,22 +293,27 @@ def _counts(settings: Settings, queue: str) -> list[QueueCount]:
     return counts.now(settings.queue.management, settings.queue.url, of)
 
 
-_IN_HAND = "have messages in hand"
+_IN_HAND = "have messages in hand: wait for them"
+_TO_DO = "to do: wait until that is done"
 
 
-def busy_with(queue: str, found: list[QueueCount]) -> str:
-    """Say what is left for the workers of a queue to do; empty where nothing is."""
-    for one in found:
-        run = run_of(one.name)
-        if run and run[0] == queue and (one.ready or one.consumers):
-            return (
-                f"the results of run {run[1]} wait for the command that began it (./inv map.cancel --run {run[1]} "
-                "deletes them)"
-            )
+def busy_with(queue: str, found: list[QueueCount], run: str = "") -> str:
+    """Say what is left for the workers of a queue to do, and how that ends; empty where nothing is but of this run."""
+    others = [(of[1], one) for one in found if (of := run_of(one.name)) and of[0] == queue and of[1] != run]
+    for other, one in others:
+        if one.consumers:
+            return f"run {other} is under way: wait for it"
+        if one.ready:
+            return f"the results of run {other} are not collected yet: {_end_of(other)}"
     own = [one for one in found if not run_of(one.name)]
     if waiting := sum(one.ready or 0 for one in own):
-        return f"have {counted(waiting, 'message')} to do"
-    return _IN_HAND if any(one.unacknowledged for one in own) else ""
+        known = f"; where they are of run {others[0][0]}, {_end_of(others[0][0])}" if others else ""
+        return f"have {counted(waiting, 'message')} {_TO_DO}{known}"
+    return _IN_HAND if not run and any(one.unacknowledged for one in own) else ""
+
+
+def _end_of(run: str) -> str:
+    return f"the command that began it goes on, ./inv map.cancel --run {run} ends it"
 
 
 def _workforce(engine: Scheduler, app_id: str, app: AppSpec | None, wanted: Wanted, url: str) -> Workforce:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -52,11 +54,25 @@ class AtHome(Mapping):
             "INVOKE_QUEUE_PROMETHEUS_PORT": str(one.queue.prometheus_port),
         }  # fmt: skip
 
+    def typed(self, *flags: str) -> list[str]:
+        what = ["--file", self.items, "--action", self.action, "--output", self.output, "-q", self.rig.queue, *flags]
+        return [sys.executable, str(ROOT / "tasks.py"), "map", *map(str, what)]
+
     def end(self, *flags: str) -> subprocess.CompletedProcess[bytes]:
         """Return how it ended; that it goes on for ever is a failure."""
-        what = ["--file", self.items, "--action", self.action, "--output", self.output, "-q", self.rig.queue, *flags]
-        command = [ROOT / "inv", "map", *what]
-        return subprocess.run(command, env=self.environ, capture_output=True, timeout=ENDS_WITHIN_S, check=False)
+        return subprocess.run(
+            self.typed(*flags), env=self.environ, capture_output=True, timeout=ENDS_WITHIN_S, check=False
+        )
+
+    def interrupt(self, after: int) -> None:
+        """Begin, and stop when so many results are there."""
+        process = subprocess.Popen(
+            self.typed(), env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        until(lambda: len(self.records()) >= after, "it has begun")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
 
     def left(self) -> int:
         """All messages that wait in the queues of the workers."""
@@ -81,6 +97,29 @@ def test_a_run_in_which_nothing_succeeds_ends_and_leaves_nothing(
     assert f"exit {code}" in given_up.stderr.decode().splitlines()[-1]
     assert len(home.marks.read_text().split()) < 50
     assert home.left() == 0
+
+
+def test_the_same_command_works_once_the_action_is_mended(home: AtHome) -> None:
+    home.of(200)
+    home.action = home.marking("exit 1")
+    for _ in range(2):
+        assert home.end().returncode == 2
+    home.marking()
+    mended = home.end()
+    assert mended.returncode == 0, mended.stderr
+    assert home.numbers() == list(range(1, 201))
+
+
+def test_a_run_that_was_interrupted_goes_on_with_other_workers(home: AtHome) -> None:
+    """It had results to collect, and most of its items waited, which are nobody else's."""
+    home.of(300)
+    home.action = home.marking("sleep 0.02")
+    home.interrupt(after=5)
+    assert home.left() > 100
+    done = home.end("--jobs", "3", "--timeout", "60")
+    assert done.returncode == 0, done.stderr
+    assert home.numbers() == list(range(1, 301))
+    assert len(home.marks.read_text().split()) < 320
 
 
 def go(mapping: Mapping, around: Around) -> Summary:

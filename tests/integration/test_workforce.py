@@ -13,11 +13,14 @@ import pytest
 from cluster.components import WORKER
 from cluster.images import sources
 from cluster.operations.wanted_workers import Wanted
-from cluster.operations.workforce import Workforce, workers_ready
+from cluster.operations.workforce import Workforce, resting_workers, workers_ready
 from cluster.schedulers import Scheduler
 from cluster.settings import Settings
 from scripts.action.cgroup import cores
+from scripts.amqp.broker import parameters
+from scripts.amqp.management import management_of
 from scripts.amqp.queues import results_queue
+from scripts.worker.headers import RUN
 from tests.conftest import Broker, engine_of
 from tests.integration.worker_rig import Rig
 from tests.refusing import refusal
@@ -99,10 +102,37 @@ def test_workers_whose_results_wait_are_not_replaced(ready: Ready, rig: Rig) -> 
     results = results_queue(rig.queue, run)
     rig.declare(results)
     rig.publish(b"x", queue=results)
-    assert run in refusal(ready, "cat -n")
+    assert f"map.cancel --run {run}" in refusal(ready, "cat -n")
     with rig.channel() as channel:
         channel.queue_delete(results)
     ready("cat -n")
+
+
+@pytest.mark.parametrize("of_a_run", [False, True], ids=["of others", "of a run that is over"])
+def test_only_what_somebody_waits_for_keeps_workers(ready: Ready, rig: Rig, said: list[str], of_a_run: bool) -> None:
+    ready("false", options="--breaker 1 --backoff 64")
+    headers = {RUN: secrets.token_hex(4)} if of_a_run else {}
+    rig.publish(b"x")
+    until(lambda: rig.ready(f"{rig.queue}.retry.64s"), "the worker rests")
+    rig.publish(b"x", b"x", headers=headers)
+    if of_a_run:
+        rig.take(f"{rig.queue}.retry.64s")
+        ready("cat -n")
+        assert rig.ready() == 0
+    else:
+        assert "3 messages" in refusal(ready, "cat -n")
+
+
+def test_workers_that_rest_are_started_anew(ready: Ready, rig: Rig, said: list[str]) -> None:
+    action = rig.action("exit 1")
+    ready(action)
+    rig.publish(*[b"x"] * 30)
+    management = management_of(parameters(rig.url), rig.management)
+    until(lambda: resting_workers(management, rig.queue), "it rests")
+    rig.action("cat")
+    ready(action)
+    until(lambda: rig.ready() == 0, "all are taken", timeout_s=4)
+    assert "exit 1" in said[-1]
 
 
 def test_an_action_that_cannot_be_started_leaves_nothing(ready: Ready, rig: Rig, engine: Scheduler) -> None:

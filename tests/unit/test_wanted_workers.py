@@ -97,3 +97,10 @@ def test_what_is_left_for_workers_is_said(found: list[QueueCount], words: str) -
     said = busy_with("q", found)
     assert bool(said) == bool(words)
     assert words in said
+
+
+def test_what_is_left_of_the_run_that_goes_on_is_in_nobodys_way() -> None:
+    own = [QueueCount("q", 0, 1, 2), QueueCount("q.results.0badcafe", 1, 0, 0)]
+    assert busy_with("q", own, "0badcafe") == ""
+    assert "--run 0badcafe" in busy_with("q", own, "1badcafe")
+    assert "--run 1badcafe" in busy_with("q", [*own, QueueCount("q.results.1badcafe", 1, 0, 0)], "0badcafe")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from itertools import islice
 from typing import Any
 
 from pika.exceptions import ChannelClosedByBroker
 
-from scripts.amqp.queues import alone_queue, results_queue, side_queues
-from scripts.worker.headers import RUN
+from scripts.amqp.queues import NOT_THERE, alone_queue, results_queue, side_queues
+from scripts.worker.results import map_run
 
 # So many messages are in our hands at a time. Those of others go back when this ends, and workers take each for one
 # whose worker was lost, which costs time: so a queue with as many of others is left, and workers drop the run's items.
@@ -30,11 +32,33 @@ def take_off(connection: Any, queue: str, run: str) -> int:
     to be run alone is not touched: of a message that is returned there a worker takes it that it ended a worker. It is
     back in the work queue after some seconds.
     """
+    return _take_off_all(connection, queue, lambda one: one == run)
+
+
+def take_off_unwanted(connection: Any, queue: str, run: str = "") -> int:
+    """Take off the items of runs that are over, which workers would drop, and of this one; return how many."""
+
+    @cache
+    def is_unwanted(one: str) -> bool:
+        return one == run or not _is_there(connection, results_queue(queue, one))
+
+    return _take_off_all(connection, queue, is_unwanted)
+
+
+def _is_there(connection: Any, queue: str) -> bool:
+    try:
+        connection.channel().queue_declare(queue, passive=True)
+    except ChannelClosedByBroker as refusal:
+        return bool(refusal.reply_code != NOT_THERE)
+    return True
+
+
+def _take_off_all(connection: Any, queue: str, is_unwanted: Callable[[str], bool]) -> int:
     waiting = [name for name in side_queues(queue) if name != alone_queue(queue)]
-    return sum(_take_off(connection, name, run) for name in (*waiting, queue))
+    return sum(_take_off(connection, name, is_unwanted) for name in (*waiting, queue))
 
 
-def _take_off(connection: Any, queue: str, run: str) -> int:
+def _take_off(connection: Any, queue: str, is_unwanted: Callable[[str], bool]) -> int:
     channel = connection.channel()
     try:
         waiting = channel.queue_declare(queue, passive=True).method.message_count
@@ -46,7 +70,7 @@ def _take_off(connection: Any, queue: str, run: str) -> int:
     for method, properties, _ in islice(found, waiting):
         if method is None:  # what else there was, others have
             break
-        if (properties.headers or {}).get(RUN) != run:
+        if not ((run := map_run(properties)) and is_unwanted(run)):
             kept += 1
             open_to = _acknowledge(channel, open_to)
         elif kept:

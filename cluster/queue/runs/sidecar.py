@@ -126,6 +126,17 @@ class Sidecar:
         assert self.state
         return self.state
 
+    def run_at(self, wanted: Wanted) -> str:
+        """Return the run that is under way, if its items are on this queue of this broker; else nothing."""
+        if self.state and (self.state.wanted.broker, self.state.wanted.queue) == (wanted.broker, wanted.queue):
+            return self.state.run
+        return ""
+
+    def publish_again(self) -> None:
+        """Note that what has no result is to be published again."""
+        assert self.state
+        self.write(State(self.state.wanted, self.state.run, again=self.state.again))
+
     def at(self, position: Position) -> None:
         """Note that all items before this position are published."""
         assert self.state
