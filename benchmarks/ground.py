@@ -39,13 +39,13 @@ LOOK_S = 0.01
 
 
 @contextmanager
-def broker(url: str) -> Iterator[str]:
+def broker(url: str, management_port: int = 0) -> Iterator[str]:
     """The broker with this address; with none, one that is started for it on free ports and removed afterwards."""
     if url:
         yield url
         return
     settings = Settings.read(yaml.safe_load((ROOT / "invoke.yaml").read_text()))
-    free = replace(settings.queue, port=0, management_port=0, prometheus_port=0)
+    free = replace(settings.queue, port=0, management_port=management_port, prometheus_port=0)
     settings = replace(settings, project=f"benchmark-{secrets.token_hex(4)}", queue=free)
     where, image = _scheduler(settings)
     app = queue_app(settings, where, Image(image, "benchmark"))
