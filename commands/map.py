@@ -27,7 +27,7 @@ def list_runs(c: Any, at: str = "", marathon: str = "", url: str = "", json: boo
     help={
         "run": "which run, as map.list shows it",
         "queue": "the queue of its items (default: the one that map.list shows, else queue.name in invoke.yaml)",
-        "yes": "although its results are being collected",
+        "yes": "end it although its results are being collected",
     }
     | WHERE
 )
@@ -44,27 +44,31 @@ def cancel(
 
 HELP = {
     "file": "the items: the lines of a file, which end in LF or CR LF; - is STDIN",
-    "files": "the items: all files that match this pattern (in quotes); an action gets the path",
-    "contents": "with --files: an action gets what is in the file",
+    "files": "the items: all files that match this pattern (in quotes); the action gets the path",
+    "contents": "with --files: the action gets what is in the file",
     "null": "the items of --file end in a NUL byte, not in a newline (find -print0)",
     "skip_empty": "leave empty lines or files out instead of refusing them",
     "colsep": "what stands between the columns of a line (default: by the file's name, .csv or .tsv)",
-    "header_row": "the first line names the columns (as it does where --action has a {name})",
+    "header_row": "the first line names the columns (as it does where --action or --name has a {name})",
     "action": "what runs for an item; {} is its line, {#} its number, {2} or {name} a column (default: worker.action)",
     "output": "where results go: FILE.jsonl, FILE.csv, FILE.tsv, or FOLDER/ for a file an item",
     "name": "with a folder: how its files are called, such as '{alpha}.txt' (default: the item's number)",
     "keep_order": "write the results in the order of the items",
-    "workers": "how many workers are started where none are (default here: enough for one item a core)",
+    "workers": "how many workers are to run (default: as many as do; here one is started where none does)",
     "retry_failed": "run the failed items again, into the same output",
     "restart": "delete the output, and begin anew",
-    "halt": "give up when so many items have failed, such as 10 or 5%",
+    "halt": "give up when so many items have failed, such as 10 or 5%; 100%: never (default: when the first 10 fail)",
     "detach": "return when all is published; the same command collects the results later",
     "at": "where the workers are: ENGINE[:ADDRESS], such as local or marathon:10.0.0.10:8080",
     "marathon": "where the workers are: Marathon's HOST:PORT[,HOST:PORT]",
     "url": "the broker whose workers do it, amqp://[USER[:PASSWORD]@]HOST[:PORT]",
     "json": "print what the run came to as JSON",
     "dry_run": "print the first commands, and send nothing",
-} | {name: apps.FLAGS[name][1] for name in ("queue", "jobs", "timeout", "attempts", "keep_alive", "options")}
+    "queue": "the queue that the items go through (default: queue.name in invoke.yaml)",
+    "jobs": "how many items each worker has in work at once (default: one a core here, else worker.jobs)",
+    "attempts": "how often an item is tried in all (default: 3)",
+    "keep_alive": "start the action once, and hand it item after item (docs/keep-alive.md)",
+} | {name: apps.FLAGS[name][1] for name in ("timeout", "options")}
 
 
 @task(name="map", default=True, help=HELP)
