@@ -75,11 +75,12 @@ def run_bar(say: Callable[[str], None]) -> Iterator[Callable[[RunProgress], None
         return
     text = TextColumn("{task.completed:,}/{task.total:,}  [red]{task.fields[failed]}[/]{task.fields[rest]}")
     with Progress(BarColumn(20), text, console=console) as shown:
-        task = shown.add_task("", total=1, failed="", rest="")
+        task = shown.add_task("", total=1, visible=False, failed="", rest="")
 
         def show(now: RunProgress) -> None:
             failed = f"{now.failed:,} failed  " if now.failed else ""
-            shown.update(task, completed=now.done, total=now.total, failed=failed, rest=visible(_pace(now)))
+            rest = visible(_pace(now))
+            shown.update(task, completed=now.done, total=now.total, visible=True, failed=failed, rest=rest)
 
         yield show
 
