@@ -95,6 +95,15 @@ def test_a_header_row_is_no_item_and_names_columns(tmp_path: Path, name: str, co
     ]
 
 
+def test_a_mark_before_the_first_line_is_no_part_of_it(tmp_path: Path) -> None:
+    path = written(tmp_path, b"\xef\xbb\xbf0.1,2\r\n\xef\xbb\xbf,3\r\n")
+    items = choose(path, ["mc", "{1}", "{}"])
+    assert read(items) == [RunItem(b"0.1,2", 3, 5, 1, 0, 10, 2), RunItem(b"\xef\xbb\xbf,3", 10, 5, 2, 1, 17, 3)]
+    assert (items.total, items.input_of(3, 5), items.commands(1)) == (2, b"0.1,2", ["mc 0.1 0.1,2"])
+    assert read(choose(path, null=True))[0].offset == 0
+    assert "line 1" in refusal(choose, written(tmp_path, b"\xef\xbb\xbf\r\n1\n"), skip_empty=True)
+
+
 def test_a_named_placeholder_means_that_there_is_a_header_row(tmp_path: Path) -> None:
     items = choose(written(tmp_path, b'a\tb\n"1\t2\n', "in.tsv"), ["mc", "--b={b}", "{a}{#}"])
     assert items.commands() == ["mc --b=2 '\"12'"]

@@ -12,7 +12,7 @@ from scripts.errors import ClusterError
 
 SEPARATORS = {".csv": b",", ".tsv": b"\t"}
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # The most that Linux takes as one argument of a program (MAX_ARG_STRLEN), with the NUL at its end.
 _LONGEST_ARGUMENT_BYTES = 128 * 1024 - 1
 # The columns of an item travel in its headers, all of which have 128 KiB.
@@ -79,7 +79,7 @@ def fields(line: bytes, separator: bytes) -> list[bytes]:
 
 def header_names(line: bytes, separator: bytes) -> tuple[str, ...]:
     """Return the names in a header row."""
-    return tuple(map(_text, fields(line.removeprefix(_BYTE_ORDER_MARK), separator)))
+    return tuple(map(_text, fields(line.removeprefix(BYTE_ORDER_MARK), separator)))
 
 
 def places(wanted: Sequence[str], names: Sequence[str]) -> dict[str, int]:

@@ -16,7 +16,7 @@ from cluster.queue.publishing.items import Item, Position, Split
 from cluster.queue.publishing.sources import Source, file_set, text_file
 from cluster.queue.runs import columns as column_rules
 from cluster.queue.runs import spool as spooling
-from cluster.queue.runs.columns import Columns, is_column
+from cluster.queue.runs.columns import BYTE_ORDER_MARK, Columns, is_column
 from cluster.queue.runs.shell_words import typed
 from cluster.settings_files import Say
 from cluster.terminal import counted
@@ -48,7 +48,8 @@ class Items:
     """The items of a run, all of them checked; `digest` changes with their bytes and with what cuts them.
 
     `lines`: the file that has them, as it was then; None where each is a file, of which `paths` are the bodies or not.
-    `first` is where they begin, behind a header row; of the template's words the first `words` are the action's.
+    `first` is where they begin, behind a header row or a byte order mark; of the template's words the first `words` are
+    the action's.
     """
 
     source: Source
@@ -73,7 +74,7 @@ class Items:
     @property
     def total(self) -> int:
         """The number of items."""
-        return (self.source.messages or 0) - (1 if self.first.offset else 0)
+        return (self.source.messages or 0) - (1 if self.columns and self.columns.names else 0)
 
     @property
     def most_number(self) -> int:
@@ -244,12 +245,22 @@ class _Cut:
             if self._has_header and not self._columns:
                 self._read_header(item)
                 return
+            body = self._without_mark(item)
             if self._columns:
-                self._columns.check(item.body)
+                self._columns.check(body)
             if self._fills_lines:
-                column_rules.check_line(item.body)
+                column_rules.check_line(body)
         except ClusterError as error:
             raise ClusterError(f"{name}: {self._split.place(item.line)} {error}") from error
+
+    def _without_mark(self, item: Item) -> bytes:
+        """Return an item's bytes; of these the mark that programs of Windows put before a text is none."""
+        if item.offset or not (self._split.takes_crlf and item.body.startswith(BYTE_ORDER_MARK)):
+            return item.body
+        if item.body == BYTE_ORDER_MARK:
+            raise ClusterError("has a byte order mark and nothing more: delete that line")
+        self._first = Position(len(BYTE_ORDER_MARK))
+        return item.body.removeprefix(BYTE_ORDER_MARK)
 
     def _read_header(self, item: Item) -> None:
         names = column_rules.header_names(item.body, self._separator)
