@@ -9,4 +9,4 @@ if (is.na(alpha)) {
   quit(status = 65)   # no further try can help
 }
 set.seed(as.integer(Sys.getenv("AMQP_ITEM", "1")))   # the line's number: the same each time it is tried
-cat(mean(runif(n)^alpha), "\n")
+cat(mean(runif(n)^alpha), "\n", sep = "")
