@@ -197,6 +197,14 @@ def test_what_is_wrong_in_a_name_is_not_put_down_to_the_action(tmp_path: Path, n
     assert "action" not in text
 
 
+@pytest.mark.parametrize(("header", "name"), [("a,,n", "{3}"), ("a,a,n", "{3}"), ("a,", "{2}")])
+def test_a_number_in_a_name_counts_named_columns(tmp_path: Path, header: str, name: str) -> None:
+    path = written(tmp_path, header.encode() + b"\n1,2,3\n")
+    assert name in refusal(choose, path, header_row=True, name=name)
+    assert choose(path, header_row=True, name="{1}").total == 1
+    assert choose(path, name=name).total == 2
+
+
 def test_a_name_may_have_what_no_argument_has(tmp_path: Path) -> None:
     [item] = read(choose(written(tmp_path, b"x\0" + b"y" * 140_000), name="{}"))
     assert len(item.body) == 140_002

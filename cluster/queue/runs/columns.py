@@ -113,6 +113,16 @@ def _place(name: str, names: Sequence[str]) -> int:
     return names.index(name)
 
 
+def check_name(name: str, names: Sequence[str]) -> None:
+    """Refuse a number in `--name` that counts columns of a header row which a record does not have by a name."""
+    for each in filter(is_number, Template(["", name]).names):
+        before = names[: int(each)]
+        if "" in before or len({*before}) < len(before):
+            raise ClusterError(
+                f"has a column without a name, or with another's, up to {{{each}}} of --name: use a name there"
+            )
+
+
 def is_number(name: str) -> bool:
     """Tell whether a placeholder names a column by its number."""
     return name.isascii() and name.isdigit()

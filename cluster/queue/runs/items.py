@@ -162,27 +162,30 @@ def chosen_items(
     if bool(file) == bool(files):
         raise ClusterError("give one of --file PATH (- is STDIN) and --files 'PATTERN'")
     column_rules.check_action(action)
-    template = Template([*action, name] if name else action)
-    fills_lines = LINE in Template(action).names
     if files:
         of_lines = [
             flag for flag, given in (("--null", null), ("--colsep", colsep), ("--header-row", header_row)) if given
         ]
         if of_lines:
             raise ClusterError(f"{of_lines[0]} says how the lines of --file are read; give --file")
-        return replace(_of_files(files, template, contents, skip_empty, fills_lines), words=len(action))
+        return replace(_of_files(files, action, name, contents, skip_empty), words=len(action))
     if contents:
         raise ClusterError("--contents makes a file's bytes the item: it needs --files 'PATTERN'")
     split = Split(b"\0" if null else b"\n", skip_empty=skip_empty, takes_crlf=not null)
-    cut = _Cut(file, template, split, colsep, header_row, fills_lines)
+    cut = _Cut(file, action, name, split, colsep, header_row)
     items = _of_pipe(cut, spool, say) if spooling.is_pipe(file) else cut.items_of(file, file)
     return replace(items, words=len(action))
 
 
-def _of_files(pattern: str, template: Template, contents: bool, skip_empty: bool, fills_paths: bool) -> Items:
+def _template(action: Sequence[str], name: str) -> Template:
+    return Template([*action, name] if name else action)
+
+
+def _of_files(pattern: str, action: Sequence[str], file_name: str, contents: bool, skip_empty: bool) -> Items:
+    template = _template(action, file_name)
     if name := next(filter(is_column, template.names), ""):
         raise ClusterError(f"{{{name}}} is a column of a line: it needs --file; {{}} is a file's path")
-    if contents and fills_paths:
+    if contents and LINE in Template(action).names:
         raise ClusterError(
             "{} in the action is a file's path: leave --contents out, or {}, and read the bytes from STDIN"
         )
@@ -213,15 +216,16 @@ class _Cut:
     """The way that a file is cut into items and columns; each line is checked in the first pass over it."""
 
     def __init__(
-        self, file: str, template: Template, split: Split, colsep: str | None, header_row: bool, fills_lines: bool
+        self, file: str, action: Sequence[str], name: str, split: Split, colsep: str | None, header_row: bool
     ) -> None:
         self.file = file
-        self._template = template
+        self._template = _template(action, name)
+        self._name = name
         self._split = split
-        needs = next(filter(is_column, template.names), "")
-        self._has_header = header_row or any(name.isidentifier() for name in template.names)
+        needs = next(filter(is_column, self._template.names), "")
+        self._has_header = header_row or any(name.isidentifier() for name in self._template.names)
         self._separator = column_rules.separator_of(file, colsep, needs) if needs or header_row else b""
-        self._fills_lines = fills_lines
+        self._fills_lines = LINE in Template(action).names
         self._columns: Columns | None = None
         self._first = Position()
 
@@ -265,6 +269,7 @@ class _Cut:
     def _read_header(self, item: Item) -> None:
         names = column_rules.header_names(item.body, self._separator)
         self._columns = Columns(self._separator, names, column_rules.places(self._template.names, names))
+        column_rules.check_name(self._name, names)
         self._first = Position(item.end, item.next_line)
 
 
