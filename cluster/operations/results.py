@@ -51,7 +51,7 @@ def collect(
     target = Target(broker.url, queue, retry_for_s=_RETRY_FOR_S, find=broker.find, service=broker.service)
     with closing(open_output(output)) as opened:
         taken = Emptying(opened, target, follow, say).go()
-    say(f"{output} has {counted(taken, 'result')} of {queue!r}")
+    say(f"took {counted(taken, 'result')} out of {queue!r} into {output}")
 
 
 def _check_name(queue: str) -> None:
