@@ -1,6 +1,5 @@
 """The worker's image: its user, its actions, its health check, and what a changed action rebuilds."""
 
-import json
 import secrets
 import shutil
 import subprocess
@@ -87,10 +86,9 @@ def test_a_file_of_an_action_is_readable_by_everybody(run: Any, shared: Path) ->
     assert result.read_text() == "two\t2\none\t1\n"
 
 
-def test_an_action_in_python_runs_too(run: Any, shared: Path) -> None:
-    done = run("temperatures.py", "/tmp/days", body=b"2025-01-01 -1.0 3.0\n")
-    assert done.returncode == 0, done.stderr
-    assert json.loads((shared / "days" / "2025-01-01.json").read_text())["mean"] == 1.0
+def test_an_action_in_python_runs_too(run: Any) -> None:
+    done = run("temperatures.py", body=b"2025-01-01 -1.0 3.0\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"2025-01-01 -1.0 1.00 3.0 1\n", b"")
 
 
 def test_what_the_worker_needs_is_there(run: Any) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ VALUES: dict[str, str | list[str]] = {
     "QUEUE_HOST": "agent-1",
     "BROKER": ["-u", "amqp://127.0.0.1:5672"],
     "QUEUE": "my queue",
-    "ACTION": ["temperatures.py", "/tmp/out put"],
+    "ACTION": ["wordcount.sh", "/tmp/out put"],
     "OPTIONS": ["-j", "4"],
 }
 
@@ -60,7 +61,7 @@ def test_a_definition_is_filled_and_runs_on_one_machine(component: Component) ->
 
 def test_the_words_of_a_worker_reach_it_as_they_are() -> None:
     assert filled(WORKER)["cmd"] == (
-        "exec cluster_worker -u amqp://127.0.0.1:5672 -q 'my queue' -j 4 -- temperatures.py '/tmp/out put'"
+        "exec cluster_worker -u amqp://127.0.0.1:5672 -q 'my queue' -j 4 -- wordcount.sh '/tmp/out put'"
     )
     assert filled(WORKER)["env"] == {"QUEUE_NAME": "my queue"}
 
@@ -186,15 +187,21 @@ def test_the_action_in_sh_tells_a_message_that_no_try_can_help(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_action_in_python_follows_no_link_in_the_place_of_its_result(tmp_path: Path) -> None:
-    action, other = WORKER.folder / "scripts" / "temperatures.py", tmp_path / "other"
-    other.write_text("kept")
-    (tmp_path / "2025-01-01.json").symlink_to(other)
-    subprocess.run([action, tmp_path], input=b"2025-01-01 -1.0 3.0\n", check=True, capture_output=True)
-    assert other.read_text() == "kept"
-    assert json.loads((tmp_path / "2025-01-01.json").read_text())["mean"] == 1.0
-    assert (tmp_path / "2025-01-01.json").stat().st_mode & 0o777 == 0o644
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["2025-01-01.json", "other"]
+@pytest.mark.parametrize(
+    ("line", "code", "printed"),
+    [
+        ("2025-01-01 -1.0 3.0", 0, "2025-01-01 -1.0 1.00 3.0 1\n"),
+        ("no day", 65, ""),
+        ("2025-01-32 1.0", 65, ""),
+        ("2025-01-01", 65, ""),
+        ("", 65, ""),
+    ],
+)
+def test_the_action_in_python_sums_up_a_day(line: str, code: int, printed: str) -> None:
+    action = WORKER.folder / "scripts" / "temperatures.py"
+    done = subprocess.run([sys.executable, action], input=line, capture_output=True, text=True, check=False, timeout=10)
+    assert (done.returncode, done.stdout) == (code, printed)
+    assert bool(done.stderr) == bool(code)
 
 
 @pytest.mark.parametrize("component", ALL)
