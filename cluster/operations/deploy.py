@@ -26,6 +26,7 @@ from cluster.image_ref import is_local
 from cluster.operations import replacing
 from cluster.operations.build import tell_older
 from cluster.operations.operate import as_json, tell_change, undone_on_failure
+from cluster.operations.wanted_workers import as_from_here
 from cluster.queue import delivery_limits
 from cluster.queue import login as queue_login
 from cluster.queue.login import QueueAddress, QueueLogin, Secrets
@@ -140,6 +141,7 @@ def deploy_workers(
         ClusterError: something is not as it must be, and nothing was changed; or they do not come up.
     """
     engine, say = rollout.engine, rollout.say
+    work = as_from_here(work, engine)
     image = engine.image(tag or settings.worker.tag)
     if not overrides.definition:
         tell_older(image, say)

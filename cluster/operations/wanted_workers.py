@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from cluster.apps.app import AppSpec
-from cluster.apps.component_apps import Work, split_command
+from cluster.apps.component_apps import Work
+from cluster.schedulers import Scheduler
 from cluster.settings import ROOT, Settings
 from scripts.errors import WrongUsage
 from scripts.worker.options import Options, parse
@@ -43,19 +45,24 @@ class Wanted:
         return self.jobs >= 0 or any(word.startswith("-j") for word in self.options.split())
 
 
-def local_action(action: str, folder: Path) -> str:
+def as_from_here(work: Work, engine: Scheduler) -> Work:
+    """Return the work as plain processes are told; containers find their action in the image."""
+    return work if engine.has_images else replace(work, action=local_action(work.action, Path.cwd()))
+
+
+def local_action(action: Sequence[str], folder: Path) -> tuple[str, ...]:
     """Return an action for plain processes, which run in another folder than this.
 
     Its program, or the script that this program is to run, may be a file here: it is named by its whole path then.
     """
-    words = split_command("--action", action)
+    words = list(action)
     places = [ROOT / "components" / "worker" / "scripts"]
     is_known = any((place / words[0]).exists() for place in places) or shutil.which(words[0])
     for place in range(min(2, len(words))):
         if ("/" in words[place] or place or not is_known) and (folder / words[place]).is_file():
             words[place] = str((folder / words[place]).absolute())
             break
-    return shlex.join(words)
+    return tuple(words)
 
 
 def action_of(app: AppSpec) -> str:

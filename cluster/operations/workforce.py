@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from cluster.apps.app import AppSpec, AppStatus, Image, Instance
 from cluster.apps.component_apps import Work, worker_id
@@ -23,7 +22,7 @@ from cluster.operations.publish import queue_at
 from cluster.operations.wanted_workers import (
     Wanted,
     action_of,
-    local_action,
+    as_from_here,
     options_for,
     options_of,
     runs_as_wanted,
@@ -156,8 +155,8 @@ def _here(settings: Settings, engine: Scheduler, wanted: Wanted, going_on: Going
     rollout = Rollout(engine, _quiet, DeployOptions(timeout_s=LOCAL_START_S), is_watched=True, tries_first=True)
     _start_queue(settings, rollout, say)
     image = _current_image(settings, engine, say)
-    action = wanted.action if engine.has_images else local_action(wanted.action, Path.cwd())
-    work = wanted.work(settings, action, wanted.jobs if wanted.names_jobs or wanted.workers else cores())
+    work = wanted.work(settings, wanted.action, wanted.jobs if wanted.names_jobs or wanted.workers else cores())
+    work = as_from_here(work, engine)
     app_id = worker_id(work, AppOverrides())
     present = engine.present(app_id) if any(map(_lives, _instances(engine, app_id))) else None
     make_free = partial(_make_free, settings, wanted, present, going_on, say)

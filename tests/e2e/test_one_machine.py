@@ -1,12 +1,14 @@
 """From nothing to work being done, by the commands of the README."""
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from cluster.settings import ROOT
 from tests.e2e.conftest import CommandLine
 from tests.waiting import until
 
@@ -97,6 +99,18 @@ def test_workers_go_on_when_others_could_not_start_their_action(inv: CommandLine
     assert error.startswith("error: --action 'mistyped.r'")
     assert error.endswith("; the workers that run go on")
     assert json.loads(inv("status", "--json"))["apps"] == before
+
+
+def test_processes_take_an_action_by_its_path_from_here(inv: CommandLine, results: Path, tmp_path: Path) -> None:
+    if inv.settings.scheduler != "process":
+        pytest.skip("in a container an action is a file of its image")
+    action = tmp_path / "own.sh"
+    action.write_text(f"#!/bin/sh\ncat >{tmp_path}/out\n")
+    action.chmod(0o755)
+    inv("worker.run-local", "-q", "own", "--action", os.path.relpath(action, ROOT))
+    inv("publish", "-q", "own", "--body", "by its path")
+    until(lambda: (tmp_path / "out").exists() and (tmp_path / "out").read_text() == "by its path", "the result")
+    inv("worker.stop", "-q", "own")
 
 
 def test_scale_and_stop(inv: CommandLine, results: Path) -> None:
