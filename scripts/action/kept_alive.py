@@ -26,6 +26,14 @@ FAILED_STARTS = 3
 # When a program has said nothing for so long, its author should know what is waited for.
 NOTICE_AFTER_S = 10.0
 
+# So often it is looked whether it waits for a message, as a program does that knows nothing of all this.
+_LOOK_EVERY_S = 1.0
+
+_EXPECTED = (
+    f"with --keep-alive an action says `ready {PROTOCOL}` on file descriptor 3 and answers each message there "
+    "(docs/keep-alive.md); leave --keep-alive out for one that is started for each message"
+)
+
 
 class Place:
     """A place in which one child lives after the other; counts what went wrong in a row."""
@@ -72,6 +80,7 @@ class KeptAlive:
         for place in self._places:
             place.next.set(0)
         self.loop.call_later(NOTICE_AFTER_S, self._notice)
+        self.loop.call_later(_LOOK_EVERY_S, self._look)
 
     def start(self, job: Job, done: Done) -> None:
         """Hand the message to a ready child; a body that the framing cannot carry is rejected."""
@@ -128,7 +137,8 @@ class KeptAlive:
         if self._stopped:
             self._close_when_empty()
         elif place.failed_starts >= FAILED_STARTS and not any(other.was_ready for other in self._lives()):
-            self._break(f"the action came to nothing {FAILED_STARTS} times in a row: {why}")
+            came_to = f"the action came to nothing {FAILED_STARTS} times in a row: {why}"
+            self._break(came_to if life.was_ready else f"{came_to}; {_EXPECTED}")
         else:
             if life.faulty:
                 say(f"kept-alive action: {why}; starting it again in {pause:g} s")
@@ -162,6 +172,15 @@ class KeptAlive:
 
     def _free_lives(self) -> list[Life]:
         return [life for life in self._lives() if life.is_free]
+
+    def _look(self) -> None:
+        """Break, at once and not after the whole time that a model may take to load, where no model loads."""
+        if self._stopped or any(life.was_ready for life in self._lives()):
+            return
+        if any(life.asks_too_early() for life in self._lives()):
+            self._break(f"{self._program} cannot be kept alive: it reads its STDIN before it is ready; {_EXPECTED}")
+        else:
+            self.loop.call_later(_LOOK_EVERY_S, self._look)
 
     def _notice(self) -> None:
         if not self._stopped and not any(life.was_ready for life in self._lives()):

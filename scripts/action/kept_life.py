@@ -28,10 +28,14 @@ from scripts.action.kept_protocol import (
 from scripts.action.output import tag_of
 from scripts.action.pipes import Inlet, PipeEnd
 from scripts.action.result import over_limit
+from scripts.action.still import Seen, look
 from scripts.event_loop import EventLoop, Timer
 
 # A child that closes a pipe is as a rule about to end: its exit code says more than the pipe.
 LOST_GRACE_S = 1.0
+
+# It has waited for a message, and done nothing else, for so many looks, and may not ask for one yet.
+_STILL_LOOKS = 4
 
 # Starts the program with pipes (STDIN, STDOUT, STDERR, descriptor 3); returns its process id and our ends.
 Spawn = Callable[[], tuple[int, list[int]]]
@@ -103,6 +107,7 @@ class Life:
         self._run: Run | None = None
         self._verdict = OK
         self._hung_up = self._killed = False
+        self._seen, self._still_looks = Seen(), 0
         self._fault_reason = ""
         self._fault_verdict: Verdict = "failed"
 
@@ -125,6 +130,12 @@ class Life:
     def is_free(self) -> bool:
         """True while it waits for a message and keeps its pipes open."""
         return self.state == "idle" and not self._hung_up
+
+    def asks_too_early(self) -> bool:
+        """Look whether the child waits for a message, and for nothing else, before it has said that it is ready."""
+        before, self._seen = self._seen, look(self._pid, self._stdin.fd) if self.state == "loading" else Seen()
+        self._still_looks = self._still_looks + 1 if self._seen.waits and self._seen == before else 0
+        return self._still_looks >= _STILL_LOOKS
 
     def start(self, run: Run) -> bool:
         """Hand the message to the idle child; False when it has just lost our trust and is being replaced."""
