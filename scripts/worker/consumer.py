@@ -25,6 +25,10 @@ from scripts.worker.reconnect import Locate, Reconnecting
 _FIGURES_WITHIN_S = 30.0
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(eq=False)
 class QueueWarnings:
     """Warnings of what is wrong with the queues, each said once."""
@@ -60,7 +64,8 @@ class Consumer:
     """Calls `delivered` for each message and `lost` when those that were delivered can no longer be settled.
 
     `refused` is told why this queue can never be consumed; `failed_before`: how many messages stood in the failed
-    queue before the first one was taken.
+    queue before the first one was taken; `rests`: none is taken but by `take_one`. The next subscription holds
+    `prefetch` messages at most.
     """
 
     loop: EventLoop
@@ -73,14 +78,16 @@ class Consumer:
     refused: Callable[[str], None]
     started: bool = False
     failed_before: int | None = None
+    rests: bool = False
     _link: Link | None = None
-    _consumer_tag: str | None = None
+    # The prefetch of each subscription, by its consumer tag; mostly there is one.
+    _subscriptions: dict[str, int] = field(default_factory=dict)
     _second_tag: str | None = None
     _takes_more: bool = True
-    _rests: bool = False
 
     def __post_init__(self, locate: Locate) -> None:
         self.queue = self.options.queue
+        self.prefetch = self.options.prefetch or self.options.jobs
         self._connection = Reconnecting(self.loop, locate, f"queue {self.queue!r}", self._opened, self._lost)
 
     def start(self) -> None:
@@ -95,32 +102,74 @@ class Consumer:
         if not stays_healthy:
             self.alive.not_consuming()
         self._connection.give_up_when_lost()
-        self._unsubscribe()
+        self._unsubscribe_all()
 
     def rest(self) -> None:
         """Take no messages until `go_on`, but for `take_one`."""
-        self._rests = True
-        self._unsubscribe()
+        self.rests = True
+        self._unsubscribe_all()
 
     def take_one(self) -> bool:
         """Ask for the next message, and no other before that is settled; `rest` when it is there. False: cannot ask.
 
         Not by basic.get: that is refused by a queue with a single active consumer.
         """
-        return self._subscribe(1)
+        return self._subscribe(1, self._consuming)
 
     def go_on(self) -> None:
         """Take messages again."""
-        self._rests = False
-        self._unsubscribe()
-        self._subscribe(self.options.prefetch)
+        self.rests = False
+        self._unsubscribe_all()
+        self._subscribe(self.prefetch, self._consuming)
+
+    @property
+    def subscriptions(self) -> int:
+        """The number of subscriptions, which is mostly one."""
+        return len(self._subscriptions)
+
+    @property
+    def subscribed(self) -> int:
+        """The number of messages that the subscriptions hold at most."""
+        return sum(self._subscriptions.values())
+
+    @property
+    def is_full(self) -> bool:
+        """True while the broker sends nothing before something is acknowledged."""
+        return self._link is not None and self._link.in_hand >= self.subscribed
+
+    def hold_acknowledgements(self, wanted: bool) -> None:
+        """Acknowledge nothing for the moment, or what was held back."""
+        if self._link is not None:
+            self._link.is_paused = wanted
+            if not wanted:
+                self._link.flush()
+
+    def subscribe_anew(self) -> None:
+        """Take as many as `prefetch` says from now on, beside those that were delivered."""
+        self.unsubscribe(_nothing)
+        self.subscribe(self.prefetch)
+
+    def subscribe(self, prefetch: int) -> None:
+        """Take so many more at once."""
+        self._subscribe(prefetch, lambda _frame: None)
+
+    def unsubscribe(self, ended: Callable[[], None]) -> None:
+        """Take no more; `ended` is called when nothing is on its way, unless the connection is lost before."""
+        if self._link is not None:
+            self._link.count_anew()
+        tags, self._subscriptions = list(self._subscriptions), {}
+        for tag in tags:
+            # pika asks for one after the other, in this order.
+            self._cancel(tag, ended if tag == tags[-1] else _nothing)
+        if not tags:
+            ended()
 
     def subscribe_again(self) -> bool:
         """Have a second subscription until `unsubscribe_again`; what comes by it is taken as well. False: not now.
 
         The broker counts it when all is written that it had to write to the queue before.
         """
-        if self._consumer_tag is None or self._link is None or not self._link.open:
+        if not self._subscriptions or self._link is None or not self._link.open:
             return False
         self._second_tag = self._second_tag or self._consume(1, lambda _frame: None)
         return True
@@ -128,7 +177,8 @@ class Consumer:
     def unsubscribe_again(self) -> None:
         """End the second subscription, if there is one."""
         tag, self._second_tag = self._second_tag, None
-        self._cancel(tag)
+        if tag is not None:
+            self._cancel(tag)
 
     def look(self, looked: Callable[[int, int], None]) -> None:
         """Ask how many messages are ready in the queue and how many consumers it has; no answer without a connection.
@@ -215,21 +265,21 @@ class Consumer:
             if link is self._link:
                 self._connection.trouble(f"the broker ended the subscription to {self.queue!r}: was the queue deleted?")
 
-        # With a third of the waiting messages left, the broker has time to send new ones before they run out.
-        hold = max(1, (self.options.prefetch - self.options.jobs) * 2 // 3)
-        link = self._link = Link(self.loop, channel, hold)
+        link = self._link = Link(self.loop, channel)
         channel.add_on_cancel_callback(self.loop.guard(cancelled))
-        if self._rests:
+        if self.rests:
             self._up()
         else:
-            self._subscribe(self.options.prefetch)
+            self._subscribe(self.prefetch, self._consuming)
 
-    def _subscribe(self, prefetch: int) -> bool:
+    def _subscribe(self, prefetch: int, consuming: Callable[[Any], None]) -> bool:
         link = self._link
         if link is None or not (self._takes_more and link.open):
             # It was told to stop while it came up, or has no connection at the moment.
             return False
-        self._consumer_tag = self._consume(prefetch, self._consuming)
+        # With a third of the waiting messages left, the broker has time to send new ones before they run out.
+        link.hold = max(1, (self.prefetch - self.options.jobs) * 2 // 3)
+        self._subscriptions[self._consume(prefetch, consuming)] = prefetch
         return True
 
     def _consume(self, prefetch: int, consuming: Callable[[Any], None]) -> str:
@@ -239,15 +289,17 @@ class Consumer:
         deliver = guard(partial(_receive, link, self.delivered))
         return str(link.channel.basic_consume(self.queue, deliver, callback=guard(consuming)))
 
-    def _unsubscribe(self) -> None:
+    def _unsubscribe_all(self) -> None:
         self.unsubscribe_again()
-        tag, self._consumer_tag = self._consumer_tag, None
-        self._cancel(tag)
+        self.unsubscribe(_nothing)
 
-    def _cancel(self, tag: str | None) -> None:
-        if tag is not None and self._link and self._link.open:
-            channel = self._link.channel
-            channel.basic_cancel(tag, callback=self.loop.guard(lambda _frame: None))
+    def _cancel(self, tag: str, ended: Callable[[], None] = _nothing) -> None:
+        if self._link and self._link.open:
+            channel, guard = self._link.channel, self.loop.guard
+            answer, this = spec.Basic.CancelOk, {"consumer_tag": tag}
+            # The callback that basic_cancel takes is called for the next answer, whichever subscription that is of.
+            channel.callbacks.add(channel.channel_number, answer, guard(lambda _frame: ended()), arguments=this)
+            channel.basic_cancel(tag, callback=guard(lambda _frame: None))
             # pika would reject what arrives before the broker's answer, and that counts as failed. We hand it back.
             channel._cancelled.discard(tag)
 
@@ -255,7 +307,7 @@ class Consumer:
         if not self._takes_more:
             return
         self._up()
-        if not self._rests:
+        if not self.rests:
             say(f"consuming from {self.queue!r} at {self._connection.where}")
 
     def _up(self) -> None:
@@ -264,7 +316,7 @@ class Consumer:
 
     def _lost(self) -> None:
         self.alive.not_consuming()
-        link, self._link, self._consumer_tag, self._second_tag = self._link, None, None, None
+        link, self._link, self._subscriptions, self._second_tag = self._link, None, {}, None
         if link is not None:
             if link.used:
                 self._connection.useful()
@@ -273,4 +325,5 @@ class Consumer:
 
 
 def _receive(link: Link, take: Callable[[Run], None], _channel: Any, method: Any, properties: Any, body: bytes) -> None:
+    link.came(method.delivery_tag)
     take(Run(link, method.delivery_tag, method.redelivered, method.routing_key, properties, body))

@@ -22,12 +22,16 @@ class Link:
     """A channel that consumes. Its delivery tags mean nothing on any later one: a lost link settles nothing.
 
     Up to `hold` acknowledgements are held back, for a moment, to be sent as one frame. A worker that holds no more
-    messages than it runs acknowledges each at once (`hold` 1), since the next one comes only then.
+    messages than it runs acknowledges each at once (`hold` 1), since the next one comes only then. While it `is_paused`
+    all are held back. `in_hand` counts what came since `count_anew`, less what the broker knows to be settled.
     """
 
     def __init__(self, loop: EventLoop, channel: Any, hold: int = 1) -> None:
         self.channel = channel
-        self._hold = hold
+        self.hold = hold
+        self.is_paused = False
+        self.in_hand = 0
+        self._last = self._counted_from = 0
         self._lost = False
         self._held: list[int] = []
         self._next_flush = Timer(loop, self.flush)
@@ -49,11 +53,22 @@ class Link:
         """Settle no more: the channel is gone, and the broker has given its messages to others."""
         self._lost = True
 
+    def came(self, tag: int) -> None:
+        """Count a delivery."""
+        self._last = tag
+        self.in_hand += 1
+
+    def count_anew(self) -> None:
+        """Count what comes from now on."""
+        self._counted_from, self.in_hand = self._last, 0
+
     def ack(self, tag: int) -> None:
         """Acknowledge a message, perhaps a moment later."""
         self._beyond.add(tag)
         self._held.append(tag)
-        if len(self._held) >= self._hold:
+        if self.is_paused:
+            return
+        if len(self._held) >= self.hold:
             self.flush()
         elif not self._next_flush.is_set:
             self._next_flush.set(_HOLD_S)
@@ -61,6 +76,7 @@ class Link:
     def hand_back(self, tag: int) -> None:
         """Return a message to the queue. RabbitMQ before 4.3 counts that as a lost delivery."""
         self._beyond.add(tag)
+        self.in_hand -= tag > self._counted_from
         if self.open:
             self.channel.basic_nack(tag, requeue=True)
 
@@ -69,6 +85,7 @@ class Link:
         held, self._held = self._held, []
         if not held or not self.open:
             return
+        self.in_hand -= sum(tag > self._counted_from for tag in held)
         while self._all_to + 1 in self._beyond:
             self._all_to += 1
             self._beyond.remove(self._all_to)

@@ -49,14 +49,17 @@ _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
 @dataclass(frozen=True)
 class Options:
-    """The command line of a cluster_worker. Times are in seconds, None is "no limit"."""
+    """The command line of a cluster_worker. Times are in seconds, None is "no limit".
+
+    `prefetch` is None where the worker is to see itself how many messages it holds (`scripts/worker/window.py`).
+    """
 
     url: str | None
     marathon: str | None
     app: str | None
     queue: str
     jobs: int
-    prefetch: int
+    prefetch: int | None
     policy: Policy
     limits: RunLimits
     results: str | None
@@ -88,7 +91,7 @@ def parse(argv: Sequence[str]) -> Options:
     policy = Policy(*(words.pop(name) for name in ("attempts", "backoff_s", "backoff_max_s")))
     limits = RunLimits(*(words.pop(name) for name in ("timeout_s", "kill_after_s")))
     words["url"] = given.url or (None if given.marathon else "amqp://127.0.0.1:5672")
-    words |= {"jobs": jobs, "prefetch": given.prefetch or jobs, "command": tuple(given.command)}
+    words |= {"jobs": jobs, "command": tuple(given.command)}
     return Options(**words, policy=policy, limits=limits)
 
 
@@ -122,8 +125,8 @@ def _parser() -> Parser:
 
     add = parser.add_argument_group("running").add_argument
     add("-j", dest="jobs", type=_count, default=1, metavar="N", help="so many at once; 0: one a core (default 1)")
-    add("--prefetch", type=_positive, metavar="N",
-        help="messages held, for commands of a few milliseconds (default: as -j)")  # fmt: skip
+    add("--prefetch", type=_prefetch, metavar="N",
+        help="messages held (default: as -j; more, for 0.1 s, while commands take under 50 ms)")  # fmt: skip
     add("--timeout", dest="timeout_s", type=_seconds, metavar="S", help="time limit of one run (default: none)")
     add("--kill-after", dest="kill_after_s", type=_seconds_or_0, default=10.0, metavar="S",
         help="from TERM to KILL (default 10)")  # fmt: skip
@@ -166,6 +169,8 @@ def _parser() -> Parser:
 
 _count = number_of(int, "a number from 0 to 10000", most=10_000)
 _positive = number_of(int, "a number from 1", 1, 1_000_000)
+# AMQP has two bytes for it.
+_prefetch = number_of(int, "a number from 1 to 65535", 1, 65535)
 _seconds = number_of(float, "a time in seconds", 0.001)
 _seconds_or_0 = number_of(float, "a time in seconds")
 _pause = number_of(float, f"a pause of 0 to {PAUSES_S[-1]} seconds", most=PAUSES_S[-1])

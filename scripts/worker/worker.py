@@ -20,6 +20,7 @@ from scripts.worker.options import Options
 from scripts.worker.reconnect import Locate
 from scripts.worker.settling import Settler
 from scripts.worker.verdicts import admit
+from scripts.worker.window import Holding
 
 # How long a stop waits until the broker has confirmed what is handed back; a closed connection hands it back as well.
 _SETTLE_TIMEOUT_S = 10.0
@@ -49,6 +50,7 @@ class Worker:
         )
         self._waiting: deque[Run] = deque()
         self._unsettled: set[Run] = set()
+        self._holding = Holding(loop, options, self.consumer, self._unsettled, self._waiting, self.settler.hand_back)
         self._orphaned = OrphanedRuns()
         self._probe: Run | None = None
         self._running = 0
@@ -75,6 +77,7 @@ class Worker:
         """Take a message that has come; with an open breaker only a probe is run."""
         self.taken += 1
         is_probe = self._probing.took()
+        self._holding.came()
         run = self._orphaned.claim(delivered)
         if run is None or (run.copy == "none" and not run.begun):
             self._take(delivered, is_probe)
@@ -92,6 +95,7 @@ class Worker:
             self._orphaned.add(run)
         self._waiting.clear()
         self._unsettled.clear()
+        self._holding.begin_anew()
         self._isolation.lost()
         self._probing.lost()
         self._end_when_done()
@@ -164,12 +168,14 @@ class Worker:
             run.trial = self._breaker.begin()
         if self._breaker.is_open:
             self._probe = run
+        self._holding.began()
         one = job(self._options.queue, run, self.settler.result_limit(run))
         self._runner.start(one, partial(self._finished, run))
 
     def _finished(self, run: Run, outcome: Outcome) -> None:
         self._running -= 1
         run.outcome = outcome
+        self._holding.ended(outcome.seconds)
         self._judge_host(run, outcome)
         self._isolation.go_on()
         # The next action starts first: all that is to be done for this message is done while that one runs.
@@ -206,6 +212,7 @@ class Worker:
             self._give_up(self._breaker.why)
             return
         say(f"{self._breaker.why}: taking one now and then, until one succeeds")
+        self._holding.begin_anew()
         self._probing.start()
         self._hand_back_waiting()
 
@@ -220,6 +227,7 @@ class Worker:
 
     def _settled(self, run: Run) -> None:
         self._unsettled.discard(run)
+        self._holding.settled(run)
         self._isolation.over(run)
         self._end_when_done()
 
@@ -235,6 +243,7 @@ class Worker:
         self.stopping = True
         self.exit_code = exit_code
         rename_process(DRAINING)
+        self._holding.begin_anew()
         self.consumer.cancel(stays_healthy=self._hold.is_set)
         self._hand_back_waiting()
         if self._options.drain_s is not None:

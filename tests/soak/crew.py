@@ -1,4 +1,4 @@
-"""The soak's workers, half with a kept-alive action, half with more messages than they run; and its publisher."""
+"""The soak's workers, half with a kept-alive action, half with a prefetch of their own; and its publisher."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Crew:
         kept_alive = ["--keep-alive", "--framing", "netstring", "--", sys.executable, actions.__file__, runs]
         command = [
             sys.executable, "-I", str(ROOT / "scripts"), "cluster_worker", "-u", self._url, "-q", self._queue,
-            "-j", str(JOBS), "--prefetch", str(PREFETCH if number % 4 > 1 else JOBS),
+            "-j", str(JOBS), *(["--prefetch", str(PREFETCH)] if number % 4 > 1 else []),
             *(kept_alive if number % 2 else ["--", str(self._shell), runs]),
         ]  # fmt: skip
         with self._log(number).open("ab") as log:

@@ -12,7 +12,7 @@ from tests.refusing import refusal
 def test_the_defaults() -> None:
     options = parse(["-q", "myqueue", "cat"])
     assert (options.url, options.marathon, options.queue) == ("amqp://127.0.0.1:5672", None, "myqueue")
-    assert (options.jobs, options.prefetch, options.breaker, options.tag) == (1, 1, 10, False)
+    assert (options.jobs, options.prefetch, options.breaker, options.tag) == (1, None, 10, False)
     assert options.policy == Policy(attempts=3, backoff_s=1, backoff_max_s=64)
     assert options.limits == RunLimits(timeout_s=None, kill_after_s=10)
     assert options.drain_s is None
@@ -20,8 +20,8 @@ def test_the_defaults() -> None:
     assert options.command == ("cat",)
 
 
-def test_prefetch_is_as_many_as_run_at_once() -> None:
-    assert parse(["-q", "q", "-j", "7", "cat"]).prefetch == 7
+def test_a_prefetch_that_is_given_is_known_from_none() -> None:
+    assert parse(["-q", "q", "-j", "7", "--prefetch", "7", "cat"]).prefetch == 7
 
 
 @pytest.mark.parametrize(
