@@ -186,7 +186,7 @@ class Emptying:
     def _number(self, properties: Any) -> int:
         """Return the item's number where the result has one that is free, else the next one."""
         given = (properties.headers or {}).get(headers.ITEM)
-        if isinstance(given, int) and 0 < given < 2**40 and given not in self._output.done:
+        if type(given) is int and 0 < given < 2**40 and given not in self._output.done:
             return given
         while self._next in self._output.done:
             self._next += 1

@@ -11,7 +11,7 @@ from pika import BasicProperties
 
 from cluster.queue.publishing.items import Item, Position
 from cluster.queue.runs.items import Items, chosen_items
-from cluster.queue.runs.messages import ItemProperties, read_result
+from cluster.queue.runs.messages import ItemProperties, read_result, record_of
 
 
 def items_of(tmp_path: Path, text: bytes, action: str = "cat", **flags: Any) -> Items:
@@ -94,3 +94,17 @@ def test_another_message_is_no_result(tmp_path: Path, of: Callable[[str], Any]) 
     assert read_result(BasicProperties(correlation_id=text), b"", items, "0123abcd")
     assert read_result(BasicProperties(correlation_id=of(text)), b"", items, "0123abcd") is None
     assert read_result(BasicProperties(correlation_id=text), b"", items, "0123abce") is None
+
+
+@pytest.mark.parametrize("value", [True, False, -1, 256, 2**63 - 1, 1.5, "1", b"\xff", None, [1], {"x": 1}])
+def test_what_makes_no_sense_counts_as_not_said(value: Any) -> None:
+    for reason, exit_code in (("", 0), ("killed", None)):
+        said = {"x-cluster-exit": value, "x-cluster-reason": reason}
+        assert record_of(BasicProperties(headers=said), b"", 1, b"").exit is exit_code
+    attempts = record_of(BasicProperties(headers={"x-cluster-attempt": value}), b"", 1, b"").attempts
+    assert (type(attempts), attempts) == (int, value if type(value) is int and value > 0 else 1)
+
+
+@pytest.mark.parametrize("value", ["-1.000", "nan", "inf", "-inf", "1e999", "x", "", b"\xff", True, 7, None, ["1"]])
+def test_a_time_that_cannot_be_is_none(value: Any) -> None:
+    assert record_of(BasicProperties(headers={"x-cluster-seconds": value}), b"", 1, b"").seconds == 0.0

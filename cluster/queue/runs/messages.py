@@ -23,6 +23,8 @@ from scripts.worker import headers
 _MARK = 0x7A5C3E1B2D4F6081
 _MARK_TEXT, _MARK_ID = "mark-of-correlation", "mark-of-message-id"
 
+_LARGEST_EXIT = 255
+
 # Each result says this.
 _SAID = {headers.ATTEMPT, headers.SECONDS, headers.HOST}
 
@@ -58,8 +60,8 @@ def record_of(
     reason = _text(found.get(headers.REASON))
     return Record(
         number, place, item, body, reason,
-        exit=exit_code if isinstance(exit_code, int) else (None if reason else 0),
-        attempts=attempts if isinstance(attempts, int) else 1,
+        exit=exit_code if type(exit_code) is int and 0 <= exit_code <= _LARGEST_EXIT else (None if reason else 0),
+        attempts=attempts if type(attempts) is int and attempts > 0 else 1,
         seconds=_seconds(found.get(headers.SECONDS)), host=_text(found.get(headers.HOST)),
         stderr=_text(found.get(headers.STDERR)), columns=columns,
     )  # fmt: skip
@@ -70,7 +72,7 @@ def _seconds(value: Any) -> float:
         seconds = float(_text(value) or 0)
     except ValueError:
         return 0.0
-    return seconds if math.isfinite(seconds) else 0.0
+    return seconds if math.isfinite(seconds) and seconds > 0 else 0.0
 
 
 def correlation_id(run: str, number: int, place: int, offset: int, length: int) -> str:
