@@ -69,11 +69,16 @@ class Flags:
 
 def dry_run(settings: Settings, flags: Flags, say: Say) -> list[str]:
     """Return the first three commands, filled, and say what would be run."""
-    items = _items(flags, _action(settings, flags), say)
-    Halt.read(flags.halt, items.total)
-    where = flags.output or "--output"
-    say(f"would run {counted(items.total, 'item')} of {items.name}, results to {where}; it begins with:")
-    return items.commands()
+    is_new = not flags.spool.exists()
+    try:
+        items = _items(flags, _action(settings, flags), say)
+        Halt.read(flags.halt, items.total)
+        where = flags.output or "--output"
+        say(f"would run {counted(items.total, 'item')} of {items.name}, results to {where}; it begins with:")
+        return items.commands()
+    finally:
+        if is_new:
+            flags.spool.unlink(missing_ok=True)
 
 
 def run(settings: Settings, flags: Flags, say: Say) -> Summary:

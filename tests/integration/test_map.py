@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
 import re
 import signal
@@ -296,6 +297,50 @@ def test_what_others_send_to_the_queue_of_results_is_dropped(mapping: Mapping, r
     assert {record["item"]: record["result"] for record in mapping.records()} == {1: "1", 2: "2", 3: "3"}
 
 
+def test_a_run_is_cancelled_while_it_is_under_way(mapping: Mapping, rig: Rig, broker: Broker) -> None:
+    mapping.of(50)
+    mapping.action = mapping.marking(rig.gate.wait)
+    rig.worker("--prefetch", "5", mapping.action)
+    process = mapping.start()
+    rig.gate.started()
+    until(lambda: mapping.state["published"] and rig.ready() > 30, "all are published")
+    waiting, run = rig.ready(), mapping.state["run"]
+    ports = broker.settings.queue
+    environ = {"INVOKE_QUEUE_PORT": str(ports.port), "INVOKE_QUEUE_MANAGEMENT_PORT": str(ports.management_port)}
+
+    def cancel(*flags: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(ROOT / "tasks.py"), "map.cancel", "--run", run, *flags]
+        return subprocess.run(
+            command, env={**os.environ, **environ}, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    # The management API has the consumer of the results in its figures a little later.
+    until(lambda: rig.api("GET", f"queues/%2f/{mapping.results}").get("consumers"), "it is known to be collected")
+    refused = cancel()
+    assert (refused.returncode, "--yes" in refused.stderr) == (1, True), refused.stderr
+    assert (process.poll(), rig.ready()) == (None, waiting)
+    done = cancel("--yes")
+    assert (done.returncode, f"{waiting} items taken off" in done.stderr) == (0, True), done.stderr
+    assert process.wait(60) == 1
+    assert (rig.ready(), mapping.state["run"]) == (0, "")
+    rig.gate.open()
+    assert mapping.run().returncode == 0
+    assert mapping.numbers() == list(range(1, 51))
+    assert max(Counter(mapping.marks.read_text().split()).values()) <= 2, "only what was in a worker's hands ran twice"
+
+
+def test_a_changed_action_is_refused_by_its_name(mapping: Mapping, rig: Rig) -> None:
+    mapping.of(3)
+    rig.worker(CAT)
+    assert mapping.run().returncode == 0
+    before = mapping.output.read_bytes()
+    mapping.action = "tac"
+    refused = mapping.run()
+    assert refused.returncode == 1
+    assert all(word in refused.stderr.decode() for word in ("--action", "'tac'", "'cat'", "--restart"))
+    assert mapping.output.read_bytes() == before
+
+
 def test_a_run_can_be_left_and_collected_later(mapping: Mapping, rig: Rig) -> None:
     mapping.of(40)
     rig.worker(CAT)
@@ -333,6 +378,29 @@ def test_stdin_is_read_once(mapping: Mapping, rig: Rig) -> None:
     assert mapping.run("--detach", file="-", stdin=b"one\ntwo\n").returncode == 0
     assert mapping.run(file="-").returncode == 0
     assert sorted(record["result"] for record in mapping.records()) == ["one", "two"]
+
+
+def test_items_of_stdin_go_on_after_an_interruption(mapping: Mapping, rig: Rig) -> None:
+    mapping.action = mapping.marking("sleep 0.01")
+    rig.worker(mapping.action)
+    given = "".join(f"{number}\n" for number in range(1, 101)).encode()
+    process = subprocess.Popen(
+        mapping.command(file="-"), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    assert process.stdin
+    process.stdin.write(given)
+    process.stdin.close()
+    until(lambda: mapping.count() > 5, "it has begun")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    before = mapping.count()
+    refused = mapping.run(file="-", stdin=given + b"101\n")
+    assert (refused.returncode, f"{mapping.output}.stdin".encode() in refused.stderr) == (1, True), refused.stderr
+    assert 5 < mapping.count() == before < 100
+    assert mapping.run("--detach", file="-", stdin=given).returncode == 0
+    assert mapping.run(file="-").returncode == 0
+    assert mapping.numbers() == list(range(1, 101))
+    assert Counter(mapping.marks.read_text().split()).total() == 100
 
 
 def test_changed_items_are_refused_unless_only_failed_ones_have_changed(mapping: Mapping, rig: Rig) -> None:

@@ -334,11 +334,39 @@ def test_stdin_is_read_once_and_kept(tmp_path: Path, stdin: Callable[[bytes], st
     first = choose(stdin(b"a,b\n1,2\n3,4\n"), ["mc", "{b}"], colsep=",", spool=spool, say=said.append)
     assert [item.body for item in read(first)] == [b"1,2", b"3,4"]
     assert (spool.stat().st_mode & 0o777, first.name, first.path) == (0o600, "STDIN", str(spool))
-    again = choose(stdin(b"other"), ["mc", "{b}"], colsep=",", spool=spool, say=said.append)
+    again = choose(stdin(b""), ["mc", "{b}"], colsep=",", spool=spool, say=said.append)
     assert (read(again), again.digest) == (read(first), first.digest)
     assert [str(spool) in line for line in said] == [False, True, False]
     assert [" 2 items" in line for line in said] == [True, False, True]
     assert names_in(tmp_path) == ["spool"]
+
+
+@pytest.mark.parametrize("content", [b"a", b"a\nb", b"a\nb\nc\n", b"other\n" * 100_000], ids=range(4))
+def test_other_items_than_the_first_time_are_refused(
+    tmp_path: Path, stdin: Callable[[bytes], str], content: bytes
+) -> None:
+    spool, other = tmp_path / "spool", written(tmp_path, content, "other")
+    choose(stdin(b"a\nb\n"), spool=spool)
+    with subprocess.Popen(["cat", other], stdout=subprocess.PIPE) as cat:
+        assert cat.stdout
+        name = f"/dev/fd/{cat.stdout.fileno()}"
+        assert str(spool) in refusal(choose, name, spool=spool)
+    assert spool.read_bytes() == b"a\nb\n"
+
+
+def test_the_same_items_nothing_or_a_terminal_go_on_with_the_first_ones(
+    tmp_path: Path, stdin: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = tmp_path / "spool"
+    first = choose(stdin(b"a\nb\n"), spool=spool)
+    main, terminal = os.openpty()
+    os.mkfifo(tmp_path / "fifo")
+    names = [stdin(b"a\nb\n"), "/dev/null", os.ttyname(terminal), str(tmp_path / "fifo")]
+    assert [choose(name, spool=spool).digest for name in names] == [first.digest] * 4
+    monkeypatch.setattr("sys.stdin", None)
+    assert choose("-", spool=spool).digest == first.digest
+    os.close(main)
+    os.close(terminal)
 
 
 def test_a_pipe_with_a_name_is_kept(tmp_path: Path) -> None:

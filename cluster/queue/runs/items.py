@@ -200,8 +200,13 @@ def _of_pipe(cut: _Cut, spool: Path, say: Say) -> Items:
     is_new = not spool.exists()
     if is_new:
         spooling.keep(cut.file, spool, say)
+    elif spooling.has_changed(cut.file, spool, say):
+        raise ClusterError(
+            f"{name} has other items than the first time, which are in {spool}: give the same, or nothing "
+            "(</dev/null), to go on with those; --restart begins anew with the new ones"
+        )
     else:
-        say(f"{name} is not read again: what came from it is in {spool}")
+        say(f"{name} was read before: what came from it is in {spool}")
     try:
         items = cut.items_of(str(spool), name)
     except BaseException:
