@@ -21,7 +21,7 @@ from cluster.queue.publishing.link import Target
 from cluster.queue.runs.ending import end_run
 from cluster.queue.runs.halt import Halt
 from cluster.queue.runs.items import Items, chosen_items
-from cluster.queue.runs.output import Output, check_output, discard, is_bare, is_output, open_output
+from cluster.queue.runs.output import ANY_NUMBER, Output, check_output, discard, is_bare, is_output, open_output
 from cluster.queue.runs.record import Record
 from cluster.queue.runs.run import Around, Resting, Run, Summary
 from cluster.queue.runs.sidecar import Sidecar, Wanted
@@ -107,7 +107,7 @@ def run(settings: Settings, flags: Flags, say: Say) -> Summary:
             terms = _terms(settings, flags, items)
             sidecar.begin(terms)
         has_changed = sidecar.check(terms, may_change_items=flags.retry_failed)
-        with _opened(flags, items, sidecar) as output:
+        with _opened(flags, items, sidecar, has_changed) as output:
             _say_lost(output, say)
             if flags.retry_failed:
                 _check_retry(output, sidecar, items if has_changed else None)
@@ -255,7 +255,7 @@ def _say_nothing(_text: str) -> None:
 
 
 @contextmanager
-def _opened(flags: Flags, items: Items, sidecar: Sidecar) -> Iterator[Output]:
+def _opened(flags: Flags, items: Items, sidecar: Sidecar, has_changed: bool) -> Iterator[Output]:
     """Open the output; one that has records must be of a run that the sidecar knows. No run leaves none behind."""
     if sidecar.state is None and not is_bare(flags.output):
         raise ClusterError(
@@ -263,7 +263,8 @@ def _opened(flags: Flags, items: Items, sidecar: Sidecar) -> Iterator[Output]:
         )
     is_new = not Path(flags.output).exists()
     output = open_output(
-        flags.output, name=flags.name, keep_order=flags.keep_order, columns=items.column_names, total=items.total
+        flags.output, name=flags.name, keep_order=flags.keep_order, columns=items.column_names, total=items.total,
+        numbers=ANY_NUMBER if has_changed else items.numbers,
     )  # fmt: skip
     try:
         with closing(output):

@@ -314,6 +314,26 @@ def test_an_output_without_a_record_is_in_nobody_s_way(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("keep_order", [False, True])
+@pytest.mark.parametrize(("number", "named"), [(0, "item 0"), (5, "item 5"), (10**6, "item 1,000,000"), (1, "item 1")])
+def test_a_record_that_a_person_has_added_is_refused_with_its_line(tmp_path, name, keep_order, number, named):
+    path = f"{tmp_path}/{name}"
+    write(path, *map(record, (1, 2, 3)), keep_order=keep_order, numbers=range(1, 5))
+    file = tmp_path / "out/index.jsonl" if name == "out/" else tmp_path / name
+    before = file.read_bytes()
+    first = next(line for line in before.splitlines(keepends=True) if line.startswith((b'{"item": 1,', b"1,", b"1\t")))
+    added = before + first.replace(b"1", b"%d" % number, 1)
+    file.write_bytes(added)
+    with pytest.raises(ClusterError, match=f"line {added.count(bytes([10])):,}: ") as error:
+        open_output(path, keep_order=keep_order, numbers=range(1, 5))
+    assert named in str(error.value)
+    assert (str(file) in str(error.value), file.read_bytes()) == (True, added)
+    file.write_bytes(before)
+    with open_output(path, keep_order=keep_order, numbers=range(1, 5)) as output:
+        assert len(output.done) == 3
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_what_is_no_file_is_refused(tmp_path, name):
     path = tmp_path / name.rstrip("/")
     os.mkfifo(path)

@@ -72,6 +72,22 @@ def test_items_are_lines_with_their_places(tmp_path: Path) -> None:
     assert [items.input_of(item.offset, item.length) for item in read(items)] == [b"one", b",\xff\r", b"last"]
 
 
+@pytest.mark.parametrize(
+    ("content", "flags", "numbers"),
+    [
+        (b"a\nb\n", {}, range(1, 3)),
+        (b"a\n\n\nb", {"skip_empty": True}, range(1, 5)),
+        (b"h\na\nb\n", {"header_row": True}, range(2, 4)),
+        (b"\nh\n\na\n\n", {"header_row": True, "skip_empty": True}, range(3, 5)),
+        (b"", {"skip_empty": True}, range(1, 1)),
+    ],
+)
+def test_the_numbers_of_items_are_known(tmp_path: Path, content: bytes, flags: dict[str, bool], numbers: range) -> None:
+    items = choose(written(tmp_path, content), **flags)
+    assert items.numbers == numbers
+    assert all(item.number in numbers for item in read(items))
+
+
 def test_pieces_may_end_in_nul(tmp_path: Path) -> None:
     items = choose(written(tmp_path, b"a\nb\r\0,c\r\0"), ["mc", "{2}"], null=True, header_row=True)
     [item] = read(items)

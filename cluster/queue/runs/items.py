@@ -48,8 +48,8 @@ class Items:
     """The items of a run, all of them checked; `digest` changes with their bytes and with what cuts them.
 
     `lines`: the file that has them, as it was then; None where each is a file, of which `paths` are the bodies or not.
-    `first` is where they begin, behind a header row or a byte order mark; of the template's words the first `words` are
-    the action's.
+    `first` is where they begin, behind a header row or a byte order mark, and `last` the number of the last one; of
+    the template's words the first `words` are the action's.
     """
 
     source: Source
@@ -57,6 +57,7 @@ class Items:
     digest: str
     columns: Columns | None = None
     first: Position = field(default_factory=Position)
+    last: int = 0
     lines: os.stat_result | None = None
     paths: bool = False
     words: int | None = None
@@ -77,9 +78,9 @@ class Items:
         return (self.source.messages or 0) - (1 if self.columns and self.columns.names else 0)
 
     @property
-    def most_number(self) -> int:
-        """The number that no item's is over."""
-        return max(self.size, self.total) + 1
+    def numbers(self) -> range:
+        """The numbers that items may have; where empty lines are left out, not all are an item's."""
+        return range(self.first.line, self.last + 1)
 
     @property
     def size(self) -> int:
@@ -191,7 +192,7 @@ def _of_files(pattern: str, action: Sequence[str], file_name: str, contents: boo
         )
     source = file_set(pattern, skip_empty, by_path=not contents)
     digest = _digest(source, contents=contents, skip_empty=skip_empty)
-    return Items(source, template, digest, paths=not contents)
+    return Items(source, template, digest, last=source.messages or 0, paths=not contents)
 
 
 def _of_pipe(cut: _Cut, spool: Path, say: Say) -> Items:
@@ -233,6 +234,7 @@ class _Cut:
         self._fills_lines = LINE in Template(action).names
         self._columns: Columns | None = None
         self._first = Position()
+        self._last = 0
 
     def items_of(self, path: str, name: str) -> Items:
         """Return the items of a file, which errors call by a `name`."""
@@ -244,12 +246,13 @@ class _Cut:
             source, null=self._split.separator == b"\0", skip_empty=self._split.skip_empty,
             colsep=self._separator.decode("latin-1"), header_row=self._has_header,
         )  # fmt: skip
-        items = Items(source, self._template, digest, self._columns, self._first, lines)
+        items = Items(source, self._template, digest, self._columns, self._first, self._last, lines)
         if not items.total and not self._split.skip_empty:
             raise ClusterError(f"{name} has nothing but its header row; --skip-empty allows that")
         return items
 
     def _check(self, name: str, item: Item) -> None:
+        self._last = item.line
         try:
             if self._has_header and not self._columns:
                 self._read_header(item)

@@ -18,8 +18,11 @@ class Records(Protocol):
 
     form: Format
 
-    def read(self, done: Numbers) -> Iterator[Entry]:
-        """Read the files, mend them, and yield what they have; whoever takes an entry adds it to `done`."""
+    def read(self, done: Numbers, wrong: Callable[[int], str]) -> Iterator[Entry]:
+        """Read the files, mend them, and yield what they have; whoever takes an entry adds it to `done`.
+
+        What is `wrong` with an item's number is refused (`RecordFile.read`).
+        """
         ...
 
     def entries(self) -> Iterator[Entry]:
@@ -51,9 +54,9 @@ class AsTheyCome:
         self._records = records
         self._early = Early(early_path(records.path))
 
-    def read(self, done: Numbers) -> Iterator[Entry]:
+    def read(self, done: Numbers, wrong: Callable[[int], str]) -> Iterator[Entry]:
         """Yield the records; those that waited for their turn, when order was kept, have it now."""
-        yield from self._records.read()
+        yield from self._records.read(wrong)
         for _, raw in self._early.read():
             entry = self.form.parse(raw)
             if entry.number not in done:
@@ -94,10 +97,10 @@ class ByPlace:
         self._early = Early(early_path(records.path))
         self._next = 0
 
-    def read(self, done: Numbers) -> Iterator[Entry]:
+    def read(self, done: Numbers, wrong: Callable[[int], str]) -> Iterator[Entry]:
         """Yield the records, also of those that wait."""
         self._next = last = 0
-        for entry in self._records.read():
+        for entry in self._records.read(wrong):
             if entry.number <= last:
                 raise self._without_order(entry.number)
             last = entry.number

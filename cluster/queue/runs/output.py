@@ -27,22 +27,25 @@ _FORMATS: dict[str, Callable[[Sequence[str]], Format]] = {
 _INDEX = "index.jsonl"
 _LONGEST_HEADER_BYTES = 1024 * 1024
 
+ANY_NUMBER = range(1, 2**63)
+
 
 def open_output(
-    path: str, *, name: str = "", keep_order: bool = False, columns: Sequence[str] = (), total: int | None = None
-) -> Output:
+    path: str, *, name: str = "", keep_order: bool = False, columns: Sequence[str] = (), total: int | None = None,
+    numbers: range = ANY_NUMBER,
+) -> Output:  # fmt: skip
     """Open the output of a run, new or begun.
 
     A folder ends in `/`, or is there; a result is a file in it then, called by its item's number, or by `name`, in
     which `{}` is the item's line, `{#}` its number, and `{2}` or `{alpha}` one of its columns. `columns` are the names
     of those that items have, `total` is how many items there are, as far as it is known. With `keep_order` the records
-    are in the order of the items.
+    are in the order of the items. A record of an item that has none of these `numbers` is refused.
     """
     is_folder = check_output(path, name, columns)
     try:
         if is_folder:
-            return _open_folder(Path(path), name, keep_order, columns, total)
-        return Output(path, _records(Path(path), _FORMATS[_suffix(path)](columns), keep_order))
+            return _open_folder(Path(path), name, keep_order, columns, total, numbers)
+        return Output(path, _records(Path(path), _FORMATS[_suffix(path)](columns), keep_order), numbers)
     except OSError as error:
         raise _unwritable(path, error) from error
 
@@ -65,7 +68,9 @@ def _suffix(path: str) -> str:
     return next((each for each in _FORMATS if path.endswith(each)), "")
 
 
-def _open_folder(folder: Path, name: str, keep_order: bool, columns: Sequence[str], total: int | None) -> Output:
+def _open_folder(
+    folder: Path, name: str, keep_order: bool, columns: Sequence[str], total: int | None, numbers: range
+) -> Output:
     folder.mkdir(parents=True, exist_ok=True)
     records = _records(folder / _INDEX, JsonLines(with_results=False), keep_order)
     try:
@@ -73,7 +78,7 @@ def _open_folder(folder: Path, name: str, keep_order: bool, columns: Sequence[st
     except BaseException:
         records.close()
         raise
-    return Output(str(folder), records, files)
+    return Output(str(folder), records, numbers, files)
 
 
 def _records(path: Path, form: Format, keep_order: bool) -> Records:
@@ -88,11 +93,12 @@ class Output:
     kept; what was not is no longer there, or found in the output when it is opened again.
     """
 
-    def __init__(self, path: str, records: Records, files: ResultFiles | None = None) -> None:
+    def __init__(self, path: str, records: Records, numbers: range, files: ResultFiles | None = None) -> None:
         self.path = path
         self.done = Numbers()
         self.failures = Failures()
         self._records = records
+        self._numbers = numbers
         self._files = files
         self._waiting: list[tuple[int, bytes]] = []  # for their files to be on the disk
         self._error: ClusterError | None = None
@@ -107,11 +113,17 @@ class Output:
             raise
 
     def _read(self) -> None:
-        for entry in self._records.read(self.done):
+        for entry in self._records.read(self.done, self._wrong):
             if entry.number not in self.done:
                 self.done.add(entry.number)
                 if entry.reason:
                     self.failures.add(entry.number, entry.reason)
+
+    def _wrong(self, number: int) -> str:
+        """Say why there can be no record of an item's number: somebody has edited the file."""
+        if number not in self._numbers:
+            return f"the run has no item {number:,}"
+        return f"item {number:,} has a record already" if number in self.done else ""
 
     def _drop_lost(self, files: ResultFiles) -> None:
         """Take out what the index has of files that somebody has deleted."""

@@ -33,8 +33,11 @@ class RecordFile:
         """The file that is to take the place of this one."""
         return self.path.with_name(f".{self.path.name}.new")
 
-    def read(self) -> Iterator[Entry]:
-        """Yield the records; then cut off a last one that is torn. What is not ours is refused, and left as it is."""
+    def read(self, wrong: Callable[[int], str] = lambda _: "") -> Iterator[Entry]:
+        """Yield the records; then cut off a last one that is torn. What is not ours is refused, and left as it is.
+
+        `wrong` says why there can be no record of an item's number here.
+        """
         self._flush()
         line, end = 1, 0
         torn = b""
@@ -44,6 +47,8 @@ class RecordFile:
                 if torn:
                     break
                 if entry := self._entry(raw, end):
+                    if why := wrong(entry.number):
+                        raise ClusterError(f"{self.path}: line {line:,}: {why}; mend that line, or name another output")
                     yield entry
                 elif end or raw != self.form.header:
                     torn = raw
