@@ -96,7 +96,8 @@ def run(settings: Settings, flags: Flags, say: Say) -> Summary:
             _refuse_unknown(flags, sidecar)
         items = _items(flags, action, say)
         _refuse_input(flags, items)
-        halt = Halt.read(flags.halt, items.total)
+        is_here = not flags.url and _choice(settings, flags).is_here
+        halt = Halt.read(flags.halt, items.total, is_one_host=is_here)
         terms = _terms(settings, flags, items)
         started = None
         if flags.restart:
@@ -127,7 +128,7 @@ def run(settings: Settings, flags: Flags, say: Say) -> Summary:
                 partial(_resting, broker, queue),
                 force.trouble,
                 partial(_left, broker, queue),
-                is_final=not flags.url and _choice(settings, flags).is_here,
+                is_final=is_here,
             )
             one = Run(
                 items, output, sidecar, target, around, halt, slots=force.slots, detach=flags.detach, say=say

@@ -350,16 +350,14 @@ def test_a_run_can_be_left_and_collected_later(mapping: Mapping, rig: Rig) -> No
     assert mapping.numbers() == list(range(1, 41))
 
 
-@pytest.mark.parametrize(
-    ("flags", "code", "most"), [(("--halt", "3"), 1, 60), ((), 127, 10), ((), 1, 60)], ids=["asked", "127", "hopeless"]
-)
-def test_a_run_is_given_up(mapping: Mapping, rig: Rig, flags: tuple[str, ...], code: int, most: int) -> None:
+@pytest.mark.parametrize("flags", [("--halt", "3"), ()], ids=["asked", "hopeless"])
+def test_a_run_is_given_up(mapping: Mapping, rig: Rig, flags: tuple[str, ...]) -> None:
     mapping.of(2000)
-    mapping.action = mapping.marking(f"exit {code}")
+    mapping.action = mapping.marking("exit 1")
     rig.worker("--attempts", "1", "--breaker", "0", mapping.action)
     assert mapping.run(*flags).returncode == 2
-    assert len(mapping.marks.read_text().split()) < (2000 if code == 1 else most)
-    until(lambda: rig.ready() == 0, "the worker has dropped the rest")
+    assert len(mapping.marks.read_text().split()) < 2000
+    until(lambda: rig.ready() == 0, "nothing of it is left")
 
 
 def test_two_runs_share_the_workers_and_mix_nothing(mapping: Mapping, rig: Rig, tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from cluster.queue.runs.record import Record
 from tests.refusing import refusal
 
 
-def failures_until_halt(halt: Halt, *, has_succeeded: bool, code: int = 1, most: int = 100) -> int | None:
-    for count in range(1, most + 1):
-        if halt.failed(Record(count, count - 1, b"", reason=f"exit {code}", exit=code), has_succeeded):
+def failures_until_halt(halt: Halt, *, has_succeeded: bool, code: int = 1, hosts: int = 1) -> int | None:
+    for count in range(1, 100):
+        one = Record(count, count - 1, b"", reason=f"exit {code}", exit=code, host=f"host{min(count, hosts)}")
+        if halt.failed(one, has_succeeded):
             return count
     return None
 
@@ -27,7 +28,13 @@ def test_so_many_failures_halt_it(text: str, total: int, count: int) -> None:
      ("", True, 127, None)],
 )  # fmt: skip
 def test_an_action_that_cannot_work_halts_it(text: str, has_succeeded: bool, code: int, count: int | None) -> None:
-    assert failures_until_halt(Halt.read(text, 1000), has_succeeded=has_succeeded, code=code) == count
+    halt = Halt.read(text, 1000, is_one_host=True)
+    assert failures_until_halt(halt, has_succeeded=has_succeeded, code=code) == count
+
+
+@pytest.mark.parametrize(("hosts", "count"), [(1, 10), (2, 2)])
+def test_one_host_of_many_that_cannot_start_the_action_halts_nothing_at_once(hosts: int, count: int) -> None:
+    assert failures_until_halt(Halt.read("", 1000), has_succeeded=False, code=127, hosts=hosts) == count
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "x", "5.5", "101%", "%", "1e3", "0%"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cluster.queue.runs.record import Record
 from cluster.terminal import counted
@@ -20,19 +20,22 @@ _CANNOT_START = (CommandNotExecutable.exit_code, CommandNotFound.exit_code)
 class Halt:
     """Counts failures of this session, and says when they are too many: `most`, of the items or of a hundred.
 
-    Where the run is not to be halted whatever fails, `most` is None.
+    Where the run is not to be halted whatever fails, `most` is None. An action that cannot be started says enough where
+    all workers are on one host, or where it says so from a second one: else that host may lack what the others have.
     """
 
     most: int | None = None
     text: str = ""
     is_asked_for: bool = False
+    is_one_host: bool = False
     failed_now: int = 0
+    _cannot_start: set[str] = field(default_factory=set)
 
     @classmethod
-    def read(cls, text: str, total: int) -> Halt:
+    def read(cls, text: str, total: int, *, is_one_host: bool = False) -> Halt:
         """Read `10` or `5%` for a run of so many items; nothing: only what is hopeless is halted."""
         if not text:
-            return cls()
+            return cls(is_one_host=is_one_host)
         match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)(%?)", text.strip())
         number = float(match[1]) if match else 0
         if not match or not number or (match[2] and number > 100) or (not match[2] and "." in match[1]):
@@ -49,6 +52,8 @@ class Halt:
         if has_succeeded or self.is_asked_for:
             return ""
         if record.exit in _CANNOT_START:
+            self._cannot_start.add(record.host)
+        if self._cannot_start and (self.is_one_host or len(self._cannot_start) > 1):
             return f"the action cannot be started: {record.reason} for item {record.number:,}"
         if self.failed_now >= _HOPELESS:
             return f"the first {self.failed_now} items failed, the last: {record.reason} (--halt 100% goes on)"
