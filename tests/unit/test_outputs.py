@@ -461,6 +461,20 @@ def test_a_result_whose_file_is_gone_has_no_record(tmp_path):
         assert (output.lost, len(output.done)) == (0, 3)
 
 
+def test_a_result_that_cannot_be_brought_to_the_disk_is_no_record_and_those_beside_it_are_none(tmp_path):
+    path = f"{tmp_path}/out/"
+    output = open_output(path)
+    for number in range(1, 41):
+        output.write(record(number))
+    next((tmp_path / "out" / ".drafts").glob("17.*")).unlink()
+    assert "no such file" in refusal(output.sync)
+    output.close()
+    assert not (tmp_path / "out" / "index.jsonl").read_bytes()
+    with open_output(path) as output:
+        assert len(output.done) == 0
+        assert output.write(record(17))
+
+
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("keep_order", [False, True])
 def test_an_output_is_discarded_and_nothing_else(tmp_path, name, keep_order):

@@ -15,9 +15,9 @@ from scripts.amqp import broker, queues
 from scripts.errors import ClusterError, ServiceAway
 from scripts.event_loop import EventLoop, in_thread
 
-# Enough on the way to keep the broker busy while the disk is waited for. Large results are few at a time all the same,
-# since the broker sends no faster than they are read.
-PREFETCH = 2000
+# Enough on the way to keep the broker busy while the disk is waited for, and to wait for it seldom. Large results are
+# few at a time all the same, since the broker sends no faster than they are read.
+PREFETCH = 8000
 # What waits for its collector at most; workers wait while it is full.
 MOST_WAITING_BYTES = 1024**3
 _GOODBYE_S = 3.0

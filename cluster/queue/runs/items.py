@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -116,14 +117,20 @@ class Items:
         if not self.lines:
             return self._file(offset)
         try:
-            with open(self.path, "rb", 0) as file:  # noqa: PTH123  (pathlib takes several times as long)
-                now = os.fstat(file.fileno())
-                found = os.pread(file.fileno(), length, offset)
+            now = os.stat(self.path)  # noqa: PTH116  (pathlib takes several times as long)
+            found = os.pread(self._descriptor, length, offset)
         except OSError as error:
             raise ClusterError(f"{self.name}: {(error.strerror or str(error)).lower()}") from error
         if (now.st_size, now.st_mtime_ns) != (self.lines.st_size, self.lines.st_mtime_ns) or len(found) < length:
             raise ClusterError(f"{self.name} has changed since its items were published; put back what it was")
         return found
+
+    @cached_property
+    def _descriptor(self) -> int:
+        """The open file of lines: opening it for each result would be most of the work of reading an item."""
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, descriptor)
+        return descriptor
 
     def columns_of(self, line: bytes) -> dict[str, bytes]:
         """Return the columns that the action's placeholders name."""

@@ -14,7 +14,7 @@ from cluster.queue.publishing.items import Item, Position
 from cluster.queue.publishing.link import Target
 from cluster.queue.publishing.publisher import TICK_S, Publisher, Watch
 from cluster.queue.publishing.sources import Source
-from cluster.queue.runs.collector import Collector
+from cluster.queue.runs.collector import PREFETCH, Collector
 from cluster.queue.runs.halt import Halt
 from cluster.queue.runs.items import Items
 from cluster.queue.runs.messages import ItemProperties, read_result
@@ -27,8 +27,10 @@ from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop, Timer, in_thread
 
 # Results wait so long, or until so many are there, to be brought to the disk and acknowledged together.
+# Where the disk is slow, at least half of the time is left for everything else.
 _GROUP_S = 0.05
-_GROUP_RESULTS = 1000
+_GROUP_MOST_S = 1.0
+_GROUP_RESULTS = PREFETCH // 2
 
 # At most one item a slot is published until one succeeds, or for so long.
 _FIRST_S = 2.0
@@ -137,6 +139,7 @@ class Run:
         self._loop = EventLoop()
         self._publisher: Publisher | None = None
         self._sync_timer = Timer(self._loop, self._sync)
+        self._group_s = _GROUP_S
         self._unsynced = 0
         self._summary = Summary(items.total)
         self._error: ClusterError | None = None
@@ -205,7 +208,7 @@ class Run:
         if self._unsynced >= _GROUP_RESULTS:
             self._sync()
         elif not self._sync_timer.is_set:
-            self._sync_timer.set(_GROUP_S)
+            self._sync_timer.set(self._group_s)
         self._finish_if_done()
 
     def gone(self) -> None:
@@ -305,7 +308,9 @@ class Run:
         """Bring to the disk what was written, then acknowledge it."""
         self._sync_timer.stop()
         if self._unsynced:
+            began = time.monotonic()
             self._output.sync()
+            self._group_s = min(max(_GROUP_S, time.monotonic() - began), _GROUP_MOST_S)
             self._unsynced = 0
             self._collector.acknowledge()
 
