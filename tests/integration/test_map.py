@@ -378,6 +378,14 @@ def test_stdin_is_read_once(mapping: Mapping, rig: Rig) -> None:
     assert sorted(record["result"] for record in mapping.records()) == ["one", "two"]
 
 
+@pytest.mark.parametrize("flags", [(), ("--restart",)])
+def test_a_look_at_items_of_stdin_leaves_nothing(mapping: Mapping, flags: tuple[str, ...]) -> None:
+    before = sorted(mapping.tmp.iterdir())
+    shown = mapping.run("--dry-run", *flags, file="-", stdin=b"1\n2\n")
+    assert (shown.returncode, shown.stdout) == (0, b"cat\ncat\n"), shown.stderr
+    assert sorted(mapping.tmp.iterdir()) == before
+
+
 def test_items_of_stdin_go_on_after_an_interruption(mapping: Mapping, rig: Rig) -> None:
     mapping.action = mapping.marking("sleep 0.01")
     rig.worker(mapping.action)
