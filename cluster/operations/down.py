@@ -6,6 +6,7 @@ from cluster.components import QUEUE, REGISTRY
 from cluster.queue import counts as queue_counts
 from cluster.schedulers import Say, selection
 from cluster.settings import Settings
+from cluster.terminal import counted
 from scripts.errors import ClusterError
 
 
@@ -34,6 +35,7 @@ def _messages_lost(settings: Settings) -> str:
     total = sum(count for _, count in counts)
     names = ", ".join(f"{name} {count:,}" for name, count in counts)
     unknown = ", ".join(queue.name for queue in found if queue.messages is None)
+    deleting = f"deleting {counted(total, 'message')}{f' ({names})' if names else ''}"
     if unknown:
-        return f"deleting {total:,} messages{f' ({names})' if names else ''} and those in {unknown}, not counted yet"
-    return f"deleting {total:,} messages ({names})" if total else "no messages are in the queues"
+        return f"{deleting} and those in {unknown}, not counted yet"
+    return deleting if total else "no messages are in the queues"

@@ -129,7 +129,8 @@ class Emptying:
 
             def tick() -> None:
                 if signals.came:
-                    self._end(signals.came(f"interrupted; {self._taken:,} results are safe, the others still wait"))
+                    taken = counted(self._taken, "result")
+                    self._end(signals.came(f"interrupted: took {taken}, the same command takes what still waits"))
                 show(f"{self._taken:,}")
                 self._loop.call_later(_LOOK_EVERY_S, tick)
 
@@ -180,7 +181,7 @@ class Emptying:
         name = f"id {found!r}, {len(body):,} bytes" if found else f"{len(body):,} bytes, without an id"
         return ClusterError(
             f"a message in {self._queue!r} is no result of a worker ({name}): it and what is behind it stay there, "
-            f"{self._taken:,} results before it are written; {_WHICH}, or take that message out"
+            f"{counted(self._taken, 'result')} before it written; {_WHICH}, or take that message out"
         )
 
     def _number(self, properties: Any) -> int:

@@ -74,7 +74,7 @@ class Recipients:
         self._next_line.stop()
         unsaid, self._unsaid = self._unsaid, {}
         for name, count in unsaid.items():
-            say(f"run {name!r}: {count} items were dropped so far")
+            say(f"run {name!r}: items dropped so far: {count}")
 
     def _ask(self, run: Run, queue: str, then: Callable[[], None]) -> None:
         connection = run.link.channel.connection

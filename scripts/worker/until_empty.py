@@ -208,7 +208,8 @@ class UntilEmpty:
             return
         failures = max(failed.ready - (self._consumer.failed_before or 0), self.worker.settler.failed)
         if failures:
-            text = f"queue {self._queue!r} is done, but {failures} messages are in {failed_queue(self._queue)!r}"
+            messages = "1 message is" if failures == 1 else f"{failures} messages are"
+            text = f"queue {self._queue!r} is done, but {messages} in {failed_queue(self._queue)!r}"
             self.worker.stop(text, MessagesFailed.exit_code)
         else:
             self.worker.stop(f"queue {self._queue!r} is empty and all is done")

@@ -76,7 +76,7 @@ def test_it_exits_2_when_messages_failed_since_it_started(rig: Rig, batch: tuple
     rig.publish(b"x")
     worker = rig.worker(*batch, rig.action("exit 65"))
     assert worker.exit_code(_BATCH_S) == 2
-    worker.says("but 1 messages are in")
+    worker.says("but 1 message is in")
 
 
 def test_old_failures_are_not_its_own(rig: Rig, batch: tuple[str, ...]) -> None:
