@@ -121,12 +121,12 @@ class Holding:
 
     def came(self) -> None:
         """Make the change that is due, if all is here that may be."""
-        if self._change and self._change != "ending" and self.consumer.is_full:
+        if self._change in ("more", "less") and self.consumer.is_full:
             self._make_change()
 
     def settled(self, run: Run) -> None:
         """Take another message in the place of this one, where its own subscription does not."""
-        if self._before:
+        if self._before and self._change != "ending":
             self._before.discard(run)
             self._fill_up()
 
@@ -190,11 +190,11 @@ class Holding:
         """Hand back what is too much, now that no more comes."""
         if self._change != "ending":
             return
-        self._drop_change()
         for run in self._surplus():
             self.waiting.remove(run)
             self.hand_back(run)
         self._before = set(self.unsettled)
+        self._drop_change()
         self._fill_up()
 
     def _surplus(self) -> list[Run]:

@@ -12,35 +12,53 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 
-MESSAGES = 3000
+MESSAGES = 2000
+
+ACTION = """\
+import json, os, sys, time
+
+def netstring():
+    length = b""
+    while (one := sys.stdin.buffer.read(1)) != b":":
+        length += one or sys.exit()
+    return sys.stdin.buffer.read(int(length) + 1)[:-1]
+
+with open(3, "w", buffering=1) as verdicts, open("{work.log}", "a", buffering=1) as log:
+    print("ready 1", file=verdicts)
+    while True:
+        about, body = json.loads(netstring()), netstring().decode()
+        time.sleep(0.005)
+        if os.path.exists("{work.stop}") and "QUICK" not in os.environ:
+            me = os.path.join("{work.folder}", body)
+            open(me, "w").close()
+            while os.path.exists(me):
+                time.sleep(0.05)
+        print(body, about["attempt"], file=log)
+        print("ok", file=verdicts)
+"""
 
 
 class Work:
-    """Many short actions, which `stand` makes long at once: each of them waits then, until it is let go."""
+    """Many short actions, which `stand` makes long at once: each waits then until it is let go, but for `quick` ones.
+
+    They sleep, so that they are short on a busy machine, too.
+    """
 
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
-        self._done, self._stop, self._standing = rig.tmp / "done", rig.tmp / "stop", rig.tmp / "standing"
-        self._standing.mkdir()
-        self._done.touch()
+        self.log, self.stop, self.folder = rig.tmp / "done", rig.tmp / "stop", rig.tmp / "standing"
+        self.folder.mkdir()
+        self.log.touch()
         rig.declare()
         rig.publish(*[b"%d" % number for number in range(MESSAGES)])
 
-    def action(self) -> str:
-        me = f"{self._standing}/$AMQP_MESSAGE_ID"
-        wait = f"if [ -e {self._stop} ]; then touch {me}; while [ -e {me} ]; do sleep 0.05; done; fi"
-        return self.rig.action(f"{wait}\n{self._write}", "standing-action")
-
-    def short_action(self) -> str:
-        return self.rig.action(self._write, "short-action")
-
     @property
-    def _write(self) -> str:
-        return f'read -r body\necho "$body $AMQP_ATTEMPT" >> {self._done}'
+    def arguments(self) -> tuple[str, ...]:
+        return ("--keep-alive", "--framing", "netstring", self.rig.python_action(ACTION.format(work=self)))
 
     @property
     def done(self) -> list[str]:
-        return self._done.read_text().splitlines()
+        return self.log.read_text().splitlines()
 
     @property
     def in_hand(self) -> int:
@@ -49,19 +67,19 @@ class Work:
         return MESSAGES - ready - len(self.done)
 
     def grown(self, jobs: int) -> None:
-        until(lambda: self.in_hand > jobs + 10, "more is held than runs")
+        until(lambda: self.in_hand > jobs + 3, "more is held than runs")
 
     def stand(self, jobs: int) -> None:
         """Make what begins from now on long, and wait until all slots have such an action."""
-        self._stop.touch()
+        self.stop.touch()
         until(lambda: len(self.standing) == jobs, "all wait")
 
     @property
     def standing(self) -> list[Path]:
-        return list(self._standing.iterdir())
+        return list(self.folder.iterdir())
 
     def go_on(self) -> None:
-        self._stop.unlink()
+        self.stop.unlink()
         for one in self.standing:
             one.unlink()
 
@@ -78,15 +96,15 @@ def _stops(worker: WorkerProcess) -> None:
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_what_waits_goes_to_others_once_actions_are_long(rig: Rig, jobs: int) -> None:
     work = Work(rig)
-    worker = rig.worker("-j", str(jobs), work.action())
+    worker = rig.worker("-j", str(jobs), *work.arguments)
     work.grown(jobs)
     work.stand(jobs)
-    until(lambda: work.in_hand == jobs, "what waited went back", 20)
+    until(lambda: work.in_hand == jobs, "what waited went back")
     # One that ends makes room for one.
     work.standing[0].unlink()
     until(lambda: len(work.standing) == jobs, "the next one waits")
     assert work.in_hand == jobs
-    other = rig.worker(work.short_action())
+    other = rig.worker("-j", "4", *work.arguments, QUICK="1")
     until(lambda: len(work.done) == MESSAGES - jobs, "the other one did all the rest")
     work.go_on()
     work.each_was_done_once()
@@ -97,10 +115,10 @@ def test_what_waits_goes_to_others_once_actions_are_long(rig: Rig, jobs: int) ->
 
 def test_it_holds_more_again_once_actions_are_short_again(rig: Rig) -> None:
     work = Work(rig)
-    worker = rig.worker("-j", "2", work.action())
+    worker = rig.worker("-j", "2", *work.arguments)
     work.grown(2)
     work.stand(2)
-    until(lambda: work.in_hand == 2, "what waited went back", 20)
+    until(lambda: work.in_hand == 2, "what waited went back")
     work.go_on()
     work.grown(2)
     work.each_was_done_once()
@@ -114,20 +132,20 @@ def test_it_holds_more_again_once_actions_are_short_again(rig: Rig) -> None:
 
 def test_a_stop_hands_back_at_once_what_has_not_begun(rig: Rig) -> None:
     work = Work(rig)
-    worker = rig.worker("-j", "2", work.action())
+    worker = rig.worker("-j", "2", *work.arguments)
     work.grown(2)
     work.stand(2)
     worker.signal(signal.SIGTERM)
-    until(lambda: work.in_hand == 2, "what waited went back", 20)
+    until(lambda: work.in_hand == 2, "what waited went back")
     work.go_on()
     assert worker.exit_code() == 0
-    rig.worker(work.short_action())
+    rig.worker("-j", "4", *work.arguments, QUICK="1")
     work.each_was_done_once()
 
 
 def test_a_prefetch_that_is_given_is_kept(rig: Rig) -> None:
     work = Work(rig)
-    worker = rig.worker("--prefetch", "2", work.short_action())
+    worker = rig.worker("--prefetch", "2", *work.arguments)
     until(lambda: work.done, "it works")
     seen = []
     while len(work.done) < MESSAGES // 2:
