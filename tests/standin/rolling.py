@@ -15,7 +15,7 @@ class Seen:
     id: str
     healthy: bool
     dying: bool = False
-    staged_at: str = ""
+    started_at: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,6 @@ def keep(app: dict[str, Any], tasks: Sequence[Seen]) -> Moves:
     surplus = len(living) - app["instances"]
     if surplus <= 0:
         return Moves(launch=-surplus)
-    by_age = sorted(living, key=lambda task: task.staged_at, reverse=app["killSelection"] == "YOUNGEST_FIRST")
+    by_age = sorted(living, key=lambda task: task.started_at, reverse=app["killSelection"] == "YOUNGEST_FIRST")
     doomed = sorted(by_age, key=lambda task: task.healthy)[:surplus]
     return Moves(tuple(task.id for task in doomed))

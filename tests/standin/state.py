@@ -63,7 +63,7 @@ class Task:
 
     def seen(self) -> Seen:
         """What the rolling rule looks at."""
-        return Seen(self.id, self.is_healthy() and not self.killing, self.killing, self.staged_at)
+        return Seen(self.id, self.is_healthy() and not self.killing, self.killing, self.started_at or "~")
 
 
 @dataclass

@@ -15,7 +15,7 @@ def app(instances: int, least: float = 1, over: float = 1) -> dict[str, Any]:
 
 
 def tasks(*names: str, healthy: bool = True) -> list[Seen]:
-    return [Seen(name, healthy, staged_at=name) for name in names]
+    return [Seen(name, healthy, started_at=name) for name in names]
 
 
 @pytest.mark.parametrize(
