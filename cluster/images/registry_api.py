@@ -99,7 +99,9 @@ def in_registry(ref: ImageRef) -> tuple[ImageRef, frozenset[str]]:
     with RegistryClient(ref.registry) as client:
         found = client.image(ref.name, ref.digest or ref.tag)
         if found is None:
-            raise ClusterError(f"the registry holds no {ref}: build and push it first")
+            raise ClusterError(
+                f"the registry holds no {ref}: build and push it first (./inv worker.build, ./inv queue.build)"
+            )
         return ref.at(found.digest), frozenset(client.architectures(ref.name, found.digest))
 
 

@@ -129,6 +129,7 @@ def run(settings: Settings, flags: Flags, say: Say) -> Summary:
                 force.trouble,
                 partial(_left, broker, queue),
                 is_final=is_here,
+                flag=force.flag,
             )
             one = Run(
                 items, output, sidecar, target, around, halt, slots=force.slots, detach=flags.detach, say=say

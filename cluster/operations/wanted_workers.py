@@ -5,11 +5,13 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from cluster.apps.app import AppSpec
-from cluster.apps.component_apps import Work
+from cluster.apps.component_apps import Work, split_command
+from cluster.queue.runs.shell_words import in_one
 from cluster.schedulers import Scheduler
 from cluster.settings import ROOT, Settings
 from scripts.errors import WrongUsage
@@ -38,6 +40,15 @@ class Wanted:
             settings, queue=self.queue, action=action, jobs=jobs, timeout_s=self.timeout_s, attempts=self.attempts,
             keep_alive=self.keep_alive, rest=self.options,
         )  # fmt: skip
+
+    def flags(self) -> list[str]:
+        """Return the same wishes as flags of worker.deploy; without how many workers."""
+        found = ["-q", self.queue, "--action", in_one(split_command("--action", self.action))]
+        found += ["--jobs", str(self.jobs)] if self.jobs >= 0 else []
+        found += ["--timeout", f"{self.timeout_s:.15g}"] if self.timeout_s else []
+        found += ["--attempts", str(self.attempts)] if self.attempts else []
+        found += ["--keep-alive"] if self.keep_alive else []
+        return found + (["--options", self.options] if self.options else [])
 
     @property
     def names_jobs(self) -> bool:
@@ -82,15 +93,34 @@ def options_of(app: AppSpec) -> Options | None:
 
 def runs_as_wanted(app: AppSpec, wanted: Wanted, work: Work) -> bool:
     """Return whether workers run this action, in the way that is asked for."""
-    found, asked = options_of(app), options_for(work)
-    if found is None or found.command != asked.command:
-        return False
-    usual = parse(["-q", work.queue, "--", *work.action])
-    unasked = _NOT_ITS_WORK | (set() if wanted.names_jobs else {"jobs", "prefetch"})
-    names = [each.name for each in fields(Options) if each.name not in unasked]
-    if wanted.names_jobs and asked.jobs != found.jobs:
-        return False
-    return all(getattr(asked, name) in (getattr(usual, name), getattr(found, name)) for name in names)
+    found = options_of(app)
+    return found is not None and found.command == work.action and not differing(found, wanted, work)
+
+
+def differing(found: Options, wanted: Wanted, work: Work) -> list[str]:
+    """Return the options of workers that are not as is asked for, each as they have it: `with --attempts 3`."""
+    usual, asked, has = map(_flat, (parse(["-q", work.queue, "--", *work.action]), options_for(work), found))
+    names = [name for name in asked if asked[name] != usual[name] and name not in _NOT_ITS_WORK]
+    names = [name for name in names if name != "jobs" and (name, asked[name]) != ("prefetch", asked["jobs"])]
+    names += ["jobs"] if wanted.names_jobs else []
+    return [_option(name, has[name]) for name in names if asked[name] != has[name]]
+
+
+def _flat(options: Options) -> dict[str, Any]:
+    """Return each option by its name; its action is none."""
+    found: dict[str, Any] = {}
+    for each in fields(options):
+        value = getattr(options, each.name)
+        found |= asdict(value) if is_dataclass(value) and not isinstance(value, type) else {each.name: value}
+    del found["command"]
+    return found
+
+
+def _option(name: str, value: object) -> str:
+    flag = f"--{name.removesuffix('_s').replace('_', '-')}"
+    if value is None or isinstance(value, bool):
+        return f"{'with' if value else 'without'} {flag}"
+    return f"with {flag} {value:g}" if isinstance(value, float) else f"with {flag} {value}"
 
 
 def options_for(work: Work) -> Options:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,26 +16,29 @@ from cluster.apps.flags import AppOverrides
 from cluster.components import QUEUE, WORKER, Component
 from cluster.images import sources
 from cluster.operations import replacing
-from cluster.operations.build import build_and_push
+from cluster.operations.build import build_and_push, tell_older
 from cluster.operations.deploy import LOCAL_START_S, Rollout, deploy_queue, deploy_workers
 from cluster.operations.publish import queue_at
 from cluster.operations.wanted_workers import (
     Wanted,
     action_of,
     as_from_here,
+    differing,
     options_for,
     options_of,
     runs_as_wanted,
 )
 from cluster.queue import counts
 from cluster.queue.runs.ending import take_off_unwanted
+from cluster.queue.runs.shell_words import in_one
 from cluster.schedulers import DeployOptions, Say, Scheduler, selection
 from cluster.settings import Settings
 from cluster.terminal import counted
 from scripts.action.cgroup import cores
-from scripts.amqp.broker import broker_errors, open_blocking, parameters, redacted
+from scripts.amqp.broker import broker_errors, identity, open_blocking, parameters, redacted
 from scripts.amqp.management import Management, QueueCount, management_of
 from scripts.amqp.queues import checked_name, run_of, side_queues
+from scripts.app_id import canonical_app_id
 from scripts.errors import ClusterError, ServiceAway
 
 # What is in workers' hands the management API knows up to ten seconds late.
@@ -48,6 +51,7 @@ _LINES = 20
 class Workforce:
     """The workers of a queue at a broker, `url`, which work on so many items at once (`slots`, 0: not known).
 
+    `flag` means that broker in a command line that is suggested, with a blank before (empty: it is this machine's).
     `trouble` returns nothing while one of them lives, or when that cannot be found out now, else a line on why none
     does; it takes some hundredths of a second, and may be called in another thread.
     """
@@ -55,6 +59,7 @@ class Workforce:
     url: str
     slots: int
     trouble: Callable[[], str]
+    flag: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,8 @@ def _of_others(url: str, wanted: Wanted) -> Workforce:
     """Return what takes messages of the queue at a broker that somebody else runs."""
     if why := _nobody_takes(url, wanted):
         raise ClusterError(why)
-    return Workforce(url, 0, partial(_when_known, partial(_nobody_takes, url, wanted)))
+    trouble = partial(_when_known, partial(_nobody_takes, url, wanted))
+    return Workforce(url, 0, trouble, f" -u {shlex.quote(redacted(url))}")
 
 
 def _nobody_takes(url: str, wanted: Wanted) -> str:
@@ -119,34 +125,127 @@ def _when_known(question: Callable[[], str]) -> str:
 
 
 def _on_cluster(settings: Settings, engine: Scheduler, wanted: Wanted, say: Say) -> Workforce:
-    url = queue_at(settings, engine).url
+    """Return the workers of a queue on a cluster, under whatever ids; only --workers starts or scales them."""
+    there = queue_at(settings, engine)
     work = wanted.work(settings, wanted.action, wanted.jobs)
-    app_id = worker_id(work, AppOverrides())
-    present = engine.present(app_id) if any(map(_lives, _instances(engine, app_id))) else None
-    if present is None:
-        if not wanted.workers:
-            raise ClusterError(
-                f"no workers of {wanted.queue!r} run on {engine.place}: add --workers N, or start them with "
-                f"{_deploy_line(engine, wanted)}"
-            )
-        deploy_workers(settings, Rollout(engine, say), work, overrides=AppOverrides(instances=wanted.workers))
-        present = engine.present(app_id)
-    elif not runs_as_wanted(present, wanted, work):
+    apps = _apps_of(engine, wanted.queue, there.url)
+    for app in apps:
+        _refuse_other(engine, app, wanted, work)
+        _tell_image(engine, app, say)
+    ids = [app.id for app in apps]
+    if not apps:
+        apps = [_deployed(settings, engine, wanted, work, there.url, say)]
+    elif not any(one.state in _UP for app_id in ids for one in _instances(engine, app_id)):
+        raise ClusterError(_none_takes(engine, ids, wanted.queue))
+    elif wanted.workers not in (0, sum(app.instances for app in apps)):
+        apps = [_scaled(engine, apps, wanted.workers, say)]
+    for app in apps:
+        _wake(engine, app, there.management, wanted.queue, say)
+    slots = [_slots(engine, app) for app in apps]
+    trouble = partial(_trouble_there, settings, engine, [app.id for app in apps], wanted.queue)
+    return Workforce(there.url, sum(slots) if all(slots) else 0, partial(_when_known, trouble), engine.flag)
+
+
+_UP = ("running", "unhealthy")
+
+
+def _apps_of(engine: Scheduler, queue: str, url: str) -> list[AppSpec]:
+    """Return the apps of this project that take messages of a queue of the cluster's broker."""
+    found = [engine.present(status.id) for status in engine.status()]
+    return [app for app in found if app and app.instances and _takes(app, queue, url)]
+
+
+def _takes(app: AppSpec, queue: str, url: str) -> bool:
+    if (options := options_of(app)) is None:
+        return app.env.get("QUEUE_NAME") == queue
+    if options.marathon:
+        return options.queue == queue and canonical_app_id(options.app or "") == QUEUE.app_id
+    return options.queue == queue and identity(options.url or "") == identity(url)
+
+
+def _refuse_other(engine: Scheduler, app: AppSpec, wanted: Wanted, work: Work) -> None:
+    """Refuse workers that run another action, or in another way than is asked for; name what it is."""
+    found, who = options_of(app), f"the workers of {wanted.queue!r} on {engine.place} ({app.id})"
+    if found is None or found.command != work.action:
+        theirs = shlex.quote(in_one(found.command) if found else app.command)
         raise ClusterError(
-            f"the workers of {wanted.queue!r} on {engine.place} run {action_of(present)!r}, and not "
-            f"{shlex.join(work.action)!r} as wanted: give that as --action, deploy other workers, or take another "
-            f"queue with -q"
+            f"{who} run {theirs}, and not {shlex.quote(in_one(work.action))}: give theirs as --action, deploy others "
+            "in their place, or take another queue with -q"
         )
-    else:
-        if wanted.workers not in (0, present.instances):
-            present = _scaled(engine, present, wanted.workers, say)
-        _wake(engine, present, queue_at(settings, engine).management, wanted.queue, say)
-    return _workforce(engine, app_id, present, wanted, url)
+    if others := differing(found, wanted, work):
+        raise ClusterError(
+            f"{who} run {shlex.quote(in_one(found.command))} {', '.join(others)}, and not as is asked for: leave that "
+            "out, deploy others in their place, or take another queue with -q"
+        )
 
 
-def _deploy_line(engine: Scheduler, wanted: Wanted) -> str:
-    flags = ["-q", wanted.queue, "--action", wanted.action, "--instances", "4"]
-    return f"`./inv worker.deploy{engine.flag} {shlex.join(flags)}`"
+def _tell_image(engine: Scheduler, app: AppSpec, say: Say) -> None:
+    """Say so where workers run another image than their tag means now: the action in it may be another one."""
+    tag = app.labels.get("tag", "")
+    if not (tag and app.image and (image := _image(engine, tag))):
+        return
+    tell_older(image, say)
+    if image.name != app.image:
+        say(f"the workers of {app.id} run an earlier image {tag}: deploy them anew to bring the present one to them")
+
+
+def _deployed(settings: Settings, engine: Scheduler, wanted: Wanted, work: Work, url: str, say: Say) -> AppSpec:
+    """Start workers where none are, if that is asked for; what does not come up is taken away again."""
+    app_id = worker_id(work, AppOverrides())
+    with broker_errors(url), open_blocking(url) as connection:
+        others = replacing.consumers(connection, wanted.queue)
+    if others:
+        raise ClusterError(
+            f"{counted(others, 'worker')} of {wanted.queue!r} that {settings.project!r} has not deployed on "
+            f'{engine.place} {"takes" if others == 1 else "take"} messages: -u "$(./inv queue.url{engine.flag})" in '
+            f"place of{engine.flag} uses what is there, whatever it runs; or take another queue with -q"
+        )
+    if not wanted.workers:
+        flags = shlex.join([*wanted.flags(), "--instances", "4"])
+        raise ClusterError(
+            f"no workers of {wanted.queue!r} run on {engine.place}: add --workers N, or start them: "
+            f"./inv worker.deploy{engine.flag} {flags}"
+        )
+    if (present := engine.present(app_id)) and present.instances:
+        raise ClusterError(
+            f"{app_id} on {engine.place} does something else: {present.command}: stop that, or take another queue "
+            "with -q"
+        )
+    rollout = Rollout(engine, say, DeployOptions(undo=True), tries_first=True)
+    deploy_workers(settings, rollout, work, overrides=AppOverrides(instances=wanted.workers))
+    if not (app := engine.present(app_id)):
+        raise ClusterError(f"{app_id} on {engine.place} was stopped meanwhile")
+    return app
+
+
+def _scaled(engine: Scheduler, apps: list[AppSpec], instances: int, say: Say) -> AppSpec:
+    if len(apps) > 1:
+        raise ClusterError(
+            f"--workers {instances}: {', '.join(app.id for app in apps)} take messages of this queue: "
+            f"./inv worker.scale{engine.flag} --app ID --instances N scales one of them"
+        )
+    (present,) = apps
+    say(f"running {instances} instead of {present.instances} of {present.id} on {engine.place}")
+    change = engine.plan(replace(present, instances=instances))
+    Rollout(engine, say, DeployOptions(undo=True)).make(change, present)
+    return change.app
+
+
+def _trouble_there(settings: Settings, engine: Scheduler, app_ids: list[str], queue: str) -> str:
+    """Say why nobody takes messages: a worker that cannot start its action is there ever again, and takes none."""
+    url = queue_at(settings, engine).url
+    with broker_errors(url), open_blocking(url) as connection:
+        return "" if replacing.consumers(connection, queue) else _none_takes(engine, app_ids, queue)
+
+
+def _none_takes(engine: Scheduler, app_ids: list[str], queue: str) -> str:
+    found = [one for app_id in app_ids for one in _instances(engine, app_id)]
+    how, last = _last_of(engine, app_ids[0], found)
+    flags = f"{engine.flag} -q {shlex.quote(queue)}"
+    return (
+        f"no worker of {queue!r} on {engine.place} takes messages{how}{last}; ./inv status{engine.flag} shows when one "
+        f"does, ./inv worker.stop{flags} ends what cannot"
+    )
 
 
 def _here(settings: Settings, engine: Scheduler, wanted: Wanted, going_on: GoingOn, say: Say) -> Workforce:
@@ -250,13 +349,6 @@ def _wake(engine: Scheduler, app: AppSpec, management: Management, queue: str, s
         engine.apply(engine.plan(app, restart=True))
 
 
-def _scaled(engine: Scheduler, present: AppSpec, instances: int, say: Say) -> AppSpec:
-    say(f"running {instances} instead of {present.instances} of {present.id} on {engine.place}")
-    change = engine.plan(replace(present, instances=instances))
-    engine.apply(change)
-    return change.app
-
-
 def _make_free(settings: Settings, wanted: Wanted, present: AppSpec | None, going_on: GoingOn, say: Say) -> None:
     """See that workers, if any, can be replaced: nothing of others is left for them, and what waits of the run goes.
 
@@ -316,11 +408,16 @@ def _end_of(run: str) -> str:
 
 
 def _workforce(engine: Scheduler, app_id: str, app: AppSpec | None, wanted: Wanted, url: str) -> Workforce:
-    options = options_of(app) if app else None
-    # `-j 0` is one a core of machines that are not known here.
-    is_known = bool(app and options and (engine.is_here or not re.search(r" -j ?0(?= )", app.command)))
-    slots = app.instances * options.jobs if app and options and is_known else 0
+    slots = _slots(engine, app) if app else 0
     return Workforce(url, slots, partial(_when_known, partial(_trouble, engine, app_id, wanted.queue)))
+
+
+def _slots(engine: Scheduler, app: AppSpec) -> int:
+    """Return how many items workers run at once; 0 where that is not known."""
+    options = options_of(app)
+    # `-j 0` is one a core of machines that are not known here.
+    is_known = options and (engine.is_here or not re.search(r" -j ?0(?= )", app.command))
+    return app.instances * options.jobs if options and is_known else 0
 
 
 def _instances(engine: Scheduler, app_id: str) -> tuple[Instance, ...]:
@@ -337,10 +434,14 @@ def _trouble(engine: Scheduler, app_id: str, queue: str) -> str:
     found = _instances(engine, app_id)
     if any(map(_lives, found)):
         return ""
-    how = next((f": {one.name} {one.detail}" for one in found if one.detail), "")
-    last = ""
+    how, last = _last_of(engine, app_id, found)
+    return f"no worker of {queue!r} runs on {engine.place} any more{how}{last}; this command again starts new ones"
+
+
+def _last_of(engine: Scheduler, app_id: str, instances: Iterable[Instance]) -> tuple[str, str]:
+    """Return what is known of instances that do not work, and the last that one of them printed."""
+    how = next((f": {one.name} {one.detail}" for one in instances if one.detail), "")
     with suppress(ClusterError):
         lines = [line.partition(": ")[2].strip() for line in engine.logs(app_id, _LINES)]
-        last = next((f", its last words: {line}" for line in reversed(lines) if line), "")
-    again = "this command again starts new ones" if engine.is_here else "mend what it says, and deploy them anew"
-    return f"no worker of {queue!r} runs on {engine.place} any more{how}{last}; {again}"
+        return how, next((f", its last words: {line}" for line in reversed(lines) if line), "")
+    return how, ""

@@ -11,6 +11,7 @@ import pytest
 from cluster.apps.app import AppSpec
 from cluster.operations.wanted_workers import Wanted, action_of, local_action, options_of, runs_as_wanted
 from cluster.operations.workforce import busy_with
+from cluster.queue.runs.shell_words import in_one
 from scripts.amqp.management import QueueCount
 from tests.conftest import SETTINGS
 
@@ -43,6 +44,21 @@ def suits(command: str, action: str, **asked: Any) -> bool:
 )
 def test_workers_suit_where_they_have_all_that_is_asked_for(asked: dict[str, Any], is_so: bool) -> None:
     assert suits(RUNS, "mc.r 'a b' {alpha}", **asked) == is_so
+
+
+def test_options_of_a_worker_that_are_not_asked_for_are_taken_as_they_are() -> None:
+    more = RUNS.replace("-j 4", "-j 4 --prefetch 8 --timeout 9 --breaker 7")
+    for asked in ({}, {"jobs": 4}, {"timeout_s": 9}, {"options": "--breaker 7"}):
+        assert suits(more, "mc.r 'a b' {alpha}", **asked)
+    assert not suits(more, "mc.r 'a b' {alpha}", options="-j 4 --prefetch 5")
+
+
+@pytest.mark.parametrize(
+    "words", [["mc.r", "{alpha}", "a b", "it's", '"', "", "$x", "#", "\\"], ["sh", "-c", "cat; cat"]]
+)
+def test_an_action_is_a_flag_that_is_read_as_the_same_words(words: list[str]) -> None:
+    assert shlex.split(in_one(words)) == words
+    assert in_one(["mc.r", "{alpha}"]) == "mc.r {alpha}"
 
 
 @pytest.mark.parametrize("action", ["mc.r", "mc.r a b {alpha}", "mc.r 'a b' {beta}", "other.r 'a b' {alpha}"])

@@ -70,12 +70,14 @@ class Around:
     `resting` says who works on one now and then only.
     `trouble` says why nothing works on the items, empty while somebody does; where it `is_final`, the run ends with it.
     `left` counts the messages of the queue that wait or are in work, whosever they are; None: that cannot be known.
+    `flag` means its broker in a command line that is suggested, with a blank before; empty where none is needed.
     """
 
     resting: Callable[[], Resting] = Resting
     trouble: Callable[[], str] = lambda: ""
     left: Callable[[], int | None] = lambda: None
     is_final: bool = False
+    flag: str = ""
 
 
 @dataclass
@@ -350,9 +352,12 @@ class Run:
     def _left_off(self) -> str:
         done, total = len(self._output.done), self._items.total
         return (
-            f"interrupted: {done:,} of {counted(total, 'item')} done; the same command goes on, and ./inv map.cancel "
-            f"--run {self._state.run} gives it up"
+            f"interrupted: {done:,} of {counted(total, 'item')} done; the same command goes on, and {self._cancel()} "
+            "gives it up"
         )
+
+    def _cancel(self) -> str:
+        return f"./inv map.cancel{self._around.flag} --run {self._state.run}"
 
     def _progress(self) -> RunProgress:
         done = len(self._output.done)
@@ -409,7 +414,7 @@ class Run:
         if left is None and self._state.published and now - self._last_result > _UNKNOWN_S and not self._said:
             self._said = (
                 "no result for a while, and no management API tells whether items are lost or in work: if they are "
-                f"lost: ./inv map.cancel --run {self._state.run}, and the same command runs what has no result"
+                f"lost: {self._cancel()}, and the same command runs what has no result"
             )
             self._say(self._said)
         if left != 0 or self._waiting or not self._collector.is_connected or now - self._last_result < _QUIET_S:

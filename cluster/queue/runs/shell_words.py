@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Sequence
 
 
 def typed(word: bytes) -> str:
@@ -13,6 +14,18 @@ def typed(word: bytes) -> str:
         return shlex.quote(text)
     shown = (char if char.isprintable() and char not in "'\\" else _escaped(char) for char in text)
     return f"$'{''.join(shown)}'"
+
+
+def in_one(words: Sequence[str]) -> str:
+    """Return words as the value of one flag, such as --action, with no more quotes than splitting it again needs."""
+    return " ".join(word if _is_whole(word) else shlex.quote(word) for word in words)
+
+
+def _is_whole(word: str) -> bool:
+    try:
+        return shlex.split(word) == [word]
+    except ValueError:
+        return False
 
 
 def _escaped(char: str) -> str:
