@@ -36,7 +36,7 @@ def waits(c):
     try:
         print("begun", flush=True)
         while True:
-            time.sleep(60)
+            time.sleep(0.1)
     finally:
         tell("tidies")
 

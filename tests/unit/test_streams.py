@@ -121,7 +121,7 @@ from commands.task import task
 def lines():
     yield "a line"
     while True:
-        time.sleep(60)
+        time.sleep(0.1)
 
 @task
 def logs(c):
