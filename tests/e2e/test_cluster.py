@@ -5,6 +5,7 @@ The agents and the registry are hosts of the tests with engines of their own. Ma
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
@@ -63,6 +64,8 @@ def inv(docker_client: Any, hosts: Hosts, tmp_path_factory: pytest.TempPathFacto
         "INVOKE_AGENTS_HOSTS": ",".join(host.name for host in hosts.agents),
         "INVOKE_AGENTS_SSH_CONFIG": str(hosts.ssh_config),
         "AMQP_PASSWORD": PLANTED,
+        "INVOKE_WORKER_TAG": WORKER,
+        "INVOKE_WORKER_MEM_MIB": "128",
     }
     line.environ.pop("SSH_AUTH_SOCK", "")
     yield line
@@ -171,6 +174,29 @@ def test_workers_take_messages_of_a_broker_that_is_named(
     inv("publish", "-m", marathon.address, "-q", "Elsewhere", "--create", "--body", "from-elsewhere")
     until(lambda: "from-elsewhere" in done_by(hosts), "the message is done", 120)
     inv("worker.stop", "-m", marathon.address, "-q", "Elsewhere")
+
+
+def test_a_map_brings_its_workers(inv: Typed, marathon: Standin, queue: str, tmp_path: Path) -> None:
+    items, action = tmp_path / "params.csv", 'printf %s|%s {alpha} "it\'s {n}"'
+    items.write_text("alpha,n\n" + "".join(f"a {number},{number}\n" for number in range(20)))
+
+    def mapped(name: str, *more: str) -> list[str]:
+        where = ["-m", marathon.address, "-q", "Mapped", "--output", str(tmp_path / name)]
+        return ["map", *where, "--file", str(items), "--action", *more]
+
+    def rows(name: str) -> set[str]:
+        with (tmp_path / name).open(newline="") as file:
+            return {row["result"] for row in csv.DictReader(file)}
+
+    unknown = inv.try_(*mapped("out.csv", "mistyped.r", "--workers", "1"))
+    assert (unknown.returncode, "'mistyped.r'" in unknown.stderr.splitlines()[-1]) == (1, True)
+    assert "worker-mapped" not in inv("status", "-m", marathon.address)
+    wanted = {f"a {number}|it's {number}" for number in range(20)}
+    inv(*mapped("out.csv", action, "--workers", "2"))
+    inv(*mapped("again.csv", action, "--workers", "1"))
+    assert (rows("out.csv"), rows("again.csv")) == (wanted, wanted)
+    assert inv.try_(*mapped("other.csv", "cat")).returncode == 1
+    inv("worker.stop", "-m", marathon.address, "-q", "Mapped")
 
 
 def test_scaled_updated_rolled_back_and_stopped(inv: Typed, marathon: Standin, workers: list[str]) -> None:
