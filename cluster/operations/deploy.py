@@ -26,7 +26,7 @@ from cluster.image_ref import is_local
 from cluster.operations import replacing
 from cluster.operations.build import tell_older
 from cluster.operations.operate import as_json, tell_change, undone_on_failure
-from cluster.operations.wanted_workers import as_from_here
+from cluster.operations.wanted_workers import as_from_here, options_for
 from cluster.queue import delivery_limits
 from cluster.queue import login as queue_login
 from cluster.queue.login import QueueAddress, QueueLogin, Secrets
@@ -130,6 +130,15 @@ def deploy_queue(
     return _queue_result(settings, rollout, status, login)
 
 
+def patient(rollout: Rollout, work: Work) -> Rollout:
+    """Wait on this machine for as long as a kept-alive action may take to load, too."""
+    found = options_for(work)
+    if not (rollout.is_watched and found.keep_alive):
+        return rollout
+    timeout_s = max(rollout.options.timeout_s, LOCAL_START_S + found.ready_timeout_s)
+    return replace(rollout, options=replace(rollout.options, timeout_s=timeout_s))
+
+
 def deploy_workers(
     settings: Settings, rollout: Rollout, work: Work, tag: str = "", overrides: AppOverrides = AppOverrides()
 ) -> list[str]:  # fmt: skip
@@ -140,7 +149,7 @@ def deploy_workers(
     Raises:
         ClusterError: something is not as it must be, and nothing was changed; or they do not come up.
     """
-    engine, say = rollout.engine, rollout.say
+    engine, say, rollout = rollout.engine, rollout.say, patient(rollout, work)
     work = as_from_here(work, engine)
     image = engine.image(tag or settings.worker.tag)
     if not overrides.definition:

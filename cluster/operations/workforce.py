@@ -17,7 +17,7 @@ from cluster.components import QUEUE, WORKER, Component
 from cluster.images import sources
 from cluster.operations import replacing
 from cluster.operations.build import build_and_push, tell_older
-from cluster.operations.deploy import LOCAL_START_S, Rollout, deploy_queue, deploy_workers
+from cluster.operations.deploy import LOCAL_START_S, Rollout, deploy_queue, deploy_workers, patient
 from cluster.operations.publish import queue_at
 from cluster.operations.wanted_workers import (
     Wanted,
@@ -305,10 +305,12 @@ def _current_image(settings: Settings, engine: Scheduler, say: Say) -> Image:
 
 
 def _start_workers(settings: Settings, rollout: Rollout, wanted: Wanted, work: Work, say: Say) -> None:
-    count, jobs = wanted.workers or 1, options_for(work).jobs
+    options = options_for(work)
+    count, jobs = wanted.workers or 1, options.jobs
     say(
         f"starting {count} {'worker' if count == 1 else 'workers'} of {wanted.queue!r} on {rollout.engine.place}, "
         f"{jobs} at once{'' if count == 1 else ' each'}: {shlex.join(work.action)}"
+        + (f", which has {options.ready_timeout_s:g} s to get ready" if options.keep_alive else "")
     )
     # As much memory as so many workers with one action each would have.
     mem_mib = settings.worker.mem_mib * max(1, jobs // max(1, settings.worker.jobs))
@@ -320,7 +322,7 @@ def _renew(
     make_free: Callable[[], None], say: Say,
 ) -> None:  # fmt: skip
     """Bring what runs to the present image, and to as many as are wanted; else leave it in peace, unless it rests."""
-    engine, instances = rollout.engine, wanted.workers or present.instances
+    engine, instances, rollout = rollout.engine, wanted.workers or present.instances, patient(rollout, work)
     change = engine.plan(replace(present, image=image.name if present.image else "", instances=instances))
     if change.kind == "replace":
         make_free()

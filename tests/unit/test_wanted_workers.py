@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from cluster.apps.app import AppSpec
+from cluster.operations.deploy import Rollout, patient
 from cluster.operations.wanted_workers import Wanted, action_of, local_action, options_of, runs_as_wanted
 from cluster.operations.workforce import busy_with
 from cluster.queue.runs.shell_words import in_one
+from cluster.schedulers import Scheduler
 from scripts.amqp.management import QueueCount
 from tests.conftest import SETTINGS
 
@@ -121,3 +123,11 @@ def test_what_is_left_of_the_run_that_goes_on_is_in_nobodys_way() -> None:
     assert busy_with("q", own, "0badcafe") == ""
     assert "--run 0badcafe" in busy_with("q", own, "1badcafe")
     assert "--run 1badcafe" in busy_with("q", [*own, QueueCount("q.results.1badcafe", 1, 0, 0)], "0badcafe")
+
+
+def test_a_kept_alive_action_has_its_time_to_load_on_this_machine() -> None:
+    work = Wanted("q", "model", keep_alive=True, options="--ready-timeout 900").work(SETTINGS, "model", 1)
+    here, there = (Rollout(cast("Scheduler", None), print, is_watched=is_here) for is_here in (True, False))
+    assert patient(here, work).options.timeout_s > 900
+    assert patient(here, Wanted("q", "model").work(SETTINGS, "model", 1)) == here
+    assert patient(there, work) == there
