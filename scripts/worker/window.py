@@ -18,8 +18,9 @@ from scripts.worker.options import Options
 
 LOOK_EVERY_S = 0.5
 
-# How long the broker may take to send as many messages as it may.
+# How long the broker may take to send as many messages as it may; and so often it is looked whether it has any.
 _FULL_WITHIN_S = 0.1
+_MOST_LOOKS = 10
 
 # Actions are short below the first; those for which more is held are so until the second.
 _SHORT_S, _LONG_S = 0.05, 0.1
@@ -99,6 +100,7 @@ class Holding:
     waiting: deque[Run]
     hand_back: Callable[[Run], None]
     _change: Literal["", "more", "less", "ending"] = ""
+    _looks: int = 0
     _is_idle: bool = False
     # What was in hand when a smaller window began.
     _before: set[Run] = field(default_factory=set)
@@ -158,17 +160,28 @@ class Holding:
             self._prepare("less")
 
     def _prepare(self, change: Literal["more", "less"]) -> None:
-        self._change = change
+        self._change, self._looks = change, 0
         self.consumer.hold_acknowledgements(True)
         self._full_within.set(_FULL_WITHIN_S)
         self.came()
 
     def _not_full(self) -> None:
+        """Give up to hold more; to hold less, look whether more will come."""
         if self._change == "less":
-            self._make_change()
+            self.consumer.look(self._looked)
         else:
             self._window.size = self.consumer.prefetch
             self._drop_change()
+
+    def _looked(self, ready: int, _consumers: int) -> None:
+        """Make the change where the queue has no more; else wait, for a while: a busy broker sends late."""
+        if self._change != "less":
+            return
+        self._looks += 1
+        if ready and self._looks < _MOST_LOOKS:
+            self._full_within.set(_FULL_WITHIN_S)
+        else:
+            self._make_change()
 
     def _make_change(self) -> None:
         self._full_within.stop()
