@@ -119,8 +119,8 @@ def lines_of(folder: Path, count: int, size: int = 0) -> Path:
 
 
 def parallel(lines: Path) -> float:
-    """Run `parallel` on the lines, and return the seconds that this took."""
-    command = ["parallel", "--will-cite", f"-j{JOBS}", "echo"]
+    """Run `parallel` on the lines, each of which `cat` gets on STDIN; return the seconds that this took."""
+    command = ["parallel", "--will-cite", f"-j{JOBS}", "echo {} | cat"]
     began = time.monotonic()
     with lines.open("rb") as file:
         subprocess.run(command, check=True, stdin=file, stdout=subprocess.DEVNULL)
@@ -137,7 +137,7 @@ def process(inv: Inv, given: argparse.Namespace) -> None:
     rates: dict[str, list[float]] = {}
     goals = {f"inv map, {FEW:,} items, cat": 3, f"inv map, {MANY:,} items, cat": 4,
              f"inv map, {MANY:,} items, kept alive": 15, f"inv map, {MANY_KEPT:,} items, kept alive": 30}  # fmt: skip
-    theirs = f"parallel -j{JOBS} echo, {FEW:,} items"
+    theirs = f"parallel -j{JOBS} 'echo {{}} | cat', {FEW:,} items"
     each = inv.workers(1, JOBS, "--action", "cat")
     kept = inv.workers(1, JOBS, "--keep-alive", "--action", shlex.join([sys.executable, str(kept_alive)]))
     with each as to_cat, kept as to_kept:

@@ -8,8 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
-
 from cluster.components import WORKER
 from cluster.interrupts import Interrupted
 from cluster.operations import map as mapping
@@ -30,6 +28,7 @@ def run(settings: Settings, *, process: bool, say: Say) -> str:
         MessagesFailed: days failed.
         ClusterError: another demo of the project is under way; or whatever goes wrong.
     """
+    began = time.monotonic()
     engine = selection.provide(settings, say, containers=not process)
     # The python3 of PATH may be a script of many that looks for the real one, at ten times the time of the action.
     action = ACTION.name if engine.has_images else shlex.join([sys.executable, str(ACTION)])
@@ -44,11 +43,10 @@ def run(settings: Settings, *, process: bool, say: Say) -> str:
     if summary.halted or summary.failed:
         raise MessagesFailed(f"{summary.failed:,} of {summary.total:,} days failed: {output} says why")
     at = "" if engine.has_images else f" --at {engine.name}"
-    # ./inv becomes this process, so that what it did before, such as making .venv, counts.
-    took_s = time.time() - psutil.Process().create_time()
+    took_s = time.monotonic() - began
     lines = [
         report(output),
-        f"All of it took {took_s:.1f} s. Next, a program and lines of your own, such as",
+        f"That took {took_s:.1f} s. Next, a program and lines of your own, such as",
         f"  seq 1000 >numbers.txt && ./inv map{at} --file numbers.txt --action 'factor {{}}' --output factors.csv",
         "  ./inv status    shows what runs, and where the messages are",
         "  ./inv down      stops all this",
