@@ -25,6 +25,7 @@ from cluster.queue.runs.output import ANY_NUMBER, Output, check_output, discard,
 from cluster.queue.runs.record import Record
 from cluster.queue.runs.run import Around, Resting, Run, Summary
 from cluster.queue.runs.sidecar import Sidecar, Wanted
+from cluster.queue.runs.spool import is_pipe
 from cluster.schedulers import Say, selection
 from cluster.settings import Settings
 from cluster.terminal import counted, run_bar
@@ -92,8 +93,7 @@ def run(settings: Settings, flags: Flags, say: Say) -> Summary:
     if not flags.output:
         raise ClusterError("--output is missing: name a file such as results.jsonl (.csv, .tsv), or a folder/")
     with closing(Sidecar(flags.output)) as sidecar, _fresh_spool(flags):
-        if flags.restart:
-            _refuse_unknown(flags, sidecar)
+        _refuse_unknown(flags, sidecar)
         items = _items(flags, action, say)
         _refuse_input(flags, items)
         is_here = not flags.url and _choice(settings, flags).is_here
@@ -114,10 +114,10 @@ def run(settings: Settings, flags: Flags, say: Say) -> Summary:
                 _check_retry(output, sidecar, items if has_changed else None)
             is_over = not (sidecar.state and sidecar.state.run)
             if is_over and len(output.done) - (output.failed if flags.retry_failed else 0) >= items.total:
-                say(_nothing_to_do(flags, items))
+                say(_nothing_to_do(flags, items, output))
                 return Summary(items.total, len(output.done), output.failed)
             force, broker = started or _workers(settings, flags, terms, sidecar, say)
-            if flags.retry_failed:
+            if flags.retry_failed and is_over:
                 _drop_failed(output, say)
             _say_where(output, items, sidecar, say)
             if is_over:
@@ -177,7 +177,8 @@ def check(flags: Flags, summary: Summary) -> None:
     if summary.halted:
         raise MessagesFailed(
             f"given up: {summary.halted}; without a result: {counted(summary.total - summary.done, 'item')}; the same "
-            "command goes on with these, --retry-failed runs those again that failed"
+            "command goes on with these, --retry-failed runs those again that failed; ./inv worker.logs shows what "
+            "was printed"
         )
     if summary.failed and summary.done >= summary.total:
         raise MessagesFailed(
@@ -204,8 +205,16 @@ def _items(flags: Flags, action: Sequence[str], say: Say) -> Items:
 
 
 def _refuse_unknown(flags: Flags, sidecar: Sidecar) -> None:
-    """Refuse to delete what no run is known to have written."""
-    path = Path(flags.output)
+    """Refuse to delete, or to take for ours, what no run is known to have written."""
+    path, spool = Path(flags.output), replace(flags, restart=False).spool
+    is_ours = sidecar.state is not None and sidecar.state.wanted.items == str(spool.resolve())
+    if is_pipe(flags.file) and spool.exists() and not is_ours:
+        raise ClusterError(
+            f"{spool}, where the items of --file {flags.file} would be kept, is there already, and no run is known for "
+            "it: remove it yourself, or take another --output"
+        )
+    if not flags.restart:
+        return
     if flags.retry_failed:
         raise ClusterError("--restart begins anew, --retry-failed goes on: give one of them")
     is_there = any(path.iterdir()) if path.is_dir() else path.exists()
@@ -281,8 +290,11 @@ def _check_retry(output: Output, sidecar: Sidecar, changed: Items | None) -> Non
     """See that failed items can run again; where items have `changed`, that none has that succeeded."""
     if sidecar.state is None:
         raise ClusterError("--retry-failed: no run is known for this output; without --retry-failed it begins")
-    if sidecar.state.run:
-        raise ClusterError("--retry-failed: the run is not over yet; the same command without it goes on")
+    if changed and sidecar.state.run:
+        raise ClusterError(
+            f"--retry-failed: the run is not over yet, and {changed.name} has changed since it began: put back what it "
+            "was until then"
+        )
     if changed and (number := output.first_changed(_records(changed))):
         raise ClusterError(
             f"{changed.name}: item {number:,} has changed, or is gone, and has a result already: --retry-failed takes "
@@ -313,10 +325,13 @@ def _say_where(output: Output, items: Items, sidecar: Sidecar, say: Say) -> None
         say(f"going on{under_way}: {done:,} of {counted(items.total, 'item')} {have} a result")
 
 
-def _nothing_to_do(flags: Flags, items: Items) -> str:
+def _nothing_to_do(flags: Flags, items: Items, output: Output) -> str:
     if not items.total:
         return f"nothing to do: {items.name} has no items"
-    return f"nothing to do: {flags.output} has the results of {counted(items.total, 'item')} already"
+    has = f"{flags.output} has the results of {counted(items.total, 'item')} already"
+    return (
+        f"nothing to do: {has}{f', {output.failed:,} of them failed' if output.failed else ''}; --restart begins anew"
+    )
 
 
 def _left(broker: Broker, queue: str) -> int | None:
@@ -366,4 +381,5 @@ def _report(flags: Flags, summary: Summary, output: Output, say: Say) -> None:
     say(f"{ok:,} of {counted(summary.total, 'item')} done, {summary.failed:,} failed, {took}")
     for line in output.failures.lines():
         say(f"  {line}")
-    say(f"the results are in {flags.output}")
+    if summary.done:
+        say(f"the results are in {flags.output}")

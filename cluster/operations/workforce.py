@@ -260,7 +260,7 @@ def _here(settings: Settings, engine: Scheduler, wanted: Wanted, going_on: Going
     present = engine.present(app_id) if any(map(_lives, _instances(engine, app_id))) else None
     make_free = partial(_make_free, settings, wanted, present, going_on, say)
     if present and runs_as_wanted(present, wanted, work):
-        _renew(settings, rollout, present, image, wanted, work, make_free, say)
+        _renew(settings, rollout, present, image, wanted, work, make_free, going_on, say)
     else:
         make_free()
         _start_workers(settings, rollout, wanted, work, say)
@@ -319,14 +319,15 @@ def _start_workers(settings: Settings, rollout: Rollout, wanted: Wanted, work: W
 
 def _renew(
     settings: Settings, rollout: Rollout, present: AppSpec, image: Image, wanted: Wanted, work: Work,
-    make_free: Callable[[], None], say: Say,
+    make_free: Callable[[], None], going_on: GoingOn, say: Say,
 ) -> None:  # fmt: skip
     """Bring what runs to the present image, and to as many as are wanted; else leave it in peace, unless it rests."""
     engine, instances, rollout = rollout.engine, wanted.workers or present.instances, patient(rollout, work)
     change = engine.plan(replace(present, image=image.name if present.image else "", instances=instances))
     if change.kind == "replace":
         make_free()
-        say(f"starting the workers of {wanted.queue!r} anew, with the actions as they are now")
+        earlier = "; what has a result keeps it (--restart makes all anew)" if going_on.run else ""
+        say(f"starting the workers of {wanted.queue!r} anew, with the actions as they are now{earlier}")
         rollout.make(change, present, partial(replacing.check_action, engine, change.app, work, say))
         return
     if change.kind != "nothing":

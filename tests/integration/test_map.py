@@ -473,6 +473,15 @@ def test_a_new_beginning_deletes_nothing_that_no_run_wrote(mapping: Mapping, wha
     assert str(mapping.output).encode() in refused.stderr
 
 
+@pytest.mark.parametrize("flags", [(), ("--restart",)])
+def test_what_looks_like_kept_items_is_not_touched(mapping: Mapping, flags: tuple[str, ...]) -> None:
+    kept = mapping.tmp / f"{mapping.output.name}.stdin"
+    kept.write_text("mine\n")
+    refused = mapping.run(*flags, file="-", stdin=b"1\n")
+    assert (refused.returncode, kept.read_text()) == (1, "mine\n")
+    assert str(kept).encode() in refused.stderr
+
+
 @pytest.mark.parametrize("flag", ["--restart", "--retry-failed"])
 def test_nothing_is_deleted_where_no_worker_is_there(mapping: Mapping, rig: Rig, flag: str) -> None:
     mapping.items.write_text("1\nx\n")

@@ -450,15 +450,22 @@ def test_a_file_that_others_change_is_never_called_synced(tmp_path, name, change
     output.close()
 
 
-def test_a_result_whose_file_is_gone_has_no_record(tmp_path):
+@pytest.mark.parametrize("instead", ["", "folder", "link"])
+def test_a_result_whose_file_is_gone_has_no_record(tmp_path, instead):
     path = f"{tmp_path}/out/"
     write(path, record(1), record(2), record(3, "exit 1"))
     (tmp_path / "out" / "2").unlink()
+    if instead == "folder":
+        (tmp_path / "out" / "2").mkdir()
+    elif instead == "link":
+        (tmp_path / "out" / "2").symlink_to("1")
     with open_output(path) as output:
         assert (output.lost, len(output.done), 2 in output.done, output.failed) == (1, 2, False, 1)
         assert output.write(record(2))
     with open_output(path) as output:
         assert (output.lost, len(output.done)) == (0, 3)
+    discard(path)
+    assert (tmp_path / "out").exists() == bool(instead)
 
 
 def test_a_result_that_cannot_be_brought_to_the_disk_is_no_record_and_those_beside_it_are_none(tmp_path):

@@ -89,12 +89,14 @@ class ResultFiles:
         self._drafts.clear()
 
     def has(self, name: str) -> bool:
-        """Tell whether the file of a result is there."""
-        return os.path.lexists(self._folder / name)
+        """Tell whether the file of a result is there, and neither a folder nor a link to somewhere else."""
+        path = self._folder / name
+        return path.is_file() and not path.is_symlink()
 
     def remove(self, name: str) -> None:
         """Remove the file of a result."""
-        (self._folder / name).unlink(missing_ok=True)
+        if self.has(name):
+            (self._folder / name).unlink()
 
     def close(self) -> None:
         """Return when the names are on the disk, too."""

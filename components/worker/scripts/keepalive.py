@@ -5,6 +5,7 @@ Counts the words of each message. What takes long (imports, a model) stands abov
 """
 
 import json
+import os
 import sys
 
 
@@ -22,6 +23,8 @@ def netstring(stream):
 
 def main():
     """Answer message after message until STDIN ends."""
+    if os.environ.get("CLUSTER_FRAMING", "netstring") != "netstring":
+        sys.exit("keepalive.py takes netstrings, and not lines: --options '--framing netstring'")
     with open(3, "w", buffering=1) as verdicts:
         verdicts.write("ready 1\n")
         while (metadata := netstring(sys.stdin.buffer)) is not None:
