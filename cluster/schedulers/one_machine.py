@@ -189,10 +189,10 @@ class OneMachine(ABC, Generic[T]):
                     raise pending[0].late(timeout_s)
                 time.sleep(POLL_S)
         except NotUp as error:
-            running, printed = self._status_of(app.id).running, " | ".join(error.lines)
+            running, printed = self._status_of(app.id).running, "".join(f"\n  {line}" for line in error.lines)
             raise ChangeFailed(
-                f"deploy {app.id}: {error}; {running} of {app.instances} instances run now. Its last lines: "
-                f"{printed or 'none'}"
+                f"deploy {app.id}: {error}; {running} of {app.instances} instances run now. Its last lines:"
+                f"{printed or ' none'}"
             ) from error
 
     def _end(self, found: Sequence[T], now: bool = False, drain: bool = True) -> None:
