@@ -55,8 +55,9 @@ def has_changed(file: str, spool: Path, say: Say) -> bool:
         return False
     name = "STDIN" if file == "-" else file
     try:
-        # A pipe with a name would be waited for, until somebody writes to it.
-        fd = STDIN if file == "-" else os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+        # A pipe with a name would be waited for, until somebody writes to it; a terminal would become that of this
+        # process, which its closing would end.
+        fd = STDIN if file == "-" else os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
         with open(fd, "rb", 0, closefd=file != "-") as reading, spool.open("rb") as kept:
             if os.isatty(fd):
                 return False
