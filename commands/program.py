@@ -13,6 +13,7 @@ from invoke.program import Program
 
 from commands.output import say
 from commands.task import number_of
+from scripts import VERSION
 from scripts.errors import ClusterError
 
 _INTRODUCTION = """\
@@ -39,7 +40,7 @@ class Inv(Program):  # type: ignore[misc]
     """Invoke's own program, for people who do not know Invoke."""
 
     def __init__(self) -> None:
-        super().__init__(name="Invoke", binary="./inv", version=invoke.__version__, config_class=_Config)
+        super().__init__(name="cluster-tasks", binary="./inv", version=VERSION, config_class=_Config)
 
     def main(self, argv: list[str]) -> int:
         """Run the command that the words of a command line name; the exit code."""

@@ -2,3 +2,5 @@
 
 Knows pika and requests, nothing of `cluster/`. Works with Debian 13's pika 1.3.2 and with the newest.
 """
+
+VERSION = "0.1.0"  # of all of this; pyproject.toml has it too

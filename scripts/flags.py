@@ -6,16 +6,19 @@ import argparse
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from scripts import VERSION
 from scripts.errors import WrongUsage
 from scripts.number import MOST, number
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of Python's that refuses a value twice or empty, and raises WrongUsage where flags are wrong."""
+    """A parser of Python's with --version, that refuses a value twice or empty, and raises WrongUsage for wrong flags."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
         self.register("action", None, _Once)
+        version = f"{self.prog} {VERSION}"
+        self.add_argument("--version", action="version", version=version, help="show the version and exit")
 
     def error(self, message: str) -> NoReturn:
         """Say that flags are wrong."""

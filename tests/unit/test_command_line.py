@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from invoke import Collection, Context
@@ -223,3 +225,14 @@ def test_a_list_that_nobody_reads_ends_without_a_word(words: list[str]) -> None:
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False, env=env)
     os.close(write)
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+PROGRAMS = (ROOT / "inv", ROOT / "scripts/cluster_worker", ROOT / "scripts/marathon_app_hostport")
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
+def test_each_program_says_the_version_that_pyproject_has(program: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    name = project["name"] if program.name == "inv" else program.name
+    assert (done.stdout, done.stderr) == (f"{name} {project['version']}\n", "")
