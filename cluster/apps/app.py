@@ -19,6 +19,7 @@ Kind = Literal["create", "replace", "scale", "restart", "nothing"]
 # The label that says how many seconds our own stop waits for an instance. What an engine ends by itself has less:
 # nothing may wait a week for an action, and its message comes back.
 DRAIN = "drain"
+TAG = "tag"  # the label with what a person called the image
 
 
 @dataclass(frozen=True)
@@ -166,26 +167,47 @@ class Change:
 
 @dataclass(frozen=True)
 class Instance:
-    """A running copy of an app; `detail` is for people (an exit code, a health check's words)."""
+    """A running copy of an app; `detail` is for people (an exit code, a health check's words).
+
+    `started_at` is the start of its present life, in seconds since 1970; None where it does not run.
+    """
 
     name: str
     state: State
     image: str = ""
     ports: Mapping[str, HostPort] = field(default_factory=dict)
     detail: str = ""
+    started_at: float | None = None
 
 
 @dataclass(frozen=True)
 class AppStatus:
-    """An app and its instances as they are now."""
+    """An app and its instances as they are now.
 
-    id: str
+    `spec` is the app as `Scheduler.present` has it, but for its image, which each instance names for itself.
+    """
+
+    spec: AppSpec
     instances: tuple[Instance, ...]
+
+    @property
+    def id(self) -> str:
+        """The app's id."""
+        return self.spec.id
+
+    @property
+    def tag(self) -> str:
+        """The name that a person gave the image; empty where it is not known."""
+        return self.spec.labels.get(TAG, "")
 
     @property
     def running(self) -> int:
         """The number of instances that run and, where they have a health check, are healthy."""
         return sum(instance.state == "running" for instance in self.instances)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what programs may know; an app's environment is its own."""
+        return {"id": self.id, "tag": self.tag, "instances": [asdict(one) for one in self.instances]}
 
 
 Path = tuple[str | int, ...]

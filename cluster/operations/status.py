@@ -39,7 +39,7 @@ def status(settings: Settings, *, as_json: bool, at: str = "", marathon: str = "
         queues = _asked(lambda: queue_counts.now(management, broker.url))
         breakers, nodes = _asked(management.open_breakers), _asked(management.nodes)
     if as_json:
-        found = [{"scheduler": engine.name} | asdict(app) for engine, app in apps]
+        found = [{"scheduler": engine.name} | app.as_json() for engine, app in apps]
         at_broker: dict[str, Sequence[Any] | None] = {"queues": queues, "open_breakers": breakers, "nodes": nodes}
         listed = {key: ones and [asdict(one) for one in ones] for key, ones in at_broker.items()}
         return json.dumps({"apps": found} | listed, indent=2, default=str)

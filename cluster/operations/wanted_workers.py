@@ -82,6 +82,12 @@ def action_of(app: AppSpec) -> str:
     return shlex.join(found.command) if found else app.command
 
 
+def queue_of(app: AppSpec) -> str:
+    """Return the queue whose messages an app takes; empty where it is none of workers."""
+    found = options_of(app)
+    return (found and found.queue) or app.env.get("QUEUE_NAME", "")
+
+
 def options_of(app: AppSpec) -> Options | None:
     """Return the command line of an app's cluster_worker; None where there is none that can be read."""
     try:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
-from cluster.apps.app import AppSpec, AppStatus, Image, Instance
+from cluster.apps.app import TAG, AppSpec, AppStatus, Image, Instance
 from cluster.apps.component_apps import Work, worker_id
 from cluster.apps.flags import AppOverrides
 from cluster.components import QUEUE, WORKER, Component
@@ -181,7 +181,7 @@ def _refuse_other(engine: Scheduler, app: AppSpec, wanted: Wanted, work: Work) -
 
 def _tell_image(engine: Scheduler, app: AppSpec, say: Say) -> None:
     """Say so where workers run another image than their tag means now: the action in it may be another one."""
-    tag = app.labels.get("tag", "")
+    tag = app.labels.get(TAG, "")
     if not (tag and app.image and (image := _image(engine, tag))):
         return
     tell_older(image, say)

@@ -84,6 +84,11 @@ class MachineInstance(ABC):
     def runs(self) -> bool:
         """True while its program runs."""
 
+    @property
+    @abstractmethod
+    def started_at(self) -> float:
+        """The start of its program, in seconds since 1970; without meaning when it does not run."""
+
     def still_runs(self) -> bool:
         """Return True while its program runs, having looked anew."""
         return self.runs
@@ -99,7 +104,8 @@ class MachineInstance(ABC):
     def seen(self) -> Instance:
         """Return it as people see it."""
         state, detail = self.state()
-        return Instance(self.name, state, self.image, addresses(self.app.ports, self.host_ports), detail)
+        ports = addresses(self.app.ports, self.host_ports)
+        return Instance(self.name, state, self.image, ports, detail, self.started_at if self.runs else None)
 
     @abstractmethod
     def state(self) -> tuple[State, str]:

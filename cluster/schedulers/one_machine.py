@@ -93,7 +93,7 @@ class OneMachine(ABC, Generic[T]):
                     there.append(self._start(app, name, what, options.wait))
                 if options.wait:
                     self._wait(app, there, options.timeout_s)
-            return self._status_of(app.id)
+            return self._status_of(app)
 
     def run_once(self, app: AppSpec, timeout_s: float = 60) -> tuple[int, list[str]]:
         """Run the app's command as its instances would be run, beside those that run, until it ends."""
@@ -116,7 +116,7 @@ class OneMachine(ABC, Generic[T]):
         """Return all apps of this project, stopped instances included."""
         with self._errors("look for what runs"):
             by_app = groupby(self._instances(), lambda one: one.app.id)
-            return [AppStatus(app_id, tuple(one.seen() for one in found)) for app_id, found in by_app]
+            return [_status_of(list(found)) for _, found in by_app]
 
     def logs(self, app_id: str, tail: int = 100, follow: bool = False) -> Iterator[str]:
         """Yield the last `tail` lines of every instance, each beginning with the instance's name."""
@@ -132,7 +132,8 @@ class OneMachine(ABC, Generic[T]):
     def address_of(self, app_id: str, port_name: str = "") -> HostPort:
         """Return the address of a port of a running instance: the named one, else the first."""
         with self._errors(f"look for {app_id}"):
-            running = [one for one in self._status_of(app_id).instances if one.state == "running"]
+            found = [one.seen() for one in self._instances(app_id)]
+            running = [one for one in found if one.state == "running"]
             if not running:
                 raise NotRunning(app_id, self)
             ports = running[0].ports
@@ -189,7 +190,7 @@ class OneMachine(ABC, Generic[T]):
                     raise pending[0].late(timeout_s)
                 time.sleep(POLL_S)
         except NotUp as error:
-            running, printed = self._status_of(app.id).running, "".join(f"\n  {line}" for line in error.lines)
+            running, printed = self._status_of(app).running, "".join(f"\n  {line}" for line in error.lines)
             raise ChangeFailed(
                 f"deploy {app.id}: {error}; {running} of {app.instances} instances run now. Its last lines:"
                 f"{printed or ' none'}"
@@ -236,8 +237,9 @@ class OneMachine(ABC, Generic[T]):
         """Return the instances of an app, or of all, without a trial that an interruption has left."""
         return [one for one in self._found(app_id) if one.number != _TRIAL]
 
-    def _status_of(self, app_id: str) -> AppStatus:
-        return AppStatus(app_id, tuple(one.seen() for one in self._instances(app_id)))
+    def _status_of(self, app: AppSpec) -> AppStatus:
+        found = self._instances(app.id)
+        return _status_of(found) if found else AppStatus(app, ())
 
     def _refuse_used_ports(self, app: AppSpec, ours: Set[int]) -> None:
         """Refuse fixed ports that something listens on, unless they are `ours`: the deploy ends what holds them."""
@@ -326,6 +328,17 @@ def _names(instances: Iterable[MachineInstance]) -> str:
     return ", ".join(sorted(one.name for one in instances))
 
 
+def _there(found: Sequence[T]) -> Sequence[T]:
+    """Return the instances that run, or where none runs, all."""
+    return [one for one in found if one.runs] or found
+
+
 def _present(found: Sequence[MachineInstance]) -> AppSpec | None:
-    there = [one for one in found if one.runs] or found
+    there = _there(found)
     return replace(there[0].made_from(), instances=len(there)) if there else None
+
+
+def _status_of(found: Sequence[MachineInstance]) -> AppStatus:
+    """Return the status of instances of an app, of which there is one at least."""
+    there = _there(found)
+    return AppStatus(replace(there[0].app, instances=len(there)), tuple(one.seen() for one in found))

@@ -21,10 +21,12 @@ from cluster.schedulers import DeployOptions
 from cluster.settings import ROOT
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
-from tests.contract.conftest import offered_by
+from tests.contract.conftest import IMAGE, offered_by
 from tests.deploying import deploy, restart, rollback, scale
 from tests.ports import free_port
 from tests.waiting import until
+
+CLOCK_S = 1  # how far the clocks that starts are read from may be apart
 
 # An app that writes down each of its starts, says that it is ready, and waits.
 WAITS = 'echo "$MESOS_TASK_ID" >>"$SHARED/starts"; touch "$SHARED/ready"; exec sleep 1000'
@@ -327,6 +329,33 @@ def test_status_has_all_apps_with_their_instances(scheduler, make_app):
     assert all("group" in instance.name and "two" in instance.name for instance in two.instances)
 
 
+def test_status_has_the_app_itself_and_what_a_person_called_its_image(scheduler, make_app):
+    app = make_app("exec sleep 1000", labels={"tag": "worker:v7"}, instances=2)
+    deploy(scheduler, app)
+    (found,) = scheduler.status()
+    assert (found.id, found.tag, found.spec.command, found.spec.instances) == ("/app", "worker:v7", app.command, 2)
+    assert all(instance.image == (IMAGE if scheduler.has_images else "") for instance in found.instances)
+    shown = json.loads(json.dumps(found.as_json(), default=str))
+    assert set(shown) == {"id", "tag", "instances"}
+    assert "SHARED" not in json.dumps(shown)  # its environment
+
+
+def test_an_instance_has_the_start_of_its_present_life(scheduler, make_app):
+    def started() -> list[float]:
+        return [instance.started_at for instance in scheduler.status()[0].instances]
+
+    began = time.time()
+    deploy(scheduler, make_app("exec sleep 1000"))
+    (first,) = started()
+    assert began - CLOCK_S < first < time.time() + CLOCK_S
+    assert started() == [first]
+    between = time.time()
+    restart(scheduler, "/app")
+    (second,) = started()
+    assert between - CLOCK_S < second < time.time() + CLOCK_S
+    assert second > first
+
+
 # An app that ends with exit code 7 as soon as it may, once.
 ENDS_LATER = 'touch "$SHARED/ready"; echo x >>"$SHARED/starts"; until rm "$SHARED/go"; do sleep 0.1; done; exit 7'
 
@@ -337,15 +366,18 @@ def test_status_shows_what_ended_later_and_it_can_be_restarted(scheduler, make_a
     (shared / "go").touch()
     until(lambda: scheduler.status()[0].instances[0].state == "stopped")
     assert scheduler.status()[0].instances[0].detail == "ended with exit code 7"
+    assert scheduler.status()[0].instances[0].started_at is None
     assert scheduler.status()[0].running == 0
     assert restart(scheduler, "/app").running == 1
 
 
 @offered_by("local", "marathon")
 def test_what_ended_later_is_started_again(scheduler, make_app, shared):
-    deploy(scheduler, make_app(ENDS_LATER, check=READY))
+    before = deploy(scheduler, make_app(ENDS_LATER, check=READY)).instances[0].started_at
     (shared / "go").touch()
     until(lambda: len(starts(shared)) == 2)
+    until(lambda: scheduler.status()[0].running == 1)
+    assert scheduler.status()[0].instances[0].started_at > before
 
 
 def test_status_shows_an_app_that_has_become_unhealthy(scheduler, make_app, shared):

@@ -99,7 +99,7 @@ class Cluster:
         self.runs = change.app
         if self.refuses == "fail":
             raise ClusterError("not healthy")
-        return AppStatus(change.app.id, ())
+        return AppStatus(change.app, ())
 
 
 def deploy(engine: Cluster, is_dry_run: bool = False) -> None:

@@ -83,6 +83,6 @@ def test_a_broker_that_is_away_for_a_moment_says_nothing_of_the_workers(monkeypa
             raise answer
         return answer
 
-    engine = SimpleNamespace(status=lambda: [AppStatus("/w", RUNS)], logs=lambda *_: [])
+    engine = SimpleNamespace(status=lambda: [AppStatus(AppSpec("/w"), RUNS)], logs=lambda *_: [])
     replacing.watch(engine, "/w", waiting, 1)
     assert answers == []

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from cluster import engine
-from cluster.apps.app import AppStatus, Instance, State
+from cluster.apps.app import AppSpec, AppStatus, Instance, State
 from cluster.engine import is_of_this_machine
 from cluster.operations import operate
 from cluster.operations.operate import Target
@@ -161,7 +161,7 @@ class Found:
     place, flag = "this machine", ""
 
     def __init__(self, *states: State) -> None:
-        self._apps = [AppStatus("/app", tuple(Instance(state, state) for state in states))] if states else []
+        self._apps = [AppStatus(AppSpec("/app"), tuple(Instance(state, state) for state in states))] if states else []
 
     def status(self) -> list[AppStatus]:
         return self._apps

@@ -10,7 +10,7 @@ import pytest
 
 from cluster.apps.app import AppSpec
 from cluster.operations.deploy import Rollout, patient
-from cluster.operations.wanted_workers import Wanted, action_of, local_action, options_of, runs_as_wanted
+from cluster.operations.wanted_workers import Wanted, action_of, local_action, options_of, queue_of, runs_as_wanted
 from cluster.operations.workforce import busy_with
 from cluster.queue.runs.shell_words import in_one
 from cluster.schedulers import Scheduler
@@ -74,6 +74,12 @@ def test_a_command_that_is_a_persons_own_suits_nobody_and_is_shown() -> None:
         assert action_of(app(command)) == command
         assert not suits(command, "mc.r")
     assert action_of(app(RUNS)) == "mc.r 'a b' '{alpha}'"
+
+
+def test_the_queue_of_workers_is_in_their_command_else_in_the_definition_and_other_apps_have_none() -> None:
+    assert queue_of(app(RUNS)) == "q"
+    assert queue_of(app("exec my_worker").with_env({"QUEUE_NAME": "mine"})) == "mine"
+    assert queue_of(app("exec rabbitmq-server")) == ""
 
 
 @pytest.mark.parametrize(

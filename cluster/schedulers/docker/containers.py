@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
@@ -42,6 +42,11 @@ class ContainerInstance(MachineInstance):
     def runs(self) -> bool:
         """True while its program runs."""
         return bool(self.container.status == "running")
+
+    @property
+    def started_at(self) -> float:
+        """The start of its program, as the engine knows it."""
+        return seconds(self.container.attrs["State"]["StartedAt"])
 
     def still_runs(self) -> bool:
         """Return True while its program runs, having looked anew."""
@@ -90,8 +95,7 @@ class ContainerInstance(MachineInstance):
         if self.container.status in ("exited", "dead", "restarting"):
             raise self._crashed()
         # Docker's own checks are far apart, so that they cost little.
-        check, started = self.app.health, datetime.fromisoformat(self.container.attrs["State"]["StartedAt"])
-        has_settled = (datetime.now(UTC) - started).total_seconds() >= schedulers.SETTLED_S
+        check, has_settled = self.app.health, time.time() - self.started_at >= schedulers.SETTLED_S
         works = self.runs and (succeeds_in(self.container, check.command) if check else has_settled)
         if works:
             self._supervise()
@@ -261,7 +265,7 @@ class _Follower:
                 self.container.reload()
                 if self.container.status not in ("running", "restarting"):
                     break
-                self._read(arriving, since=seconds(self.last) - _OVERLAP_S if self.last else began_s)
+                self._read(arriving, since=seconds(self.last.decode()) - _OVERLAP_S if self.last else began_s)
         except APIError:
             pass  # the container was removed
         finally:
@@ -287,6 +291,6 @@ class _Follower:
                 self.stream.close()
 
 
-def seconds(at: bytes) -> float:
+def seconds(at: str) -> float:
     """Read a time of Docker's (RFC 3339 in UTC with nine digits of a second, which sorts as text) as seconds."""
-    return datetime.fromisoformat(at.decode()).timestamp()
+    return datetime.fromisoformat(at).timestamp()

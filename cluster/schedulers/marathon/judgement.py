@@ -17,8 +17,8 @@ from math import floor
 from typing import Any, Literal
 
 from cluster.apps.app import AppStatus, Instance, State
-from cluster.schedulers.marathon.definition import is_same
-from scripts.marathon.answers import App, Task, is_healthy, is_outdated, mapping, mappings, runs
+from cluster.schedulers.marathon.definition import app_of, is_same
+from scripts.marathon.answers import App, Task, is_healthy, is_outdated, mapping, mappings, moment, runs
 from scripts.marathon.app_reasons import last_failure, reasons
 from scripts.marathon.discovery import address, app_ports
 
@@ -38,7 +38,7 @@ def status_of(app: App, queue: Sequence[Mapping[str, Any]]) -> AppStatus:
     if lacking > 0:
         words = "; ".join([f"{lacking} to be started", *reasons(app, queue, last_failure(app))])
         found.append(Instance(app_id, "starting", detail=words))
-    return AppStatus(app_id, tuple(found))
+    return AppStatus(app_of(app), tuple(found))
 
 
 def oldest_first(app: App) -> list[Task]:
@@ -55,7 +55,8 @@ def _instance(app: App, task: Task) -> Instance:
     words = ", ".join(part for part in (host, detail) if part) + old
     found = {port.name or str(index): address(task, port) for index, port in enumerate(app_ports(app))}
     addresses = {name: where for name, where in found.items() if where}
-    return Instance(str(task.get("id")), state, "" if old else str(image), addresses, words)
+    started_at = moment(task.get("startedAt")) or None
+    return Instance(str(task.get("id")), state, "" if old else str(image), addresses, words, started_at)
 
 
 def _state(app: App, task: Task) -> tuple[State, str]:

@@ -108,7 +108,7 @@ class Marathon:
             goal = Goal(planned.sent, accepted.deployment, accepted.version, present)
             following.reach(self._api, goal, options, self._say)
         found = self._api.app(app.id)
-        return status_of(found, self._api.queue()) if found else AppStatus(app.id, ())
+        return status_of(found, self._api.queue()) if found else AppStatus(app, ())
 
     def run_once(self, app: AppSpec, timeout_s: float = 60) -> tuple[int, list[str]]:
         """Run the app's command on the engine of the first agent that answers; return its exit code and last lines."""

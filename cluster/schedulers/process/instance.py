@@ -109,6 +109,11 @@ class ProcessInstance(MachineInstance):
         return None
 
     @property
+    def started_at(self) -> float:
+        """The start of the shell that runs its command."""
+        return self.started
+
+    @property
     def runs(self) -> bool:
         """True while its command runs."""
         return self.shell() is not None
