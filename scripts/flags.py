@@ -12,7 +12,7 @@ from scripts.number import MOST, number
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of Python's with --version, that refuses a value twice or empty, and raises WrongUsage for wrong flags."""
+    """A parser of Python's with --version; it refuses a value twice or empty, and raises WrongUsage for wrong flags."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
