@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from scripts.errors import ClusterError
 from scripts.one_line import visible
 
 if TYPE_CHECKING:
@@ -30,6 +31,29 @@ def results(lines: Iterable[str]) -> None:
             print(line, flush=True)
     except KeyboardInterrupt as interrupt:  # its argument is the signal, where a task has caught it
         raise SystemExit(128 + (interrupt.args or (signal.SIGINT,))[0]) from None
+
+
+def confirm(cost: str, *, yes: bool) -> None:
+    """Ask a person whether to go on, although it costs something, such as "3 messages of 'myqueue' are deleted".
+
+    With `yes` nobody is asked. Ctrl-C and the end of the input are a no.
+
+    Raises:
+        ClusterError: the answer is no, or there is no terminal to ask at.
+    """
+    if yes:
+        return
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):  # it may be closed
+        raise ClusterError(f"{cost}. Nothing is done yet: there is no terminal to ask at, so give --yes to go on")
+    try:
+        print(visible(f"{cost}. Go on? [y/N] ", kept="\n\t"), end="", file=sys.stderr, flush=True)
+        answer = sys.stdin.readline()
+    except KeyboardInterrupt:
+        answer = ""
+    if not answer:  # the cursor still stands behind the question
+        say("")
+    if answer.strip().lower() not in ("y", "yes"):
+        raise ClusterError("nothing was done")
 
 
 def settings_of(config: Mapping[str, Any], registry: str = "") -> Settings:
