@@ -41,7 +41,8 @@ _OTHER_ARGUMENTS = 406
 # Of a refusal: "inequivalent arg 'x-queue-type' for queue 'q' in vhost '/': received 'quorum' but current is 'stream'".
 _STREAM = re.compile(r"x-queue-type.* but current is 'stream'")
 
-_BESIDE = re.compile(r"\.(failed|alone|retry\.\d+s)$")
+_BESIDE = re.compile(r"\.(failed|alone|paused|retry\.\d+s|worker\.[0-9a-f]{8})$")
+_INBOX = re.compile(r"\.worker\.[0-9a-f]{8}$")
 
 _RESULTS = re.compile(r"(.+)\.results\.([0-9a-f]{8})", re.DOTALL)
 
@@ -71,6 +72,21 @@ def results_queue(queue: str, run: str) -> str:
     return f"{queue}.results.{run}"
 
 
+def paused_queue(queue: str) -> str:
+    """Return the queue that is there as long as `queue` is paused; it says so to workers that start, and is empty."""
+    return f"{queue}.paused"
+
+
+def inbox(queue: str, number: str) -> str:
+    """Return the queue, of one worker (8 hexadecimal digits), by which it is asked how it is."""
+    return f"{queue}.worker.{number}"
+
+
+def is_inbox(name: str) -> bool:
+    """Tell whether a queue is a worker's own, with no work in it."""
+    return bool(_INBOX.search(name))
+
+
 def run_of(name: str) -> tuple[str, str] | None:
     """Return the work queue and the run of a queue of results; None where it is another queue."""
     match = _RESULTS.fullmatch(name)
@@ -86,6 +102,11 @@ def results_arguments(server: dict[str, Any], most_bytes: int | None = None) -> 
     """Return the arguments of a queue of results; one that holds `most_bytes` takes no more until some are fetched."""
     bounded = {} if most_bytes is None else {"x-max-length-bytes": most_bytes, "x-overflow": "reject-publish"}
     return _quorum(server) | bounded
+
+
+def marker_arguments(server: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of the queue that marks another one as paused."""
+    return _quorum(server)
 
 
 def _quorum(server: dict[str, Any], limit: int = _WAITING_LIMIT) -> dict[str, Any]:
@@ -211,9 +232,11 @@ def refusal(reason: ChannelClosedByBroker, parameters: Any, name: str) -> str:
     """
     if reason.reply_code != _FORBIDDEN:
         return explain(reason)
-    queues = rf"^{re.escape(owner_of(name))}(\.failed|\.alone|\.retry\.\d+s)?$"
+    queue = re.escape(owner_of(name))
+    inboxes = rf"{queue}\.worker\.\w+"
+    queues = rf"{queue}(\.failed|\.alone|\.retry\.\d+s)?|{inboxes}"
     words = ["rabbitmqctl", "set_permissions", "-p", parameters.virtual_host, parameters.credentials.username]
-    words += [queues, r"^amq\.default$", queues]
+    words += [f"^({queues})$", rf"^(amq\.default|{inboxes})$", rf"^(amq\.direct|{queues})$"]
     return f"{explain(reason)}; a worker needs (add it to what the user may do now): {shlex.join(words)}"
 
 

@@ -64,8 +64,8 @@ class Consumer:
     """Calls `delivered` for each message and `lost` when those that were delivered can no longer be settled.
 
     `refused` is told why this queue can never be consumed; `failed_before`: how many messages stood in the failed
-    queue before the first one was taken; `rests`: none is taken but by `take_one`. The next subscription holds
-    `prefetch` messages at most.
+    queue before the first one was taken; `rests`: none is taken but by `take_one` (None: not known yet, none is taken).
+    The next subscription holds `prefetch` messages at most.
     """
 
     loop: EventLoop
@@ -78,7 +78,7 @@ class Consumer:
     refused: Callable[[str], None]
     started: bool = False
     failed_before: int | None = None
-    rests: bool = False
+    rests: bool | None = None
     _link: Link | None = None
     # The prefetch of each subscription, by its consumer tag; mostly there is one.
     _subscriptions: dict[str, int] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class Consumer:
         return self._subscribe(1, self._consuming)
 
     def go_on(self) -> None:
-        """Take messages again."""
+        """Take messages, at first or again."""
         self.rests = False
         self._unsubscribe_all()
         self._subscribe(self.prefetch, self._consuming)
@@ -180,14 +180,17 @@ class Consumer:
         if tag is not None:
             self._cancel(tag)
 
-    def look(self, looked: Callable[[int, int], None]) -> None:
-        """Ask how many messages are ready in the queue and how many consumers it has; no answer without a connection.
+    def look(self, looked: Callable[[int, int], None]) -> bool:
+        """Ask how many messages are ready in the queue and how many consumers it has; False: cannot ask.
 
-        A quorum queue counts every channel that holds messages of it as a consumer.
+        What the broker has sent before is here before the answer. None comes when the connection is lost. A quorum
+        queue counts every channel that holds messages of it as a consumer.
         """
-        if self.connection and self._link and self._link.open:
-            answer = self.loop.guard(lambda frame: looked(frame.method.message_count, frame.method.consumer_count))
-            self._link.channel.queue_declare(self.queue, passive=True, callback=answer)
+        if not (self.connection and self._link and self._link.open):
+            return False
+        answer = self.loop.guard(lambda frame: looked(frame.method.message_count, frame.method.consumer_count))
+        self._link.channel.queue_declare(self.queue, passive=True, callback=answer)
+        return True
 
     def get(self, queue: str, got: Callable[[Run | None], None]) -> None:
         """Take one message of another queue, if there is one; it is settled like those that were delivered."""
@@ -269,7 +272,7 @@ class Consumer:
         channel.add_on_cancel_callback(self.loop.guard(cancelled))
         if self.rests:
             self._up()
-        else:
+        elif self.rests is False:
             self._subscribe(self.prefetch, self._consuming)
 
     def _subscribe(self, prefetch: int, consuming: Callable[[Any], None]) -> bool:

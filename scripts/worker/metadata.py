@@ -66,13 +66,13 @@ def _values(run: Run) -> dict[str, bytes] | None:
         return None
     columns = _plain(headers.get(COLUMNS))
     found = {name: _bytes(value) for name, value in columns.items()} if isinstance(columns, dict) else {}
-    if (item := _item(run)) is not None:
+    if (item := item_of(run)) is not None:
         found[NUMBER] = b"%d" % item
     found[LINE] = run.body.removesuffix(b"\n")
     return found
 
 
-def _item(run: Run) -> int | None:
+def item_of(run: Run) -> int | None:
     """Return the item's number, where the message has one."""
     item = _plain((run.properties.headers or {}).get(ITEM))
     return item if isinstance(item, int) and not isinstance(item, bool) else None
@@ -83,7 +83,7 @@ def _facts(queue: str, run: Run) -> dict[str, Any]:
     facts = {
         "queue": queue,
         "message_id": run.id,
-        "item": _item(run),
+        "item": item_of(run),
         "attempt": run.attempt,
         "redelivered": run.redelivered,
         "routing_key": _text(first_routing_key(properties, run.routing_key, queue)),

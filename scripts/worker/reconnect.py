@@ -44,8 +44,9 @@ Locate = Callable[[Callable[[str], None], Callable[[str], None]], None]
 class Reconnecting:
     """Keeps a connection open: `opened` gets each new one, `lost` is called when that is gone.
 
-    Trouble is logged once for each new reason, not once for each try; `name` says which connection it is, `where` its
-    address. The broker gets `properties` besides.
+    Trouble is logged once for each new reason, not once for each try; where it `is_silent` not at all, since another
+    connection says the same. `name` says which connection it is, `where` its address. The broker gets `properties`
+    besides.
     """
 
     loop: EventLoop
@@ -54,6 +55,7 @@ class Reconnecting:
     opened: Callable[[Any], None]
     lost: Callable[[], None]
     properties: Mapping[str, Any] = field(default_factory=dict)
+    is_silent: bool = False
     connection: Any = None
     where: str = ""
     works_since: float | None = None
@@ -90,11 +92,11 @@ class Reconnecting:
             self._finish()
             return
         if not self._again:
-            say(reason)
+            self._say(reason)
             return
         if reason != self._said:
             self._said = reason
-            say(f"{self.name}: {reason}; trying again")
+            self._say(f"{self.name}: {reason}; trying again")
         self._failures += 1
         self._next_try.set(growing_s(FIRST_PAUSE_S, self._failures, longest_pause_s) * random.uniform(0.5, 1))
 
@@ -154,8 +156,8 @@ class Reconnecting:
             _close(connection)
             return
         guard, broker = self.loop.guard, f"the broker at {self.where}"
-        connection.add_on_connection_blocked_callback(guard(partial(_say_blocked, broker)))
-        connection.add_on_connection_unblocked_callback(guard(lambda *_: say(f"{broker} takes messages again")))
+        connection.add_on_connection_blocked_callback(guard(partial(self._say_blocked, broker)))
+        connection.add_on_connection_unblocked_callback(guard(lambda *_: self._say(f"{broker} takes messages again")))
         self.opened(connection)
 
     def _over(self, what: str, connection: Any, error: BaseException) -> None:
@@ -168,9 +170,13 @@ class Reconnecting:
         if closed:
             closed()
 
+    def _say_blocked(self, broker: str, _connection: Any, frame: Any) -> None:
+        why = frame.method.reason
+        self._say(f"{broker} takes no messages for the moment ({why}); failed messages wait until it does")
 
-def _say_blocked(broker: str, _connection: Any, frame: Any) -> None:
-    say(f"{broker} takes no messages for the moment ({frame.method.reason}); failed messages wait until it does")
+    def _say(self, text: str) -> None:
+        if not self.is_silent:
+            say(text)
 
 
 def _close(connection: Any) -> None:

@@ -29,7 +29,8 @@ _NACK_IS_FREE = (4, 3)
 class Settler:
     """Settles runs of one queue; calls `settled` when the broker has been told all it needs to know of one.
 
-    `failed` counts what failed for good; `recipients` know for which results nobody waits any more.
+    `done` counts what succeeded, `failed` what failed for good, `retried` the failed attempts that are made again;
+    `recipients` know for which results nobody waits any more.
     """
 
     loop: EventLoop
@@ -37,8 +38,9 @@ class Settler:
     options: Options
     warnings: InitVar[QueueWarnings]
     settled: Callable[[Run], None]
+    done: int = 0
     failed: int = 0
-    _succeeded: bool = False
+    retried: int = 0
 
     def __post_init__(self, locate: Locate, warnings: QueueWarnings) -> None:
         options = self.options
@@ -55,9 +57,10 @@ class Settler:
         queue = queue_for(run.properties, self.options.results)
         if decision.way != "ack":
             say(attempt_line(run.id, outcome, run.attempt, self.options.policy, decision, bool(queue)))
-        elif not self._succeeded:
-            self._succeeded = True
+        elif not self.done:
             say(FIRST_SUCCESS)
+        self.done += decision.way == "ack"
+        self.retried += decision.way == "retry"
         match decision.way:
             case "ack" if queue:
                 self._answer(run, outcome, queue, failed=False)

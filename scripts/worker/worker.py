@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 from scripts.action.jobs import Outcome, Runner
 from scripts.action.output import say
+from scripts.amqp.workers import Report, State
 from scripts.event_loop import EventLoop, Timer
 from scripts.worker import headers
 from scripts.worker.alive import DRAINED, DRAINING, AliveFile, rename_process
 from scripts.worker.breaker import Breaker, Probing
 from scripts.worker.consumer import Consumer, QueueWarnings
+from scripts.worker.control import Control
 from scripts.worker.deliveries import OrphanedRuns, Run
 from scripts.worker.isolation import Isolation
 from scripts.worker.joblog import JobLog
 from scripts.worker.metadata import job
 from scripts.worker.options import Options
 from scripts.worker.reconnect import Locate
+from scripts.worker.reporting import Reporter
 from scripts.worker.settling import Settler
 from scripts.worker.verdicts import admit
 from scripts.worker.window import Holding
@@ -53,16 +58,22 @@ class Worker:
         self._holding = Holding(loop, options, self.consumer, self._unsettled, self._waiting, self.settler.hand_back)
         self._orphaned = OrphanedRuns()
         self._probe: Run | None = None
-        self._running = 0
+        # What runs, and since when, by the monotonic clock.
+        self._running: dict[Run, float] = {}
         self.stopping = False
+        # None: not known yet, and nothing is taken before.
+        self._paused: bool | None = None
         self._is_done = False
         self._settle_timer = Timer(loop, self._end_unsettled)
         self._hold = Timer(loop, self._release)
+        self._reporter = Reporter(options, self.consumer, self.settler)
+        self._control = Control(loop, locate, options.queue, self._report, self._pause, self._reporter.properties)
         self.exit_code = 0
         self.taken = 0
 
     def start(self) -> None:
         """Begin to consume as soon as the runner is ready."""
+        self._control.start()
         self._runner.open(self._runner_changed, self._give_up)
         self._runner_changed()
 
@@ -113,7 +124,7 @@ class Worker:
                 self._probing.look()
         elif admission.refusal:
             self.settler.fail_unrun(run, admission.refusal)
-        elif self.stopping or (self._breaker.is_open and not is_probe):
+        elif self.stopping or self._paused or (self._breaker.is_open and not is_probe):
             self.settler.hand_back(run)
         else:
             self._waiting.append(run)
@@ -128,7 +139,7 @@ class Worker:
             # It was lost with its connection while the broker was asked.
             return
         is_wanted = self.settler.recipients.wait_for(run, partial(self._go_alone, run))
-        if self.stopping:
+        if self.stopping or self._paused:
             self.settler.hand_back(run)
         elif is_wanted:
             self._run(run)
@@ -162,7 +173,7 @@ class Worker:
             self._probing.look()
 
     def _run(self, run: Run) -> None:
-        self._running += 1
+        self._running[run] = time.monotonic()
         run.begun = True
         if run.attempt == 1 and not run.alone:
             run.trial = self._breaker.begin()
@@ -173,7 +184,7 @@ class Worker:
         self._runner.start(one, partial(self._finished, run))
 
     def _finished(self, run: Run, outcome: Outcome) -> None:
-        self._running -= 1
+        del self._running[run]
         run.outcome = outcome
         self._holding.ended(outcome.seconds)
         self._judge_host(run, outcome)
@@ -219,17 +230,57 @@ class Worker:
     def _work_again(self) -> None:
         say("a message succeeded: taking all again")
         self._probing.end()
-        self.consumer.go_on()
+        if not self._paused:
+            self.consumer.go_on()
 
     def _is_free_for_a_probe(self) -> bool:
-        busy = self.stopping or self._probe or self._waiting or self._isolation.busy
+        busy = self.stopping or self._paused or self._probe or self._waiting or self._isolation.busy
         return not busy and self._runner.free() > 0
 
     def _settled(self, run: Run) -> None:
         self._unsettled.discard(run)
+        self._reporter.settled()
         self._holding.settled(run)
         self._isolation.over(run)
         self._end_when_done()
+
+    # Asked from outside
+
+    def _pause(self, is_paused: bool) -> None:
+        """Take nothing new as long as the queue is paused, and hand back what has not begun."""
+        was_paused, self._paused = self._paused, is_paused
+        if self.stopping or is_paused == was_paused:
+            return
+        if is_paused:
+            say(f"queue {self._options.queue!r} is paused: taking nothing new until ./inv queue.resume")
+            self._holding.begin_anew()
+            self.consumer.rest()
+            self._hand_back_waiting()
+        else:
+            if was_paused:
+                say(f"queue {self._options.queue!r} goes on")
+            if not self._breaker.is_open:
+                self.consumer.go_on()
+
+    @property
+    def _state(self) -> State:
+        if self.stopping:
+            return "draining"
+        if self._paused:
+            return "paused"
+        if self._breaker.is_open:
+            return "resting"
+        return "taking" if self.consumer.started else "loading"
+
+    def _report(self, give: Callable[[Report], None]) -> None:
+        """Call `give` with a report when all has come that the broker had sent."""
+
+        def look(*_counts: int) -> None:
+            reason = self._breaker.why if self._breaker.is_open else ""
+            give(self._reporter.report(self._state, reason, self.taken, len(self._unsettled), self._running))
+
+        if not self.consumer.look(look):
+            look()
 
     # Stopping
 
@@ -239,7 +290,8 @@ class Worker:
             say(f"{reason}: ending what runs now")
             self._runner.kill()
             return
-        say(f"{reason}: stopping" + (f" when the {self._running} running actions are done" if self._running else ""))
+        running = len(self._running)
+        say(f"{reason}: stopping" + (f" when the {running} running actions are done" if running else ""))
         self.stopping = True
         self.exit_code = exit_code
         rename_process(DRAINING)
@@ -289,7 +341,7 @@ class Worker:
 
     def _drain_is_over(self) -> None:
         if self._running:
-            self.stop(f"{self._running} actions still run after {self._options.drain_s:g} s (--drain)")
+            self.stop(f"{len(self._running)} actions still run after {self._options.drain_s:g} s (--drain)")
 
     def _end_when_done(self) -> None:
         if not self.stopping or self._running or self._is_done:
@@ -311,5 +363,6 @@ class Worker:
         if self._hold.is_set:
             rename_process(DRAINED)
         else:
-            end_notice = partial(self._probing.end, self._loop.stop)
+            end_control = partial(self._control.close, self._loop.stop)
+            end_notice = partial(self._probing.end, end_control)
             self._runner.close(lambda: self.consumer.close(lambda: self.settler.copies.close(end_notice)))
