@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from commands import apps
-from commands.output import say
+from commands.map import WHERE
+from commands.output import say, settings_of
+from commands.task import task
 
 if TYPE_CHECKING:
     from cluster.settings import Settings
@@ -26,6 +28,22 @@ def _url(settings: Settings, flags: Any) -> Iterable[str]:
     from cluster.operations.publish import queue_url
 
     return [queue_url(settings, flags.at, flags.marathon, say)]
+
+
+@task(help={"queue": "the queue (default: queue.name in invoke.yaml)"} | WHERE)
+def pause(c: Any, queue: str = "", at: str = "", marathon: str = "", url: str = "") -> None:
+    """Let the workers of a queue take nothing new, those that start later as well; what they run may finish."""
+    from cluster.operations import pausing
+
+    pausing.pause(settings_of(c.config), queue, at=at, marathon=marathon, url=url, say=say)
+
+
+@task(help={"queue": "the queue (default: queue.name in invoke.yaml)"} | WHERE)
+def resume(c: Any, queue: str = "", at: str = "", marathon: str = "", url: str = "") -> None:
+    """Let the workers of a paused queue take messages again."""
+    from cluster.operations import pausing
+
+    pausing.resume(settings_of(c.config), queue, at=at, marathon=marathon, url=url, say=say)
 
 
 build = apps.build("queue", "Build the queue's image and push it to the private registry.")

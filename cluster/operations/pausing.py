@@ -1,0 +1,39 @@
+"""Queues that are paused for a while: their workers stay, and take nothing new."""
+
+from __future__ import annotations
+
+from cluster.operations.publish import broker_meant
+from cluster.queue import workers
+from cluster.schedulers import Say
+from cluster.settings import Settings
+from cluster.terminal import counted
+from scripts.amqp.queues import checked_name
+
+# How long workers may take to hear of it, before a person is told what they do.
+_HEARD_WITHIN_S = 1.0
+
+
+def pause(settings: Settings, queue: str, *, at: str, marathon: str, url: str, say: Say) -> None:
+    """Let the workers of a queue finish what they run and take nothing new, those that start later as well.
+
+    Raises:
+        ClusterError: no such queue, or no broker.
+    """
+    name = checked_name(queue or settings.queue.name)
+    broker = broker_meant(settings, url, at, marathon, say)
+    is_new = workers.pause(broker.url, name)
+    reports = workers.ask(broker.url, [name], lambda found: False, _HEARD_WITHIN_S)
+    running = sum(len(one.running) for one in reports)
+    finish = f"; {counted(running, 'running action')} may finish" if running else ""
+    say(
+        f"{name!r} is paused{'' if is_new else ' already'}: its {counted(len(reports), 'worker')} take nothing "
+        f"new{finish}; ./inv queue.resume lets them go on"
+    )
+
+
+def resume(settings: Settings, queue: str, *, at: str, marathon: str, url: str, say: Say) -> None:
+    """Let the workers of a paused queue take messages again."""
+    name = checked_name(queue or settings.queue.name)
+    broker = broker_meant(settings, url, at, marathon, say)
+    was_paused = workers.resume(broker.url, name)
+    say(f"{name!r} {'goes on' if was_paused else 'was not paused'}")
