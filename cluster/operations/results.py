@@ -187,8 +187,9 @@ class Emptying:
     def _number(self, properties: Any) -> int:
         """Return the item's number where the result has one that is free, else the next one."""
         given = (properties.headers or {}).get(headers.ITEM)
-        if type(given) is int and 0 < given < 2**40 and given not in self._output.done:
-            return given
+        # pika reads a number of eight bytes as a class of its own.
+        if isinstance(given, int) and 0 < given < 2**40 and given not in self._output.done:
+            return int(given)
         while self._next in self._output.done:
             self._next += 1
         return self._next

@@ -70,6 +70,30 @@ def test_a_file_is_cut_as_the_flags_say(
     assert bodies(queue.take()) == expected
 
 
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--skip-empty"], [1, 3, 4, 5]),
+        (["--skip-empty", "--lines-per-message", "3"], [1, 5]),
+        (["--null"], [1]),
+    ],
+    ids=["lines", "three lines", "records"],
+)
+@pytest.mark.parametrize("is_stream", [False, True], ids=["file", "pipe"])
+def test_an_item_has_the_number_of_its_first_line(
+    queue: Queue, to: list[str], tmp_path: Path, flags: list[str], expected: list[int], is_stream: bool
+) -> None:
+    content = b"a\n\nb\nc\nd\n"
+    if is_stream:
+        running = Publish(*to, *flags, "--file", "-", stdin=subprocess.PIPE)
+        running.write(content)
+    else:
+        running = Publish(*to, *flags, "--file", written(tmp_path / "in", content))
+    code, err = running.end()
+    assert code == 0, err
+    assert [message.headers["x-cluster-item"] for message in queue.take()] == expected
+
+
 def test_files_are_a_message_each_and_say_their_names(queue: Queue, to: list[str], tmp_path: Path) -> None:
     written(tmp_path / "b.csv", b"2\n\n")
     written(tmp_path / "a.csv", b"1\n")
@@ -78,7 +102,8 @@ def test_files_are_a_message_each_and_say_their_names(queue: Queue, to: list[str
     found = queue.take()
     assert bodies(found) == [b"1\n", b"2\n\n"]
     assert [message.headers for message in found] == [
-        {"set": "one", "x-cluster-file": f"{tmp_path}/{name}"} for name in ("a.csv", "b.csv")
+        {"set": "one", "x-cluster-file": f"{tmp_path}/{name}", "x-cluster-item": number}
+        for number, name in enumerate(("a.csv", "b.csv"), start=1)
     ]
 
 

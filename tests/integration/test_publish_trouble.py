@@ -59,11 +59,13 @@ def lines(tmp_path: Path, queue_name: str) -> Iterator[Path]:
 
 
 def every_line_arrived(lines: Path, found: list[Message]) -> int:
-    """How many were sent twice; with the same id, or it fails."""
+    """How many were sent twice; with the same id, and each with its line's number, or it fails."""
     wanted = lines.read_bytes().splitlines()
     times = Counter(bodies(found))
     assert set(times) == set(wanted)
     assert len({message.id for message in found}) == len(wanted)
+    numbers = {line: number for number, line in enumerate(wanted, start=1)}
+    assert all(message.headers["x-cluster-item"] == numbers[message.body] for message in found)
     return len(found) - len(wanted)
 
 

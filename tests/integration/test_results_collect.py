@@ -38,10 +38,11 @@ def collect(rig: Rig, queue: str, output: Path) -> subprocess.CompletedProcess[s
     return subprocess.run(command(rig, queue, output), capture_output=True, text=True, timeout=60, check=False)
 
 
-def answer(rig: Rig, queue: str, *bodies: bytes, **properties: Any) -> None:
+def answer(rig: Rig, queue: str, *bodies: bytes, item: int | None = None, **properties: Any) -> None:
     """Publish results as a worker does."""
     said = {"x-cluster-attempt": 1, "x-cluster-exit": 0, "x-cluster-seconds": "0.100", "x-cluster-host": "h"}
-    rig.publish(*bodies, queue=queue, headers=said, **properties)
+    numbered = said if item is None else said | {"x-cluster-item": item}
+    rig.publish(*bodies, queue=queue, headers=numbered, **properties)
 
 
 def lines(output: Path) -> list[dict[str, Any]]:
@@ -62,6 +63,15 @@ def test_each_result_is_a_record_and_the_queue_is_empty(rig: Rig, results: str, 
     until(lambda: rig.ready(results) == 1, "one result")
     assert collect(rig, results, output).returncode == 0
     assert [line["item"] for line in lines(output)] == [1, 2, 3, 4]
+
+
+def test_an_item_keeps_its_number_where_that_is_free(rig: Rig, results: str, tmp_path: Path) -> None:
+    output = tmp_path / "o.jsonl"
+    rig.declare(results)
+    for item in (2, 2**32, 2, None):
+        answer(rig, results, b"x", item=item)
+    assert collect(rig, results, output).returncode == 0
+    assert [line["item"] for line in lines(output)] == [2, 2**32, 1, 3]
 
 
 def test_what_was_written_and_not_acknowledged_is_not_written_twice(rig: Rig, results: str, tmp_path: Path) -> None:

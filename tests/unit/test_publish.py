@@ -25,19 +25,21 @@ from tests.conftest import SETTINGS
 from tests.refusing import refusal
 
 
+@pytest.mark.parametrize("is_item", [False, True], ids=["no item", "item"])
 @pytest.mark.parametrize("headers", [{}, {"a": "b", "ä": "\n", "empty": ""}], ids=["none", "some"])
-def test_prepared_properties_are_what_pika_encodes(headers: dict[str, str]) -> None:
-    properties = Properties(headers)
-    for message_id in ("x", "0123456789abcdef-12345", "y" * 255):
-        properties.message_id = message_id
+def test_prepared_properties_are_what_pika_encodes(headers: dict[str, str], is_item: bool) -> None:
+    properties = Properties(headers, is_item)
+    for message_id, number in (("x", 1), ("0123456789abcdef-12345", 2**32), ("y" * 255, 7)):
+        properties.set(message_id, number)
+        ours = {"x-cluster-item": number} if is_item else {}
+        encoded = b"".join(properties.encode())
+        decoded = Decoded()
+        decoded.decode(encoded)
+        assert (decoded.message_id, decoded.delivery_mode, decoded.headers or {}) == (message_id, 2, headers | ours)
         plain = BasicProperties(
             headers=headers or None, delivery_mode=2, message_id=message_id, timestamp=properties.timestamp
         )
-        encoded = b"".join(properties.encode())
-        assert encoded == b"".join(plain.encode())
-        decoded = Decoded()
-        decoded.decode(encoded)
-        assert (decoded.message_id, decoded.delivery_mode, decoded.headers or {}) == (message_id, 2, headers)
+        assert is_item or encoded == b"".join(plain.encode())
     assert abs(properties.timestamp - time.time()) < 5
 
 

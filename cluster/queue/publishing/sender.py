@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 import uuid
 from collections import deque
@@ -17,10 +18,14 @@ from cluster.queue.publishing.link import SURELY_TAKEN_BYTES, Target
 from cluster.queue.publishing.sources import Source
 from scripts.amqp.fields import short_string
 from scripts.errors import ClusterError
+from scripts.worker.headers import ITEM
 
 # The file that a message was made from, in a header.
 FILE_HEADER = "x-cluster-file"
 PERSISTENT = 2
+
+# A number that AMQP encodes in eight bytes, and that stands nowhere else.
+_MARK = 0x7A5C3E1B2D4F6082
 
 # Enough in flight to keep a broker busy, and so little that memory stays flat whatever the size of the bodies.
 IN_FLIGHT_MESSAGES = 2000
@@ -30,19 +35,29 @@ SOURCE_PAUSE_S = 0.02
 
 
 class Properties(BasicProperties):  # type: ignore[misc]
-    """A persistent message's properties. From message to message only `message_id` changes; the rest is encoded once.
+    """A persistent message's properties. From message to message id and item number change; the rest is encoded once.
 
     (Encoding all of them each time is a third of the cost of publishing a short message.)
     """
 
-    def __init__(self, headers: Mapping[str, str]) -> None:
-        super().__init__(headers=dict(headers) or None, delivery_mode=PERSISTENT, timestamp=int(time.time()))
+    def __init__(self, headers: Mapping[str, str], is_item: bool = False) -> None:
+        ours = {ITEM: _MARK} if is_item else {}
+        super().__init__(headers={**headers, **ours} or None, delivery_mode=PERSISTENT, timestamp=int(time.time()))
         self.message_id = uuid.uuid4().hex
-        self._before, self._after = b"".join(super().encode()).split(short_string(self.message_id))
+        before, self._after = b"".join(super().encode()).split(short_string(self.message_id))
+        self._before, *rest = before.split(struct.pack(">q", _MARK)) if is_item else (before,)
+        self._between = rest[0] if rest else b""
+        self._number = b""
+
+    def set(self, message_id: str, number: int) -> None:
+        """Be those of this message; the number counts for an item alone."""
+        self.message_id = message_id
+        if self._between:
+            self._number = struct.pack(">q", number)
 
     def encode(self) -> list[bytes]:
         """Return the pieces of the frame; pika calls this for each message."""
-        return [self._before, short_string(self.message_id), self._after]
+        return [self._before, self._number, self._between, short_string(self.message_id), self._after]
 
 
 class Window:
@@ -148,7 +163,7 @@ class Sender:
         self._loop = loop
         self._done = done
         self.channel: Any = None
-        self._properties = Properties(target.headers)
+        self._properties = Properties(target.headers, source.has_items)
         self._made_at = time.monotonic()
 
     def use(self, channel: Any) -> None:
@@ -183,7 +198,7 @@ class Sender:
         if self.channel is None or self.is_paused:
             return
         if time.monotonic() - self._made_at > 1:  # of a new second is the timestamp, too
-            self._properties = Properties(self._target.headers)
+            self._properties = Properties(self._target.headers, self._source.has_items)
             self._made_at = time.monotonic()
         self._send()
         if not len(self.window) and (self.is_stopped or (self.is_over and not self.window.again)):
@@ -221,8 +236,8 @@ class Sender:
             return self._source.properties(item)
         properties = self._properties
         if item.file:
-            properties = Properties({**self._target.headers, FILE_HEADER: item.file})
-        properties.message_id = self._source.id_of(item)
+            properties = Properties({**self._target.headers, FILE_HEADER: item.file}, self._source.has_items)
+        properties.set(self._source.id_of(item), item.line)
         return properties
 
     def _next(self) -> Item | None:

@@ -30,7 +30,7 @@ class Source:
     person what an item's `line` is. `messages` is None where nothing is known before it is read. A source with a
     `digest` can be read again from any position, so its publishing can be resumed; `path` and `size` (bytes) say which
     it was. `left_out` says to a person what was named and is none of it. Ids begin with `prefix`, which is random
-    without a digest.
+    without a digest. `has_items`: a message takes along its `line`, the number of an item.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Source:
     prefix: str = field(default_factory=lambda: uuid.uuid4().hex[:16])
     key: Callable[[Item], int] = attrgetter("offset")
     properties: Callable[[Item], Any] | None = None
+    has_items: bool = False
 
     def id_of(self, item: Item) -> str:
         """Return the id of a message: the same bytes at the same place have the same, however often they are sent."""
@@ -112,7 +113,7 @@ def text_file(path: str, split: Split, check: Callable[[Item], None] | None = No
 
     return Source(
         name, start, split.place, messages, largest_bytes, largest_line, str(Path(path).resolve()), found.st_size,
-        digest.hexdigest(), prefix=digest.hexdigest()[:16],
+        digest.hexdigest(), prefix=digest.hexdigest()[:16], has_items=True,
     )  # fmt: skip
 
 
@@ -129,7 +130,7 @@ def stream(fd: int, name: str, split: Split) -> Source:
                 return
             yield chunk
 
-    return Source(name, lambda at: items(chunks(), split, name, at), split.place)
+    return Source(name, lambda at: items(chunks(), split, name, at), split.place, has_items=True)
 
 
 def nothing_in(name: str) -> ClusterError:
@@ -181,6 +182,7 @@ def file_set(pattern: str, skip_empty: bool = False, by_path: bool = False) -> S
         digest=digest,
         left_out=", ".join(others[:3]) + (f" and {len(others) - 3:,} more" if len(others) > 3 else ""),
         prefix=digest[:16],
+        has_items=True,
     )
 
 
