@@ -37,9 +37,9 @@ def status(c: Any, host: str = "", registry: str = "", json: bool = False) -> No
 @task(name="list", help={key: HELP[key] for key in ("registry", "json")})
 def list_(c: Any, registry: str = "", json: bool = False) -> None:
     """List the images in the registry: names, tags, digests, sizes."""
-    from cluster.operations import status as listing
+    from cluster.operations import images
 
-    result(listing.images(settings_of(c.config, registry), as_json=json))
+    result(images.listed(settings_of(c.config, registry), as_json=json))
 
 
 @task(help={key: HELP[key] for key in ("host", "tail", "follow")})

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import docker
 import psutil
-from docker.context import Context, ContextAPI
-from docker.context.config import get_context_id, get_current_context_name
-from docker.errors import DockerException
-from docker.utils import parse_host
-from docker.utils.config import find_config_file
 
-from cluster.engine import debian
+from cluster.engine import contexts, debian, sdk
 from cluster.engine import errors as engine_errors
-from cluster.engine.errors import ENGINE_ERRORS
+from cluster.engine.contexts import Named
+from cluster.engine.errors import raised_by_sdk
+from cluster.engine.unix_socket import EngineSocket, NoAnswer
 from scripts.errors import ClusterError, ServiceAway
 
 PROBE_TIMEOUT_S = 10
@@ -33,8 +27,6 @@ TIMEOUT_S = 600  # a step of a build may be silent for minutes
 SOCKET = "/var/run/docker.sock"
 
 _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
-# A DOCKER_HOST that is not an address, an ssh that ends early, a socket that is none: the SDK lets these through.
-_CONNECT_ERRORS = (*ENGINE_ERRORS, OSError, ValueError, EOFError)
 
 
 class NoEngine(ServiceAway):
@@ -45,20 +37,20 @@ class OtherMachine(ClusterError):
     """The engine that is named runs on another machine, where nothing of this one's can be run."""
 
 
-def connect() -> docker.DockerClient:
+def connect() -> sdk.DockerClient:
     """Connect to the engine of DOCKER_HOST, else of the docker context, else of this machine, rootless ones included.
 
     Raises:
         NoEngine: there is none; `ensure` may install one.
         ServiceAway: the one that was named does not answer, or an engine does not let this user in.
     """
-    named = _named()
+    named = contexts.named()
     return _connect_named(named) if named else _connect_local()
 
 
-def connect_here() -> docker.DockerClient:
+def connect_here() -> sdk.DockerClient:
     """Connect as `connect` does, or raise OtherMachine: for what needs the ports and the files of this machine."""
-    named = _named()
+    named = contexts.named()
     if named and not is_of_this_machine(named.place):
         raise OtherMachine(
             f"{named.by} names the Docker Engine of another machine ({named.place}), which cannot run what is this "
@@ -67,17 +59,32 @@ def connect_here() -> docker.DockerClient:
     return connect()
 
 
+def socket_here() -> EngineSocket | None:
+    """Return the socket of the engine that `connect_here` would connect to, for questions that need no SDK.
+
+    None where another engine is named, or this one does not answer as it should: `connect_here` says what is wrong.
+
+    Raises:
+        NoEngine, ServiceAway: none listens, as `connect`.
+    """
+    if os.environ.get("DOCKER_HOST") or contexts.context_name():
+        return None
+    with suppress(NoAnswer):
+        return EngineSocket(_listening()[0], PROBE_TIMEOUT_S)
+    return None
+
+
 def is_of_this_machine(engine: str) -> bool:
     """Tell whether an engine's address, such as `ssh://user@host`, is on this machine.
 
     So is the near end of a tunnel, and an address that makes no sense.
     """
     try:
-        address = urlsplit(parse_host(engine))
+        address = urlsplit(sdk.utils.parse_host(engine))
         if address.scheme not in ("http", "https", "tcp", "ssh"):
             return True  # a socket
         found = socket.getaddrinfo(address.hostname, None, type=socket.SOCK_STREAM)
-    except (DockerException, ValueError):
+    except (sdk.errors.DockerException, ValueError):
         return True  # who connects to it says what is wrong
     except OSError:
         return False
@@ -85,7 +92,7 @@ def is_of_this_machine(engine: str) -> bool:
     return any(str(place[0]) in own or ip_address(str(place[0])).is_loopback for *_, place in found)
 
 
-def ensure(say: Callable[[str], None]) -> docker.DockerClient:
+def ensure(say: Callable[[str], None]) -> sdk.DockerClient:
     """Connect as `connect` does; if there is no engine, install and start Debian's where this user may."""
     try:
         return connect()
@@ -96,7 +103,7 @@ def ensure(say: Callable[[str], None]) -> docker.DockerClient:
     return debian.start_engine(say, connect)
 
 
-def is_rootless(client: docker.DockerClient) -> bool:
+def is_rootless(client: sdk.DockerClient) -> bool:
     """Tell whether the engine runs as a plain user; the root of its containers is that user."""
     with docker_errors("ask the Docker Engine what it is"):
         return any("rootless" in option for option in client.info().get("SecurityOptions") or [])
@@ -107,7 +114,7 @@ def docker_errors(doing: str) -> Iterator[None]:
     """Turn what the SDK raises into one-line errors that begin with `doing`, such as "start amqp"."""
     try:
         yield
-    except ENGINE_ERRORS as error:
+    except raised_by_sdk() as error:
         raise engine_errors.explained(doing, error, port_holder, _data_folder) from error
 
 
@@ -164,59 +171,28 @@ def _data_folder() -> str:
     return _asked(lambda client: str(client.info()["DockerRootDir"])) or ""
 
 
-def _asked(question: Callable[[docker.DockerClient], Any]) -> Any:
+def _asked(question: Callable[[sdk.DockerClient], Any]) -> Any:
     """Return an answer of the engine, None where it gives none."""
-    with suppress(ClusterError, KeyError, *ENGINE_ERRORS), closing(connect()) as client:
+    with suppress(ClusterError, KeyError, *raised_by_sdk()), closing(connect()) as client:
         return question(client)
     return None
 
 
-@dataclass(frozen=True)
-class _Named:
-    """An engine that the user named: its address, by what, how to undo that, and what makes a client of it."""
-
-    place: str
-    by: str
-    undo: str
-    make: Callable[..., docker.DockerClient]
-
-
-def _named() -> _Named | None:
-    if host := os.environ.get("DOCKER_HOST"):
-        return _Named(host, "DOCKER_HOST", "unset DOCKER_HOST", docker.from_env)
-    name = os.environ.get("DOCKER_CONTEXT") or get_current_context_name()
-    if not name or name == "default":
-        return None
-    context = ContextAPI.get_context(name) if find_config_file() else _context_without_config(name)
-    if context is None:
-        raise ServiceAway(
-            f"no docker context is called {name!r}: docker context use chooses one, or unset DOCKER_CONTEXT"
-        )
-    undo = "unset DOCKER_CONTEXT" if os.environ.get("DOCKER_CONTEXT") else "docker context use default"
-    make = partial(docker.DockerClient, base_url=context.Host, tls=context.TLSConfig or False)
-    return _Named(context.Host, f"the docker context {name!r}", undo, make)
-
-
-def _context_without_config(name: str) -> Context | None:
-    """Read a context as the docker command does; the SDK looks for them beside a config.json alone."""
-    folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
-    try:
-        meta = json.loads((folder / "contexts/meta" / get_context_id(name) / "meta.json").read_text(encoding="utf-8"))
-        return Context(name, host=meta["Endpoints"]["docker"]["Host"])
-    except (OSError, ValueError, KeyError):
-        return None
-
-
-def _connect_named(named: _Named) -> docker.DockerClient:
+def _connect_named(named: Named) -> sdk.DockerClient:
     try:
         return _open(named.place, named.make)
-    except _CONNECT_ERRORS as error:
+    except _connect_errors() as error:
         if engine_errors.is_caused_by(error, PermissionError):
             raise _no_permission(named.place) from error
         raise ServiceAway(
             f"no Docker Engine answers at {named.place}, which {named.by} names ({engine_errors.reason(error)}): "
             "start it, or name another"
         ) from error
+
+
+def _connect_errors() -> tuple[type[BaseException], ...]:
+    """Return what may come of a DOCKER_HOST that is not an address, an ssh that ends early, a socket that is none."""
+    return (*raised_by_sdk(), OSError, ValueError, EOFError)
 
 
 def _no_permission(place: str) -> ServiceAway:
@@ -226,19 +202,42 @@ def _no_permission(place: str) -> ServiceAway:
     )
 
 
-def _connect_local() -> docker.DockerClient:
+def _connect_local() -> sdk.DockerClient:
+    first, *others = _listening()
     try:
-        return _open_socket(SOCKET)
-    except _CONNECT_ERRORS as error:
-        with suppress(*_CONNECT_ERRORS):
-            return _open_socket(f"{os.environ.get('XDG_RUNTIME_DIR') or f'/run/user/{os.getuid()}'}/docker.sock")
-        if engine_errors.is_caused_by(error, PermissionError):
-            raise _no_permission(SOCKET) from error
-        if engine_errors.is_caused_by(error, FileNotFoundError, ConnectionRefusedError):
-            raise NoEngine(
-                f"no Docker Engine answers at {SOCKET}: {_how_to_get_one()}, or set scheduler: process in invoke.yaml"
-            ) from error
-        raise ServiceAway(f"the Docker Engine at {SOCKET} fails: {engine_errors.reason(error)}: see its log") from error
+        return _open_socket(first)
+    except _connect_errors() as error:
+        for path in others:
+            with suppress(*_connect_errors()):
+                return _open_socket(path)
+        raise ServiceAway(f"the Docker Engine at {first} fails: {engine_errors.reason(error)}: see its log") from error
+
+
+def _listening() -> list[str]:
+    """Return the sockets at which an engine of this machine listens, the usual one before this user's own.
+
+    Raises:
+        NoEngine, ServiceAway: there is none, as `connect`.
+    """
+    found: list[str] = []
+    problem: OSError = FileNotFoundError()
+    rootless = f"{os.environ.get('XDG_RUNTIME_DIR') or f'/run/user/{os.getuid()}'}/docker.sock"
+    for path in (rootless, SOCKET):
+        try:
+            _knock(path)
+        except OSError as error:
+            problem = error
+        else:
+            found.insert(0, path)
+    if found:
+        return found
+    if isinstance(problem, PermissionError):
+        raise _no_permission(SOCKET) from problem
+    if isinstance(problem, FileNotFoundError | ConnectionRefusedError):
+        raise NoEngine(
+            f"no Docker Engine answers at {SOCKET}: {_how_to_get_one()}, or set scheduler: process in invoke.yaml"
+        ) from problem
+    raise ServiceAway(f"the Docker Engine at {SOCKET} fails: {problem.strerror}: see its log") from problem
 
 
 def _how_to_get_one() -> str:
@@ -247,12 +246,12 @@ def _how_to_get_one() -> str:
     return "run ./inv demo or ./inv test as root (they install one on Debian and Ubuntu), or install Docker"
 
 
-def _open_socket(path: str) -> docker.DockerClient:
+def _open_socket(path: str) -> sdk.DockerClient:
     url = f"unix://{path}"
-    return _open(url, partial(docker.DockerClient, base_url=url))
+    return _open(url, partial(sdk.DockerClient, base_url=url))
 
 
-def _open(url: str, make: Callable[..., docker.DockerClient]) -> docker.DockerClient:
+def _open(url: str, make: Callable[..., sdk.DockerClient]) -> sdk.DockerClient:
     """Make a client of an engine that answers; its later steps may be silent for longer than its first answer."""
     if url.startswith("unix://"):
         _knock("/" + url.removeprefix("unix://").lstrip("/"))

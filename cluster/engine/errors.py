@@ -6,20 +6,21 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import requests
-from docker.errors import APIError, DockerException, ImageNotFound
-from urllib3.exceptions import HTTPError
-from urllib3.exceptions import TimeoutError as HTTPTimeout
-
+from cluster.engine import sdk
 from scripts.errors import ClusterError, ServiceAway
-
-# What the SDK raises for an engine that refuses something or is away.
-ENGINE_ERRORS = (DockerException, requests.RequestException, HTTPError)
 
 # The engine's words are all there is: it answers 500 to each of these.
 _PORT_TAKEN = ("port is already allocated", "address already in use")
 _ADDRESS = re.compile(r"(?:\d+\.\d+\.\d+\.\d+|\[[0-9a-f:]*\]):(\d{1,5})")
 _FULL = "no space left on device"
+
+
+def raised_by_sdk() -> tuple[type[Exception], ...]:
+    """Return what the SDK raises for an engine that refuses something or is away."""
+    import requests
+    import urllib3
+
+    return (sdk.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError)
 
 
 def explained(
@@ -30,6 +31,8 @@ def explained(
 
     Only some errors need to know who holds a port, and where the engine of `machine` keeps its data.
     """
+    import requests
+
     words = words_of(error)
     lower = words.lower()
     if any(phrase in lower for phrase in _PORT_TAKEN):
@@ -40,7 +43,7 @@ def explained(
             f"{doing}: the disk is full where the Docker Engine keeps its data, {data_folder() or 'its data folder'}: "
             "docker system df shows what takes the room"
         )
-    if isinstance(error, ImageNotFound):
+    if isinstance(error, sdk.errors.ImageNotFound):
         return ClusterError(f"{doing}: {words}: build it first (./inv queue.build or ./inv worker.build)")
     if is_silence(error):
         return ServiceAway(f"{doing}: the Docker Engine did not answer in time: is {machine} overloaded? try again")
@@ -65,7 +68,10 @@ def problem_of(event: Mapping[str, Any]) -> str:
 
 def is_silence(error: BaseException) -> bool:
     """Tell whether a time limit ended it; in the middle of an answer, requests calls that a ConnectionError."""
-    return is_caused_by(error, requests.Timeout, HTTPTimeout, TimeoutError)
+    import requests
+    import urllib3
+
+    return is_caused_by(error, requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
 
 
 def is_caused_by(error: BaseException, *kinds: type[BaseException]) -> bool:
@@ -83,7 +89,7 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 def words_of(error: BaseException) -> str:
     """Return the engine's words in an error, else the error's own, in one line."""
-    explanation = error.explanation if isinstance(error, APIError) else None
+    explanation = error.explanation if isinstance(error, sdk.errors.APIError) else None
     return " ".join(str(explanation or error).split())
 
 

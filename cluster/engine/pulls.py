@@ -6,11 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from docker.auth import encode_header
-from docker.errors import APIError
-from docker.utils import parse_repository_tag
-
-from cluster.engine import TIMEOUT_S
+from cluster.engine import TIMEOUT_S, sdk
 from cluster.engine.errors import problem_of, words_of
 
 
@@ -28,17 +24,17 @@ def pull(
 
     Raises:
         NotPulled: the engine could not.
-        ENGINE_ERRORS: it does not answer, or has said nothing for `silence_s`.
+        Exception: as `raised_by_sdk`; it does not answer, or has said nothing for `silence_s`.
     """
     api, progress = client.api, Progress()
-    repository, tag = parse_repository_tag(image)
+    repository, tag = sdk.utils.parse_repository_tag(image)
     parameters = {"fromImage": repository, "tag": tag or "latest"}
-    headers = {"X-Registry-Auth": encode_header(login)} if login else {}
+    headers = {"X-Registry-Auth": sdk.auth.encode_header(login)} if login else {}
     url = api._url("/images/create")
     with api.post(url, params=parameters, headers=headers, stream=True, timeout=silence_s) as answer:
         try:
             api._raise_for_status(answer)
-        except APIError as error:
+        except sdk.errors.APIError as error:
             raise NotPulled(words_of(error)) from error
         for event in events(answer.iter_lines()):
             if problem := problem_of(event):

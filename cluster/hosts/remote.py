@@ -14,7 +14,7 @@ from requests import exceptions
 from urllib3.exceptions import ProtocolError
 
 from cluster.engine import published
-from cluster.engine.errors import ENGINE_ERRORS, explained, is_silence
+from cluster.engine.errors import explained, is_silence, raised_by_sdk
 from cluster.hosts.channels import OnLine, Ran, end, engine_client, execute, quoted
 from scripts.errors import ClusterError, ServiceAway
 from scripts.one_line import one_line
@@ -174,13 +174,13 @@ def engine_errors(remote: Remote, doing: str) -> Iterator[None]:
     """Turn what the SDK raises about a host's engine into one-line errors that begin with the host and `doing`."""
 
     def data_folder() -> str:
-        with suppress(KeyError, *ENGINE_ERRORS):
+        with suppress(KeyError, *raised_by_sdk()):
             return str(remote.engine().info()["DockerRootDir"])
         return ""
 
     try:
         yield
-    except ENGINE_ERRORS as error:
+    except raised_by_sdk() as error:
         if isinstance(error, _BROKEN) and not is_silence(error):
             raise ServiceAway(
                 f"{remote.name}: {doing}: the connection to its Docker Engine broke in the middle: is the host up? "

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.engine import debian, docker_errors
-from cluster.engine.errors import ENGINE_ERRORS, is_silence, problem_of, reason
+from cluster.engine.errors import is_silence, problem_of, raised_by_sdk, reason
 from cluster.engine.pulls import NotPulled, events, pull
 from scripts.errors import ClusterError
 
@@ -51,7 +51,7 @@ def ensure_base(client: Any, say: Callable[[str], None], name: str = NAME) -> No
         problem = "" if _is_there(client, name) else "it did not arrive"
     except NotPulled as error:
         problem = str(error)
-    except ENGINE_ERRORS as error:
+    except raised_by_sdk() as error:
         problem = f"no answer within {PULL_SILENCE_S} s" if is_silence(error) else reason(error)
     if problem:
         say(f"{name} cannot be pulled ({problem})")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from cluster import credentials
-from cluster.engine import logins
 from cluster.files import write_atomically
 from scripts.errors import ClusterError
 
@@ -55,15 +54,21 @@ def every() -> list[Access]:
 def auth_config(registry: str) -> dict[str, str]:
     """Return the login for one push or pull by the Docker SDK: the one kept here, else docker's own; empty for none."""
     kept = for_registry(registry)
-    return {"username": kept.user, "password": kept.password} if kept else logins.of(registry)
+    return {"username": kept.user, "password": kept.password} if kept else _of_docker(registry)
 
 
 def access(registry: str) -> Access | None:
     """Return the login as `auth_config` finds it; None where there is none, or docker has a token alone."""
     if kept := for_registry(registry):
         return kept
-    found = logins.of(registry)
+    found = _of_docker(registry)
     return Access(found["username"], found["password"]) if found.get("username") else None
+
+
+def _of_docker(registry: str) -> dict[str, str]:
+    from cluster.engine import logins  # which loads Docker's SDK
+
+    return logins.of(registry)
 
 
 def keep(registry: str, access: Access) -> None:

@@ -1,4 +1,4 @@
-"""The state of apps and queues, and the images, as a table for people or JSON for programs."""
+"""The state of apps and queues, as a table for people or JSON for programs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from cluster.components import QUEUE
-from cluster.image_ref import ImageRef
-from cluster.images import registry_api
 from cluster.operations.publish import queue_at
 from cluster.queue import counts as queue_counts
 from cluster.queue.counts import work_queues
@@ -56,16 +54,6 @@ def status(settings: Settings, *, as_json: bool, at: str = "", marathon: str = "
         words = [no_counts, *words]
     app_table = table(("INSTANCE", "STATE", "SCHEDULER", "ADDRESSES", ""), instances)
     return "\n\n".join(part for part in (app_table, _queue_table(queues or ()), "\n".join(words)) if part)
-
-
-def images(settings: Settings, *, as_json: bool) -> str:
-    """Return the images in the registry."""
-    usual = [ImageRef.parse(tag, settings.images).name for tag in (settings.queue.tag, settings.worker.tag)]
-    found = registry_api.stored(settings.registry, settings.registry_path, usual)
-    if as_json:
-        return json.dumps([asdict(image) for image in found], indent=2)
-    rows = [(image.name, image.tag, image.digest[:19], f"{image.bytes / 1e6:,.0f} MB") for image in found]
-    return table(("NAME", "TAG", "DIGEST", "SIZE"), rows) if rows else f"the registry {settings.images} is empty"
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

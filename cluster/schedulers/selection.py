@@ -132,7 +132,7 @@ def local(settings: Settings, say: Say) -> Scheduler:
 
 def on_host(settings: Settings, remote: Remote, say: Say) -> Scheduler:
     """Return the engine that runs containers on a host, for what runs there without a cluster's scheduler."""
-    from cluster.schedulers.docker.scheduler import HostEngine
+    from cluster.schedulers.docker.on_host import HostEngine
 
     return HostEngine(settings, remote, say)
 

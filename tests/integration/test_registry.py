@@ -15,8 +15,8 @@ from cluster.components import REGISTRY
 from cluster.image_ref import ImageRef
 from cluster.images import build as image_build
 from cluster.images import registry_api
+from cluster.operations import images
 from cluster.operations import registry as registries
-from cluster.operations import status as listing
 from cluster.registry.plan import IMAGE, local_app
 from cluster.schedulers import Scheduler
 from cluster.schedulers.docker.scheduler import Local
@@ -85,12 +85,12 @@ def test_it_is_a_plain_user_on_this_machine_alone(place: Place) -> None:
 
 def test_images_stay_when_it_is_stopped_and_can_be_deleted(place: Place) -> None:
     place.ensure_up()
-    assert listing.images(place.settings, as_json=False) == f"the registry {place.settings.registry} is empty"
+    assert images.listed(place.settings, as_json=False) == f"the registry {place.settings.registry} is empty"
     image_build.build(place.client, REGISTRY, ref := ImageRef("kept", "v1", place.settings.registry), print)
     digest = image_build.push(place.client, ref, print)
     place.scheduler.stop("/registry")
     place.ensure_up()
-    (found,) = json.loads(listing.images(place.settings, as_json=True))
+    (found,) = json.loads(images.listed(place.settings, as_json=True))
     assert (found["name"], found["tag"], found["digest"]) == ("kept", "v1", digest)
 
     manifest = f"http://{place.settings.registry}/v2/kept/manifests/{digest}"

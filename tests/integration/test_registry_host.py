@@ -20,8 +20,8 @@ from cluster.images import build as image_build
 from cluster.images import registry_api, registry_login
 from cluster.images.registry_errors import CERTIFICATES
 from cluster.images.registry_login import Access
+from cluster.operations import images
 from cluster.operations import registry as registries
-from cluster.operations import status as listing
 from cluster.registry import certificates, plan
 from cluster.registry.host import check_from_here
 from cluster.registry.plan import CERTIFICATE, HTPASSWD, IMAGE, KEY, OWNER
@@ -168,7 +168,7 @@ def test_done_again_it_changes_nothing(place: Place, user: str) -> None:
 
 def test_an_image_goes_there_with_our_login_and_is_listed(trusting: Place, docker_client: Any, ref: ImageRef) -> None:
     digest = image_build.push(docker_client, ref, print)
-    (stored,) = json.loads(listing.images(trusting.settings, as_json=True))
+    (stored,) = json.loads(images.listed(trusting.settings, as_json=True))
     assert (stored["name"], stored["tag"], stored["digest"]) == (ref.name, ref.tag, digest)
     assert registry_api.RegistryClient(trusting.address).image(ref.name, "v2") is None
     assert image_build.deployable(docker_client, ref) == f"{ref.repository}@{digest}"

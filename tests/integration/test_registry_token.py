@@ -17,7 +17,7 @@ from cluster.image_ref import ImageRef
 from cluster.images import build as image_build
 from cluster.images import registry_api, registry_login
 from cluster.images.registry_login import Access
-from cluster.operations import status as listing
+from cluster.operations import images
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 from tests.archives import packed
@@ -86,7 +86,7 @@ def test_images_of_a_group_are_pushed_found_listed_and_pulled(
     docker_client.images.remove(str(built))
     assert image_build.deployable(docker_client, built) == f"{built.repository}@{digest}"
     # This login may not have the catalog, so the names that are usual here are looked for.
-    (listed,) = json.loads(listing.images(settings, as_json=True))
+    (listed,) = json.loads(images.listed(settings, as_json=True))
     assert (listed["name"], listed["tag"], listed["digest"]) == ("group/sub/worker", "v1", digest)
     login = registry_login.auth_config(built.registry)
     assert docker_client.images.pull(built.repository, tag=built.tag, auth_config=login)

@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from docker.errors import DockerException
-from docker.utils import parse_bytes
-
 from cluster.apps.app import AppSpec, HealthCheck, Volume
+from cluster.engine import sdk
 from cluster.schedulers.instances import (
     LOCALHOST,
     data_name,
@@ -31,7 +29,7 @@ def _boolean(text: str) -> bool:
 
 
 def _size(text: str) -> int:
-    size: int = parse_bytes(text)
+    size: int = sdk.utils.parse_bytes(text)
     if size < 0:
         raise ValueError("a size is 0 or more")
     return size
@@ -83,7 +81,7 @@ def options_body(options: Iterable[tuple[str, str]], app_id: str) -> Body:
         path, read = OPTIONS[key]
         try:
             body = merged(body, at(path, read(value)))
-        except (ValueError, OverflowError, DockerException) as error:
+        except (ValueError, OverflowError, sdk.errors.DockerException) as error:
             raise ClusterError(f"{app_id}: the container option {key} is {value!r}: {error}") from error
     return body
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-import docker
-from docker.errors import APIError, ImageNotFound, NotFound
-from docker.models.containers import Container
-
 from cluster import schedulers
 from cluster.apps.app import AppSpec, State
+from cluster.engine import sdk
 from cluster.schedulers import Overtaken
 from cluster.schedulers.docker.body import APP, NUMBER, PORTS, RESTARTS, SOURCE
 from cluster.schedulers.instances import MachineInstance, NotUp, kept_app
@@ -26,6 +24,42 @@ GONE, CONFLICT, INTERNAL = 404, 409, 500  # HTTP: no such container; not in a st
 NEVER = {"Name": "no"}  # a restart policy
 _CHECK_S = 10  # how long a health check may take when it is run by us
 _ENDING_S = 10  # how long the engine may take to notice an end
+
+Container = Any  # the SDK's, or a `Found`
+
+
+class Found:
+    """A container as the engine's socket describes it; what is more than to look at it, the SDK's does."""
+
+    def __init__(self, attrs: dict[str, Any], client: Callable[[], sdk.DockerClient]) -> None:
+        self.attrs, self._client_of = attrs, client
+
+    @property
+    def name(self) -> str:
+        """The name, without the slash that the engine writes."""
+        return str(self.attrs["Name"]).lstrip("/")
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels, by name."""
+        return self.attrs["Config"]["Labels"] or {}
+
+    @property
+    def status(self) -> str:
+        """The engine's word for the state."""
+        return str(self.attrs["State"]["Status"])
+
+    def reload(self) -> None:
+        """Look anew."""
+        self._sdks.reload()
+        self.attrs = self._sdks.attrs
+
+    @cached_property
+    def _sdks(self) -> Any:
+        return self._client_of().containers.prepare_model(self.attrs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sdks, name)
 
 
 class ContainerInstance(MachineInstance):
@@ -116,7 +150,7 @@ class ContainerInstance(MachineInstance):
     def _reload(self) -> None:
         try:
             self.container.reload()
-        except NotFound as error:
+        except sdk.errors.NotFound as error:
             raise Overtaken(
                 f"container {self.name} was removed while it started: is another deploy or stop under way?"
             ) from error
@@ -162,11 +196,11 @@ class ContainerInstance(MachineInstance):
             self.container.remove(force=True, v=True)
 
 
-def image_id(client: docker.DockerClient, name: str) -> str:
+def image_id(client: sdk.DockerClient, name: str) -> str:
     """Return the image that a name stands for now; empty where it is not here."""
     try:
         return str(client.images.get(name).id)
-    except ImageNotFound:
+    except sdk.errors.ImageNotFound:
         return ""
 
 
@@ -181,7 +215,7 @@ def succeeds_in(container: Container, command: str) -> bool:
             if not result["Running"] and result["ExitCode"] is not None:
                 return bool(result["ExitCode"] == 0)
             time.sleep(0.01)
-    except APIError:
+    except sdk.errors.APIError:
         return False  # it ended meanwhile, for which the engine has many words
     return False
 
@@ -196,7 +230,7 @@ def start_again(container: Container, policy: Mapping[str, str]) -> None:
         try:
             container.update(restart_policy=policy)
             return
-        except APIError as error:
+        except sdk.errors.APIError as error:
             if error.status_code != INTERNAL or time.monotonic() > deadline:
                 raise
         time.sleep(0.01)
@@ -207,7 +241,7 @@ def ignored(*statuses: int) -> Iterator[None]:
     """Let answers of the engine with these HTTP statuses pass."""
     try:
         yield
-    except APIError as error:
+    except sdk.errors.APIError as error:
         if error.response is None or error.response.status_code not in statuses:
             raise
 
@@ -266,7 +300,7 @@ class _Follower:
                 if self.container.status not in ("running", "restarting"):
                     break
                 self._read(arriving, since=seconds(self.last.decode()) - _OVERLAP_S if self.last else began_s)
-        except APIError:
+        except sdk.errors.APIError:
             pass  # the container was removed
         finally:
             arriving.put(None)

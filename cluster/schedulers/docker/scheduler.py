@@ -1,28 +1,23 @@
-"""The Docker Engine of this machine, or of a host of the cluster, as an engine of apps."""
+"""The Docker Engine of this machine as an engine of apps."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence, Set
-from contextlib import AbstractContextManager
-
-import docker
-from docker.auth import resolve_repository_name
-from docker.errors import APIError, NotFound
-from docker.utils import parse_repository_tag
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
+from functools import cached_property
 
 from cluster import engine
 from cluster.apps.app import AppSpec, Image
-from cluster.engine import docker_errors
+from cluster.engine import docker_errors, sdk
 from cluster.engine.pulls import NotPulled, pull
-from cluster.hosts.remote import Remote, engine_errors, listener
+from cluster.engine.unix_socket import EngineSocket, NoAnswer
 from cluster.image_ref import ImageRef
-from cluster.images import build as image_build
 from cluster.images import registry_login
 from cluster.schedulers import Overtaken, Say
 from cluster.schedulers.docker import containers
 from cluster.schedulers.docker.body import APP, OPTIONS, PROJECT, Body, Task, container_body, merged
-from cluster.schedulers.docker.containers import CONFLICT, NEVER, ContainerInstance, image_id
+from cluster.schedulers.docker.containers import CONFLICT, NEVER, Container, ContainerInstance, Found, image_id
 from cluster.schedulers.one_machine import OneMachine
 from cluster.settings import Settings
 from scripts.errors import ClusterError
@@ -37,14 +32,22 @@ class Local(OneMachine[ContainerInstance]):
     name = "local"
     options = tuple(OPTIONS)
 
-    def __init__(self, settings: Settings, client: docker.DockerClient, say: Say) -> None:
+    def __init__(
+        self, settings: Settings, client: sdk.DockerClient | None, say: Say, socket: EngineSocket | None = None
+    ) -> None:
+        """Make the engine of a client, or of a socket, for which a client is made when one is needed."""
         super().__init__(settings, say)
-        self._client = client
+        self._given, self._socket = client, socket
+
+    @cached_property
+    def _client(self) -> sdk.DockerClient:
+        return self._given or engine.connect_here()
 
     @classmethod
     def make(cls, settings: Settings, address: str, say: Say) -> Local:
         """Return the engine of this machine; raises OtherMachine where another machine's is named."""
-        return cls(settings, engine.connect_here(), say)
+        socket = engine.socket_here()
+        return cls(settings, None if socket else engine.connect_here(), say, socket)
 
     @property
     def user(self) -> str:
@@ -55,6 +58,8 @@ class Local(OneMachine[ContainerInstance]):
 
     def image(self, tag: str) -> Image:
         """Return the image by its content where a registry holds it."""
+        from cluster.images import build as image_build
+
         name = image_build.deployable(self._client, ImageRef.parse(tag, self._settings.images))
         return Image(name, tag, sources=image_build.sources_of(self._client, name))
 
@@ -65,8 +70,14 @@ class Local(OneMachine[ContainerInstance]):
         return {"label": [f"{PROJECT}={self._project}", *([f"{APP}={app_id}"] if app_id else [])]}
 
     def _found(self, app_id: str = "") -> list[ContainerInstance]:
-        found = self._client.containers.list(all=True, filters=self._labels(app_id), ignore_removed=True)
-        return sorted(map(ContainerInstance, found), key=lambda one: (one.app.id, one.number))
+        instances = map(ContainerInstance, self._containers(self._labels(app_id)))
+        return sorted(instances, key=lambda one: (one.app.id, one.number))
+
+    def _containers(self, labels: dict[str, list[str]]) -> Iterable[Container]:
+        if self._socket:
+            with suppress(NoAnswer):
+                return [Found(attrs, lambda: self._client) for attrs in self._socket.containers(labels)]
+        return self._client.containers.list(all=True, filters=labels, ignore_removed=True)  # type: ignore[no-any-return]
 
     def _what_to_make(self, app: AppSpec, number: int, host_ports: tuple[int, ...]) -> Body:
         return container_body(Task(app, self._project, number, host_ports))
@@ -81,7 +92,7 @@ class Local(OneMachine[ContainerInstance]):
     def _refuse_foreign_container(self, app_id: str, name: str) -> None:
         try:
             labels = self._client.containers.get(name).labels
-        except NotFound:
+        except sdk.errors.NotFound:
             return
         if labels.get(PROJECT) != self._project or labels.get(APP) != app_id:
             owner = f"app {labels[APP]} of project {labels[PROJECT]}" if APP in labels else "not made by this project"
@@ -93,7 +104,7 @@ class Local(OneMachine[ContainerInstance]):
     def _refuse_foreign_volume(self, app_id: str, name: str) -> None:
         try:
             labels = self._client.volumes.get(name).attrs["Labels"] or {}
-        except NotFound:
+        except sdk.errors.NotFound:
             return
         if labels.get(PROJECT) != self._project:
             raise ClusterError(
@@ -112,7 +123,7 @@ class Local(OneMachine[ContainerInstance]):
         body = merged(what, {"HostConfig": {"RestartPolicy": NEVER}}) if is_followed else what
         try:
             container = self._client.containers.get(self._client.api.create_container_from_config(body, name)["Id"])
-        except APIError as error:
+        except sdk.errors.APIError as error:
             if error.status_code != CONFLICT:
                 raise
             raise Overtaken(
@@ -121,7 +132,7 @@ class Local(OneMachine[ContainerInstance]):
             ) from error
         try:
             container.start()
-        except APIError:
+        except sdk.errors.APIError:
             container.remove(force=True, v=True)
             raise
         return ContainerInstance(container)
@@ -143,38 +154,12 @@ class Local(OneMachine[ContainerInstance]):
         return sorted(volume.name for volume in volumes)
 
 
-class HostEngine(Local):
-    """Runs apps on a host: open to the network, with their data in the host's own folders."""
-
-    name = "host"
-    is_here = False
-
-    def __init__(self, settings: Settings, remote: Remote, say: Say) -> None:
-        super().__init__(settings, remote.engine(), say)
-        self._remote, self.place, self.flag = remote, remote.name, ""
-
-    def _errors(self, doing: str) -> AbstractContextManager[None]:
-        return engine_errors(self._remote, doing)
-
-    def _what_to_make(self, app: AppSpec, number: int, host_ports: tuple[int, ...]) -> Body:
-        return container_body(Task(app, self._project, number, host_ports, on_host=True))
-
-    def _refuse_used_ports(self, app: AppSpec, ours: Set[int]) -> None:
-        for port in app.ports:
-            by = "" if port.host in ours else listener(self._remote, port.host, self._client.containers.list())
-            if by:
-                raise ClusterError(
-                    f"{self._remote.name}: port {port.host} is in use by {by}: stop it there, or choose another port, "
-                    f"such as --address {self._remote.address}:{port.host + 1}"
-                )
-
-
-def pull_missing(client: docker.DockerClient, app: AppSpec, say: Say) -> None:
+def pull_missing(client: sdk.DockerClient, app: AppSpec, say: Say) -> None:
     """Get the app's image from its registry if it is not here."""
     if image_id(client, app.image):
         return
     say(f"pulling {app.image}")
-    registry, _ = resolve_repository_name(parse_repository_tag(app.image)[0])
+    registry, _ = sdk.auth.resolve_repository_name(sdk.utils.parse_repository_tag(app.image)[0])
     try:
         pull(client, app.image, registry_login.auth_config(registry))
     except NotPulled as error:

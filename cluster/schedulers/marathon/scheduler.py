@@ -24,7 +24,7 @@ from cluster.images.registry_api import in_registry, labels_of
 from cluster.interrupts import Interrupted
 from cluster.schedulers import BrokerLocation, DeployOptions, NotRunning, Say
 from cluster.schedulers.docker.body import OPTIONS, PROJECT, options_body
-from cluster.schedulers.docker.scheduler import HostEngine
+from cluster.schedulers.docker.on_host import HostEngine
 from cluster.schedulers.marathon import agents, following, judgement
 from cluster.schedulers.marathon.agents import Draining, Engines
 from cluster.schedulers.marathon.api import Api, Changes

@@ -1,0 +1,61 @@
+"""Questions to the Docker Engine at a socket of this machine, without its SDK, which takes far longer to load."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Mapping, Sequence
+from http.client import HTTPConnection, HTTPException
+from typing import Any
+from urllib.parse import quote, urlencode
+
+_OK, _ABSENT = 200, 404  # HTTP
+
+
+class NoAnswer(Exception):
+    """The engine does not answer as it should; the SDK finds out why."""
+
+
+class EngineSocket:
+    """The engine that listens at a path; a step of an answer may take `timeout_s`.
+
+    Raises:
+        NoAnswer: it does not listen, lets this user not in, or is no engine.
+    """
+
+    def __init__(self, path: str, timeout_s: float) -> None:
+        self._connection = _Connection(path, timeout_s)
+        self._prefix = ""
+        self._prefix = f"/v{self._get('/version')['ApiVersion']}"
+
+    def containers(self, labels: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+        """Return the containers with these labels, also those that have ended, as the engine describes each."""
+        query = urlencode({"all": "true", "filters": json.dumps(labels)})
+        listed = self._get(f"/containers/json?{query}")
+        described = (self._get(f"/containers/{quote(one['Id'], safe='')}/json") for one in listed)
+        return [one for one in described if one is not None]  # None has been removed meanwhile
+
+    def _get(self, path: str) -> Any:
+        """Return an answer; None for what is not there."""
+        try:
+            self._connection.request("GET", self._prefix + path, headers={"Host": "docker"})
+            answer = self._connection.getresponse()
+            content = answer.read()
+            if answer.status == _ABSENT:
+                return None
+            if answer.status != _OK:
+                raise NoAnswer(answer.reason)
+            return json.loads(content)
+        except (OSError, HTTPException, ValueError) as error:
+            raise NoAnswer(str(error)) from error
+
+
+class _Connection(HTTPConnection):
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("docker", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
