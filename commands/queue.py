@@ -25,7 +25,7 @@ def _run(settings: Settings, flags: Any) -> Iterable[str]:
 
 
 def _url(settings: Settings, flags: Any) -> Iterable[str]:
-    from cluster.operations.publish import queue_url
+    from cluster.operations.brokers import queue_url
 
     return [queue_url(settings, flags.at, flags.marathon, say)]
 

@@ -10,12 +10,13 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from cluster.apps import definitions
 from cluster.apps.app import DRAIN, AppSpec, Image
 from cluster.apps.definitions import Value
 from cluster.apps.flags import AppOverrides
+from cluster.apps.traits import EngineTraits
 from cluster.components import QUEUE, WORKER, Component
 from cluster.settings import Settings
 from scripts.amqp.broker import redacted
@@ -29,23 +30,6 @@ _SHAPE: Mapping[str, type] = {
     "env": dict, "labels": dict, "constraints": list, "fetch": list, "container": dict, "container.docker": dict,
     "container.volumes": list,
 }  # fmt: skip
-
-
-class EngineTraits(Protocol):
-    """The traits of an engine that make a difference to its apps.
-
-    `address` is where it is (empty: this machine). `is_here` says that apps run on this machine alone, `has_images`
-    that they run in containers, `makes_data_folders` that the engine makes folders for their data, as root.
-    """
-
-    address: str
-    is_here: bool
-    has_images: bool
-    makes_data_folders: bool
-
-    @property
-    def user(self) -> str:
-        """The user, in Docker's words, whom files that actions leave should belong to; empty: the image's."""
 
 
 def app_id_of(overrides: AppOverrides, usual: str) -> str:

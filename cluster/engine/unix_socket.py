@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -20,34 +21,39 @@ class EngineSocket:
     """The engine that listens at a path; a step of an answer may take `timeout_s`.
 
     Raises:
-        NoAnswer: it does not listen, lets this user not in, or is no engine.
+        NoAnswer: it does not listen, does not let this user in, or is no engine.
     """
 
     def __init__(self, path: str, timeout_s: float) -> None:
-        self._connection = _Connection(path, timeout_s)
-        self._prefix = ""
-        self._prefix = f"/v{self._get('/version')['ApiVersion']}"
+        self._path, self._timeout_s = path, timeout_s
+        with closing(self._connection()) as connection:
+            self._prefix = f"/v{_got(connection, '/version').get('ApiVersion')}"
 
     def containers(self, labels: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
         """Return the containers with these labels, also those that have ended, as the engine describes each."""
         query = urlencode({"all": "true", "filters": json.dumps(labels)})
-        listed = self._get(f"/containers/json?{query}")
-        described = (self._get(f"/containers/{quote(one['Id'], safe='')}/json") for one in listed)
-        return [one for one in described if one is not None]  # None has been removed meanwhile
+        with closing(self._connection()) as connection:
+            listed = _got(connection, f"{self._prefix}/containers/json?{query}")
+            described = (_got(connection, f"{self._prefix}/containers/{quote(one['Id'])}/json") for one in listed)
+            return [one for one in described if one]  # others have been removed meanwhile
 
-    def _get(self, path: str) -> Any:
-        """Return an answer; None for what is not there."""
-        try:
-            self._connection.request("GET", self._prefix + path, headers={"Host": "docker"})
-            answer = self._connection.getresponse()
-            content = answer.read()
-            if answer.status == _ABSENT:
-                return None
-            if answer.status != _OK:
-                raise NoAnswer(answer.reason)
-            return json.loads(content)
-        except (OSError, HTTPException, ValueError) as error:
-            raise NoAnswer(str(error)) from error
+    def _connection(self) -> _Connection:
+        return _Connection(self._path, self._timeout_s)
+
+
+def _got(connection: HTTPConnection, path: str) -> Any:
+    """Return an answer; an empty one for what is not there."""
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        content = answer.read()
+        if answer.status == _ABSENT:
+            return {}
+        if answer.status != _OK:
+            raise NoAnswer(answer.reason)
+        return json.loads(content)
+    except (OSError, HTTPException, ValueError) as error:
+        raise NoAnswer(str(error)) from error
 
 
 class _Connection(HTTPConnection):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from cluster.apps.component_apps import split_command
 from cluster.components import QUEUE
-from cluster.operations.publish import Broker, broker_meant
+from cluster.operations.brokers import Broker, broker_meant
 from cluster.operations.replacing import consumers, messages_waiting
 from cluster.operations.wanted_workers import Wanted as WantedWorkers
 from cluster.operations.workforce import GoingOn, Workforce, resting_workers, workers_ready

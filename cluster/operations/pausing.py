@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cluster.operations.publish import broker_meant
+from cluster.operations.brokers import broker_meant
 from cluster.queue import workers
 from cluster.schedulers import Say
 from cluster.settings import Settings

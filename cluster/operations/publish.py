@@ -5,33 +5,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
-from cluster.components import QUEUE
-from cluster.queue.login import QueueAddress, login_of
+from cluster.operations.brokers import Broker, broker_meant
 from cluster.queue.publishing.items import Split
 from cluster.queue.publishing.link import Target
 from cluster.queue.publishing.publisher import Published, Watch
 from cluster.queue.publishing.resume import publish_noting
 from cluster.queue.publishing.sources import Source, chosen, nothing_in
-from cluster.schedulers import Say, Scheduler, selection
+from cluster.schedulers import Say
 from cluster.settings import Settings
-from cluster.terminal import bar
 from scripts.amqp import policies
-from scripts.amqp.broker import parameters
-from scripts.amqp.management import Management, management_of
 from scripts.amqp.queues import checked_name
 from scripts.background import in_background
 from scripts.errors import ClusterError
-from scripts.hostport import HostPort
 
 LINES = Split()
-
-# How long the management API may take where it must be, and where it may be at the usual port, or not at all.
-_KNOWN_API_S = 20.0
-_GUESSED_API_S = 2.0
 
 _OWN_HEADERS = "x-cluster-"
 _LONGEST_NAME_BYTES = 255
@@ -117,9 +108,7 @@ def _publish(
     def look() -> None:
         found.append(in_background(lambda: policies.losses(broker.management(), queue, [queue], 0, 0)))
 
-    # One message has no bar.
-    shown = nullcontext(lambda _: None) if source.messages == 1 else bar("published", source.messages)
-    with shown as advance_to:
+    with _shown(source) as advance_to:
         done = publish_noting(source, target, Watch(say, advance_to, begins=look), shaping, resume)
     if source.messages or done.messages:
         say(f"published {done.messages:,} {_messages(done.messages)} to {queue!r} in {done.seconds:.1f} s")
@@ -129,49 +118,13 @@ def _publish(
     return done
 
 
-class Broker(NamedTuple):
-    """A broker: its URL, its management API, and how it is found again when it has moved."""
+def _shown(source: Source) -> AbstractContextManager[Callable[[int], None]]:
+    """Return the bar, which one message has none of: what draws it takes longer to load than that message."""
+    if source.messages == 1:
+        return nullcontext(lambda _: None)
+    from cluster.terminal import bar
 
-    url: str
-    management: Callable[[], Management]
-    find: Callable[[], str] | None = None
-    service: str = ""
-    api_s: float = _KNOWN_API_S
-
-
-def broker_meant(settings: Settings, url: str, at: str, marathon: str, say: Say) -> Broker:
-    """Return the broker of -u, else the queue of the engine that is meant, which may move where that has hosts."""
-    if url and (marathon or at):
-        raise ClusterError(f"-u and {'-m' if marathon else '--at'} both say where the queue is: give one")
-    if url:
-        return Broker(url, lambda: management_of(parameters(url), None), api_s=_GUESSED_API_S)
-    choice = selection.chosen(settings, at, marathon)
-    if choice.is_here:
-        return Broker(settings.queue.url, lambda: settings.queue.management)
-    engine = selection.connect(settings, choice, say)
-    there = queue_at(settings, engine)
-    service = f"{QUEUE.app_id} of {engine.place}"
-    return Broker(there.url, lambda: there.management, lambda: queue_at(settings, engine).url, service)
-
-
-def queue_at(settings: Settings, engine: Scheduler) -> QueueAddress:
-    """Ask an engine for the queue; on this machine it is on the ports of the settings, whoever runs it.
-
-    Raises:
-        ServiceAway: the engine cannot be reached.
-        ClusterError: the queue does not run there, or has a login that this machine does not know.
-    """
-    if engine.is_here:
-        queue = settings.queue
-        return QueueAddress(HostPort("127.0.0.1", queue.port), HostPort("127.0.0.1", queue.management_port), None)
-    amqp = engine.address_of(QUEUE.app_id, "amqp")
-    web = engine.address_of(QUEUE.app_id, "management")
-    return QueueAddress(amqp, web, login_of(settings, engine.present(QUEUE.app_id)))
-
-
-def queue_url(settings: Settings, at: str, marathon: str, say: Say) -> str:
-    """Return the URL of the queue that flags and invoke.yaml mean, with its login."""
-    return broker_meant(settings, "", at, marathon, say).url
+    return bar("published", source.messages)
 
 
 def _described(source: Source) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from pika.exceptions import ChannelClosedByBroker
 
 from cluster.interrupts import Interrupted, Signals
-from cluster.operations.publish import broker_meant
+from cluster.operations.brokers import broker_meant
 from cluster.queue.publishing.link import Target
 from cluster.queue.runs.collector import Collector
 from cluster.queue.runs.messages import is_result, record_of

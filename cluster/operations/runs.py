@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import asdict, dataclass
 
-from cluster.operations.publish import Broker, broker_meant
+from cluster.operations.brokers import Broker, broker_meant
 from cluster.operations.status import table
 from cluster.queue import counts
 from cluster.queue.runs.ending import end_run

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from cluster.components import QUEUE
-from cluster.operations.publish import queue_at
+from cluster.operations.brokers import queue_at
 from cluster.queue import counts as queue_counts
 from cluster.queue.counts import work_queues
 from cluster.schedulers import Say, Scheduler, selection

@@ -16,9 +16,9 @@ from cluster.apps.flags import AppOverrides
 from cluster.components import QUEUE, WORKER, Component
 from cluster.images import sources
 from cluster.operations import replacing
+from cluster.operations.brokers import queue_at
 from cluster.operations.build import build_and_push, tell_older
 from cluster.operations.deploy import LOCAL_START_S, Rollout, deploy_queue, deploy_workers, patient
-from cluster.operations.publish import queue_at
 from cluster.operations.wanted_workers import (
     Wanted,
     action_of,

@@ -9,14 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from cluster.apps.app import AppSpec, AppStatus, Change, Image
-from cluster.apps.component_apps import EngineTraits
-from cluster.credentials import SecretFile
+from cluster.apps.traits import EngineTraits
 from scripts.amqp.broker import without_login
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
+
+if TYPE_CHECKING:
+    from cluster.apps.app import AppSpec, AppStatus, Change, Image
+    from cluster.credentials import SecretFile
 
 Say = Callable[[str], None]
 

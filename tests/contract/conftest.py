@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cluster import credentials
+from cluster import credentials, engine
 from cluster.apps.app import AppSpec, HealthCheck, Volume
 from cluster.schedulers import Scheduler
 from cluster.schedulers.process.scheduler import Process
@@ -67,7 +67,7 @@ def local(request: pytest.FixtureRequest, settings: Settings, say: Callable[[str
     from cluster.schedulers.docker.scheduler import Local
 
     base_image.ensure_base(client, print)
-    return Local(settings, client, say)
+    return Local(settings, client, say, engine.socket_here())
 
 
 def process(request: pytest.FixtureRequest, settings: Settings, say: Callable[[str], None]) -> Scheduler:

@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
+from cluster.operations.brokers import Broker as BrokerMeant
 from cluster.operations.map import _left
-from cluster.operations.publish import Broker as BrokerMeant
 from cluster.queue.publishing.link import Target
 from cluster.queue.runs import run
 from cluster.queue.runs.halt import Halt

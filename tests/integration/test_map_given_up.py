@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from cluster.operations.brokers import Broker as BrokerMeant
 from cluster.operations.map import _resting
-from cluster.operations.publish import Broker as BrokerMeant
 from cluster.operations.wanted_workers import Wanted as WantedWorkers
 from cluster.operations.workforce import _nobody_takes
 from cluster.queue.publishing.link import Target

@@ -11,7 +11,7 @@ import requests
 from cluster import credentials
 from cluster.apps.app import Image
 from cluster.apps.component_apps import queue_app
-from cluster.operations.publish import queue_at
+from cluster.operations.brokers import queue_at
 from cluster.queue import login as queue_login
 from cluster.schedulers import DeployOptions
 from cluster.settings import Settings
