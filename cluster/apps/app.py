@@ -13,7 +13,8 @@ from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 from scripts.one_line import one_line
 
-State = Literal["starting", "waiting", "running", "unhealthy", "stopped"]
+# Of these `unhealthy` runs and does not work, and `stopping` was told to end and finishes its work.
+State = Literal["starting", "waiting", "running", "unhealthy", "stopping", "stopped"]
 Kind = Literal["create", "replace", "scale", "restart", "nothing"]
 
 # The label that says how many seconds our own stop waits for an instance. What an engine ends by itself has less:
@@ -169,7 +170,8 @@ class Change:
 class Instance:
     """A running copy of an app; `detail` is for people (an exit code, a health check's words).
 
-    `started_at` is the start of its present life, in seconds since 1970; None where it does not run.
+    `started_at` is the start of its present life, in seconds since 1970; None where it does not run. `sources` is the
+    digest of the files that its image was built from; empty where the engine does not say.
     """
 
     name: str
@@ -178,6 +180,7 @@ class Instance:
     ports: Mapping[str, HostPort] = field(default_factory=dict)
     detail: str = ""
     started_at: float | None = None
+    sources: str = ""
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,10 @@ class AppStatus:
 
     def as_json(self) -> dict[str, Any]:
         """Return what programs may know; an app's environment is its own."""
-        return {"id": self.id, "tag": self.tag, "instances": [asdict(one) for one in self.instances]}
+        instances = [asdict(one) for one in self.instances]
+        for one in instances:
+            del one["sources"]
+        return {"id": self.id, "tag": self.tag, "instances": instances}
 
 
 Path = tuple[str | int, ...]

@@ -105,9 +105,9 @@ def in_registry(ref: ImageRef) -> tuple[ImageRef, frozenset[str]]:
         return ref.at(found.digest), frozenset(client.architectures(ref.name, found.digest))
 
 
-def labels_of(ref: ImageRef) -> dict[str, str]:
+def labels_of(ref: ImageRef, timeout_s: float = TIMEOUT_S) -> dict[str, str]:
     """Return the labels of an image in its registry; none where it is several, for as many architectures."""
-    with RegistryClient(ref.registry) as client:
+    with RegistryClient(ref.registry, timeout_s) as client:
         found = (client.configuration(ref.name, ref.digest or ref.tag).get("config") or {}).get("Labels")
     return found if isinstance(found, dict) else {}
 
@@ -153,10 +153,10 @@ def certificate(registry: str) -> x509.Certificate:
 class RegistryClient:
     """Connections to one registry, kept open from question to question."""
 
-    def __init__(self, registry: str) -> None:
+    def __init__(self, registry: str, timeout_s: float = TIMEOUT_S) -> None:
         if not registry:
             raise ClusterError("no registry is named: say registry: in invoke.yaml, or --registry HOST:PORT")
-        self.registry = registry
+        self.registry, self._timeout_s = registry, timeout_s
         self._access = registry_login.access(registry)
         self._login = (self._access.user, self._access.password) if self._access else None
         self._session = requests.Session()
@@ -175,12 +175,12 @@ class RegistryClient:
     def ask(self, path: str, method: str = "GET") -> requests.Response:
         """Send a request as the Docker Engine does: plain HTTP to a loopback address, else TLS; a token on demand."""
         url = urljoin(f"{'http' if is_local(self.registry) else 'https'}://{self.registry}/v2/", path)
-        answer = self._session.request(method, url, timeout=TIMEOUT_S)
+        answer = self._session.request(method, url, timeout=self._timeout_s)
         challenge = _challenge_of(answer)
         if not challenge or not (token := self._token(challenge)):
             return answer
         self._session.auth, self._session.headers["Authorization"] = _nobody, f"Bearer {token}"
-        return self._session.request(method, url, timeout=TIMEOUT_S)
+        return self._session.request(method, url, timeout=self._timeout_s)
 
     def _token(self, challenge: dict[str, str]) -> str:
         """Return the token that a challenge wants, empty where the login is not taken.
@@ -197,7 +197,7 @@ class RegistryClient:
         wanted += [("scope", scope) for scope in challenge.get("scope", "").split(" ") if scope]
         try:
             answer = self._session.get(
-                realm, params=wanted, auth=self._login or _nobody, timeout=TIMEOUT_S,
+                realm, params=wanted, auth=self._login or _nobody, timeout=self._timeout_s,
                 headers={"Accept": "*/*", "Authorization": None},  # not the token that was for another question
             )  # fmt: skip
         except requests.RequestException as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cluster.components import Component
@@ -19,10 +19,25 @@ def digest(component: Component) -> str:
     Modes make no difference: the Dockerfile lets everybody read and run what is there.
     """
     found = hashlib.sha256()
-    for path in sorted(_files(component)):
+    for path in sorted(path for path in _files(component.sources) if path != component.definition):
         for part in (os.fsencode(path.relative_to(component.root)), _content(path)):
             found.update(b"%d:%b" % (len(part), part))
     return found.hexdigest()
+
+
+def changed_at(folders: Iterable[Path]) -> float:
+    """Return when one of their files was changed last, in seconds since 1970; 0 where there is none.
+
+    Not by the time that a copy may take along from elsewhere. A file that was deleted tells nothing.
+    """
+    return max(map(_changed_at, _files(folders)), default=0)
+
+
+def _changed_at(path: Path) -> float:
+    try:
+        return path.lstat().st_ctime
+    except OSError:  # it was just deleted
+        return 0
 
 
 def _content(path: Path) -> bytes:
@@ -34,9 +49,9 @@ def _content(path: Path) -> bytes:
         return b""
 
 
-def _files(component: Component) -> Iterator[Path]:
-    for folder in component.sources:
+def _files(wanted: Iterable[Path]) -> Iterator[Path]:
+    for folder in wanted:
         for parent, folders, names in os.walk(folder):
             folders[:] = [name for name in folders if name != _LEFT_OUT]
             links = [name for name in folders if Path(parent, name).is_symlink()]
-            yield from (Path(parent, name) for name in [*names, *links] if Path(parent, name) != component.definition)
+            yield from (Path(parent, name) for name in [*names, *links])

@@ -6,11 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from cluster import engine
-from cluster.apps.app import Image
-from cluster.components import WORKER, Component
+from cluster.components import Component
 from cluster.image_ref import ImageRef, is_local
 from cluster.images import build as image_build
-from cluster.images import sources
 from cluster.operations import registry as registries
 from cluster.schedulers import Scheduler, selection
 from cluster.settings import Settings
@@ -42,15 +40,6 @@ def build_and_push(
     if push:
         image_build.push(client, ref, say)
     return ref
-
-
-def tell_older(image: Image, say: Callable[[str], None]) -> None:
-    """Say so where an image of the workers was built from other files than are there now."""
-    if image.sources and image.sources != sources.digest(WORKER):
-        say(
-            f"the image {image.tag} has other files than components/worker/ and scripts/ have now: ./inv worker.build "
-            "brings them into it"
-        )
 
 
 def _local(settings: Settings, say: Callable[[str], None]) -> Scheduler:

@@ -24,7 +24,7 @@ from cluster.hosts import files as host_files
 from cluster.hosts.host import of_settings as agents
 from cluster.image_ref import is_local
 from cluster.operations import replacing
-from cluster.operations.build import tell_older
+from cluster.operations.freshness import tell_older
 from cluster.operations.operate import as_json, tell_change, undone_on_failure
 from cluster.operations.wanted_workers import as_from_here, options_for
 from cluster.queue import delivery_limits

@@ -17,8 +17,9 @@ from cluster.components import QUEUE, WORKER, Component
 from cluster.images import sources
 from cluster.operations import replacing
 from cluster.operations.brokers import queue_at
-from cluster.operations.build import build_and_push, tell_older
+from cluster.operations.build import build_and_push
 from cluster.operations.deploy import LOCAL_START_S, Rollout, deploy_queue, deploy_workers, patient
+from cluster.operations.freshness import tell_older
 from cluster.operations.wanted_workers import (
     Wanted,
     action_of,

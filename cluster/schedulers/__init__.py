@@ -24,6 +24,7 @@ Say = Callable[[str], None]
 
 POLL_S = 0.2
 SILENCE_S = 10.0  # a wait that is longer is told
+FINISHING = "finishing its work"  # the words for an instance that is stopping
 SETTLED_S = 1.0  # an app without a health check works when it has run so long
 
 

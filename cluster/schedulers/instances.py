@@ -78,6 +78,7 @@ class MachineInstance(ABC):
     number: int
     host_ports: tuple[int, ...]
     image = ""
+    sources = ""
 
     @property
     @abstractmethod
@@ -105,7 +106,8 @@ class MachineInstance(ABC):
         """Return it as people see it."""
         state, detail = self.state()
         ports = addresses(self.app.ports, self.host_ports)
-        return Instance(self.name, state, self.image, ports, detail, self.started_at if self.runs else None)
+        started_at = self.started_at if self.runs else None
+        return Instance(self.name, state, self.image, ports, detail, started_at, self.sources)
 
     @abstractmethod
     def state(self) -> tuple[State, str]:

@@ -125,8 +125,12 @@ def _unfetched(app: App, message: str, host: str) -> str:
 
 
 def _out_of_memory(app: App, message: str, host: str) -> str:
+    limit = f"{app['mem']:g} MiB" if amount(app.get("mem")) else "limit"
     status = _STATUS.search(message)
-    if not _MEMORY.search(message) and not (status and status[1] == str(_KILLED)):
+    if _MEMORY.search(message):
+        why = f"since it used more memory than its {limit}"
+    elif status and status[1] == str(_KILLED):  # Mesos does not tell by whom
+        why = f"perhaps since it used more memory than its {limit}"
+    else:
         return ""
-    has = f", it has {app['mem']:g} MiB" if amount(app.get("mem")) else ""
-    return f"was killed{host}, most likely out of memory{has}: {one_line(message)}"
+    return f"was killed{host}, {why}: {one_line(message)}"

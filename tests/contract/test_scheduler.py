@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from cluster import schedulers
-from cluster.apps.app import HealthCheck, Port, Volume
+from cluster.apps.app import HealthCheck, Instance, Port, Volume
 from cluster.credentials import SecretFile
-from cluster.schedulers import DeployOptions
+from cluster.schedulers import FINISHING, DeployOptions
 from cluster.settings import ROOT
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
@@ -388,6 +388,32 @@ def test_status_shows_an_app_that_has_become_unhealthy(scheduler, make_app, shar
     (shared / "ready").unlink()
     until(lambda: scheduler.status()[0].instances[0].state == "unhealthy")
     assert scheduler.status()[0].running == 0
+
+
+# A worker that is told to end, in the middle of an action: it takes nothing more, and says what it does.
+DRAINS = (
+    'up="$SHARED/ready.$MESOS_TASK_ID"; trap \'printf draining >/proc/$$/comm; rm "$up"; '
+    'until test -e "$SHARED/go"; do sleep 0.1; done; exit 0\' TERM; touch "$up"; while :; do sleep 0.1; done'
+)
+
+
+@offered_by("local", "process")  # only with its feature task_killing Marathon tells of it (test_marathon_app_status.py)
+def test_status_shows_what_finishes_its_work_as_stopping(scheduler, make_app, shared):
+    def found(state: str) -> list[Instance]:
+        return [one for one in scheduler.status()[0].instances if one.state == state]
+
+    deploy(scheduler, make_app(DRAINS, check='test -e "$SHARED/ready.$MESOS_TASK_ID"', instances=2))
+    change = threading.Thread(target=scale, args=[scheduler, "/app", 1])
+    change.start()
+    try:
+        (leaving,) = until(lambda: found("stopping"))
+        assert FINISHING in leaving.detail
+        assert leaving.started_at
+        assert scheduler.status()[0].running == 1
+    finally:
+        (shared / "go").touch()
+        change.join()
+    assert [len(found(state)) for state in ("running", "stopping")] == [1, 0]
 
 
 def test_logs_are_the_last_lines_of_every_instance_with_its_name(scheduler, make_app):

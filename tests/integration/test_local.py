@@ -156,6 +156,13 @@ def test_too_little_memory_is_named(where):
         deploy(where, app(hungry))
 
 
+def test_what_somebody_killed_is_not_said_to_have_used_too_much_memory(where, client, project):
+    deploy(where, app())
+    client.containers.get(f"{project}-app-1").kill()
+    (one,) = until(lambda: [one for one in where.status()[0].instances if one.state == "stopped"], "it has ended")
+    assert one.detail == "was killed (exit code 137)"
+
+
 def test_a_container_that_the_engine_cannot_start_is_removed_again(where):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", 0))

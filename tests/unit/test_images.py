@@ -14,7 +14,7 @@ from cluster.image_ref import ImageRef
 from cluster.images import base_image, sources
 from cluster.images import build as image_build
 from cluster.images.build import revision_of
-from cluster.operations.build import tell_older
+from cluster.operations.freshness import tell_older
 
 
 def test_an_image_says_which_version_and_commit_it_is() -> None:

@@ -37,7 +37,7 @@ def app(*tasks: dict[str, Any], **fields: Any) -> dict[str, Any]:
     [
         ({}, "running", "on agent1"),
         ({"state": "TASK_STAGING", "startedAt": None}, "starting", "on agent1"),
-        ({"state": "TASK_KILLING"}, "stopped", "on agent1, finishing its work"),
+        ({"state": "TASK_KILLING"}, "stopping", "on agent1, finishing its work"),
         ({"state": "TASK_UNREACHABLE"}, "stopped", "on agent1, its agent cannot be reached"),
         ({"version": OLD}, "running", "on agent1, an earlier version"),
         ({"host": None}, "running", ""),

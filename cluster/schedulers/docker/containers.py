@@ -15,9 +15,11 @@ from typing import Any
 from cluster import schedulers
 from cluster.apps.app import AppSpec, State
 from cluster.engine import sdk
-from cluster.schedulers import Overtaken
+from cluster.images import sources
+from cluster.schedulers import FINISHING, Overtaken
 from cluster.schedulers.docker.body import APP, NUMBER, PORTS, RESTARTS, SOURCE
 from cluster.schedulers.instances import MachineInstance, NotUp, kept_app
+from scripts.worker.alive import DRAINED, DRAINING
 
 KILLED = 128 + 9  # how a shell and Docker tell of the signal KILL
 GONE, CONFLICT, INTERNAL = 404, 409, 500  # HTTP: no such container; not in a state for this; the engine's own error
@@ -71,6 +73,7 @@ class ContainerInstance(MachineInstance):
         self.app = replace(kept_app(labels[SOURCE]), id=labels[APP])
         self.host_ports = tuple(int(port) for port in labels[PORTS].split(",") if port)
         self.image = container.attrs["Config"]["Image"]
+        self.sources = labels.get(sources.LABEL, "")  # a container has the labels of its image, too
 
     @property
     def runs(self) -> bool:
@@ -110,9 +113,15 @@ class ContainerInstance(MachineInstance):
         if state["Status"] != "running":
             return "stopped", self._ended() if state["Status"] in ("exited", "dead") else state["Status"]
         health: State = state.get("Health", {}).get("Status", "healthy")
-        if health in ("starting", "unhealthy") and not self._works_now(health):
-            return health, self.check_output()
-        return "running", ""
+        is_well = health not in ("starting", "unhealthy")
+        # What is to end is not to be started again. Docker's own checks find out later that it takes nothing more.
+        if (not is_well or self._ends_for_good) and drains(self.container):
+            return "stopping", FINISHING
+        return ("running", "") if is_well or self._works_now(health) else (health, self.check_output())
+
+    @property
+    def _ends_for_good(self) -> bool:
+        return bool(self.container.attrs["HostConfig"]["RestartPolicy"]["Name"] == NEVER["Name"])
 
     def _works_now(self, health: State) -> bool:
         """Look anew: Docker's checks are far apart, and what was paused is unhealthy until the next."""
@@ -165,13 +174,11 @@ class ContainerInstance(MachineInstance):
     def _ended(self) -> str:
         """Return how its program ended, such as `ended with exit code 3`."""
         state = self.container.attrs["State"]
-        memory_mib = self.container.attrs["HostConfig"]["Memory"] >> 20
         if state["OOMKilled"]:
-            return f"was killed, since it used more than its {memory_mib} MiB of memory"
-        if state["ExitCode"] == KILLED:  # not every engine sees that memory was the reason
-            return (
-                f"was killed (exit code {KILLED}), as a program is that uses more than its {memory_mib} MiB of memory"
-            )
+            memory_mib = self.container.attrs["HostConfig"]["Memory"] >> 20
+            return f"was killed, since it used more memory than its {memory_mib} MiB"
+        if state["ExitCode"] == KILLED:
+            return f"was killed (exit code {KILLED})"
         return f"ended with exit code {state['ExitCode']}"
 
     def check_output(self) -> str:
@@ -202,6 +209,15 @@ def image_id(client: sdk.DockerClient, name: str) -> str:
         return str(client.images.get(name).id)
     except sdk.errors.ImageNotFound:
         return ""
+
+
+def drains(container: Container) -> bool:
+    """Return True where a worker in the container finishes what it runs, by the name of its process."""
+    try:
+        listed = container.top(ps_args="-o pid,comm")["Processes"] or ()
+    except sdk.errors.APIError:
+        return False  # it ended meanwhile
+    return any(name in (DRAINING, DRAINED) for _, name in listed)
 
 
 def succeeds_in(container: Container, command: str) -> bool:

@@ -17,6 +17,7 @@ from math import floor
 from typing import Any, Literal
 
 from cluster.apps.app import AppStatus, Instance, State
+from cluster.schedulers import FINISHING
 from cluster.schedulers.marathon.definition import app_of, is_same
 from scripts.marathon.answers import App, Task, is_healthy, is_outdated, mapping, mappings, moment, runs
 from scripts.marathon.app_reasons import last_failure, reasons
@@ -25,7 +26,6 @@ from scripts.marathon.discovery import address, app_ports
 _STARTING = ("TASK_STAGING", "TASK_STARTING", None)
 _OVER = ("TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR", "TASK_GONE", "TASK_DROPPED", "TASK_LOST")
 _WORDS = {
-    "TASK_KILLING": "finishing its work",
     "TASK_UNREACHABLE": "its agent cannot be reached",
     "TASK_UNKNOWN": "its agent does not know it any more",
 }
@@ -55,13 +55,15 @@ def _instance(app: App, task: Task) -> Instance:
     words = ", ".join(part for part in (host, detail) if part) + old
     found = {port.name or str(index): address(task, port) for index, port in enumerate(app_ports(app))}
     addresses = {name: where for name, where in found.items() if where}
-    started_at = moment(task.get("startedAt")) or None
-    return Instance(str(task.get("id")), state, "" if old else str(image), addresses, words, started_at)
+    started_at = moment(task.get("startedAt")) if state != "stopped" else 0
+    return Instance(str(task.get("id")), state, "" if old else str(image), addresses, words, started_at or None)
 
 
 def _state(app: App, task: Task) -> tuple[State, str]:
     if not runs(task):
         state = task.get("state")
+        if state == "TASK_KILLING":
+            return "stopping", FINISHING
         return ("starting", "") if state in _STARTING else ("stopped", _WORDS.get(str(state), str(state)))
     if is_healthy(app, task):
         return "running", ""

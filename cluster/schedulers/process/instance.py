@@ -20,9 +20,10 @@ import psutil
 from cluster import schedulers
 from cluster.apps.app import AppSpec, State
 from cluster.files import write_atomically
-from cluster.schedulers import POLL_S
+from cluster.schedulers import FINISHING, POLL_S
 from cluster.schedulers.instances import MachineInstance, NotUp, instance_name, kept_app
 from scripts.errors import ClusterError
+from scripts.worker.alive import DRAINED, DRAINING
 
 # In the environment of an instance and of all that it starts: by this its processes are found when it ends, also those
 # that went into sessions of their own, as a container's end takes all of its processes.
@@ -123,7 +124,16 @@ class ProcessInstance(MachineInstance):
         if not self.runs:
             return "stopped", self._ended()
         works, said = self._run_check()
-        return ("running", "") if works else ("unhealthy", said)
+        if works:
+            return "running", ""
+        return ("stopping", FINISHING) if self._drains() else ("unhealthy", said)
+
+    def _drains(self) -> bool:
+        """Return True where a worker finishes what it runs, by the name of its process."""
+        with suppress(psutil.NoSuchProcess):
+            shell = self.shell()
+            return any(one.name() in (DRAINING, DRAINED) for one in (shell.children(recursive=True) if shell else ()))
+        return False
 
     def works(self) -> bool:
         """Return True when its health check succeeds, or without one when it has run for a second."""
