@@ -193,6 +193,7 @@ def worker_app(
     app = app_from(WORKER, worker_id(work, overrides), engine, image, overrides, values)
     if not overrides.definition:
         app = _as_in_settings(settings, engine, app)
+    app = _as_person(engine, app)
     if work.drain_s is not None:
         grace_s = work.drain_s + _AFTER_DRAIN_S
         app = replace(app.with_labels({DRAIN: str(grace_s)}), kill_grace_s=grace_s)
@@ -206,9 +207,14 @@ def _as_in_settings(settings: Settings, engine: EngineTraits, app: AppSpec) -> A
     if engine.is_here:
         volumes = (replace(one, host_path=worker.tmp) if one.path == "/tmp" else one for one in app.volumes)
         app = replace(app, volumes=tuple(volumes))
-    if engine.user:
-        app = replace(app, container_options=(*app.container_options, ("user", engine.user)))
     return app
+
+
+def _as_person(engine: EngineTraits, app: AppSpec) -> AppSpec:
+    """Return the workers as run by the user whom their files should belong to, unless the definition names one."""
+    if not engine.user or "user" in dict(app.container_options):
+        return app
+    return replace(app, container_options=(*app.container_options, ("user", engine.user)))
 
 
 def split_command(flag: str, text: str) -> list[str]:

@@ -8,7 +8,7 @@ import random
 import re
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -230,8 +230,11 @@ def secret_path_in_container(file: SecretFile) -> str:
     return f"{file.folder or _IN_CONTAINERS}/{file.name}"
 
 
-def write_secrets(project: str, files: Iterable[SecretFile]) -> None:
-    """Write those files that have content into the very files that containers have mounted already."""
+def write_secrets(project: str, files: Iterable[SecretFile], reader: Callable[[SecretFile], int]) -> None:
+    """Write those files that have content into the very files that containers have mounted already.
+
+    `reader` returns the number of the user to whom root gives a file.
+    """
     for file in files:
         if not file.content:
             continue
@@ -240,4 +243,4 @@ def write_secrets(project: str, files: Iterable[SecretFile]) -> None:
         path.touch(mode=0o600)
         path.write_bytes(file.content)
         if os.getuid() == 0:
-            os.chown(path, file.owner, -1)
+            os.chown(path, reader(file), -1)

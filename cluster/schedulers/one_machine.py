@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from typing import Any, Generic, TypeVar
 
 from cluster.apps.app import AppSpec, AppStatus, Change, Image, differences
 from cluster.apps.definitions import refuse_other_queue
+from cluster.credentials import SecretFile
 from cluster.engine import port_holder
 from cluster.interrupts import Interrupted
 from cluster.schedulers import POLL_S, BrokerLocation, ChangeFailed, DeployOptions, LongWait, NotRunning, Overtaken, Say
@@ -83,7 +86,7 @@ class OneMachine(ABC, Generic[T]):
             found = self._without_trials(app.id)
             steps = self._decide(app, found, change.kind == "restart")
             prepared = self._prepare(app, steps.create, found)
-            write_secrets(self._project, app.secret_files)
+            write_secrets(self._project, app.secret_files, partial(self._reader, app))
             if prepared:
                 self._get_ready(app)
             old, there = ([one for one in found if one.number in each] for each in (steps.stop, steps.keep))
@@ -101,7 +104,7 @@ class OneMachine(ABC, Generic[T]):
             self._without_trials(app.id)
             self._check(app)
             ((name, what),) = self._prepare(app, [_TRIAL], ()).items()
-            write_secrets(self._project, app.secret_files)
+            write_secrets(self._project, app.secret_files, partial(self._reader, app))
             self._get_ready(app)
             return self._run_to_end(app, name, what, timeout_s)
 
@@ -250,6 +253,10 @@ class OneMachine(ABC, Generic[T]):
                     f"deploy {app.id}: port {port.host} of this machine is in use by {by}: "
                     "stop it, or set another port in invoke.yaml"
                 )
+
+    def _reader(self, app: AppSpec, file: SecretFile) -> int:
+        """Return the number of the user as whom the app runs, who reads its secret files."""
+        return os.getuid()
 
     def _errors(self, doing: str) -> AbstractContextManager[None]:
         """Turn errors of a library into expected ones."""

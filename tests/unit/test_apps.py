@@ -15,6 +15,7 @@ from cluster import credentials
 from cluster.apps.app import AppSpec, Image, Volume
 from cluster.apps.component_apps import Work, kept_host, queue_app, worker_app
 from cluster.apps.flags import AppOverrides, refuse_taken
+from cluster.components import WORKER
 from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError
 from tests.conftest import defaults
@@ -107,6 +108,20 @@ def test_the_machines_folder_is_the_workers_tmp_here_alone() -> None:
 
 def test_a_container_runs_as_the_person() -> None:
     assert ("user", "1000:1000") in worker(engine=Traits(user="1000:1000")).container_options
+
+
+def test_another_person_s_workers_are_another_app() -> None:
+    ann, bob = (worker(engine=Traits(user=user)) for user in ("1000:1000", "1001:1000"))
+    assert ann.digest != bob.digest
+
+
+def test_a_definition_of_one_s_own_is_run_as_the_person_unless_it_names_another(written: Any) -> None:
+    definition = json.loads(WORKER.definition.read_text())
+    as_ann = written(definition)
+    assert ("user", "7:7") in worker(as_ann, Traits(user="7:7")).container_options
+    definition["container"]["docker"]["parameters"].append({"key": "user", "value": "8:8"})
+    options = worker(written(definition), Traits(user="7:7")).container_options
+    assert [value for key, value in options if key == "user"] == ["8:8"]
 
 
 def test_flags_change_the_app() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import cached_property
 
 from cluster import engine
 from cluster.apps.app import AppSpec, Image
+from cluster.credentials import SecretFile
 from cluster.engine import docker_errors, sdk
 from cluster.engine.pulls import NotPulled, pull
 from cluster.engine.unix_socket import EngineSocket, NoAnswer
@@ -16,7 +17,7 @@ from cluster.image_ref import ImageRef
 from cluster.images import registry_login
 from cluster.schedulers import Overtaken, Say
 from cluster.schedulers.docker import containers
-from cluster.schedulers.docker.body import APP, OPTIONS, PROJECT, Body, Task, container_body, merged
+from cluster.schedulers.docker.body import APP, OPTIONS, PROJECT, Body, Task, container_body, merged, options_body
 from cluster.schedulers.docker.containers import CONFLICT, NEVER, Container, ContainerInstance, Found, image_id
 from cluster.schedulers.one_machine import OneMachine
 from cluster.settings import Settings
@@ -51,10 +52,8 @@ class Local(OneMachine[ContainerInstance]):
 
     @property
     def user(self) -> str:
-        """The person who starts workers; root leaves it to the image's plain user, rootless engines call them root."""
-        if engine.is_rootless(self._client):
-            return "0:0"
-        return f"{os.getuid()}:{os.getgid()}" if os.getuid() else ""
+        """The person who starts workers, by numbers; a rootless engine calls them root."""
+        return "0:0" if engine.is_rootless(self._client) else person(os.environ)
 
     def image(self, tag: str) -> Image:
         """Return the image by its content where a registry holds it."""
@@ -81,6 +80,11 @@ class Local(OneMachine[ContainerInstance]):
 
     def _what_to_make(self, app: AppSpec, number: int, host_ports: tuple[int, ...]) -> Body:
         return container_body(Task(app, self._project, number, host_ports))
+
+    def _reader(self, app: AppSpec, file: SecretFile) -> int:
+        user = str(options_body((*app.container_options, *app.engine_options), app.id).get("User", ""))
+        number = user.partition(":")[0]
+        return int(number) if number.isdecimal() else file.owner
 
     def _refuse_foreign(self, app: AppSpec, prepared: dict[str, Body]) -> None:
         for name, body in prepared.items():
@@ -152,6 +156,14 @@ class Local(OneMachine[ContainerInstance]):
         for volume in volumes:
             volume.remove()
         return sorted(volume.name for volume in volumes)
+
+
+def person(environ: Mapping[str, str]) -> str:
+    """Return the numbers, `UID:GID`, of the person who runs this: with sudo, the one who has typed it."""
+    numbers = environ.get("SUDO_UID", ""), environ.get("SUDO_GID", "")
+    if os.getuid() == 0 and all(number.isdecimal() for number in numbers):
+        return ":".join(numbers)
+    return f"{os.getuid()}:{os.getgid()}"
 
 
 def pull_missing(client: sdk.DockerClient, app: AppSpec, say: Say) -> None:
