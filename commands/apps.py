@@ -53,7 +53,7 @@ FLAGS: Mapping[str, tuple[Any, str]] = {
     "cpus": (0.0, "CPUs of one worker (default: worker.cpus)"),
     "mem_mib": (0, "memory of one worker in MiB (default: worker.mem_mib)"),
     "env": (None, "NAME=value for the workers and their actions; may be given several times"),
-    "volume": (None, "a folder of every host, HOST:CONTAINER[:ro]; may be given several times"),
+    "volume": (None, "a folder of the machine, or of every host, HOST:CONTAINER[:ro]; may be given several times"),
     "constraint": (None, "for Marathon, FIELD:OPERATOR[:VALUE], such as hostname:UNIQUE; may be given several times"),
     "drain": (-1, "how many seconds a stop waits for running actions (default: as long as they take)"),
 }  # fmt: skip

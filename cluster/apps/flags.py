@@ -52,6 +52,19 @@ class AppOverrides:
         """The file of the person's own definition."""
         return Path(self.definition).expanduser()
 
+    def refuse_containers_own(self, place: str) -> None:
+        """Refuse flags that say how containers run: plain processes at this place see the machine as it is."""
+        for flag, value in (("--cpus", self.cpus), ("--mem-mib", self.mem_mib)):
+            if value:
+                raise ClusterError(f"{flag} {value:g}: {place} limits nothing that it runs: leave it out")
+        for one in self.volumes:
+            if one.host_path != one.path or one.read_only:
+                given = f"{one.host_path}:{one.path}{':ro' if one.read_only else ''}"
+                raise ClusterError(
+                    f"--volume {given}: on {place} actions see the machine's own folders: leave it out, and name "
+                    f"{one.host_path} in the action"
+                )
+
     def applied_to(self, app: AppSpec) -> AppSpec:
         """Return the app with what the flags change, but for its id, its definition and Marathon's constraints."""
         return replace(

@@ -198,8 +198,10 @@ def _with_options(settings: Settings, engine: Scheduler, overrides: AppOverrides
     """Return the overrides with the engine's options of invoke.yaml, over which flags win.
 
     Raises:
-        ClusterError: the engine has no such option.
+        ClusterError: the engine has no such option, or cannot do what a flag says.
     """
+    if not engine.has_images:
+        overrides.refuse_containers_own(engine.place)
     options = {**selection.usual_options(settings, engine.name), **overrides.engine_options}
     known = engine.options
     for name in options:

@@ -313,8 +313,8 @@ def _start_workers(settings: Settings, rollout: Rollout, wanted: Wanted, work: W
         f"{jobs} at once{'' if count == 1 else ' each'}: {shlex.join(work.action)}"
         + (f", which has {options.ready_timeout_s:g} s to get ready" if options.keep_alive else "")
     )
-    # As much memory as so many workers with one action each would have.
-    mem_mib = settings.worker.mem_mib * max(1, jobs // max(1, settings.worker.jobs))
+    # As much memory as so many workers with one action each would have; plain processes have no limit.
+    mem_mib = settings.worker.mem_mib * max(1, jobs // max(1, settings.worker.jobs)) if rollout.engine.has_images else 0
     deploy_workers(settings, rollout, work, overrides=AppOverrides(instances=count, mem_mib=mem_mib))
 
 

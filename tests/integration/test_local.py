@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from cluster.apps.app import AppSpec, HealthCheck, Port, Volume
+from cluster.apps.flags import AppOverrides
 from cluster.images import base_image
 from cluster.operations.operate import undone_on_failure
 from cluster.schedulers.docker import containers
@@ -68,6 +69,17 @@ SERVER = (
     "exec perl -MIO::Socket -e "
     "'$s = IO::Socket::INET->new(LocalPort => 80, Listen => 5); print {$s->accept} \"hi\" while 1'"
 )
+
+
+def test_flags_reach_a_container(where, client, tmp_path):
+    flags = AppOverrides.of(
+        cpus=0.5, mem_mib=48, env=["WORD=as given"], volumes=[f"{tmp_path}:/in:ro", f"{tmp_path}:/out"]
+    )
+    deploy(where, flags.applied_to(app('echo "$WORD" >/out/seen; touch /in/never; exec sleep 1000')))
+    until(lambda: (tmp_path / "seen").exists() and (tmp_path / "seen").read_text() == "as given\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["seen"]
+    limits = client.containers.get(f"{where._project}-app-1").attrs["HostConfig"]
+    assert (limits["CpuShares"], limits["Memory"]) == (512, 48 * 2**20)
 
 
 @pytest.mark.parametrize("fixed", [False, True])

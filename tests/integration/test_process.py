@@ -13,12 +13,15 @@ import psutil
 import pytest
 
 from cluster.apps.app import AppSpec, Volume
+from cluster.apps.component_apps import Work
+from cluster.apps.flags import AppOverrides
 from cluster.files import locked
+from cluster.operations.deploy import Rollout, deploy_workers
 from cluster.operations.operate import undone_on_failure
 from cluster.schedulers.process.scheduler import Process
 from cluster.settings import ROOT
 from scripts.errors import ClusterError
-from tests.conftest import SETTINGS
+from tests.conftest import SETTINGS, own_settings
 from tests.deploying import deploy
 from tests.waiting import until
 
@@ -111,6 +114,30 @@ def test_what_it_cannot_run_is_refused(where, other, error):
     deploy(where, app(app_id="/a/b"))
     with pytest.raises(ClusterError, match=error):
         deploy(where, other)
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ({"cpus": 0.5}, r"--cpus 0\.5"),
+        ({"mem_mib": 512}, "--mem-mib 512"),
+        ({"volumes": ["/data:/in"]}, "--volume /data:/in"),
+        ({"volumes": ["/data:/data:ro"]}, "--volume /data:/data:ro"),
+    ],
+)
+def test_flags_of_containers_are_refused(where, tmp_path, flags, named):
+    settings = own_settings(tmp_path, "process")
+    work = Work.of(settings, queue="any", action="true", url="amqp://127.0.0.1:1")
+    with pytest.raises(ClusterError, match=named):
+        deploy_workers(settings, Rollout(where, print), work, overrides=AppOverrides.of(**flags))
+    assert where.status() == []
+
+
+def test_a_volume_that_is_the_folder_itself_is_there(where, tmp_path):
+    flags = AppOverrides.of(volumes=[f"{tmp_path}:{tmp_path}"], env=["WORD=as given"])
+    flags.refuse_containers_own(where.place)
+    deploy(where, flags.applied_to(app(f'echo "$WORD" >{tmp_path}/seen; exec sleep 1000')))
+    until(lambda: (tmp_path / "seen").exists() and (tmp_path / "seen").read_text() == "as given\n")
 
 
 def test_a_person_s_own_login_is_not_handed_on(where, monkeypatch):
