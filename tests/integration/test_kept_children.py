@@ -655,12 +655,17 @@ def test_eight_lines_of_shell_are_enough(bench: Any, tmp_path: Path, capfd: Any)
     assert capfd.readouterr().out.split() == ["2", "1"]
 
 
-def test_the_documented_trial_shows_what_it_shows(tmp_path: Path) -> None:
-    [trial] = code_blocks("console")
-    command, _, shown = trial.partition("\n")
-    [documented] = code_blocks("sh")
-    (tmp_path / "keepalive.sh").write_text(documented)
-    (tmp_path / "keepalive.sh").chmod(stat.S_IRWXU)
+@pytest.mark.parametrize(
+    ("number", "language", "name"),
+    [(0, "sh", "keepalive.sh"), pytest.param(1, "r", "chars.r", marks=pytest.mark.program("Rscript"))],
+)
+def test_the_documented_trial_shows_what_it_shows(tmp_path: Path, number: int, language: str, name: str) -> None:
+    command, _, shown = code_blocks("console")[number].partition("\n")
+    [documented] = code_blocks(language)
+    shebang = "" if documented.startswith("#!") else "#!/usr/bin/env Rscript\n"
+    (tmp_path / name).write_text(shebang + documented)
+    (tmp_path / name).chmod(stat.S_IRWXU)
+    shutil.copy(EXAMPLES / "cluster_action.r", tmp_path)
     with os.popen(f"cd {tmp_path}; {command.removeprefix('$ ')}") as run:
         assert run.read() == shown
 
@@ -684,7 +689,7 @@ def test_the_shipped_example_works(bench: Any, capfd: Any, language: str, body: 
 def test_the_shipped_r_example_works(bench: Any, capfd: Any) -> None:
     one = bench(["Rscript", str(EXAMPLES / "keepalive.r")])
     assert one.run(b"1 2 6").verdict == "done"
-    assert one.run(b"one").reason == "scan() expected 'a real', got 'one'"
+    assert one.run(b"one").verdict == "rejected"
     assert one.run(b"").reason == "there is no number in it"
     assert one.run(b"4\n").verdict == "done"
     one.close()
@@ -697,8 +702,11 @@ def test_the_shipped_r_example_works(bench: Any, capfd: Any) -> None:
 )
 def test_the_documented_program_works(bench: Any, tmp_path: Path, capfd: Any, language: str, program: str) -> None:
     [documented] = code_blocks(language)
-    (tmp_path / "action").write_text(documented)
-    one = bench([program, str(tmp_path / "action")])
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    shutil.copy(EXAMPLES / "cluster_action.r", folder)
+    (folder / "action").write_text(documented)
+    one = bench([program, str(folder / "action")])
     assert one.run(b"12345").verdict == "done"
     one.close()
     assert capfd.readouterr().out == "got 5 characters\n"

@@ -163,7 +163,9 @@ def test_the_name_of_the_node_and_the_file_limit_do_not_depend_on_the_machine() 
 
 
 def test_an_action_is_executable() -> None:
-    actions = sorted((WORKER.folder / "scripts").iterdir())
+    frame = WORKER.folder / "scripts" / "cluster_action.r"  # what actions in R are made with, and none itself
+    actions = sorted({*(WORKER.folder / "scripts").iterdir()} - {frame})
+    assert not os.access(frame, os.X_OK)
     assert [path.name for path in actions if not os.access(path, os.X_OK)] == []
     assert all(path.read_bytes().startswith(b"#!") for path in actions if path.is_file())
 
