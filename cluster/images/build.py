@@ -19,7 +19,7 @@ from cluster.components import Component
 from cluster.engine import docker_errors, logins
 from cluster.engine.errors import problem_of, words_of
 from cluster.image_ref import ImageRef, is_local
-from cluster.images import base_image, registry_api, registry_login, sources
+from cluster.images import base_image, packages, registry_api, registry_login, sources
 from cluster.images.registry_errors import Trouble, ca_file, failure, trouble_in
 from cluster.terminal import live_line
 from scripts.errors import ClusterError, ServiceAway
@@ -53,19 +53,21 @@ def build(client: docker.DockerClient, component: Component, ref: ImageRef, say:
     doing = f"build {ref}"
     logins.of_build(client, component.dockerfile.read_text(encoding="utf-8", errors="replace"))
     base_image.ensure_base(client, say)
-    with docker_errors(doing), live_line(doing) as show:
+    args = proxies(os.environ)
+    with packages.checked(client, component, say, args) as (dockerfile, groups), docker_errors(doing):
         events = client.api.build(
             path=str(component.root),
-            dockerfile=str(component.dockerfile.relative_to(component.root)),
+            dockerfile=dockerfile,
             tag=str(ref),
-            labels=labels(component, ref),
-            buildargs=proxies(os.environ),
+            labels=labels(component, ref) | groups,
+            buildargs=args,
             use_config_proxy=True,
             rm=True,
             forcerm=True,
             decode=True,
         )
-        follow(doing, events, say, show)
+        with live_line(doing) as show:
+            follow(doing, events, say, show)
         return str(client.images.get(str(ref)).id)
 
 

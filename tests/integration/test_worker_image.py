@@ -1,24 +1,32 @@
-"""The worker's image: its user, its actions, its health check, and what a changed action rebuilds."""
+"""The worker's image: its user, its actions, its health check, its packages, and what a change rebuilds."""
 
+import os
 import secrets
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from docker.errors import ImageNotFound
 
 from cluster import credentials
 from cluster.apps import definitions
 from cluster.apps.app import Image
 from cluster.apps.component_apps import Work, worker_app
+from cluster.apps.flags import AppOverrides
 from cluster.components import WORKER
 from cluster.image_ref import ImageRef
 from cluster.images import build as image_build
+from cluster.images import packages
 from cluster.operations import selftest
 from cluster.queue import login as queue_login
 from scripts.amqp.broker import redacted, without_login
+from scripts.errors import ClusterError
 from tests.conftest import engine_of, missing, own_settings
 
 pytestmark = pytest.mark.engine
@@ -157,9 +165,96 @@ def test_a_changed_action_rebuilds_the_end_alone_whatever_its_mode(
     ref = ImageRef("cluster-test-worker", secrets.token_hex(4))
     image_build.build(docker_client, replace(WORKER, root=copied), ref, said.append)
     try:
-        assert not [step for step in said if "apt-get" in step]
+        assert not [step for step in said if "r-base-core" in step]
         check = f"test $({action}) = new"
         docker_client.containers.run(str(ref), ["-c", check], entrypoint="/bin/sh", remove=True)
         assert docker_client.images.get(str(ref)).attrs["Config"]["Entrypoint"][-1] == "cluster_worker"
     finally:
         docker_client.images.remove(str(ref), force=True)
+
+
+@pytest.fixture
+def built(
+    copied: Path, docker_client: Any, worker_image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Any]:
+    """Build the copy with one packages.txt after another, and see what of two packages it has; return its layers."""
+    monkeypatch.setattr(packages, "KNOWN", tmp_path / "known")
+    ref, ids = ImageRef("cluster-test-worker", secrets.token_hex(4)), list[str]()
+
+    def build(names: str, there: str) -> list[str]:
+        (copied / "components" / "worker" / "packages.txt").write_text(names)
+        ids.append(image_build.build(docker_client, replace(WORKER, root=copied), ref, print))
+        check = f"test \"$(dpkg-query -W -f '${{Package}} ' hello tree 2>/dev/null)\" = '{there}'"
+        docker_client.containers.run(str(ref), ["-c", check], entrypoint="/bin/sh", remove=True)
+        return layers(docker_client, str(ref))
+
+    yield build
+    for image in ids:
+        with suppress(ImageNotFound):
+            docker_client.images.remove(image, force=True)
+
+
+def layers(docker_client: Any, image: str) -> list[str]:
+    return list(docker_client.images.get(image).attrs["RootFS"]["Layers"])
+
+
+def shared_layers(one: list[str], other: list[str]) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def test_one_more_package_is_installed_alone(built: Any, docker_client: Any, worker_image: str) -> None:
+    plain = layers(docker_client, worker_image)
+    first = built("hello # says so\n", "hello ")
+    second = built("tree\nhello\n", "hello tree ")
+    without_packages = shared_layers(plain, first)
+    assert without_packages > 2  # that of R among them
+    assert shared_layers(first, second) == without_packages + 1
+    assert shared_layers(plain, built("# nothing\n", "")) == without_packages
+
+
+def test_a_name_that_is_no_package_is_named_before_anything_is_built(built: Any) -> None:
+    for _ in range(2):  # with Debian's names read, and with those that were read before
+        with pytest.raises(ClusterError, match=r"jsonlit \(line 2.*r-cran-jsonlite\?"):
+            built("hello\njsonlit\n", "")
+
+
+@pytest.fixture(params=["who runs this", "who typed sudo"])
+def person(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """The person to whom files should belong; by sudo a user whom the image does not know."""
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    if request.param == "who runs this":
+        return os.getuid(), os.getgid()
+    if os.getuid():
+        missing("only root is who sudo makes of a person")
+    monkeypatch.setenv("SUDO_UID", "54321")
+    monkeypatch.setenv("SUDO_GID", "54322")
+    return 54321, 54322
+
+
+def test_files_that_an_action_writes_belong_to_the_person(
+    person: tuple[int, int], worker_image: str, secrets_folder: Path, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o1777)
+    results = tmp_path / "results"
+    results.mkdir()
+    os.chown(results, *person)
+    settings = own_settings(tmp_path)
+    engine = engine_of(settings)
+    url = "amqp://ann:secret@127.0.0.1:1"
+    login = queue_login.given(url)
+    assert login
+    work = Work.of(settings, queue="any", action="true", url=url)
+    flags = AppOverrides.of(volumes=[f"{results}:/results"])
+    app = worker_app(settings, engine, Image(worker_image, "test"), work, ("-u", without_login(url)), flags)
+    app = queue_login.for_workers(login, redacted(url)).added_to(app)
+    check = (
+        'test "$(cat "$AMQP_PASSWORD_FILE")" = secret && grep -q "^CapEff:.*0000000000000000$" /proc/self/status'
+        " && python3 -c 'import getpass, pathlib; getpass.getuser(); pathlib.Path.home().joinpath(\"a\").touch()'"
+        ' && Rscript -e \'writeLines("1", file.path(path.expand("~"), "b"))\''
+        " && echo one two | wordcount.sh /results && touch /results/mine"
+    )
+    code, printed = engine.run_once(replace(app, command=check))
+    assert code == 0, printed
+    found = {path: (path.stat().st_uid, path.stat().st_gid) for path in results.iterdir()}
+    assert len(found) == 2
+    assert set(found.values()) == {person}
