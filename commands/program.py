@@ -8,7 +8,7 @@ from typing import Any
 
 import invoke
 from invoke.exceptions import Exit, ParseError
-from invoke.parser import Argument
+from invoke.parser import Argument, Parser
 from invoke.program import Program
 
 from commands import help as helping
@@ -28,6 +28,21 @@ class _Config(invoke.Config):  # type: ignore[misc]
 
     def load_shell_env(self) -> None:
         """Load nothing."""
+
+
+class _Parser(Parser):  # type: ignore[misc]
+    """Invoke's parser, which copies all commands for each parse; this one those that are named."""
+
+    contexts: Any
+
+    def parse_argv(self, argv: list[str]) -> Any:
+        """Find the commands and their flags in words."""
+        known = self.contexts
+        self.contexts = {word: known[word] for word in argv if word in known}
+        try:
+            return super().parse_argv(argv)
+        finally:
+            self.contexts = known
 
 
 class Inv(Program):  # type: ignore[misc]
@@ -63,6 +78,10 @@ class Inv(Program):  # type: ignore[misc]
 
     def update_config(self, merge: bool = True) -> None:
         """Leave Invoke's settings as they are: its flags for what goes through Invoke (`--pty`) change nothing here."""
+
+    def _make_parser(self) -> Parser:
+        """Invoke's hook for the parser of the tasks."""
+        return _Parser(self.collection.to_contexts(), self.initial_context)
 
     def parse_tasks(self) -> None:
         """Find the tasks and flags in the words of the command line (ParseError with one line)."""

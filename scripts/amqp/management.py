@@ -6,13 +6,15 @@ import json
 from base64 import b64encode
 from contextlib import closing
 from dataclasses import dataclass, field, fields
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from socket import create_connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from scripts.errors import ClusterError, ServiceAway
 from scripts.hostport import HostPort
+
+if TYPE_CHECKING:
+    from http.client import HTTPConnection
 
 DEFAULT_PORT = 15672
 TLS_PORT = 15671
@@ -162,6 +164,8 @@ class Management:
             raise ClusterError(f"the management API at {self.url} answers with status {status}")
 
     def _ask(self, method: str, path: str, content: Any = None) -> tuple[int, bytes]:
+        from http.client import HTTPException  # which takes its time, and not all who have an address ask
+
         body = None if content is None else json.dumps(content)
         token = b64encode(f"{self.user}:{self.password}".encode()).decode()
         try:
@@ -174,6 +178,8 @@ class Management:
             raise ServiceAway(f"no management API at {self.url}: {error}") from error
 
     def _connection(self) -> HTTPConnection:
+        from http.client import HTTPConnection, HTTPSConnection
+
         parts = urlsplit(self.url)
         host = parts.hostname or ""
         if parts.scheme != "https":
