@@ -27,7 +27,10 @@ class EngineSocket:
     def __init__(self, path: str, timeout_s: float) -> None:
         self._path, self._timeout_s = path, timeout_s
         with closing(self._connection()) as connection:
-            self._prefix = f"/v{_got(connection, '/version').get('ApiVersion')}"
+            found = _got(connection, "/version")
+        if not isinstance(found, dict) or "ApiVersion" not in found:
+            raise NoAnswer("it names no version of its API")
+        self._prefix = f"/v{found['ApiVersion']}"
 
     def containers(self, labels: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
         """Return the containers with these labels, also those that have ended, as the engine describes each."""

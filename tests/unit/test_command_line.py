@@ -24,6 +24,9 @@ from tests.refusing import refusal
 
 HEAVY = {"docker", "fabric", "pika", "requests", "rich", "psutil", "paramiko", "cluster.settings"}
 
+# Each takes longer to load than the rest of a quick command.
+SLOW = {"cryptography", "docker", "fabric", "paramiko", "psutil", "requests", "rich", "urllib3"}
+
 
 def inv(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -47,6 +50,18 @@ def test_listing_the_tasks_imports_nothing_heavy() -> None:
     code = "import sys, json, tasks; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert HEAVY.isdisjoint(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("engine", ["local", "process"])
+@pytest.mark.parametrize(("words", "needed"), [(["status"], {"psutil"}), (["publish", "--body", "x"], set[str]())])
+def test_quick_commands_load_nothing_that_they_do_not_need(engine: str, words: list[str], needed: set[str]) -> None:
+    """What they load is what their time is; here no queue runs, and a Docker Engine may."""
+    env = os.environ | {"INVOKE_SCHEDULER": engine, "INVOKE_PROJECT": f"test-{os.getpid()}", "INVOKE_QUEUE_PORT": "1"}
+    command = [sys.executable, "-X", "importtime", "tasks.py", "--search-root", str(ROOT), *words]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "pika" in loaded, done.stderr[-1000:]
+    assert loaded & SLOW == needed
 
 
 EACH = pytest.mark.parametrize(("name", "arguments"), ALL, ids=IDS)
