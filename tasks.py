@@ -2,14 +2,13 @@
 
 from invoke import Collection
 
-from commands import agents, completion, machine, program, publish, queue, registry, results, worker
+from commands import agents, machine, program, publish, queue, registry, results, worker
 from commands import map as runs
 from scripts import streams
 
 namespace = Collection(machine.demo, machine.status, machine.down, machine.run_tests, publish.publish)
 for module in (runs, results, queue, worker, registry, agents):
     namespace.add_collection(Collection.from_module(module))
-namespace.add_task(completion.of(namespace))
 
 if __name__ == "__main__":  # what ./inv runs
     streams.run(program.Inv().main)

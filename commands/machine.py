@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from commands import apps
-from commands.output import result, say, settings_of
+from commands.map import WHERE
+from commands.output import redrawn, result, say, settings_of, width
 from commands.task import task
 
 
@@ -17,12 +17,16 @@ def demo(c: Any, process: bool = False) -> None:
     result(showing.run(settings_of(c.config), process=process, say=say))
 
 
-@task(help={"json": "print JSON"} | {flag: apps.FLAGS[flag][1] for flag in apps.WHERE})
-def status(c: Any, at: str = "", marathon: str = "", json: bool = False) -> None:
-    """Show what runs, on this machine or on a cluster, and how many messages are where."""
+@task(help={"watch": "look again every two seconds, until Ctrl-C", "json": "print JSON"} | WHERE)
+def status(c: Any, watch: bool = False, at: str = "", marathon: str = "", url: str = "", json: bool = False) -> None:
+    """Show what runs, on this machine or on a cluster, how many messages are where, and what the workers do."""
     from cluster.operations import status as listing
 
-    result(listing.status(settings_of(c.config), as_json=json, at=at, marathon=marathon, say=say))
+    view = listing.View(settings_of(c.config), at=at, marathon=marathon, url=url, width=width(), as_json=json, say=say)
+    if watch:
+        redrawn(view.again_and_again())
+    else:
+        result(view.once())
 
 
 @task(

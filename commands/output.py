@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from scripts.errors import ClusterError
@@ -22,6 +23,33 @@ def say(text: str) -> None:
 def result(text: str) -> None:
     """Print a line for `$( )` and pipes, or a table."""
     print(visible(text, kept="\n\t"), flush=True)
+
+
+def width() -> int | None:
+    """Return how wide a table may be: as the terminal, in a pipe as it comes."""
+    return _terminal().columns if sys.stdout.isatty() else None
+
+
+def _terminal() -> os.terminal_size:
+    try:
+        return os.get_terminal_size(sys.stdout.fileno())
+    except OSError:
+        return os.terminal_size((80, 24))
+
+
+def redrawn(texts: Iterable[str]) -> None:
+    """Print texts each in the place of the one before, until Ctrl-C; in a pipe one below the other."""
+    is_terminal, above = sys.stdout.isatty(), 0
+
+    def placed() -> Iterator[str]:
+        nonlocal above
+        for text in texts:
+            lines = text.splitlines()[: _terminal().lines - 1] if is_terminal else [text]
+            up = f"\x1b[{above}F" if above else ""
+            above = len(lines) if is_terminal else 0
+            yield up + "\n".join(f"{line}\x1b[K" for line in lines) + "\x1b[J" if is_terminal else f"{text}\n"
+
+    results(placed())
 
 
 def results(lines: Iterable[str]) -> None:
@@ -54,11 +82,6 @@ def confirm(cost: str, *, yes: bool) -> None:
         say("")
     if answer.strip().lower() not in ("y", "yes"):
         raise ClusterError("nothing was done")
-
-
-def bold(text: str) -> str:
-    """Return a heading."""
-    return text
 
 
 def settings_of(config: Mapping[str, Any], registry: str = "") -> Settings:

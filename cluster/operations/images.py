@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from cluster.image_ref import ImageRef
 from cluster.images import registry_api
-from cluster.operations.status import table
+from cluster.operations.status_tables import table
 from cluster.settings import Settings
 
 

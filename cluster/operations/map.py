@@ -31,7 +31,7 @@ from cluster.settings import Settings
 from cluster.terminal import counted, run_bar
 from scripts.action.placeholders import Template
 from scripts.amqp.broker import broker_errors, identity, open_blocking
-from scripts.amqp.queues import alone_queue, checked_name
+from scripts.amqp.queues import alone_queue, checked_name, paused_queue
 from scripts.errors import ClusterError, MessagesFailed
 
 # A broker that restarts, or a network that is gone for a while, ends no run.
@@ -347,7 +347,9 @@ def _left(broker: Broker, queue: str) -> int | None:
 def _resting(broker: Broker, queue: str) -> Resting:
     """Name a worker that takes one item now and then, since too much fails there; nothing where that is not known."""
     try:
-        if not (found := resting_workers(broker.management(), queue)):
+        if broker.management().queue(paused_queue(queue)):
+            return Resting(f"{queue!r} is paused: ./inv queue.resume lets it go on", is_paused=True)
+        if not (found := resting_workers(broker.url, broker.management(), queue)):
             return Resting()
         with broker_errors(broker.url), open_blocking(broker.url) as connection:
             return Resting(found[0], are_all=not consumers(connection, queue))

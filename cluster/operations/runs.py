@@ -7,7 +7,7 @@ import re
 from dataclasses import asdict, dataclass
 
 from cluster.operations.brokers import Broker, broker_meant
-from cluster.operations.status import table
+from cluster.operations.status_tables import table
 from cluster.queue import counts
 from cluster.queue.runs.ending import end_run
 from cluster.schedulers import Say

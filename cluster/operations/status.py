@@ -1,67 +1,150 @@
-"""The state of apps and queues, as a table for people or JSON for programs."""
+"""The state of apps, queues and workers: asked of an engine, the broker, and the workers themselves."""
 
 from __future__ import annotations
 
 import json
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
+from cluster.apps.app import AppStatus
 from cluster.components import QUEUE
-from cluster.operations.brokers import queue_at
+from cluster.operations import status_tables
+from cluster.operations.brokers import broker_meant, queue_at
+from cluster.operations.freshness import older_apps
 from cluster.queue import counts as queue_counts
-from cluster.queue.counts import work_queues
+from cluster.queue import workers
+from cluster.queue.counts import WorkQueue, work_queues
 from cluster.schedulers import Say, Scheduler, selection
 from cluster.settings import Settings
-from scripts.amqp.management import Node, OpenBreaker, QueueCount
+from scripts.amqp.broker import without_login
+from scripts.amqp.management import Node, QueueCount
+from scripts.amqp.workers import Report
 from scripts.errors import ClusterError
-from scripts.one_line import visible
 
 T = TypeVar("T")
 
-# With less than so many times its limit left, a disk is low: the journal of one held message can take as much.
-_LOW_DISK = 3
+_WATCH_EVERY_S = 2.0
+_HISTORY = 30  # so many looks
 
 
-def status(settings: Settings, *, as_json: bool, at: str = "", marathon: str = "", say: Say) -> str:
-    """Return the apps that run on the engine that flags mean, else on this machine, and the queues of the broker."""
-    engines = selection.candidates(settings, at, marathon, say)
+@dataclass(frozen=True)
+class Seen:
+    """State that was seen at one moment; None where nobody answers."""
+
+    apps: Sequence[tuple[Scheduler, AppStatus]]
+    # Of each app, whether its workers run older actions than the folder has.
+    older: Sequence[bool | None] = ()
+    queues: Sequence[QueueCount] | None = ()
+    reports: Sequence[Report] | None = ()
+    nodes: Sequence[Node] | None = ()
+    # The address of the management API; empty where no queue runs.
+    broker: str = ""
+    # What a command needs besides to mean this broker.
+    flag: str = ""
+    at_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def work(self) -> list[WorkQueue]:
+        """The work queues, with what their workers say."""
+        return work_queues(self.queues or (), self.reports or ())
+
+    def as_json(self, indent: int | None) -> str:
+        """Return all of it for programs."""
+        apps = [
+            {"scheduler": engine.name, "older_actions": is_older} | app.as_json()
+            for (engine, app), is_older in zip(self.apps, self.older, strict=True)
+        ]
+        found: dict[str, Any] = {"apps": apps}
+        found["work"] = [asdict(one) for one in self.work]
+        for name, ones in (("queues", self.queues), ("workers", self.reports), ("nodes", self.nodes)):
+            found[name] = ones and [asdict(one) for one in ones]
+        return json.dumps(found, indent=indent, default=str)
+
+
+@dataclass
+class Rates:
+    """The rates at which queues were worked off, between one look and the next."""
+
+    past: dict[str, deque[float]] = field(default_factory=dict)
+    _before: dict[str, tuple[float, int]] = field(default_factory=dict)
+
+    def add(self, seen: Seen) -> None:
+        """Take a look into account; where a worker ended between two, what it did is missing, and the rate is none."""
+        for one in seen.work:
+            if one.done is None:
+                continue
+            at_s, done = self._before.get(one.name, (seen.at_s, one.done))
+            if seen.at_s > at_s:
+                rates = self.past.setdefault(one.name, deque(maxlen=_HISTORY))
+                rates.append(max(0.0, one.done - done) / (seen.at_s - at_s))
+            self._before[one.name] = seen.at_s, one.done
+
+
+class View:
+    """A view, as text, of what runs on the engine that flags mean, else on this machine, and of its queues and workers.
+
+    With a `url` only the queues and workers of that broker are looked at. Tables are cut to a `width`.
+    """
+
+    def __init__(
+        self, settings: Settings, *, at: str = "", marathon: str = "", url: str = "", width: int | None = None,
+        as_json: bool = False, say: Say,
+    ) -> None:  # fmt: skip
+        self._settings, self._url, self._width, self._as_json = settings, url, width, as_json
+        only_broker = url and not (at or marathon)
+        self._engines = () if only_broker else selection.candidates(settings, at, marathon, say)
+        if url and (at or marathon):
+            broker_meant(settings, url, at, marathon, say)  # which refuses both
+
+    def once(self) -> str:
+        """Look, and return what there is to see."""
+        seen = look(self._settings, self._engines, self._url)
+        return seen.as_json(2) if self._as_json else self._shown(seen)
+
+    def again_and_again(self) -> Iterator[str]:
+        """Yield the same every two seconds, with the rates since the beginning, for ever; JSON in a line each."""
+        rates = Rates()
+        while True:
+            began_s = time.monotonic()
+            seen = look(self._settings, self._engines, self._url)
+            rates.add(seen)
+            yield seen.as_json(None) if self._as_json else self._shown(seen, rates)
+            time.sleep(max(0.0, began_s + _WATCH_EVERY_S - time.monotonic()))
+
+    def _shown(self, seen: Seen, rates: Rates | None = None) -> str:
+        if not seen.apps and not seen.broker:
+            return _nothing(self._settings, self._engines)
+        width = self._width
+        parts = [status_tables.apps(seen.apps, seen.older, width) if seen.apps else ""]
+        parts += [status_tables.queues(seen.work, width), status_tables.workers(seen.reports or (), width)]
+        if rates:
+            parts.append(status_tables.history(rates.past))
+        words = [*status_tables.remarks(seen.work, seen.reports or (), seen.nodes or (), seen.flag)]
+        words += status_tables.outdated(seen.apps, seen.older)
+        if seen.queues is None:
+            words.insert(0, f"how many messages are where is not known: the queue does not answer at {seen.broker}")
+        return "\n\n".join(filter(None, [*parts, "\n".join(words)]))
+
+
+def look(settings: Settings, engines: Sequence[Scheduler], url: str = "") -> Seen:
+    """Ask all who know."""
     apps = [(engine, app) for engine in engines for app in engine.status()]
-    with_queue = [engine for engine, app in apps if app.id == QUEUE.app_id]
-    broker = _asked(lambda: queue_at(settings, with_queue[0])) if with_queue else None  # which may just stop
-    queues: Sequence[QueueCount] | None = []
-    breakers: Sequence[OpenBreaker] | None = []
-    nodes: Sequence[Node] | None = []
-    if broker:
-        management = broker.management
-        queues = _asked(lambda: queue_counts.now(management, broker.url))
-        breakers, nodes = _asked(management.open_breakers), _asked(management.nodes)
-    if as_json:
-        found = [{"scheduler": engine.name} | app.as_json() for engine, app in apps]
-        at_broker: dict[str, Sequence[Any] | None] = {"queues": queues, "open_breakers": breakers, "nodes": nodes}
-        listed = {key: ones and [asdict(one) for one in ones] for key, ones in at_broker.items()}
-        return json.dumps({"apps": found} | listed, indent=2, default=str)
-    if not apps:
-        return _nothing(settings, engines)
-    instances = [
-        (one.name, one.state, engine.name, " ".join(map(str, one.ports.values())), one.detail)
-        for engine, app in apps
-        for one in app.instances
-    ]
-    words = [*map(_takes_nothing, breakers or ()), *(line for node in nodes or () for line in _short_of(node))]
-    if broker and queues is None:
-        no_counts = f"how many messages are where is not known: the queue does not answer at {broker.management.url}"
-        words = [no_counts, *words]
-    app_table = table(("INSTANCE", "STATE", "SCHEDULER", "ADDRESSES", ""), instances)
-    return "\n\n".join(part for part in (app_table, _queue_table(queues or ()), "\n".join(words)) if part)
-
-
-def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """Lay rows out in columns as wide as their widest cell, two blanks apart."""
-    rows = [tuple(map(visible, row)) for row in rows]
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *rows])
-    return "\n".join(line.rstrip() for line in lines)
+    older = older_apps(apps)
+    with_queue = next((engine for engine, app in apps if app.id == QUEUE.app_id), None)
+    if url:
+        named = broker_meant(settings, url, "", "", lambda _: None)
+        address, management, flag = named.url, named.management(), f" -u {without_login(url)}"
+    elif with_queue and (there := _asked(lambda: queue_at(settings, with_queue))):  # it may just stop
+        address, management, flag = there.url, there.management, with_queue.flag
+    else:
+        return Seen(apps, older)
+    known = _asked(management.queues)
+    reports = _asked(lambda: workers.reports(address, [queue.name for queue in known or ()]))
+    queues = known if known is None else queue_counts.fresh(address, known)
+    return Seen(apps, older, queues, reports, _asked(management.nodes), management.url, flag)
 
 
 def _nothing(settings: Settings, engines: Sequence[Scheduler]) -> str:
@@ -76,35 +159,3 @@ def _asked(question: Callable[[], T]) -> T | None:
         return question()
     except ClusterError:
         return None
-
-
-def _short_of(node: Node) -> Iterator[str]:
-    """Yield a line on each thing that a node runs out of."""
-    free, limit = node.disk_free, node.disk_free_limit
-    if free is not None and limit is not None and (node.disk_free_alarm or free < _LOW_DISK * limit):
-        yield visible(
-            f"the queue ({node.name}) has {free / 1e9:,.1f} GB of disk left, and takes no messages below "
-            f"{limit / 1e9:,.1f}: make room, or settle what is held for long (docs/publishing.md)"
-        )
-    if node.mem_alarm:
-        yield visible(f"the queue ({node.name}) is short of memory, and takes no messages until workers catch up")
-
-
-def _takes_nothing(breaker: OpenBreaker) -> str:
-    """Return a line on such a worker, of whose words anybody may be the author."""
-    return visible(
-        f"{breaker.host}: the worker with pid {breaker.pid} takes nothing of {breaker.queue} since {breaker.since}: "
-        f"{breaker.reason}; it tries one now and then. Mend the action or the host, then ./inv worker.restart"
-    )
-
-
-def _queue_table(queues: Sequence[QueueCount]) -> str:
-    rows = [
-        (one.name, *map(_figure, (one.waiting, one.in_work, one.to_retry, one.failed, one.workers)))
-        for one in work_queues(queues)
-    ]
-    return table(("QUEUE", "WAITING", "IN WORK", "TO RETRY", "FAILED", "WORKERS"), rows) if rows else ""
-
-
-def _figure(count: int | None) -> str:
-    return "?" if count is None else f"{count:,}"

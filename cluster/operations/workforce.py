@@ -29,7 +29,7 @@ from cluster.operations.wanted_workers import (
     options_of,
     runs_as_wanted,
 )
-from cluster.queue import counts
+from cluster.queue import counts, workers
 from cluster.queue.runs.ending import take_off_unwanted
 from cluster.queue.runs.shell_words import in_one
 from cluster.schedulers import DeployOptions, Say, Scheduler, selection
@@ -38,7 +38,7 @@ from cluster.terminal import counted
 from scripts.action.cgroup import cores
 from scripts.amqp.broker import broker_errors, identity, open_blocking, parameters, redacted
 from scripts.amqp.management import Management, QueueCount, management_of
-from scripts.amqp.queues import checked_name, run_of, side_queues
+from scripts.amqp.queues import checked_name, owner_of, run_of, side_queues
 from scripts.app_id import canonical_app_id
 from scripts.errors import ClusterError, ServiceAway
 
@@ -110,7 +110,7 @@ def _nobody_takes(url: str, wanted: Wanted) -> str:
     with broker_errors(url), open_blocking(url) as connection:
         if replacing.consumers(connection, wanted.queue):
             return ""
-    if resting := resting_workers(management_of(parameters(url), None), wanted.queue):
+    if resting := resting_workers(url, management_of(parameters(url), None), wanted.queue):
         return f"the workers of {wanted.queue!r} at {redacted(url)} rest, {resting[0]}: mend that, and start them anew"
     command = shlex.join(["cluster_worker", "-u", redacted(url), "-q", wanted.queue, "--"])
     return (
@@ -141,7 +141,7 @@ def _on_cluster(settings: Settings, engine: Scheduler, wanted: Wanted, say: Say)
     elif wanted.workers not in (0, sum(app.instances for app in apps)):
         apps = [_scaled(engine, apps, wanted.workers, say)]
     for app in apps:
-        _wake(engine, app, there.management, wanted.queue, say)
+        _wake(engine, app, there.url, there.management, wanted.queue, say)
     slots = [_slots(engine, app) for app in apps]
     trouble = partial(_trouble_there, settings, engine, [app.id for app in apps], wanted.queue)
     return Workforce(there.url, sum(slots) if all(slots) else 0, partial(_when_known, trouble), engine.flag)
@@ -334,20 +334,21 @@ def _renew(
     if change.kind != "nothing":
         say(f"running {instances} instead of {present.instances} workers of {wanted.queue!r}")
         rollout.make(change, present)
-    _wake(engine, change.app, settings.queue.management, wanted.queue, say)
+    _wake(engine, change.app, settings.queue.url, settings.queue.management, wanted.queue, say)
 
 
-def resting_workers(management: Management, queue: str) -> list[str]:
+def resting_workers(url: str, management: Management, queue: str) -> list[str]:
     """Return a line for each worker of a queue that takes one message now and then, as far as that is known."""
     try:
-        return [f"{one.host}: {one.reason}" for one in management.open_breakers() if one.queue == queue]
+        names = [one.name for one in management.queues() if owner_of(one.name) == queue]
+        return [f"{one.host}: {one.reason}" for one in workers.reports(url, names) if one.state == "resting"]
     except ClusterError:
         return []
 
 
-def _wake(engine: Scheduler, app: AppSpec, management: Management, queue: str, say: Say) -> None:
+def _wake(engine: Scheduler, app: AppSpec, url: str, management: Management, queue: str, say: Say) -> None:
     """Start workers anew where all of them rest: what failed may be mended, and their pauses are long."""
-    resting = resting_workers(management, queue)
+    resting = resting_workers(url, management, queue)
     if resting and len(resting) >= len([one for one in _instances(engine, app.id) if _lives(one)]):
         say(f"starting the workers of {queue!r} anew, which rest; {resting[0]}")
         engine.apply(engine.plan(app, restart=True))

@@ -11,7 +11,8 @@ from pika.exceptions import ChannelClosedByBroker
 
 from scripts.amqp.broker import broker_errors, open_blocking
 from scripts.amqp.management import Management, QueueCount
-from scripts.amqp.queues import failed_queue, run_of, side_queues
+from scripts.amqp.queues import failed_queue, is_inbox, paused_queue, run_of, side_queues
+from scripts.amqp.workers import Report
 from scripts.errors import ClusterError
 
 _NOT_THERE = 404  # AMQP's reply code
@@ -19,14 +20,20 @@ _EMPTY = QueueCount("", 0, 0, 0)
 
 
 def now(management: Management, url: str, wanted: Callable[[str], bool] = bool) -> list[QueueCount]:
-    """Return all queues that are `wanted`, by name, with what is ready and consumers of now where AMQP tells them.
-
-    What is in hand the management API alone knows: that figure is up to ten seconds old.
+    """Return all queues that are `wanted`, by name, as they are now; those by which workers are asked are left out.
 
     Raises:
         ClusterError: the management API, which alone knows the names, does not answer.
     """
-    found = [queue for queue in management.queues() if wanted(queue.name)]
+    return fresh(url, [queue for queue in management.queues() if wanted(queue.name)])
+
+
+def fresh(url: str, known: Sequence[QueueCount]) -> list[QueueCount]:
+    """Return the counts with what is ready, and the consumers, of now where AMQP tells them.
+
+    What is in hand the management API alone knows: that figure is up to ten seconds old.
+    """
+    found = [queue for queue in known if not is_inbox(queue.name)]
     with suppress(ClusterError), broker_errors(url), open_blocking(url) as connection:
         return list(_fresh(connection, found))
     return found
@@ -63,7 +70,11 @@ def _newer(queue: QueueCount, ready: int, consumers: int) -> QueueCount:
 
 @dataclass(frozen=True)
 class WorkQueue:
-    """A queue and where its messages are; `to_retry` wait to be tried again. None is not known."""
+    """A queue and where its messages are; `to_retry` wait to be tried again. None is not known.
+
+    `done`: messages that its present workers have settled for good since their starts, and `gave_up` those of them that
+    failed. Rates are in messages a second: what comes in, in the last seconds; what is settled, in the last minute.
+    """
 
     name: str
     waiting: int | None
@@ -71,20 +82,50 @@ class WorkQueue:
     to_retry: int | None
     failed: int | None
     workers: int | None
+    paused: bool = False
+    done: int | None = None
+    gave_up: int | None = None
+    rate_in: float | None = None
+    rate_out: float | None = None
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until all is settled at the present rate; None where nothing moves, or where that is not known."""
+        left = _sum(self.waiting, self.in_work, self.to_retry)
+        return left / self.rate_out if left is not None and self.rate_out else None
 
 
-def work_queues(queues: Sequence[QueueCount]) -> list[WorkQueue]:
-    """Put together what belongs together, in the order of the names.
+def work_queues(queues: Sequence[QueueCount], reports: Sequence[Report] = ()) -> list[WorkQueue]:
+    """Put together what belongs together, in the order of the names, with what workers report.
 
     A failed queue that somebody works on is a queue of its own right. The results of a run are no work.
     """
     known = {queue.name: queue for queue in queues}
     worked_on = {name for name in known if any(side in known for side in beside(name))}
-    own = {name for name in known if known[name].consumers} | worked_on
+    own = {name for name in known if known[name].consumers} | worked_on | {report.queue for report in reports}
     sides = {side for name in known for side in beside(name)} - own
     sides |= {name for name in known.keys() - worked_on if run_of(name)}
-    return [_put_together(queue, {side: known[side] for side in sides & known.keys()})
-            for queue in queues if queue.name not in sides]  # fmt: skip
+    sides |= {paused_queue(name) for name in known}
+    return [
+        _with_workers(_put_together(queue, {side: known[side] for side in sides & known.keys()}), queue,
+                      [report for report in reports if report.queue == queue.name])
+        for queue in queues if queue.name not in sides
+    ]  # fmt: skip
+
+
+def _with_workers(work: WorkQueue, queue: QueueCount, reports: Sequence[Report]) -> WorkQueue:
+    """Add what workers say; where all consumers are workers that answered, what they have in hand is of this moment."""
+    if not reports:
+        return work
+    all_answered = sum(report.subscriptions for report in reports) == queue.consumers
+    return replace(
+        work,
+        workers=max(work.workers or 0, len(reports)),
+        in_work=sum(report.in_hand for report in reports) if all_answered else work.in_work,
+        done=sum(report.done + report.failed for report in reports),
+        gave_up=sum(report.failed for report in reports),
+        rate_out=sum(report.rate for report in reports),
+    )
 
 
 def beside(name: str) -> list[str]:
@@ -102,6 +143,8 @@ def _put_together(queue: QueueCount, sides: Mapping[str, QueueCount]) -> WorkQue
         to_retry=_sum(alone.ready, *(one.messages for one in retry)),
         failed=failed.messages,
         workers=queue.consumers,
+        paused=paused_queue(queue.name) in sides,
+        rate_in=queue.rate_in,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -11,7 +11,7 @@ import pika
 from pika.exceptions import ChannelClosedByBroker
 
 from scripts.amqp.broker import broker_errors, parameters
-from scripts.amqp.queues import NOT_THERE, marker_arguments, paused_queue
+from scripts.amqp.queues import NOT_THERE, is_inbox, marker_arguments, owner_of, paused_queue
 from scripts.amqp.workers import EXCHANGE, LOOK, REPORT, Report, key_of
 from scripts.errors import ClusterError
 
@@ -48,6 +48,15 @@ def ask(
     return sorted(found, key=lambda one: (one.queue, one.host, one.pid))
 
 
+def reports(url: str, names: Sequence[str], within_s: float = 1.0) -> list[Report]:
+    """Return what all workers say that are there, for a broker that has queues of these names."""
+    inboxes = [name for name in names if is_inbox(name)]
+    if not inboxes:
+        return []
+    queues = sorted({owner_of(name) for name in inboxes})
+    return ask(url, queues, lambda found: len(found) >= len(inboxes), within_s)
+
+
 def pause(url: str, queue: str) -> bool:
     """Let the workers of a queue take nothing new, those to come as well; False: that was so.
 
@@ -73,12 +82,6 @@ def resume(url: str, queue: str) -> bool:
         channel.queue_delete(paused_queue(queue))
         _tell(channel, queue, LOOK)
     return was_paused
-
-
-def paused(names: Iterable[str]) -> set[str]:
-    """Return which of these queues are paused, of a broker that has queues of these names."""
-    known = set(names)
-    return {name for name in known if paused_queue(name) in known}
 
 
 def _tell(channel: Any, queue: str, kind: str, **more: str) -> None:

@@ -24,12 +24,16 @@ _TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class QueueCount:
-    """The messages of a queue that wait and are in hand, and its consumers; None is not known."""
+    """The messages of a queue that wait and are in hand, and its consumers; None is not known.
+
+    `rate_in`: messages a second that were published to it in the last seconds.
+    """
 
     name: str
     ready: int | None
     unacknowledged: int | None
     consumers: int | None
+    rate_in: float | None = field(default=None, kw_only=True)
 
     @property
     def messages(self) -> int | None:
@@ -47,21 +51,6 @@ class QueueFigures(QueueCount):
 
     is_quorum: bool
     all_at_once: int | None
-
-
-# The property of a worker's connection that says that its breaker is open.
-OPEN_BREAKER = "cluster_open_breaker"
-
-
-@dataclass(frozen=True)
-class OpenBreaker:
-    """A worker that takes nothing of its queue since nearly everything fails there; `since` is a time in ISO 8601."""
-
-    queue: str
-    host: str
-    pid: str
-    since: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -116,14 +105,6 @@ class Management:
     def queues(self) -> list[QueueCount]:
         """Return all queues of the virtual host, by name."""
         return sorted(map(_count, self.read(self.place("queues"))), key=lambda queue: queue.name)
-
-    def open_breakers(self) -> list[OpenBreaker]:
-        """Return the workers of the virtual host that take nothing, by queue and host; they say so themselves."""
-        found = self.read(f"{self.place('vhosts')}/connections?columns=client_properties")
-        said = [(one.get("client_properties") or {}).get(OPEN_BREAKER) for one in found]
-        names = [each.name for each in fields(OpenBreaker)]
-        breakers = [OpenBreaker(*(str(one.get(name, "")) for name in names)) for one in said if isinstance(one, dict)]
-        return sorted(breakers, key=lambda one: (one.queue, one.host, one.pid))
 
     def nodes(self) -> list[Node]:
         """Return the nodes that run."""
@@ -201,7 +182,9 @@ def _bytes(value: Any) -> int | None:
 def _count(queue: dict[str, Any]) -> QueueCount:
     """Read a queue; one that was just made, or whose broker was just started, has no figures yet."""
     figures = (queue.get(name) for name in ("messages_ready", "messages_unacknowledged", "consumers"))
-    return QueueCount(str(queue.get("name", "")), *figures)
+    rate = ((queue.get("message_stats") or {}).get("publish_details") or {}).get("rate")
+    rate_in = float(rate) if isinstance(rate, int | float) else None
+    return QueueCount(str(queue.get("name", "")), *figures, rate_in=rate_in)
 
 
 def management_of(parameters: Any, url: str | None) -> Management:

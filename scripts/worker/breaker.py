@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 
 from scripts.action.jobs import Outcome
-from scripts.amqp.management import OPEN_BREAKER, OpenBreaker
 from scripts.backoff import growing_s
 from scripts.event_loop import EventLoop, Timer
 from scripts.worker.consumer import Consumer
-from scripts.worker.reconnect import Locate, Reconnecting
 
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 600.0
 
 _LOOK_EVERY_S = 2.0
-
-# What a client says of itself has to fit into 4096 bytes.
-_REASON_CHARACTERS = 300
 
 
 class Breaker:
@@ -91,13 +84,10 @@ class Probing:
     by a pause there. A worker on which nothing ever succeeded makes its pauses all the same: a wrong setting that is
     left alone over a weekend must not burn the queue.
 
-    Meanwhile a connection of its own has the reason among its properties, for `./inv status`.
-
     `is_free`: one more can be run now; `is_holding`: messages are in hand.
     """
 
     loop: EventLoop
-    locate: Locate
     breaker: Breaker
     consumer: Consumer
     is_free: Callable[[], bool]
@@ -106,33 +96,20 @@ class Probing:
     _alone: bool = False
     # A message was asked for, and has not come.
     _asking: bool = False
-    _notice: Reconnecting | None = None
 
     def __post_init__(self) -> None:
         self._next_look = Timer(self.loop, self.look)
 
     def start(self) -> None:
-        """Give the subscription up, and tell the broker why: the breaker opened."""
+        """Give the subscription up: the breaker opened."""
         self.consumer.rest()
-        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        why = self.breaker.why[:_REASON_CHARACTERS]
-        said = asdict(OpenBreaker(self.consumer.queue, socket.gethostname(), str(os.getpid()), since, why))
-        notice = self._notice = Reconnecting(
-            self.loop, self.locate, "open breaker", lambda _: notice.works(), lambda: None, {OPEN_BREAKER: said}
-        )
-        notice.start()
         self._last_s = time.monotonic()
         self._next_look.set(_LOOK_EVERY_S)
 
-    def end(self, hidden: Callable[[], None] = lambda: None) -> None:
-        """Probe no more; `hidden` is called when the broker is told no more why."""
+    def end(self) -> None:
+        """Probe no more."""
         self._asking = False
         self._next_look.stop()
-        notice, self._notice = self._notice, None
-        if notice is None:
-            hidden()
-        else:
-            notice.close(hidden)
 
     def lost(self) -> None:
         """Forget what was asked, since the connection is gone."""

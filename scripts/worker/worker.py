@@ -51,7 +51,7 @@ class Worker:
             self.consumer, self.settler, lambda: not self._running, self._take_alone, self._start_waiting
         )
         self._probing = Probing(
-            loop, locate, self._breaker, self.consumer, self._is_free_for_a_probe, lambda: bool(self._unsettled)
+            loop, self._breaker, self.consumer, self._is_free_for_a_probe, lambda: bool(self._unsettled)
         )
         self._waiting: deque[Run] = deque()
         self._unsettled: set[Run] = set()
@@ -356,13 +356,13 @@ class Worker:
         self._end()
 
     def _end(self) -> None:
-        """End runner, consumer, copies and notice one after the other, then the loop; or stay, where that was asked."""
+        """End runner, consumer, copies and control one after the other, then the loop; or stay, where that is asked."""
         self._is_done = True
         self._settle_timer.stop()
         self.settler.recipients.say_dropped()
         if self._hold.is_set:
             rename_process(DRAINED)
         else:
+            self._probing.end()
             end_control = partial(self._control.close, self._loop.stop)
-            end_notice = partial(self._probing.end, end_control)
-            self._runner.close(lambda: self.consumer.close(lambda: self.settler.copies.close(end_notice)))
+            self._runner.close(lambda: self.consumer.close(lambda: self.settler.copies.close(end_control)))

@@ -132,8 +132,8 @@ def test_on_one_machine_the_same_commands_work_and_there_are_no_versions(line: C
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
         assert "/worker-mine has no versions" in done.stderr
         assert "run-local with the earlier tag (-t)" in done.stderr
-        assert before.name in line("status")
-        assert before.name in line("status", "--at", "process")
+        assert before.name in line("status", "--json")
+        assert app.id in line("status", "--at", "process")
         line("worker.stop", "-q", "mine", "--now")
         assert here.status() == []
     finally:

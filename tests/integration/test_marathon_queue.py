@@ -97,9 +97,9 @@ def test_status_shows_what_marathon_runs_and_what_is_in_its_queue(
     task = marathon.world.add_task("/amqp", host="127.0.0.1", ports=ports)
     publish("-m", marathon.address, "-q", queue.name, "--body", "hello")
     shown = inv("status", "-m", marathon.address).stdout
-    assert task.id in shown
-    assert f"127.0.0.1:{ports[0]} 127.0.0.1:{ports[1]}" in shown
+    assert f"127.0.0.1:{ports[0]},{ports[1]}" in shown
     found = json.loads(inv("status", "-m", marathon.address, "--json").stdout)
+    assert [one["name"] for one in found["apps"][0]["instances"]] == [task.id]
     assert [(app["scheduler"], app["id"]) for app in found["apps"]] == [("marathon", "/amqp")]
     assert {each["name"]: each["ready"] for each in found["queues"]}[queue.name] == 1
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from cluster.operations import down
+from cluster.operations import down, status_tables
 from cluster.operations import status as listing
 from cluster.queue import counts as queue_counts
+from cluster.queue.counts import work_queues
 from scripts.amqp.broker import open_blocking
 from scripts.amqp.management import Management, Node, QueueCount
 from tests.conftest import Broker
@@ -81,7 +82,7 @@ def test_a_node_says_what_it_has_left(management: Management) -> None:
     ],
 )
 def test_status_warns_of_a_node_that_is_short_of_something(node: Node, words: list[str]) -> None:
-    lines = list(listing._short_of(node))
+    lines = list(status_tables.remarks([], [], [node], ""))
     assert len(lines) == len(words)
     assert all(word in line and node.name in line for word, line in zip(words, lines, strict=True))
 
@@ -118,7 +119,17 @@ def test_what_is_not_known_is_a_question_mark_and_null(
     monkeypatch.setattr(Management, "read", lambda self, path: read(self, f"{path}?columns=name"))
     counted = found(queue_counts.now(management, broker.url), queue_name)
     assert counted == [QueueCount(queue_name, None, None, None)]
-    assert listing._queue_table(counted).splitlines()[1].split() == [queue_name, "?", "?", "0", "0", "?"]
+    assert status_tables.queues(work_queues(counted), None).splitlines()[1].split() == [
+        queue_name,
+        "?",
+        "?",
+        "0",
+        "0",
+        "?",
+        "?",
+        "?",
+        "?",
+    ]
     assert re.search(rf"those in .*{queue_name}", down._messages_lost(broker.settings))
     channel.queue_delete(queue_name)
 
@@ -130,5 +141,5 @@ def test_without_amqp_the_management_api_is_believed(broker: Broker, management:
 def test_a_queue_that_does_not_answer_stops_nothing(broker: Broker) -> None:
     away = replace(broker.settings, queue=replace(broker.settings.queue, management_port=1))
     assert "is not known" in down._messages_lost(away)
-    assert json.loads(listing.status(away, as_json=True, say=print))["queues"] is None
-    assert str(away.queue.management.url) in listing.status(away, as_json=False, say=print).splitlines()[-1]
+    assert json.loads(listing.View(away, as_json=True, say=print).once())["queues"] is None
+    assert str(away.queue.management.url) in listing.View(away, say=print).once().splitlines()[-1]

@@ -68,7 +68,7 @@ def test_a_run_is_listed_with_its_results_and_whether_they_are_collected(rig: Ri
 
 
 def test_results_of_a_run_are_no_row_of_the_status(rig: Rig, broker: Broker, run: str) -> None:
-    table = listing.status(broker.settings, as_json=False, say=print)
+    table = listing.View(broker.settings, say=print).once()
     assert rig.queue in table
     assert run not in table
 

@@ -117,26 +117,26 @@ def resting(rig: Rig) -> tuple[WorkerProcess, Path]:
     return worker, mended
 
 
-def _open_breakers(broker: Broker, queue: str) -> list[dict[str, Any]]:
-    found = json.loads(listing.status(broker.settings, as_json=True, say=print))["open_breakers"]
-    return [one for one in found if one["queue"] == queue]
+def _resting(broker: Broker, queue: str) -> list[dict[str, Any]]:
+    found = json.loads(listing.View(broker.settings, as_json=True, say=print).once())["workers"]
+    return [one for one in found if one["queue"] == queue and one["state"] == "resting"]
 
 
 def test_under_an_engine_it_stays_says_so_and_goes_on_when_the_host_is_mended(
     rig: Rig, broker: Broker, resting: tuple[WorkerProcess, Path]
 ) -> None:
     worker, mended = resting
-    [told] = until(lambda: _open_breakers(broker, rig.queue), "status knows of it")
-    assert told["pid"] == str(worker.process.pid)
+    [told] = until(lambda: _resting(broker, rig.queue), "status knows of it")
+    assert told["pid"] == worker.process.pid
     assert "exit 1" in told["reason"]
-    lines = listing.status(broker.settings, as_json=False, say=print).splitlines()
-    assert [rig.queue in line and told["since"] in line for line in lines].count(True) == 1
+    lines = listing.View(broker.settings, say=print).once().splitlines()
+    assert [rig.queue in line and "exit 1" in line for line in lines].count(True) == 1
     until(lambda: worker.log.count("attempt 1 of 100") >= 3, "it has tried a third one")
     assert (rig.tmp / "alive").exists()
     mended.touch()
     worker.says("consuming from", times=2)
     until(lambda: rig.ready() == 0, "all are taken")
-    until(lambda: not _open_breakers(broker, rig.queue), "status knows of that, too")
+    until(lambda: not _resting(broker, rig.queue), "status knows of that, too")
     assert worker.stop() == 0
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from itertools import islice
 from urllib.parse import quote
 
 import pytest
 
+from cluster.operations.status import View
 from cluster.queue import workers
 from scripts import VERSION
 from scripts.amqp.queues import is_inbox, paused_queue
 from scripts.amqp.workers import Report
 from scripts.errors import ClusterError
+from tests.conftest import Broker
 from tests.integration.test_worker_rights import ALL, User
 from tests.integration.worker_rig import Rig
 from tests.waiting import until
@@ -96,6 +100,25 @@ def test_its_own_queue_goes_with_the_worker(rig: Rig) -> None:
     assert len(inboxes(rig)) == 1
     worker.kill()
     until(lambda: not inboxes(rig), "its queue is gone")
+
+
+def test_the_status_has_what_workers_say_and_is_looked_at_again(rig: Rig, broker: Broker) -> None:
+    rig.worker("-j", "2", rig.action(f"read a; [ $a = go ] && {{ {rig.gate.wait}; }}; exit 0"))
+    rig.publish(b"0\n", b"0\n", b"go\n")
+    rig.gate.started()
+    until(lambda: asked(rig)[0].done == 2, "two are done")
+    view = View(broker.settings, width=80, as_json=True, say=print)
+    for text in islice(view.again_and_again(), 2):
+        seen = json.loads(text)
+        [work] = [one for one in seen["work"] if one["name"] == rig.queue]
+        assert (work["waiting"], work["in_work"], work["done"], work["workers"]) == (0, 1, 2, 1)
+        [worker] = [one for one in seen["workers"] if one["queue"] == rig.queue]
+        assert [one["id"] for one in worker["running"]] == ["m2"]
+        assert not [one for one in seen["queues"] if is_inbox(one["name"])]
+    text = View(broker.settings, width=80, say=print).once()
+    assert [line for line in text.splitlines() if line.startswith(rig.queue)]
+    assert "m2 for" in text
+    rig.gate.open()
 
 
 def test_a_paused_queue_is_left_alone_until_it_goes_on(rig: Rig) -> None:

@@ -57,10 +57,14 @@ NO_ANSWER = "no result came, twice: the message was purged, has expired, or was 
 
 @dataclass(frozen=True)
 class Resting:
-    """Says why a worker takes one item now and then: too much fails there; `are_all`: no other worker takes any."""
+    """Says why a worker takes one item now and then: too much fails there; `are_all`: no other worker takes any.
+
+    Where the queue `is_paused` it says so, and nobody takes any before it goes on.
+    """
 
     why: str = ""
     are_all: bool = False
+    is_paused: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,8 @@ class Rate:
 
 
 def _now_and_then(resting: Resting) -> str:
+    if resting.is_paused:
+        return resting.why
     return f"{resting.why}: taking one now and then, until one succeeds" if resting.why else ""
 
 
@@ -396,7 +402,9 @@ class Run:
     def _take_trouble(self, resting: Resting, trouble: str) -> None:
         """Say what is in the way; end where it stays there, and nothing that this session saw speaks against that."""
         now = time.monotonic()
-        self._note = "no worker" if trouble else "one now and then" if resting.why else ""
+        self._note = (
+            "no worker" if trouble else "paused" if resting.is_paused else "one now and then" if resting.why else ""
+        )
         self._nobody_since = (self._nobody_since or now) if trouble else None
         self._resting_looks = self._resting_looks + 1 if resting.are_all else 0
         is_hopeless = self._resting_looks >= _RESTING_LOOKS and not self._succeeded_now
