@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 from cluster.apps.app import AppStatus, Image, Instance
 from cluster.components import WORKER
@@ -37,19 +37,18 @@ def older_apps(found: Found) -> list[bool | None]:
     and an action that is kept alive: where one of their files was changed after the start. Nothing is known of what is
     no worker, does not run, or has an image that was not built here.
     """
-    built = _built_from(found) if any(engine.has_images for engine, _ in found) else {}
-    now = sources.digest(WORKER)
-    return [_is_older(engine, app, built, now) for engine, app in found]
+    built, now, changed_at = _built_from(found), cache(lambda: sources.digest(WORKER)), cache(sources.changed_at)
 
+    def is_older(engine: Scheduler, app: AppStatus) -> bool | None:
+        if not (running := _running(app)):
+            return None
+        if not engine.has_images:
+            loaded = _loaded(app)
+            return changed_at(loaded) > min(one.started_at or 0 for one in running) if loaded else None
+        each = [_differs(one.sources or built.get(one.image, ""), now()) for one in running]
+        return True if True in each else None if None in each else False
 
-def _is_older(engine: Scheduler, app: AppStatus, built: Mapping[str, str], now: str) -> bool | None:
-    running = _running(app)
-    if not running:
-        return None
-    if not engine.has_images:
-        return _changed_after(min(one.started_at or 0 for one in running), app)
-    each = [_differs(one.sources or built.get(one.image, ""), now) for one in running]
-    return True if True in each else None if None in each else False
+    return [is_older(engine, app) for engine, app in found]
 
 
 def _differs(known: str, now: str) -> bool | None:
@@ -61,11 +60,12 @@ def _running(app: AppStatus) -> list[Instance]:
     return [one for one in app.instances if one.started_at] if queue_of(app.spec) else []
 
 
-def _changed_after(started_at: float, app: AppStatus) -> bool | None:
+def _loaded(app: AppStatus) -> tuple[Path, ...]:
+    """Return the folders whose files plain processes load at their start; none where that is not known."""
     if (options := options_of(app.spec)) is None:
-        return None
-    kept = [WORKER.folder / "scripts"] if options.keep_alive else []
-    return sources.changed_at([WORKER.root / "scripts", *kept]) > started_at
+        return ()
+    kept = (WORKER.folder / "scripts",) if options.keep_alive else ()
+    return (WORKER.root / "scripts", *kept)
 
 
 def _built_from(found: Found) -> dict[str, str]:
@@ -74,6 +74,8 @@ def _built_from(found: Found) -> dict[str, str]:
     images = {one.image for app in elsewhere for one in _running(app) if one.image and not one.sources}
     if not images:
         return {}
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return dict(zip(images, pool.map(_asked, images), strict=True))
 

@@ -6,6 +6,7 @@ import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +91,13 @@ def queue_of(app: AppSpec) -> str:
 
 def options_of(app: AppSpec) -> Options | None:
     """Return the command line of an app's cluster_worker; None where there is none that can be read."""
+    return _options_in(app.command)
+
+
+@cache
+def _options_in(command: str) -> Options | None:
     try:
-        words = shlex.split(app.command)
+        words = shlex.split(command)
         return parse(words[words.index("cluster_worker") + 1 :])
     except (ValueError, WrongUsage):
         return None

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import Any, Generic, TypeVar
 
-from cluster.apps.app import AppSpec, AppStatus, Change, Image, differences
+from cluster.apps.app import AppSpec, AppStatus, Change, Image, Instance, differences
 from cluster.apps.definitions import refuse_other_queue
 from cluster.credentials import SecretFile
 from cluster.engine import port_holder
@@ -35,6 +35,7 @@ from scripts.hostport import HostPort
 T = TypeVar("T", bound=MachineInstance)
 
 _TRIAL = 0  # a number that no instance has
+_LOOKED_AT_AT_ONCE = 8
 
 
 class OneMachine(ABC, Generic[T]):
@@ -118,8 +119,10 @@ class OneMachine(ABC, Generic[T]):
     def status(self) -> list[AppStatus]:
         """Return all apps of this project, stopped instances included."""
         with self._errors("look for what runs"):
-            by_app = groupby(self._instances(), lambda one: one.app.id)
-            return [_status_of(list(found)) for _, found in by_app]
+            found = self._instances()
+            seen = dict(zip(found, _seen(found), strict=True))
+            by_app = groupby(found, lambda one: one.app.id)
+            return [_status_of({one: seen[one] for one in ones}) for _, ones in by_app]
 
     def logs(self, app_id: str, tail: int = 100, follow: bool = False) -> Iterator[str]:
         """Yield the last `tail` lines of every instance, each beginning with the instance's name."""
@@ -242,7 +245,7 @@ class OneMachine(ABC, Generic[T]):
 
     def _status_of(self, app: AppSpec) -> AppStatus:
         found = self._instances(app.id)
-        return _status_of(found) if found else AppStatus(app, ())
+        return _status_of(dict(zip(found, _seen(found), strict=True))) if found else AppStatus(app, ())
 
     def _refuse_used_ports(self, app: AppSpec, ours: Set[int]) -> None:
         """Refuse fixed ports that something listens on, unless they are `ours`: the deploy ends what holds them."""
@@ -345,7 +348,17 @@ def _present(found: Sequence[MachineInstance]) -> AppSpec | None:
     return replace(there[0].made_from(), instances=len(there)) if there else None
 
 
-def _status_of(found: Sequence[MachineInstance]) -> AppStatus:
-    """Return the status of instances of an app, of which there is one at least."""
-    there = _there(found)
-    return AppStatus(replace(there[0].app, instances=len(there)), tuple(one.seen() for one in found))
+def _status_of(seen: Mapping[T, Instance]) -> AppStatus:
+    """Return the status of an app by its instances, of which there is one at least."""
+    there = _there(list(seen))
+    return AppStatus(replace(there[0].app, instances=len(there)), tuple(seen.values()))
+
+
+def _seen(found: Sequence[MachineInstance]) -> list[Instance]:
+    """Return instances as people see them, several looked at at once, since health checks may take their time."""
+    if len(found) < 2:
+        return [one.seen() for one in found]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(_LOOKED_AT_AT_ONCE) as pool:
+        return list(pool.map(lambda one: one.seen(), found))
