@@ -36,17 +36,23 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
 
 @contextmanager
 def locked(path: Path, taken: str) -> Iterator[None]:
-    """Hold the lock on a file, which is made where it is not there; `taken` is the error where somebody holds it.
+    """Hold the lock on a file, which is there as long; `taken` is the error where somebody holds it.
 
     The system releases it when this process ends.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ClusterError(taken) from None
-        yield
+    while True:
+        with path.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ClusterError(taken) from None
+            if os.fstat(file.fileno()).st_nlink:  # else it was deleted by the one who held it
+                try:
+                    yield
+                finally:
+                    path.unlink(missing_ok=True)
+                return
 
 
 class Notes:

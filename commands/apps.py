@@ -55,6 +55,9 @@ FLAGS: Mapping[str, tuple[Any, str]] = {
     "env": (None, "NAME=value for the workers and their actions; may be given several times"),
     "volume": (None, "a folder of the machine, or of every host, HOST:CONTAINER[:ro]; may be given several times"),
     "constraint": (None, "for Marathon, FIELD:OPERATOR[:VALUE], such as hostname:UNIQUE; may be given several times"),
+    "body": (None, "try this text as a message"),
+    "file": ("", "try a line of a file, as `publish --file` would send it; - is STDIN"),
+    "line": (0, "which line of --file (default: the first)"),
     "drain": (-1, "how many seconds a stop waits for running actions (default: as long as they take)"),
 }  # fmt: skip
 
@@ -66,6 +69,8 @@ WORK = (
     "tag", "queue", "action", "instances", "jobs", "timeout", "attempts", "keep_alive", "options", "url", "drain",
     "app", "cpus", "mem_mib", "env", "volume", "constraint",
 )  # fmt: skip
+# Of one message it does not matter how many workers there would be, nor where.
+TRIED = tuple(flag for flag in WORK if flag not in ("instances", "jobs", "drain", "app", "constraint"))
 RUN = ("at", "engine_option", "definition", "dry_run", "no_wait")
 DEPLOY = ("marathon", *RUN, *FOLLOWED, "rollback_on_failure")
 

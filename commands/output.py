@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from scripts.errors import ClusterError
 from scripts.one_line import visible
+from scripts.streams import write_bytes
 
 if TYPE_CHECKING:
     from cluster.settings import Settings
@@ -50,6 +51,13 @@ def redrawn(texts: Iterable[str]) -> None:
             yield up + "\n".join(f"{line}\x1b[K" for line in lines) + "\x1b[J" if is_terminal else f"{text}\n"
 
     results(placed())
+
+
+def result_bytes(data: bytes) -> None:
+    """Write bytes for `$( )` and pipes as they are; on a terminal what follows begins a line."""
+    write_bytes(data)
+    if data and not data.endswith(b"\n") and sys.stdout.isatty():
+        print(file=sys.stderr)
 
 
 def results(lines: Iterable[str]) -> None:

@@ -6,21 +6,39 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from commands import apps
-from commands.output import say
+from commands.output import result_bytes, say
 
 if TYPE_CHECKING:
+    from cluster.apps.component_apps import Work
     from cluster.settings import Settings
 
 
-def _run(settings: Settings, flags: Any) -> Iterable[str]:
+def _work(settings: Settings, flags: Any) -> Work:
     from cluster.apps.component_apps import Work
-    from cluster.operations.deploy import deploy_workers
 
-    work = Work.of(
+    return Work.of(
         settings, queue=flags.queue, action=flags.action, url=flags.url, jobs=flags.jobs, timeout_s=flags.timeout,
         attempts=flags.attempts, keep_alive=flags.keep_alive, drain_s=flags.drain, rest=flags.options,
     )  # fmt: skip
-    return deploy_workers(settings, apps.rollout(settings, flags), work, flags.tag, apps.overrides(flags))
+
+
+def _run(settings: Settings, flags: Any) -> Iterable[str]:
+    from cluster.operations.deploy import deploy_workers
+
+    return deploy_workers(
+        settings, apps.rollout(settings, flags), _work(settings, flags), flags.tag, apps.overrides(flags)
+    )
+
+
+def _try(settings: Settings, flags: Any) -> None:
+    from cluster.operations import trial
+
+    flags.jobs, flags.drain = -1 if "-j" in flags.options else 1, -1
+    which = trial.Flags(flags.body, flags.file, flags.line, flags.tag, flags.at, flags.marathon)
+    tried = trial.run(settings, which, _work(settings, flags), apps.overrides(flags), say)
+    result_bytes(tried.result)
+    say(tried.summary())
+    tried.check()
 
 
 def _scale(settings: Settings, flags: Any) -> None:
@@ -40,6 +58,10 @@ run_local = apps.command(
 deploy = apps.command(
     "deploy", "worker", "Run workers on a cluster, where they find the queue; returns when they take messages.",
     (*apps.WORK, *apps.DEPLOY), _run,
+)  # fmt: skip
+try_one = apps.command(
+    "try", "worker", "Run one message through workers as run-local would start them, and show what comes of it.",
+    ("body", "file", "line", *apps.TRIED, *apps.WHERE, "engine_option", "definition"), _try,
 )  # fmt: skip
 scale = apps.command(
     "scale", "worker", "Run so many workers of a queue.",

@@ -50,6 +50,16 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
         raise
 
 
+def write_bytes(data: bytes) -> None:
+    """Write bytes to STDOUT as they are, behind what was printed before."""
+    sys.stdout.flush()
+    if isinstance(sys.stdout, _Stdout):
+        sys.stdout.write_bytes(data)
+    else:
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+
+
 # These are text streams, as a raw stream in Python is one that a signal interrupts: after a write that was done, which
 # Python then does again.
 class _Stdout(io.TextIOWrapper):
@@ -59,6 +69,14 @@ class _Stdout(io.TextIOWrapper):
         """Write a text; once that has failed, nothing more."""
         with self._ending():
             return len(text) if self._has_failed else super().write(text)
+
+    def write_bytes(self, data: bytes) -> None:
+        """Write bytes as they are, behind what was written before."""
+        self.flush()
+        with self._ending():
+            if not self._has_failed:
+                self.buffer.write(data)
+        self.flush()
 
     def flush(self) -> None:
         """Write what is not yet written."""

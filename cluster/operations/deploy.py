@@ -159,12 +159,8 @@ def deploy_workers(
     if rollout.is_watched and not rollout.is_dry_run:
         open_blocking(url).close()
     present = engine.present(worker_id(work, overrides))
-    app = worker_app(settings, engine, image, work, broker.words, _with_options(settings, engine, overrides))
     login = _workers_login(settings, rollout, url)
-    login_secrets = [queue_login.for_workers(login, redacted(url) if url else "")] if login else []
-    for secrets in (Secrets(broker.env, broker.secret_files), *login_secrets):
-        refuse_taken(overrides.env, secrets.env)
-        app = secrets.added_to(app)
+    app = workers_at(settings, engine, image, work, broker, login, overrides)
     if work.url and not engine.is_here and is_local(urlsplit(url).netloc):
         say(f"the workers look for the broker at {redacted(url)}, which for each of them is its own machine")
     if present and present.instances not in (0, app.instances) and not overrides.instances:
@@ -182,6 +178,22 @@ def deploy_workers(
         takes = "worker takes" if status.running == 1 else "workers take"
         say(f"{status.running} {takes} messages of {work.queue!r}{f' from {redacted(url)}' if url else ''}")
     return [instance.name for instance in status.instances] if rollout.options.wait else []
+
+
+def workers_at(
+    settings: Settings, engine: Scheduler, image: Image, work: Work, broker: BrokerLocation, login: QueueLogin | None,
+    overrides: AppOverrides,
+) -> AppSpec:  # fmt: skip
+    """Return workers for an engine, with what lets them in at their broker, if they need that."""
+    app, url = (
+        worker_app(settings, engine, image, work, broker.words, _with_options(settings, engine, overrides)),
+        broker.url,
+    )
+    login_secrets = [queue_login.for_workers(login, redacted(url) if url else "")] if login else []
+    for secrets in (Secrets(broker.env, broker.secret_files), *login_secrets):
+        refuse_taken(overrides.env, secrets.env)
+        app = secrets.added_to(app)
+    return app
 
 
 def _host_of_queue(

@@ -47,12 +47,18 @@ def check_action(engine: Scheduler, app: AppSpec, work: Work, say: Say, replaces
     except ClusterError as error:
         say(f"whether the action can be started was not looked at: {error}")
         return
-    if code in (CommandNotFound.exit_code, CommandNotExecutable.exit_code):
-        why = printed[-1].removeprefix("cluster_worker: error: ") if printed else f"exit code {code}"
-        image = f" in {app.image}" if engine.has_images else ""
-        build = "; ./inv worker.build puts the files of components/worker/scripts/ there" if image else ""
-        goes_on = "; the workers that run go on" if replaces else ""
-        raise ClusterError(f"--action {shlex.join(work.action)!r}{image}: {why}{build}{goes_on}")
+    if why := why_unstartable(engine, app, work, code, printed):
+        raise ClusterError(f"{why}{'; the workers that run go on' if replaces else ''}")
+
+
+def why_unstartable(engine: Scheduler, app: AppSpec, work: Work, code: int, printed: list[str]) -> str:
+    """Say why a worker that ended with this exit code cannot start its action; empty where it could."""
+    if code not in (CommandNotFound.exit_code, CommandNotExecutable.exit_code):
+        return ""
+    why = printed[-1].removeprefix("cluster_worker: error: ") if printed else f"exit code {code}"
+    image = f" in {app.image}" if engine.has_images else ""
+    build = "; ./inv worker.build puts the files of components/worker/scripts/ there" if image else ""
+    return f"--action {shlex.join(work.action)!r}{image}: {why}{build}"
 
 
 def messages_waiting(url: str, queue: str) -> int:

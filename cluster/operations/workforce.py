@@ -13,13 +13,12 @@ from functools import partial
 from cluster.apps.app import TAG, AppSpec, AppStatus, Image, Instance
 from cluster.apps.component_apps import Work, worker_id
 from cluster.apps.flags import AppOverrides
-from cluster.components import QUEUE, WORKER, Component
-from cluster.images import sources
+from cluster.components import QUEUE
 from cluster.operations import replacing
 from cluster.operations.brokers import queue_at
-from cluster.operations.build import build_and_push
-from cluster.operations.deploy import LOCAL_START_S, Rollout, deploy_queue, deploy_workers, patient
+from cluster.operations.deploy import LOCAL_START_S, Rollout, deploy_workers, patient
 from cluster.operations.freshness import tell_older
+from cluster.operations.here import current_image, engine_here, image_of, start_queue
 from cluster.operations.wanted_workers import (
     Wanted,
     action_of,
@@ -40,7 +39,7 @@ from scripts.amqp.broker import broker_errors, identity, open_blocking, paramete
 from scripts.amqp.management import Management, QueueCount, management_of
 from scripts.amqp.queues import checked_name, owner_of, run_of, side_queues
 from scripts.app_id import canonical_app_id
-from scripts.errors import ClusterError, ServiceAway
+from scripts.errors import ClusterError
 
 # What is in workers' hands the management API knows up to ten seconds late.
 _COUNTED_S = 12.0
@@ -90,12 +89,8 @@ def workers_ready(
     choice = selection.chosen(settings, at, marathon)
     if not choice.is_here:
         return _on_cluster(settings, selection.connect(settings, choice, say), wanted, say)
-    settings = replace(settings, scheduler=choice.name)
-    if selection.SCHEDULERS[choice.name].load().has_images:
-        engine = selection.provide(settings, say)
-    else:
-        engine = selection.connect(settings, choice, say)
-    return _here(replace(settings, scheduler=engine.name), engine, wanted, going_on, say)
+    settings, engine = engine_here(settings, choice, say)
+    return _here(settings, engine, wanted, going_on, say)
 
 
 def _of_others(url: str, wanted: Wanted) -> Workforce:
@@ -183,7 +178,7 @@ def _refuse_other(engine: Scheduler, app: AppSpec, wanted: Wanted, work: Work) -
 def _tell_image(engine: Scheduler, app: AppSpec, say: Say) -> None:
     """Say so where workers run another image than their tag means now: the action in it may be another one."""
     tag = app.labels.get(TAG, "")
-    if not (tag and app.image and (image := _image(engine, tag))):
+    if not (tag and app.image and (image := image_of(engine, tag))):
         return
     tell_older(image, say)
     if image.name != app.image:
@@ -253,8 +248,8 @@ def _here(settings: Settings, engine: Scheduler, wanted: Wanted, going_on: Going
     """Return workers of this machine; the engine, the queue, the images and they are brought about, a line each."""
     url = settings.queue.url
     rollout = Rollout(engine, _quiet, DeployOptions(timeout_s=LOCAL_START_S), is_watched=True, tries_first=True)
-    _start_queue(settings, rollout, say)
-    image = _current_image(settings, engine, say)
+    start_queue(settings, rollout, say)
+    image = current_image(settings, engine, say)
     work = wanted.work(settings, wanted.action, wanted.jobs if wanted.names_jobs or wanted.workers else cores())
     work = as_from_here(work, engine)
     app_id = worker_id(work, AppOverrides())
@@ -270,39 +265,6 @@ def _here(settings: Settings, engine: Scheduler, wanted: Wanted, going_on: Going
 
 def _quiet(_text: str) -> None:
     """Say nothing of the single steps: a line a thing is said here."""
-
-
-def _start_queue(settings: Settings, rollout: Rollout, say: Say) -> None:
-    try:
-        open_blocking(settings.queue.url).close()
-    except ServiceAway:
-        engine = rollout.engine
-        if engine.has_images and not _image(engine, settings.queue.tag):
-            _build(settings, QUEUE, settings.queue.tag, say)
-        say(f"starting the queue on {engine.place}")
-        deploy_queue(settings, rollout)
-
-
-def _image(engine: Scheduler, tag: str) -> Image | None:
-    try:
-        return engine.image(tag)
-    except ClusterError:
-        return None
-
-
-def _build(settings: Settings, component: Component, tag: str, say: Say) -> None:
-    say(f"building the image {tag}")
-    build_and_push(settings, component, tag, push=False, say=say)
-
-
-def _current_image(settings: Settings, engine: Scheduler, say: Say) -> Image:
-    """Return the workers' image with the actions as they are now, built where it is missing or has others."""
-    tag = settings.worker.tag
-    if engine.has_images:
-        found = _image(engine, tag)
-        if not found or found.sources != sources.digest(WORKER):
-            _build(settings, WORKER, tag, say)
-    return engine.image(tag)
 
 
 def _start_workers(settings: Settings, rollout: Rollout, wanted: Wanted, work: Work, say: Say) -> None:

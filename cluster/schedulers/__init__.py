@@ -70,6 +70,16 @@ class BrokerLocation:
         return cls(("-u", without_login(url)), url)
 
 
+class Look(Protocol):
+    """The looks of who has an app run once: `printed` gets its lines as they come, in a thread."""
+
+    def printed(self, line: str) -> None:
+        """Take a line that it printed."""
+
+    def is_over(self) -> bool:
+        """Return True when it may end; called again and again, it takes its time, some hundredths of a second."""
+
+
 class Scheduler(EngineTraits, Protocol):
     """An engine that runs apps; all methods raise ClusterError for what it cannot do, ServiceAway where it is away.
 
@@ -111,10 +121,11 @@ class Scheduler(EngineTraits, Protocol):
             ChangeFailed: it was made, does not come up, and can be undone; after other errors there is nothing to undo.
         """
 
-    def run_once(self, app: AppSpec, timeout_s: float = 60) -> tuple[int, list[str]]:
-        """Run the app's command as its instances would be run, beside those that run, until it ends.
+    def run_once(self, app: AppSpec, timeout_s: float = 60, look: Look | None = None) -> tuple[int, list[str]]:
+        """Run the app's command as its instances would be run, beside those that run, until it ends, or `look` is over.
 
-        Return its exit code, and the last lines that it printed (a busy engine loses some now and then).
+        Return its exit code, and the last lines that it printed (a busy engine loses some now and then). Nothing of it
+        is left, whatever happens.
         """
 
     def stop(self, app_id: str, now: bool = False, drain: bool = True) -> bool:

@@ -114,6 +114,14 @@ class MachineInstance(ABC):
         """Return its state now, and words about it."""
 
     @abstractmethod
+    def exit_code(self) -> int:
+        """Return the exit code of its program, which has ended."""
+
+    @abstractmethod
+    def ended_ago_s(self) -> float:
+        """Return how many seconds ago its program has ended; 0 while it runs, or where it never did."""
+
+    @abstractmethod
     def works(self) -> bool:
         """Return True when its health check succeeds, or without one when it has run for a second.
 

@@ -6,10 +6,11 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
+from threading import Thread
 from typing import Any, Generic, TypeVar
 
 from cluster.apps.app import AppSpec, AppStatus, Change, Image, Instance, differences
@@ -17,7 +18,17 @@ from cluster.apps.definitions import refuse_other_queue
 from cluster.credentials import SecretFile
 from cluster.engine import port_holder
 from cluster.interrupts import Interrupted
-from cluster.schedulers import POLL_S, BrokerLocation, ChangeFailed, DeployOptions, LongWait, NotRunning, Overtaken, Say
+from cluster.schedulers import (
+    POLL_S,
+    BrokerLocation,
+    ChangeFailed,
+    DeployOptions,
+    LongWait,
+    Look,
+    NotRunning,
+    Overtaken,
+    Say,
+)
 from cluster.schedulers.instances import (
     MachineInstance,
     NotUp,
@@ -36,6 +47,11 @@ T = TypeVar("T", bound=MachineInstance)
 
 _TRIAL = 0  # a number that no instance has
 _LOOKED_AT_AT_ONCE = 8
+_LOOK_EVERY_S = 0.02
+_TRIAL_STOP_S = 15.0  # a kept-alive action has 10 s to finish
+_LAST_LINES_S = 5.0
+_ALL_LINES = 1_000_000
+_LEFT_S = 60.0  # whoever started a trial has looked at its end long before
 
 
 class OneMachine(ABC, Generic[T]):
@@ -99,15 +115,43 @@ class OneMachine(ABC, Generic[T]):
                     self._wait(app, there, options.timeout_s)
             return self._status_of(app)
 
-    def run_once(self, app: AppSpec, timeout_s: float = 60) -> tuple[int, list[str]]:
+    def run_once(self, app: AppSpec, timeout_s: float = 60, look: Look | None = None) -> tuple[int, list[str]]:
         """Run the app's command as its instances would be run, beside those that run, until it ends."""
         with self._errors(f"try {app.id}"), self._alone(app.id):
             self._without_trials(app.id)
+            self._forget_left()
             self._check(app)
             ((name, what),) = self._prepare(app, [_TRIAL], ()).items()
             write_secrets(self._project, app.secret_files, partial(self._reader, app))
             self._get_ready(app)
-            return self._run_to_end(app, name, what, timeout_s)
+            try:
+                return self._run_to_end(self._start(app, name, what, is_followed=True), timeout_s, look)
+            finally:
+                self._without_trials(app.id)
+
+    def _run_to_end(self, one: T, timeout_s: float, look: Look | None) -> tuple[int, list[str]]:
+        deadline, follower = time.monotonic() + timeout_s, None
+        if look:
+            follower = Thread(target=self._pass_on, args=[one, look], daemon=True)
+            follower.start()
+        while one.still_runs() and not (look and look.is_over()):
+            if time.monotonic() > deadline:
+                raise ClusterError(f"{one.name} had not ended after {timeout_s:g} s")
+            if not look:
+                time.sleep(_LOOK_EVERY_S)
+        if one.still_runs():
+            one.ask_to_stop()
+            deadline = time.monotonic() + _TRIAL_STOP_S
+            while one.still_runs() and time.monotonic() < deadline:
+                time.sleep(_LOOK_EVERY_S)
+        if follower:
+            follower.join(_LAST_LINES_S)
+        return one.exit_code(), one.last_lines(10)
+
+    def _pass_on(self, one: T, look: Look) -> None:
+        with suppress(ClusterError, OSError), self._errors(f"read what {one.name} prints"):
+            for line in self._follow([one], _ALL_LINES):
+                look.printed(line.removeprefix(f"{one.name}: "))
 
     def stop(self, app_id: str, now: bool = False, drain: bool = True) -> bool:
         """Stop the app and forget it, its data staying; False when there was none."""
@@ -232,6 +276,13 @@ class OneMachine(ABC, Generic[T]):
         self._end([one for one in found if one.number == _TRIAL], now=True)
         return [one for one in found if one.number != _TRIAL]
 
+    def _forget_left(self) -> None:
+        """Remove what trials have left whose command was killed."""
+        for one in self._found():
+            if one.number == _TRIAL and one.ended_ago_s() > _LEFT_S:
+                with suppress(ClusterError), self._alone(one.app.id):
+                    one.remove()
+
     def _let_finish(self, grace_s: dict[T, int]) -> None:
         wait = LongWait(self._say)
         while left := [one for one in grace_s if one.still_runs() and wait.passed_s < grace_s[one]]:
@@ -292,10 +343,6 @@ class OneMachine(ABC, Generic[T]):
     @abstractmethod
     def _start(self, app: AppSpec, name: str, what: dict[str, Any], is_followed: bool) -> T:
         """Make and start an instance."""
-
-    @abstractmethod
-    def _run_to_end(self, app: AppSpec, name: str, what: dict[str, Any], timeout_s: float) -> tuple[int, list[str]]:
-        """Make and start an instance, and forget it when it has ended; return its exit code and its last lines."""
 
     @abstractmethod
     def _follow(self, found: Sequence[T], tail: int) -> Iterator[str]:

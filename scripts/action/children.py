@@ -21,8 +21,9 @@ _NOT_EXECUTED = 0x40
 
 _LOOK_AGAIN_S = 0.02
 
-# Called with the status that waitpid returned.
-Exited = Callable[[int], None]
+# Called with the status that wait4 returned, and the most memory that the child, or one that it has reaped, ever had,
+# in KiB; of a small one that is our own, with which it began.
+Exited = Callable[[int, int], None]
 
 # Reaps the child with this process id when it exits, then calls the other.
 ExitWatch = Callable[[int, Exited], None]
@@ -117,7 +118,8 @@ def pidfd_watch(loop: EventLoop) -> ExitWatch:
         def readable(_descriptor: int, _events: int) -> None:
             loop.remove_handler(pidfd)
             os.close(pidfd)
-            exited(os.waitpid(pid, 0)[1])
+            _, status, used = os.wait4(pid, 0)
+            exited(status, used.ru_maxrss)
 
         loop.add_handler(pidfd, readable, loop.READ)
 
@@ -130,9 +132,9 @@ def sigchld_watch(loop: EventLoop) -> ExitWatch:
 
     def look() -> None:
         for pid in list(watched):
-            reaped, status = os.waitpid(pid, os.WNOHANG)
+            reaped, status, used = os.wait4(pid, os.WNOHANG)
             if reaped:
-                watched.pop(pid)(status)
+                watched.pop(pid)(status, used.ru_maxrss)
 
     def watch(pid: int, exited: Exited) -> None:
         watched[pid] = exited

@@ -23,7 +23,8 @@ class Job:
 
     `variables` makes the AMQP_* variables of a process that is run for it, `metadata` what a kept-alive one is sent.
     `result_limit`: the bytes of STDOUT that are its result at most; None: nobody asked for one, and STDOUT is printed.
-    `values` fill the placeholders of the action's words; None: these stay as they are.
+    `values` fill the placeholders of the action's words; None: these stay as they are. `is_trial`: its sender wants to
+    see what becomes of it, and how much memory that takes.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Job:
     metadata: Callable[[], dict[str, Any]]
     result_limit: int | None = None
     values: Mapping[str, bytes] | None = None
+    is_trial: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Outcome:
     `reason` is for people and headers; `exit_code` is None after a signal or for a verdict line; `stderr` holds the
     last STDERR_KEPT bytes; `started_at` is in seconds since the epoch; `retry_after_s` is a pause the action itself
     asked for; `received` counts the bytes of its STDOUT, `result` is that output where a result was asked for.
+    `peak_kib` is the most memory that one process of it had (of a kept-alive one only in a trial), 0 where not known.
     """
 
     verdict: Verdict
@@ -53,6 +56,7 @@ class Outcome:
     retry_after_s: float | None = None
     received: int = 0
     result: bytes = b""
+    peak_kib: int = 0
 
 
 Done = Callable[[Outcome], None]

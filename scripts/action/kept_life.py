@@ -28,7 +28,7 @@ from scripts.action.kept_protocol import (
 from scripts.action.output import tag_of
 from scripts.action.pipes import Inlet, PipeEnd
 from scripts.action.result import over_limit
-from scripts.action.still import Seen, look
+from scripts.action.still import Seen, look, peak_kib
 from scripts.event_loop import EventLoop, Timer
 
 # A child that closes a pipe is as a rule about to end: its exit code says more than the pipe.
@@ -105,6 +105,7 @@ class Life:
         self.was_ready, self.faulty, self.left_unread = False, True, False
         self.answered = 0
         self._run: Run | None = None
+        self._peak_kib = 0
         self._verdict = OK
         self._hung_up = self._killed = False
         self._seen, self._still_looks = Seen(), 0
@@ -222,9 +223,9 @@ class Life:
         if self.state == "taking":
             self._be_ready()
 
-    def _exited(self, status: int) -> None:
+    def _exited(self, status: int, peak_kib: int) -> None:
         """Expect the end of the group: the child itself is gone."""
-        self._hung_up = True
+        self._hung_up, self._peak_kib = True, peak_kib
         self._deadline.stop()
         self._terminate().ended(lambda: self._ended(status))
 
@@ -271,7 +272,8 @@ class Life:
         if result is None or verdict.verdict != "done" or result.received == said:
             self._settle(verdict)
         elif verdict.result_bytes is None:
-            self._settle(uncounted(result.received))
+            # The sender of a trial wants to see what is else printed as log.
+            self._settle(verdict if self._run and self._run.job.is_trial else uncounted(result.received))
         elif result.received > said:
             self._fault(size_problem(verdict, result.received))
         elif said > result.limit:
@@ -293,6 +295,8 @@ class Life:
         run, self._run = self._run, None
         assert run is not None
         self.answered += 1
+        if run.job.is_trial:
+            self._peak_kib = peak_kib(self._pid)
         outcome = self._outcome(verdict.verdict, verdict.reason, retry_after_s=verdict.retry_after_s)
         self._output.end()
         self._rest()
@@ -337,5 +341,6 @@ class Life:
             seconds=time.monotonic() - self._started,
             received=self._output.received,
             result=result.value if (result := self._output.result) else b"",
+            peak_kib=self._peak_kib,
             **more,
         )

@@ -153,18 +153,18 @@ class Child:
         if self._result.is_over and self._ended_as is None:
             self.end("rejected", over_limit(self._result.limit))
 
-    def _exited(self, status: int) -> None:
+    def _exited(self, status: int, peak_kib: int) -> None:
         self._time_limit.stop()
         if self._ending is not None:
-            self._ending.ended(lambda: self._conclude(status))
+            self._ending.ended(lambda: self._conclude(status, peak_kib))
             return
         if status == 0:
             # The next one can start before the output of this one is passed on.
             self._runner.ended(self)
             self._runner.changed()
-        self._conclude(status)
+        self._conclude(status, peak_kib)
 
-    def _conclude(self, status: int) -> None:
+    def _conclude(self, status: int, peak_kib: int) -> None:
         # Its number may be another's by now.
         self._pid = None
         self._stdin.close()
@@ -182,6 +182,7 @@ class Child:
             seconds=time.monotonic() - self.started,
             received=self._stdout.received,
             result=self._result.value if self._result else b"",
+            peak_kib=peak_kib,
         )
         self._finish(outcome)
 

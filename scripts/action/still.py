@@ -1,8 +1,9 @@
-"""A look at a child from outside: does it wait for its STDIN, and has it done anything since the last look?"""
+"""A look at a child from outside: does it wait for its STDIN, has it done anything since the last look; its memory."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,19 @@ def look(leader: int, pipe: int) -> Seen:
         return Seen()
     found = list(_session(leader))
     return Seen(any(_waits_for(process, f"pipe:[{inode}]") for process, _ in found), sum(ticks for _, ticks in found))
+
+
+def peak_kib(leader: int) -> int:
+    """Return the most memory that a process of a child's session had, of those that live now; 0 where not known."""
+    return max((_peak_kib(process) for process, _ in _session(leader)), default=0)
+
+
+def _peak_kib(process: Path) -> int:
+    try:
+        found = re.search(r"^VmHWM:\s+(\d+) kB", (process / "status").read_text(), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(found[1]) if found else 0
 
 
 def _session(leader: int) -> Iterator[tuple[Path, int]]:

@@ -36,6 +36,10 @@ HISTORY = "x-cluster-history"
 ITEM = "x-cluster-item"
 RUN = "x-cluster-run"
 COLUMNS = "x-cluster-columns"
+# A message with it is run once, and answered with what would become of it, and the memory that this took.
+TRIAL = "x-cluster-trial"
+VERDICT = "x-cluster-verdict"
+PEAK_MIB = "x-cluster-peak-mib"
 
 # Without the first two a message would be tried for ever; the others say what became of it.
 _NEEDED = frozenset({ATTEMPT, ALONE})

@@ -13,6 +13,7 @@ from scripts.action.placeholders import LINE, NUMBER
 from scripts.amqp.fields import Field
 from scripts.worker.deliveries import Run
 from scripts.worker.headers import COLUMNS, EXPIRATION, ITEM, RUN, USER_ID, first_routing_key
+from scripts.worker.results import is_trial
 
 # Linux refuses to start a program with a variable over 128 KiB (MAX_ARG_STRLEN).
 _LONGEST_VARIABLE = 100 * 1024
@@ -39,8 +40,9 @@ _NAMES_KEPT = 200
 def job(queue: str, run: Run, result_limit: int | None = None) -> Job:
     """Return the message as its runner takes it; its result has `result_limit` bytes at most (None: not wanted)."""
     return Job(
-        run.id, run.body, partial(variables, queue, run), partial(metadata, queue, run), result_limit, _values(run)
-    )
+        run.id, run.body, partial(variables, queue, run), partial(metadata, queue, run), result_limit, _values(run),
+        is_trial(run.properties),
+    )  # fmt: skip
 
 
 def variables(queue: str, run: Run) -> dict[str, str]:

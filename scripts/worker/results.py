@@ -47,8 +47,17 @@ def map_run(properties: pika.BasicProperties) -> str:
     return given if isinstance(given, str) else ""
 
 
-def result_properties(run: Run, outcome: Outcome, failed: bool) -> Any:
-    """Return the properties of a result: what became of the message, and what its sender knows it by."""
+def is_trial(properties: pika.BasicProperties) -> bool:
+    """Tell whether the sender of a message wants to see what one run of it comes to, and what would become of it."""
+    table = properties.headers
+    return bool(table) and table.get(headers.TRIAL) is True and queue_for(properties, None) is not None
+
+
+def result_properties(run: Run, outcome: Outcome, failed: bool, verdict: str = "") -> Any:
+    """Return the properties of a result: what became of the message, and what its sender knows it by.
+
+    `verdict` is what would become of one that is no trial.
+    """
     given = run.properties.headers or {}
     code = outcome.exit_code if outcome.signal is None else 128 + outcome.signal
     table = {
@@ -62,6 +71,8 @@ def result_properties(run: Run, outcome: Outcome, failed: bool) -> Any:
         headers.HOST: _host(),
         headers.STDERR: headers.text_tail(outcome.stderr, STDERR_KEPT) if outcome.stderr else None,
     }
+    if verdict:
+        table |= {headers.VERDICT: verdict, headers.PEAK_MIB: f"{outcome.peak_kib / 1024:.1f}"}
     return ResultProperties(run.properties.correlation_id or run.id, table)
 
 

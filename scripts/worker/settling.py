@@ -18,8 +18,15 @@ from scripts.worker.deliveries import Run
 from scripts.worker.options import Options
 from scripts.worker.recipients import Recipients
 from scripts.worker.reconnect import Locate
-from scripts.worker.results import map_run, queue_for, result_properties
-from scripts.worker.verdicts import FIRST_SUCCESS, SAID_IN_RESULT, TO_THE_FAILED_QUEUE, attempt_line, decide
+from scripts.worker.results import is_trial, map_run, queue_for, result_properties
+from scripts.worker.verdicts import (
+    FIRST_SUCCESS,
+    SAID_IN_RESULT,
+    TO_THE_FAILED_QUEUE,
+    attempt_line,
+    decide,
+    next_step,
+)
 
 # The first RabbitMQ whose basic.nack does not count as a lost delivery.
 _NACK_IS_FREE = (4, 3)
@@ -67,9 +74,7 @@ class Settler:
             case "ack":
                 self.ack(run)
             case "retry":
-                more = {headers.ATTEMPT: run.attempt, headers.ALONE: None}
-                more |= headers.first_published(run.properties)
-                self._copy(run, queues.retry_queue(self.options.queue, decision.pause_s), more)
+                self._try_again(run, outcome, decision.pause_s)
             case "fail":
                 self._fail(run, outcome)
             case "hand back":
@@ -120,6 +125,14 @@ class Settler:
     def _put_back(self, run: Run, attempts: int) -> None:
         self._copy(run, self.options.queue, {headers.ATTEMPT: attempts or None, headers.ALONE: None})
 
+    def _try_again(self, run: Run, outcome: Outcome, pause_s: float) -> None:
+        """Let the message come back after a pause; a trial is over."""
+        if is_trial(run.properties):
+            self._fail(run, outcome)
+            return
+        more = {headers.ATTEMPT: run.attempt, headers.ALONE: None} | headers.first_published(run.properties)
+        self._copy(run, queues.retry_queue(self.options.queue, pause_s), more)
+
     def _fail(self, run: Run, outcome: Outcome) -> None:
         """Tell who waits for the result, or else keep the message in the failed queue."""
         self.failed += 1
@@ -132,7 +145,9 @@ class Settler:
         """Publish the result of a message; that is acknowledged when the broker has the result safe."""
         facts = (run, outcome, queue, failed)
         gone = None if queue == self.options.results else partial(self._unanswered, *facts)
-        properties = result_properties(run, outcome, failed)
+        is_asked, policy = is_trial(run.properties), self.options.policy
+        verdict = next_step(decide(outcome, run.attempt, policy)) if is_asked else ""
+        properties = result_properties(run, outcome, failed, verdict)
         self.copies.send(Copy(run, properties, queue, outcome.result, gone, partial(self._too_large, *facts)))
 
     def _unanswered(self, run: Run, outcome: Outcome, queue: str, failed: bool) -> None:

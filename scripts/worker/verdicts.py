@@ -92,8 +92,15 @@ def attempt_line(
     if decision.way == "hand back":
         return f"{ended}; back to the queue"
     failed = SAID_IN_RESULT if has_result else TO_THE_FAILED_QUEUE
-    then = f"again in {true_pause_s(decision.pause_s)} s" if decision.way == "retry" else failed
+    then = next_step(decision) if decision.way == "retry" else failed
     return f"{ended}, attempt {attempt} of {policy.attempts}; {then}"
+
+
+def next_step(decision: Decision) -> str:
+    """Return what becomes of a message for which nobody waits, in a few words."""
+    if decision.way == "retry":
+        return f"again in {true_pause_s(decision.pause_s)} s"
+    return "done" if decision.way == "ack" else TO_THE_FAILED_QUEUE
 
 
 @dataclass(frozen=True)

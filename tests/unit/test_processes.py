@@ -52,7 +52,7 @@ def test_an_exit_is_noticed_and_reaped(loop: EventLoop, exit_watch: Callable[[Ev
     before = signal.getsignal(signal.SIGCHLD)
     watch = exit_watch(loop)
 
-    def exited(status: int) -> None:
+    def exited(status: int, _peak_kib: int) -> None:
         codes.append(os.waitstatus_to_exitcode(status))
         if len(codes) == 3:
             loop.stop()
@@ -74,7 +74,7 @@ def test_an_ending_waits_for_the_whole_group(loop: EventLoop, tmp_path: Path) ->
     until(ready.exists, "the program is ready")
     began = time.monotonic()
     ending = Ending(loop, pid, kill_after_s=60)
-    pidfd_watch(loop)(pid, lambda _status: ending.ended(loop.stop))
+    pidfd_watch(loop)(pid, lambda *_: ending.ended(loop.stop))
     _run(loop)
     assert 0.1 < time.monotonic() - began < 30
     assert not _members(pid)
@@ -86,7 +86,7 @@ def test_what_ignores_term_is_killed(loop: EventLoop, tmp_path: Path) -> None:
     pid = _start("/bin/sh", "-c", f"trap '' TERM; sh -c '{forever}' & touch {ready}; {forever}")
     until(ready.exists, "the program is ready")
     ending = Ending(loop, pid, kill_after_s=0.3)
-    pidfd_watch(loop)(pid, lambda _status: ending.ended(loop.stop))
+    pidfd_watch(loop)(pid, lambda *_: ending.ended(loop.stop))
     _run(loop)
     until(lambda: not _members(pid), "all have ended")  # who was sent KILL takes a moment to end
 

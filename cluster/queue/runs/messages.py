@@ -122,7 +122,7 @@ class ItemProperties:
     def _whole(self, number: int, correlation: str, message_id: str, columns: dict[str, bytes]) -> BasicProperties:
         found: dict[str, Any] = {headers.RUN: self._run, headers.ITEM: number}
         if columns:
-            found[headers.COLUMNS] = {name: _text_or_bytes(value) for name, value in columns.items()}
+            found[headers.COLUMNS] = {name: text_or_bytes(value) for name, value in columns.items()}
         return BasicProperties(
             headers=found, delivery_mode=PERSISTENT, timestamp=int(time.time()), reply_to=self._reply_to,
             correlation_id=correlation, message_id=message_id,
@@ -151,7 +151,8 @@ class _SplitProperties(BasicProperties):  # type: ignore[misc]
         return [self._before, number, self._middle, correlation, self._between, message_id, self._after]
 
 
-def _text_or_bytes(value: bytes) -> str | bytes:
+def text_or_bytes(value: bytes) -> str | bytes:
+    """Return bytes as a header has them: as text where they are UTF-8."""
     try:
         return value.decode()
     except UnicodeDecodeError:

@@ -129,6 +129,18 @@ class ContainerInstance(MachineInstance):
             return succeeds_in(self.container, self.app.health.command)
         return health != "unhealthy"  # by a check of the image's own
 
+    def exit_code(self) -> int:
+        """Return the exit code of its program, having looked anew."""
+        self.container.reload()
+        return int(self.container.attrs["State"]["ExitCode"])
+
+    def ended_ago_s(self) -> float:
+        """Return how many seconds ago its program has ended."""
+        state = self.container.attrs["State"]
+        if state["Status"] not in ("exited", "dead"):
+            return 0
+        return time.time() - seconds(state["FinishedAt"])
+
     def works(self) -> bool:
         """Return True when it works, and let Docker start its program again when it ends from now on.
 

@@ -141,13 +141,6 @@ class Local(OneMachine[ContainerInstance]):
             raise
         return ContainerInstance(container)
 
-    def _run_to_end(self, app: AppSpec, name: str, what: Body, timeout_s: float) -> tuple[int, list[str]]:
-        one = self._start(app, name, what, is_followed=True)
-        try:
-            return int(one.container.wait(timeout=timeout_s)["StatusCode"]), one.last_lines(10)
-        finally:
-            one.container.remove(force=True, v=True)
-
     def _follow(self, found: Sequence[ContainerInstance], tail: int) -> Iterator[str]:
         return containers.follow({one.name: one.container for one in found}, tail)
 

@@ -22,7 +22,7 @@ from cluster.image_ref import ImageRef, is_local, is_registry
 from cluster.images import registry_login, sources
 from cluster.images.registry_api import in_registry, labels_of
 from cluster.interrupts import Interrupted
-from cluster.schedulers import BrokerLocation, DeployOptions, NotRunning, Say
+from cluster.schedulers import BrokerLocation, DeployOptions, Look, NotRunning, Say
 from cluster.schedulers.docker.body import OPTIONS, PROJECT, options_body
 from cluster.schedulers.docker.on_host import HostEngine
 from cluster.schedulers.marathon import agents, following, judgement
@@ -110,7 +110,7 @@ class Marathon:
         found = self._api.app(app.id)
         return status_of(found, self._api.queue()) if found else AppStatus(app, ())
 
-    def run_once(self, app: AppSpec, timeout_s: float = 60) -> tuple[int, list[str]]:
+    def run_once(self, app: AppSpec, timeout_s: float = 60, look: Look | None = None) -> tuple[int, list[str]]:
         """Run the app's command on the engine of the first agent that answers; return its exit code and last lines."""
         # Constraints say where Marathon runs it; the trial may be anywhere.
         unheld = {place: value for place, value in app.unheld.items() if not place.startswith("--constraint")}
@@ -119,7 +119,7 @@ class Marathon:
         for host in agent_hosts(self._settings)[:_ASKED]:
             try:
                 with ssh.connected(self._settings, host) as remote:
-                    return HostEngine(self._settings, remote, self._say).run_once(trial, timeout_s)
+                    return HostEngine(self._settings, remote, self._say).run_once(trial, timeout_s, look)
             except Interrupted:
                 raise
             except ClusterError as error:

@@ -33,6 +33,7 @@ MARK = "CLUSTER_INSTANCE_FOLDER"
 _WRAPPER = 'cd "$2" || exit; /bin/sh -c "$1"; echo $? >exit.new && mv exit.new exit'
 
 _KILL_S = 10
+_KILLED = 128 + signal.SIGKILL  # as a shell tells of it
 _SAME_START_S = 2  # the clock that start times are read from is corrected now and then
 
 
@@ -151,10 +152,21 @@ class ProcessInstance(MachineInstance):
 
     def _ended(self) -> str:
         """Return how its command ended, such as `ended with exit code 3`."""
+        code = self.exit_code()
+        return "was killed" if code == _KILLED else f"ended with exit code {code}"
+
+    def exit_code(self) -> int:
+        """Return the exit code of its command, where it has ended."""
         try:
-            return f"ended with exit code {(self.folder / 'exit').read_text().strip()}"
+            return int((self.folder / "exit").read_text())
         except FileNotFoundError:
-            return "was killed"
+            return _KILLED
+
+    def ended_ago_s(self) -> float:
+        """Return how many seconds ago its command has ended, at the latest."""
+        with suppress(FileNotFoundError):
+            return 0 if self.runs else time.time() - max(file.stat().st_mtime for file in self.folder.iterdir())
+        return 0
 
     def _run_check(self, timeout_s: float = 10) -> tuple[bool, str]:
         """Run its health check in its environment; return True when it succeeds, and the first line that it prints."""
@@ -190,6 +202,8 @@ class ProcessInstance(MachineInstance):
                     process.kill()
             psutil.wait_procs(processes, timeout=POLL_S)
         shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):  # others of the app are there
+            self.folder.parent.rmdir()
 
     def _processes(self) -> Iterator[psutil.Process]:
         for process in psutil.process_iter():

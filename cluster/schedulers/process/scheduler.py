@@ -92,14 +92,6 @@ class Process(OneMachine[ProcessInstance]):
         env = self._environment(app, name, what["ports"], folder)
         return ProcessInstance.start(folder, self._project, app, env, what["ports"])
 
-    def _run_to_end(self, app: AppSpec, name: str, what: dict[str, Any], timeout_s: float) -> tuple[int, list[str]]:
-        env = self._environment(app, name, what["ports"], self._folder)
-        try:
-            code, output = process_instance.run_to_end(app.command, self._folder, env, timeout_s)
-        except subprocess.TimeoutExpired as error:
-            raise ClusterError(f"{name} had not ended after {timeout_s:g} s") from error
-        return code, output.splitlines()
-
     def _environment(self, app: AppSpec, name: str, ports: Sequence[int], folder: Path) -> dict[str, str]:
         places = {file.env: str(secret_path(self._project, file)) for file in app.secret_files if file.env}
         # A person's login for brokers comes as the app's own, its password in a file.
