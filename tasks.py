@@ -2,12 +2,12 @@
 
 from invoke import Collection
 
-from commands import agents, machine, program, publish, queue, registry, results, worker
+from commands import agents, failed, machine, program, publish, queue, registry, results, worker
 from commands import map as runs
 from scripts import streams
 
 namespace = Collection(machine.demo, machine.status, machine.down, machine.run_tests, publish.publish)
-for module in (runs, results, queue, worker, registry, agents):
+for module in (runs, failed, results, queue, worker, registry, agents):
     namespace.add_collection(Collection.from_module(module))
 
 if __name__ == "__main__":  # what ./inv runs

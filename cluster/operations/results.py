@@ -64,8 +64,8 @@ def _check_name(queue: str) -> None:
     work = owner_of(queue)
     if queue == failed_queue(work):
         raise ClusterError(
-            f"-q {queue!r} has the messages of {work!r} that failed, and no results: ./inv worker.run-local -q "
-            f"{shlex.quote(queue)} runs them again"
+            f"-q {queue!r} has the messages of {work!r} that failed, and no results: ./inv failed.list -q "
+            f"{shlex.quote(work)} shows them, and failed.retry runs them again"
         )
     if queue != work:
         raise ClusterError(f"-q {queue!r} has messages of {work!r} that wait for their turn, and no results; {_WHICH}")

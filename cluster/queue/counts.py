@@ -11,7 +11,7 @@ from pika.exceptions import ChannelClosedByBroker
 
 from scripts.amqp.broker import broker_errors, open_blocking
 from scripts.amqp.management import Management, QueueCount
-from scripts.amqp.queues import failed_queue, is_inbox, paused_queue, run_of, side_queues
+from scripts.amqp.queues import failed_queue, is_inbox, lock_of, paused_queue, run_of, side_queues
 from scripts.amqp.workers import Report
 from scripts.errors import ClusterError
 
@@ -98,18 +98,24 @@ class WorkQueue:
 def work_queues(queues: Sequence[QueueCount], reports: Sequence[Report] = ()) -> list[WorkQueue]:
     """Put together what belongs together, in the order of the names, with what workers report.
 
-    A failed queue that somebody works on is a queue of its own right. The results of a run are no work.
+    A failed queue that somebody works on is a queue of its own right, and not one at which somebody looks: how many are
+    in it is not known meanwhile. The results of a run are no work.
     """
     known = {queue.name: queue for queue in queues}
+    looked_at = {name for name in known if lock_of(name) in known}
+    known = {name: replace(queue, ready=None) if name in looked_at else queue for name, queue in known.items()}
+    for name in looked_at:
+        del known[lock_of(name)]
     worked_on = {name for name in known if any(side in known for side in beside(name))}
-    own = {name for name in known if known[name].consumers} | worked_on | {report.queue for report in reports}
+    own = {name for name in known.keys() - looked_at if known[name].consumers} | worked_on
+    own |= {report.queue for report in reports}
     sides = {side for name in known for side in beside(name)} - own
     sides |= {name for name in known.keys() - worked_on if run_of(name)}
     sides |= {paused_queue(name) for name in known}
     return [
         _with_workers(_put_together(queue, {side: known[side] for side in sides & known.keys()}), queue,
                       [report for report in reports if report.queue == queue.name])
-        for queue in queues if queue.name not in sides
+        for name, queue in known.items() if name not in sides
     ]  # fmt: skip
 
 

@@ -106,6 +106,17 @@ class Management:
         """Return all queues of the virtual host, by name."""
         return sorted(map(_count, self.read(self.place("queues"))), key=lambda queue: queue.name)
 
+    def consumers(self, queue: str) -> list[str]:
+        """Return the names by which those call themselves that take from a queue, or hold messages of it; each once."""
+        found = self.read(f"/api/consumers/{quote(self.virtual_host, safe='')}")
+        details = [one["channel_details"] for one in found if one["queue"]["name"] == queue]
+        names = [self._name_of(str(one.get("connection_name", ""))) for one in details if isinstance(one, dict)]
+        return list(dict.fromkeys(names))
+
+    def _name_of(self, connection: str) -> str:
+        found = self.read(f"/api/connections/{quote(connection, safe='')}", absent=404) or {}
+        return str((found.get("client_properties") or {}).get("connection_name") or f"the connection {connection}")
+
     def nodes(self) -> list[Node]:
         """Return the nodes that run."""
         found = self.read(f"/api/nodes?columns=running,{','.join(each.name for each in fields(Node))}")

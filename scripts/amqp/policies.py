@@ -31,6 +31,13 @@ def losses(management: Management, queue: str, names: Sequence[str], attempts: i
     ]
 
 
+def delivery_limit(management: Management, name: str) -> int | None:
+    """Return how often a message may return to this queue at most; None where there is no limit, or none is known."""
+    found = _described(management, name, 0)
+    limit = found.get("delivery_limit", _setting(found, "delivery-limit"))
+    return limit if isinstance(limit, int) and limit >= 0 else None
+
+
 def _described(management: Management, name: str, deadline: float) -> Mapping[str, Any]:
     """Return the queue with its effective policy; an empty one where that is not known in time."""
     while True:

@@ -62,6 +62,11 @@ def failed_queue(queue: str) -> str:
     return f"{queue}.failed"
 
 
+def lock_of(failed: str) -> str:
+    """Return the queue that is there while somebody looks at a failed queue, or moves what is in it."""
+    return f"{failed}.held"
+
+
 def alone_queue(queue: str) -> str:
     """Return the queue where a message goes that is to be run alone; see scripts/worker/isolation.py."""
     return f"{queue}.alone"

@@ -55,7 +55,7 @@ def variables(queue: str, run: Run) -> dict[str, str]:
 
 def metadata(queue: str, run: Run) -> dict[str, Any]:
     """Return the same for a kept-alive action, for JSON; headers keep names, and types where JSON has them."""
-    return _facts(queue, run) | {"headers": _plain(run.properties.headers or {})}
+    return _facts(queue, run) | {"headers": plain(run.properties.headers or {})}
 
 
 def _values(run: Run) -> dict[str, bytes] | None:
@@ -66,7 +66,7 @@ def _values(run: Run) -> dict[str, bytes] | None:
     headers = run.properties.headers or {}
     if headers.get(RUN) is None:
         return None
-    columns = _plain(headers.get(COLUMNS))
+    columns = plain(headers.get(COLUMNS))
     found = {name: _bytes(value) for name, value in columns.items()} if isinstance(columns, dict) else {}
     if (item := item_of(run)) is not None:
         found[NUMBER] = b"%d" % item
@@ -76,7 +76,7 @@ def _values(run: Run) -> dict[str, bytes] | None:
 
 def item_of(run: Run) -> int | None:
     """Return the item's number, where the message has one."""
-    item = _plain((run.properties.headers or {}).get(ITEM))
+    item = plain((run.properties.headers or {}).get(ITEM))
     return item if isinstance(item, int) and not isinstance(item, bool) else None
 
 
@@ -94,7 +94,7 @@ def _facts(queue: str, run: Run) -> dict[str, Any]:
         value = getattr(properties, name)
         if value is None and name in _MOVED:
             value = (properties.headers or {}).get(_MOVED[name])
-        facts[name] = _plain(value)
+        facts[name] = plain(value)
     return facts
 
 
@@ -129,17 +129,17 @@ def _variable(name: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    plain = _plain(value)
-    if type(plain) is int:
-        return str(plain)
-    return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
+    found = plain(value)
+    if type(found) is int:
+        return str(found)
+    return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
 
 
 def _bytes(value: Any) -> bytes:
     return _text(value).encode(errors="surrogateescape")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a header's value as JSON knows it; bytes that are no text keep their values in surrogate escapes."""
     if value is None or type(value) in _PLAIN:
         return value
@@ -148,7 +148,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode(errors="surrogateescape")
     if isinstance(value, dict):
-        return {_text(name): _plain(item) for name, item in value.items()}
+        return {_text(name): plain(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)

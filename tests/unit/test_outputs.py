@@ -384,6 +384,7 @@ def test_numbers_are_a_small_set():
     assert len(numbers) == len(found)
     assert all(number in numbers for number in found)
     assert not any(number in numbers for number in (0, 2, 9, 8190, 10**12 + 1, 10**15))
+    assert list(numbers.ranges()) == [(1, 1), (7, 8), (8191, 8192), (10**12, 10**12)]
     numbers.clear()
     assert (len(numbers), 7 in numbers) == (0, False)
 

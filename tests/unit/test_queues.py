@@ -110,6 +110,12 @@ def test_a_failed_queue_that_is_worked_on_has_a_line_of_its_own() -> None:
     assert work_queues(worked_on_before) == [WorkQueue("q", 0, 0, 0, 0, 1), WorkQueue("q.failed", 4, 0, 0, 2, 0)]
 
 
+def test_a_failed_queue_at_which_somebody_looks_has_no_line_and_no_figure() -> None:
+    """Its messages are in hand meanwhile, and the figure of those is old: it would be none."""
+    looked_at = [QueueCount("q", 0, 0, 1), QueueCount("q.failed", 0, 0, 1), QueueCount("q.failed.held", 0, 0, 0)]
+    assert work_queues(looked_at) == [WorkQueue("q", 0, 0, 0, None, 1)]
+
+
 def test_results_of_runs_are_no_work() -> None:
     results = [QueueCount("q.results.0badcafe", 9, 1, 1), QueueCount("gone.results.0badcafe", 2, 0, 0)]
     assert work_queues([QueueCount("q", 5, 2, 3), *results]) == [WorkQueue("q", 5, 2, 0, 0, 3)]

@@ -63,7 +63,7 @@ class Model(RuleBasedStateMachine):
     def give_back(self, choose: st.DataObject) -> None:
         one = self.tags[choose.draw(st.sampled_from(sorted(self.tags)))]
         self.returned.add(one.offset)
-        self.window.returned(one.offset)
+        self.window.returned([one.offset])
 
     @rule()
     def lose(self) -> None:

@@ -190,7 +190,7 @@ class Publisher:
 
     def returned(self, message_id: str) -> None:
         """Stop: the queue was there at the start, and somebody has deleted it."""
-        self.sender.window.returned(int(message_id.rpartition("-")[2]))  # as `Source.id_of` makes it
+        self.sender.window.returned(self._source.places_of(message_id))
         self.refused(ClusterError(f"queue {self._target.queue!r} at {self._target.place} is gone"))
 
     def blocked(self, is_blocked: bool) -> None:

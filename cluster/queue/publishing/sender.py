@@ -6,7 +6,7 @@ import struct
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain, takewhile
 from operator import attrgetter
 from typing import Any
@@ -104,9 +104,9 @@ class Window:
         self._in_flight[self._tag] = item
         self._in_flight_bytes += len(item.body)
 
-    def returned(self, key: int) -> None:
-        """Note that the broker sent the message of this key back; its confirm, which follows, does not count."""
-        self._returned.add(key)
+    def returned(self, keys: Iterable[int]) -> None:
+        """Note that the broker sent the message of these keys back; its confirm, which follows, does not count."""
+        self._returned.update(keys)
 
     def settled(self, tag: int, multiple: bool, accepted: bool) -> None:
         """Take the broker's ack (`accepted`) or nack for `tag`, or with `multiple` for all up to it."""

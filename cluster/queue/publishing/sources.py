@@ -30,7 +30,8 @@ class Source:
     person what an item's `line` is. `messages` is None where nothing is known before it is read. A source with a
     `digest` can be read again from any position, so its publishing can be resumed; `path` and `size` (bytes) say which
     it was. `left_out` says to a person what was named and is none of it. Ids begin with `prefix`, which is random
-    without a digest. `has_items`: a message takes along its `line`, the number of an item.
+    without a digest. `has_items`: a message takes along its `line`, the number of an item. `properties` are an item's
+    where they are not made here; then `places_of` tells which are on their way with an id, by their `key`.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Source:
     key: Callable[[Item], int] = attrgetter("offset")
     properties: Callable[[Item], Any] | None = None
     has_items: bool = False
+    places_of: Callable[[Any], Iterable[int]] = lambda message_id: (int(message_id.rpartition("-")[2]),)
 
     def id_of(self, item: Item) -> str:
         """Return the id of a message: the same bytes at the same place have the same, however often they are sent."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 _BITS = 13
 _BYTES = 1 << (_BITS - 3)
 _MASK = (1 << _BITS) - 1
@@ -25,6 +27,12 @@ class Numbers:
         bit = number & _MASK
         return piece is not None and bool(piece[bit >> 3] >> (bit & 7) & 1)
 
+    def __iter__(self) -> Iterator[int]:
+        """Yield the numbers in their order."""
+        for piece in sorted(self._pieces):
+            for place, bits in enumerate(self._pieces[piece]):
+                yield from (piece << _BITS | place << 3 | bit for bit in range(8) if bits >> bit & 1)
+
     def add(self, number: int) -> None:
         """Add a number; one that is in the set already changes nothing."""
         piece = self._pieces.get(number >> _BITS)
@@ -34,6 +42,18 @@ class Numbers:
         before = piece[bit >> 3]
         after = piece[bit >> 3] = before | 1 << (bit & 7)
         self._count += after != before
+
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """Yield the first and the last number of each row of numbers without a gap, in their order."""
+        first, end = 0, 0
+        for number in self:
+            if number != end:
+                if end:
+                    yield first, end - 1
+                first = number
+            end = number + 1
+        if end:
+            yield first, end - 1
 
     def clear(self) -> None:
         """Take all out."""
