@@ -15,7 +15,7 @@ from cluster.components import QUEUE
 from cluster.operations.brokers import Broker, broker_meant
 from cluster.operations.replacing import consumers, messages_waiting
 from cluster.operations.wanted_workers import Wanted as WantedWorkers
-from cluster.operations.workforce import GoingOn, Workforce, resting_workers, workers_ready
+from cluster.operations.workforce import GoingOn, Workforce, resting_words, said_by_workers, workers_ready
 from cluster.queue.publishing.items import Position
 from cluster.queue.publishing.link import Target
 from cluster.queue.runs.ending import end_run
@@ -31,7 +31,7 @@ from cluster.settings import Settings
 from cluster.terminal import counted, run_bar
 from scripts.action.placeholders import Template
 from scripts.amqp.broker import broker_errors, identity, open_blocking
-from scripts.amqp.queues import alone_queue, checked_name, paused_queue
+from scripts.amqp.queues import alone_queue, checked_name
 from scripts.errors import ClusterError, MessagesFailed
 
 # A broker that restarts, or a network that is gone for a while, ends no run.
@@ -346,13 +346,14 @@ def _left(broker: Broker, queue: str) -> int | None:
 
 def _resting(broker: Broker, queue: str) -> Resting:
     """Name a worker that takes one item now and then, since too much fails there; nothing where that is not known."""
+    found = said_by_workers(broker.url, queue)
+    if any(one.state == "paused" for one in found):
+        return Resting(f"{queue!r} is paused: ./inv queue.resume lets it go on", is_paused=True)
+    if not (resting := resting_words(found)):
+        return Resting()
     try:
-        if broker.management().queue(paused_queue(queue)):
-            return Resting(f"{queue!r} is paused: ./inv queue.resume lets it go on", is_paused=True)
-        if not (found := resting_workers(broker.url, broker.management(), queue)):
-            return Resting()
         with broker_errors(broker.url), open_blocking(broker.url) as connection:
-            return Resting(found[0], are_all=not consumers(connection, queue))
+            return Resting(resting[0], are_all=not consumers(connection, queue))
     except ClusterError:
         return Resting()
 

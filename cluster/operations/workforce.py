@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -35,9 +35,10 @@ from cluster.schedulers import DeployOptions, Say, Scheduler, selection
 from cluster.settings import Settings
 from cluster.terminal import counted
 from scripts.action.cgroup import cores
-from scripts.amqp.broker import broker_errors, identity, open_blocking, parameters, redacted
-from scripts.amqp.management import Management, QueueCount, management_of
-from scripts.amqp.queues import checked_name, owner_of, run_of, side_queues
+from scripts.amqp.broker import broker_errors, identity, open_blocking, redacted
+from scripts.amqp.management import QueueCount
+from scripts.amqp.queues import checked_name, run_of, side_queues
+from scripts.amqp.workers import Report
 from scripts.app_id import canonical_app_id
 from scripts.errors import ClusterError
 
@@ -45,6 +46,9 @@ from scripts.errors import ClusterError
 _COUNTED_S = 12.0
 _LOOK_EVERY_S = 0.5
 _LINES = 20
+
+# How long workers have to say how they are, where nobody knows how many there are.
+_ANSWER_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,10 @@ def _nobody_takes(url: str, wanted: Wanted) -> str:
     with broker_errors(url), open_blocking(url) as connection:
         if replacing.consumers(connection, wanted.queue):
             return ""
-    if resting := resting_workers(url, management_of(parameters(url), None), wanted.queue):
+    found = said_by_workers(url, wanted.queue)
+    if any(one.state == "paused" for one in found):
+        return ""
+    if resting := resting_words(found):
         return f"the workers of {wanted.queue!r} at {redacted(url)} rest, {resting[0]}: mend that, and start them anew"
     command = shlex.join(["cluster_worker", "-u", redacted(url), "-q", wanted.queue, "--"])
     return (
@@ -136,7 +143,7 @@ def _on_cluster(settings: Settings, engine: Scheduler, wanted: Wanted, say: Say)
     elif wanted.workers not in (0, sum(app.instances for app in apps)):
         apps = [_scaled(engine, apps, wanted.workers, say)]
     for app in apps:
-        _wake(engine, app, there.url, there.management, wanted.queue, say)
+        _wake(engine, app, there.url, wanted.queue, say)
     slots = [_slots(engine, app) for app in apps]
     trouble = partial(_trouble_there, settings, engine, [app.id for app in apps], wanted.queue)
     return Workforce(there.url, sum(slots) if all(slots) else 0, partial(_when_known, trouble), engine.flag)
@@ -296,22 +303,27 @@ def _renew(
     if change.kind != "nothing":
         say(f"running {instances} instead of {present.instances} workers of {wanted.queue!r}")
         rollout.make(change, present)
-    _wake(engine, change.app, settings.queue.url, settings.queue.management, wanted.queue, say)
+    _wake(engine, change.app, settings.queue.url, wanted.queue, say)
 
 
-def resting_workers(url: str, management: Management, queue: str) -> list[str]:
-    """Return a line for each worker of a queue that takes one message now and then, as far as that is known."""
+def said_by_workers(url: str, queue: str, count: int = 0) -> list[Report]:
+    """Return what the workers of a queue say of themselves, at once where there are `count`; nothing without answer."""
     try:
-        names = [one.name for one in management.queues() if owner_of(one.name) == queue]
-        return [f"{one.host}: {one.reason}" for one in workers.reports(url, names) if one.state == "resting"]
+        return workers.ask(url, [queue], lambda found: 0 < count <= len(found), _ANSWER_S)
     except ClusterError:
         return []
 
 
-def _wake(engine: Scheduler, app: AppSpec, url: str, management: Management, queue: str, say: Say) -> None:
+def resting_words(found: Sequence[Report]) -> list[str]:
+    """Return a line for each worker that takes one message now and then."""
+    return [f"{one.host}: {one.reason}" for one in found if one.state == "resting"]
+
+
+def _wake(engine: Scheduler, app: AppSpec, url: str, queue: str, say: Say) -> None:
     """Start workers anew where all of them rest: what failed may be mended, and their pauses are long."""
-    resting = resting_workers(url, management, queue)
-    if resting and len(resting) >= len([one for one in _instances(engine, app.id) if _lives(one)]):
+    count = len([one for one in _instances(engine, app.id) if _lives(one)])
+    resting = resting_words(said_by_workers(url, queue, count))
+    if resting and len(resting) >= count:
         say(f"starting the workers of {queue!r} anew, which rest; {resting[0]}")
         engine.apply(engine.plan(app, restart=True))
 

@@ -22,6 +22,7 @@ import pytest
 
 from cluster.operations.brokers import Broker as BrokerMeant
 from cluster.operations.map import _left
+from cluster.queue import workers
 from cluster.queue.publishing.link import Target
 from cluster.queue.runs import run
 from cluster.queue.runs.halt import Halt
@@ -105,6 +106,20 @@ def mapping(rig: Rig, tmp_path: Path) -> Iterator[Mapping]:
     if sidecar_of(str(one.output)).exists():
         with rig.channel() as channel:
             channel.queue_delete(one.results)
+
+
+def test_a_run_waits_while_its_queue_is_paused(mapping: Mapping, rig: Rig) -> None:
+    mapping.of(50)
+    rig.worker("-j", "2", CAT)
+    assert workers.pause(rig.url, rig.queue)
+    with mapping.start(stderr=subprocess.PIPE) as started:
+        assert started.stderr
+        until(lambda: rig.ready() > 0, "it publishes")
+        until(lambda: b"queue.resume" in started.stderr.readline(), "it says so")
+        assert (mapping.count(), started.poll()) == (0, None)
+        assert workers.resume(rig.url, rig.queue)
+        assert started.wait(60) == 0
+    assert mapping.numbers() == list(range(1, 51))
 
 
 def test_each_item_has_its_result_and_nothing_is_left(mapping: Mapping, rig: Rig) -> None:

@@ -13,12 +13,10 @@ import pytest
 from cluster.components import WORKER
 from cluster.images import sources
 from cluster.operations.wanted_workers import Wanted
-from cluster.operations.workforce import Workforce, resting_workers, workers_ready
+from cluster.operations.workforce import Workforce, resting_words, said_by_workers, workers_ready
 from cluster.schedulers import Scheduler
 from cluster.settings import Settings
 from scripts.action.cgroup import cores
-from scripts.amqp.broker import parameters
-from scripts.amqp.management import management_of
 from scripts.amqp.queues import results_queue
 from scripts.worker.headers import RUN
 from tests.conftest import Broker, engine_of
@@ -127,8 +125,7 @@ def test_workers_that_rest_are_started_anew(ready: Ready, rig: Rig, said: list[s
     action = rig.action("exit 1")
     ready(action)
     rig.publish(*[b"x"] * 30)
-    management = management_of(parameters(rig.url), rig.management)
-    until(lambda: resting_workers(management, rig.queue), "it rests")
+    until(lambda: resting_words(said_by_workers(rig.url, rig.queue, 1)), "it rests")
     rig.action("cat")
     ready(action)
     until(lambda: rig.ready() == 0, "all are taken", timeout_s=4)
