@@ -1,9 +1,8 @@
 """The index of the command line: binds the namespaces, nothing else."""
 
-from invoke import Collection
-
 from commands import agents, failed, machine, program, publish, queue, registry, results, worker
 from commands import map as runs
+from commands.task import Collection
 from scripts import streams
 
 namespace = Collection(machine.demo, machine.status, machine.down, machine.run_tests, publish.publish)

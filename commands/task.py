@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import invoke
+from invoke import Collection as Collection
 from invoke.exceptions import Exit, ParseError
 from invoke.parser import Argument
 

@@ -13,9 +13,6 @@ Verdict = Literal["done", "failed", "rejected", "unstartable", "killed"]
 # An action's exit code for "this input is bad, do not try it again": EX_DATAERR of sysexits.h.
 EXIT_REJECTED = 65
 
-# How much of the end of STDERR is kept for the failed queue, in bytes.
-STDERR_KEPT = 4096
-
 
 @dataclass(frozen=True)
 class Job:

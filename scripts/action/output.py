@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import select
 
-from scripts.action.jobs import STDERR_KEPT
 from scripts.one_line import visible
 
 # A line longer than this is passed on in pieces, so that output without newlines does not fill the memory.
 LONGEST_LINE = 256 * 1024
+# How much of the end of STDERR is kept for the failed queue, in bytes.
+STDERR_KEPT = 4096
 
 
 class Lines:

@@ -13,6 +13,9 @@ from typing import Any
 
 from pika import data
 
+# The header with the number of an item, as the line of a file has it.
+ITEM = "x-cluster-item"
+
 # AMQP 0-9-1 as RabbitMQ speaks it: the kinds of a fixed size that are kept verbatim, and how to read them.
 _FIXED = {
     b"b": ">b", b"B": ">B", b"s": ">h", b"u": ">H", b"i": ">I", b"l": ">q", b"L": ">q",

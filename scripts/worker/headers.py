@@ -14,7 +14,9 @@ from typing import Any
 
 import pika
 
-from scripts.action.jobs import STDERR_KEPT, Outcome
+from scripts.action.jobs import Outcome
+from scripts.action.output import STDERR_KEPT
+from scripts.amqp.fields import ITEM as ITEM
 from scripts.amqp.fields import Field
 from scripts.amqp.queues import alone_queue, failed_queue
 
@@ -32,8 +34,7 @@ ROUTING_KEY = "x-cluster-routing-key"
 USER_ID = "x-cluster-user-id"
 EXPIRATION = "x-cluster-expiration"
 HISTORY = "x-cluster-history"
-# Of an item of a run: its number, its run, and the columns for the placeholders of the action (a table by name).
-ITEM = "x-cluster-item"
+# Of an item of a run: the run, and the columns for the placeholders of the action (a table by name).
 RUN = "x-cluster-run"
 COLUMNS = "x-cluster-columns"
 # A message with it is run once, and answered with what would become of it, and the memory that this took.

@@ -11,7 +11,8 @@ from typing import Any
 import pika
 from pika import data
 
-from scripts.action.jobs import STDERR_KEPT, Outcome
+from scripts.action.jobs import Outcome
+from scripts.action.output import STDERR_KEPT
 from scripts.amqp.fields import Field, short_string
 from scripts.worker import headers
 from scripts.worker.deliveries import Run

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scripts.action.jobs import STDERR_KEPT
-from scripts.action.output import LONGEST_LINE, Lines, say, tag_of, write_all
+from scripts.action.output import LONGEST_LINE, STDERR_KEPT, Lines, say, tag_of, write_all
 
 
 @pytest.fixture

@@ -16,9 +16,8 @@ from pika import BasicProperties
 from cluster.queue.publishing.items import Item, Position
 from cluster.queue.publishing.link import SURELY_TAKEN_BYTES, Target
 from cluster.queue.publishing.sources import Source
-from scripts.amqp.fields import short_string
+from scripts.amqp.fields import ITEM, short_string
 from scripts.errors import ClusterError
-from scripts.worker.headers import ITEM
 
 # The file that a message was made from, in a header.
 FILE_HEADER = "x-cluster-file"
