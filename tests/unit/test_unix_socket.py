@@ -34,6 +34,10 @@ def engine(path: Path, answer: Answer) -> Iterator[EngineSocket]:
             self.end_headers()
             self.wfile.write(content)
 
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
         def log_message(self, *_: object) -> None:
             pass
 
@@ -56,6 +60,10 @@ def answers(path: str) -> tuple[int, bytes]:
         "/version": {"ApiVersion": "1.41"},
         "/v1.41/containers/json": [{"Id": "gone"}, {"Id": "here"}],
         "/v1.41/containers/here/json": {"Id": "here", "Name": "/x"},
+        "/v1.41/containers/here/exec": {"Id": "run"},
+        "/v1.41/containers/here/top": {"Titles": ["PID", "COMMAND"], "Processes": [["7", "draining"]]},
+        "/v1.41/exec/run/start": {},
+        "/v1.41/exec/run/json": {"Running": False, "ExitCode": 3},
     }.get(urlsplit(path).path)
     return (404, b'{"message": "No such container"}') if found is None else (200, json.dumps(found).encode())
 
@@ -90,3 +98,27 @@ def test_a_socket_that_says_nothing_is_given_up(tmp_path: Path) -> None:
             EngineSocket(str(tmp_path / "socket"), 0.1)
     with pytest.raises(NoAnswer):
         EngineSocket(str(tmp_path / "nowhere"), 0.1)
+
+
+def test_the_processes_of_a_container_are_told(tmp_path: Path) -> None:
+    with engine(tmp_path / "socket", answers) as found:
+        assert found.processes("here", "-o pid,comm") == [["7", "draining"]]
+        assert found.processes("gone", "-o pid,comm") == []
+
+
+def test_a_command_in_a_container_has_an_exit_code(tmp_path: Path) -> None:
+    runs = [b'{"Running": false, "ExitCode": null}', b'{"Running": true, "ExitCode": null}']
+
+    def slow(path: str) -> tuple[int, bytes]:
+        return (200, runs.pop()) if path.endswith("run/json") and runs else answers(path)
+
+    with engine(tmp_path / "socket", slow) as found:
+        assert found.exit_code("here", "exit 3", 5) == 3
+        assert runs == []
+        assert found.exit_code("gone", "true", 0.05) is None
+
+
+def test_a_command_that_does_not_end_has_none(tmp_path: Path) -> None:
+    running = (200, b'{"Running": true, "ExitCode": null}')
+    with engine(tmp_path / "socket", lambda path: running if path.endswith("run/json") else answers(path)) as found:
+        assert found.exit_code("here", "sleep 9", 0.05) is None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
@@ -18,50 +17,16 @@ from cluster.engine import sdk
 from cluster.images import sources
 from cluster.schedulers import FINISHING, Overtaken
 from cluster.schedulers.docker.body import APP, NUMBER, PORTS, RESTARTS, SOURCE
+from cluster.schedulers.docker.found import CHECK_S, Found
 from cluster.schedulers.instances import MachineInstance, NotUp, kept_app
 from scripts.worker.alive import DRAINED, DRAINING
 
 KILLED = 128 + 9  # how a shell and Docker tell of the signal KILL
 GONE, CONFLICT, INTERNAL = 404, 409, 500  # HTTP: no such container; not in a state for this; the engine's own error
 NEVER = {"Name": "no"}  # a restart policy
-_CHECK_S = 10  # how long a health check may take when it is run by us
 _ENDING_S = 10  # how long the engine may take to notice an end
 
 Container = Any  # the SDK's, or a `Found`
-
-
-class Found:
-    """A container as the engine's socket describes it; what is more than to look at it, the SDK's does."""
-
-    def __init__(self, attrs: dict[str, Any], client: Callable[[], sdk.DockerClient]) -> None:
-        self.attrs, self._client_of = attrs, client
-
-    @property
-    def name(self) -> str:
-        """The name, without the slash that the engine writes."""
-        return str(self.attrs["Name"]).lstrip("/")
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """The labels, by name."""
-        return self.attrs["Config"]["Labels"] or {}
-
-    @property
-    def status(self) -> str:
-        """The engine's word for the state."""
-        return str(self.attrs["State"]["Status"])
-
-    def reload(self) -> None:
-        """Look anew."""
-        self._sdks.reload()
-        self.attrs = self._sdks.attrs
-
-    @cached_property
-    def _sdks(self) -> Any:
-        return self._client_of().containers.prepare_model(self.attrs)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sdks, name)
 
 
 class ContainerInstance(MachineInstance):
@@ -234,7 +199,9 @@ def drains(container: Container) -> bool:
 
 def succeeds_in(container: Container, command: str) -> bool:
     """Run a shell command in the container; return True when it succeeds in time."""
-    api, deadline = container.client.api, time.monotonic() + _CHECK_S
+    if isinstance(container, Found):
+        return container.succeeds(command)
+    api, deadline = container.client.api, time.monotonic() + CHECK_S
     try:
         run = api.exec_create(container.id, ["/bin/sh", "-c", command])["Id"]
         api.exec_start(run, detach=True)

@@ -18,7 +18,8 @@ from cluster.images import registry_login
 from cluster.schedulers import Overtaken, Say
 from cluster.schedulers.docker import containers
 from cluster.schedulers.docker.body import APP, OPTIONS, PROJECT, Body, Task, container_body, merged, options_body
-from cluster.schedulers.docker.containers import CONFLICT, NEVER, Container, ContainerInstance, Found, image_id
+from cluster.schedulers.docker.containers import CONFLICT, NEVER, Container, ContainerInstance, image_id
+from cluster.schedulers.docker.found import Found
 from cluster.schedulers.one_machine import OneMachine
 from cluster.settings import Settings
 from scripts.errors import ClusterError
@@ -73,9 +74,9 @@ class Local(OneMachine[ContainerInstance]):
         return sorted(instances, key=lambda one: (one.app.id, one.number))
 
     def _containers(self, labels: dict[str, list[str]]) -> Iterable[Container]:
-        if self._socket:
+        if socket := self._socket:
             with suppress(NoAnswer):
-                return [Found(attrs, lambda: self._client) for attrs in self._socket.containers(labels)]
+                return [Found(attrs, socket, lambda: self._client) for attrs in socket.containers(labels)]
         return self._client.containers.list(all=True, filters=labels, ignore_removed=True)  # type: ignore[no-any-return]
 
     def _what_to_make(self, app: AppSpec, number: int, host_ports: tuple[int, ...]) -> Body:
