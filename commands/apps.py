@@ -57,6 +57,7 @@ FLAGS: Mapping[str, tuple[Any, str]] = {
     "constraint": (None, "for Marathon, FIELD:OPERATOR[:VALUE], such as hostname:UNIQUE; may be given several times"),
     "body": (None, "try this text as a message"),
     "file": ("", "try a line of a file, as `publish --file` would send it; - is STDIN"),
+    "colsep": ("", "what stands between the columns of a line (default: by the file's name, .csv or .tsv)"),
     "line": (0, "which line of --file (default: the first)"),
     "drain": (-1, "how many seconds a stop waits for running actions (default: as long as they take)"),
 }  # fmt: skip

@@ -48,7 +48,6 @@ HELP = {
     "contents": "with --files: the action gets what is in the file",
     "null": "the items of --file end in a NUL byte, not in a newline (find -print0)",
     "skip_empty": "leave empty lines or files out instead of refusing them",
-    "colsep": "what stands between the columns of a line (default: by the file's name, .csv or .tsv)",
     "header_row": "the first line names the columns (as it does where --action or --name has a {name})",
     "action": "what runs for an item; {} is its line, {#} its number, {2} or {name} a column (default: worker.action)",
     "output": "where results go: FILE.jsonl, FILE.csv, FILE.tsv, or FOLDER/ for a file an item",
@@ -68,7 +67,7 @@ HELP = {
     "jobs": "how many items each worker has in work at once (default: one a core here, else worker.jobs)",
     "attempts": "how often an item is tried in all (default: 3)",
     "keep_alive": "start the action once, and hand it item after item (docs/keep-alive.md)",
-} | {name: apps.FLAGS[name][1] for name in ("timeout", "options")}
+} | {name: apps.FLAGS[name][1] for name in ("timeout", "options", "colsep")}
 
 
 @task(name="map", default=True, help=HELP)

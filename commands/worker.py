@@ -34,7 +34,7 @@ def _try(settings: Settings, flags: Any) -> None:
     from cluster.operations import trial
 
     flags.jobs, flags.drain = -1 if "-j" in flags.options else 1, -1
-    which = trial.Flags(flags.body, flags.file, flags.line, flags.tag, flags.at, flags.marathon)
+    which = trial.Flags(flags.body, flags.file, flags.line, flags.colsep, flags.tag, flags.at, flags.marathon)
     tried = trial.run(settings, which, _work(settings, flags), apps.overrides(flags), say)
     result_bytes(tried.result)
     say(tried.summary())
@@ -61,7 +61,7 @@ deploy = apps.command(
 )  # fmt: skip
 try_one = apps.command(
     "try", "worker", "Run one message through workers as run-local would start them, and show what comes of it.",
-    ("body", "file", "line", *apps.TRIED, *apps.WHERE, "engine_option", "definition"), _try,
+    ("body", "file", "line", "colsep", *apps.TRIED, *apps.WHERE, "engine_option", "definition"), _try,
 )  # fmt: skip
 scale = apps.command(
     "scale", "worker", "Run so many workers of a queue.",

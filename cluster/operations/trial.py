@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
 
 from cluster.apps import definitions
 from cluster.apps.app import AppSpec
@@ -21,9 +24,12 @@ from cluster.operations.wanted_workers import as_from_here, options_for
 from cluster.queue.login import given
 from cluster.queue.publishing.items import Position, Split
 from cluster.queue.publishing.sources import chosen
+from cluster.queue.runs.columns import SEPARATORS, is_column, is_number
+from cluster.queue.runs.items import chosen_items
 from cluster.queue.trial import Answer, Message, Waiting, sent
 from cluster.schedulers import BrokerLocation, DeployOptions, LongWait, Say, Scheduler, selection
 from cluster.settings import Settings
+from scripts.action.placeholders import LINE, NUMBER, Template
 from scripts.amqp.queues import failed_queue
 from scripts.errors import ClusterError, MessagesFailed
 from scripts.one_line import visible
@@ -39,6 +45,7 @@ class Flags:
     body: str | None = None
     file: str = ""
     line: int = 0
+    colsep: str = ""
     tag: str = ""
     at: str = ""
     marathon: str = ""
@@ -46,11 +53,15 @@ class Flags:
 
 @dataclass(frozen=True)
 class Tried:
-    """The outcome of a trial: the worker's answer, and the options and the queue of the work."""
+    """The outcome of a trial: the worker's answer, and the options and the queue of the work.
+
+    `is_item`: the message was one of a run, since the action has placeholders.
+    """
 
     answer: Answer
     options: Options
     queue: str
+    is_item: bool = False
 
     @property
     def result(self) -> bytes:
@@ -69,12 +80,14 @@ class Tried:
         record, verdict = self.answer.record, self.answer.verdict
         if not record.failed:
             return
-        then = f"; as a message of {self.queue!r} it would be tried {verdict}" if verdict.startswith("again") else ""
-        if then:
-            then += f", {self.options.policy.attempts} times in all, and then go to {failed_queue(self.queue)!r}"
-        elif verdict:
-            then = f"; as a message of {self.queue!r} it would go to {failed_queue(self.queue)!r} at once"
-        raise MessagesFailed(f"the action failed: {record.reason}{then}")
+        end = "have failed" if self.is_item else f"go to {failed_queue(self.queue)!r}"
+        then = f"{end} at once"
+        if verdict.startswith("again"):
+            then = f"be tried {verdict}, {self.options.policy.attempts} times in all, and then {end}"
+        which = "an item of a run" if self.is_item else f"a message of {self.queue!r}"
+        raise MessagesFailed(
+            f"the action failed: {record.reason}" + (f"; as {which} it would {then}" if verdict else "")
+        )
 
 
 def run(settings: Settings, flags: Flags, work: Work, overrides: AppOverrides, say: Say) -> Tried:
@@ -88,21 +101,19 @@ def run(settings: Settings, flags: Flags, work: Work, overrides: AppOverrides, s
         raise ClusterError(
             f"worker.try runs on this machine, and not on {choice}: leave that out; -t names the image that runs there"
         )
-    message = message_of(flags)
+    _check(flags)
+    is_item = not options_for(work).keep_alive and _has_placeholders(flags, work.action)
+    message = _item(flags, work.action) if is_item else message_of(flags)
     if flags.tag:
         settings = replace(settings, worker=replace(settings.worker, tag=flags.tag))
     settings, engine = engine_here(settings, choice, say)
     with _queue(settings, engine, work.url, say):
         answer = _answer(settings, engine, work, overrides, message, say)
-    return Tried(answer, options_for(work), work.queue)
+    return Tried(answer, options_for(work), work.queue, is_item)
 
 
 def message_of(flags: Flags) -> Message:
     """Return the message that flags mean, as `inv publish` would send it."""
-    if flags.file == "-" and sys.stdin is None:
-        raise ClusterError("--file -: STDIN is closed; pipe the messages in, or name a file")
-    if flags.line and not flags.file:
-        raise ClusterError(f"--line {flags.line} is a line of --file: give --file")
     source, last = chosen(flags.body, flags.file, "", Split()), 0
     for item in source.start(Position()):
         if item and item.line == (flags.line or 1):
@@ -111,8 +122,43 @@ def message_of(flags: Flags) -> Message:
     raise ClusterError(f"--line {flags.line}: {source.name} ends with line {last:,}")
 
 
+def _check(flags: Flags) -> None:
+    if (flags.body is None) == (not flags.file):
+        raise ClusterError(f"{'--body and --file' if flags.file else 'nothing to try'}: give one of --body and --file")
+    if flags.file == "-" and sys.stdin is None:
+        raise ClusterError("--file -: STDIN is closed; pipe the messages in, or name a file")
+    if flags.line and not flags.file:
+        raise ClusterError(f"--line {flags.line} is a line of --file: give --file")
+
+
+def _has_placeholders(flags: Flags, action: Sequence[str]) -> bool:
+    """Tell whether the action is one for `inv map`; a name in braces alone, as of awk, only where there are columns."""
+    has_columns = bool(flags.colsep) or PurePath(flags.file).suffix.lower() in SEPARATORS
+    names = Template(action).names
+    return any(name in (LINE, NUMBER) or is_number(name) or (has_columns and is_column(name)) for name in names)
+
+
+def _item(flags: Flags, action: Sequence[str]) -> Message:
+    """Return the message that a run would send for an item, with what fills the placeholders."""
+    run = secrets.token_hex(4)
+    if flags.body is not None:
+        if name := next(filter(is_column, Template(action).names), ""):
+            raise ClusterError(f"{{{name}}} is a column of a line: give --file")
+        return Message(os.fsencode(flags.body), f"{run}-1", 1, run)
+    with TemporaryDirectory() as folder:
+        items = chosen_items(
+            flags.file, "", contents=False, null=False, skip_empty=False, colsep=flags.colsep or None, header_row=False,
+            action=action, spool=Path(folder) / "items", say=_quiet,
+        )  # fmt: skip
+        for item in items.start(Position()):
+            if item.number == (flags.line or item.number):
+                return Message(item.body, f"{run}-{item.number}", item.number, run, items.columns_of(item.body))
+    first, last = items.numbers[0], items.numbers[-1]
+    raise ClusterError(f"--line {flags.line}: the items of {items.name} are its lines {first:,} to {last:,}")
+
+
 def _quiet(_text: str) -> None:
-    """Say nothing of the single steps of starting the queue."""
+    """Say nothing of the single steps."""
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from cluster.queue.publishing.sources import text_file
 from cluster.schedulers.process.scheduler import RUN
 from cluster.settings import ROOT, Settings
 from scripts.errors import MessagesFailed
-from tests.conftest import Broker
+from tests.conftest import Broker, missing
 from tests.integration.worker_rig import Rig
 from tests.refusing import refusal
 from tests.waiting import until
@@ -59,8 +59,10 @@ def left(settings: Settings, rig: Rig) -> Callable[[], list[str]]:
 def attempt(settings: Settings, said: list[str], left: Callable[[], list[str]]) -> Iterator[Try]:
     """Tries a message; in the end nothing of any trial is there."""
 
-    def make(action: str, body: str | None = "x", *, file: str = "", line: int = 0, **work: Any) -> Tried:
-        flags = Flags(None if file else body, file, line)
+    def make(
+        action: str, body: str | None = "x", *, file: str = "", line: int = 0, colsep: str = "", **work: Any
+    ) -> Tried:  # fmt: skip
+        flags = Flags(None if file else body, file, line, colsep)
         return trial.run(settings, flags, Work.of(settings, action=action, jobs=1, **work), AppOverrides(), said.append)
 
     yield make
@@ -150,6 +152,25 @@ def test_a_kept_alive_action_is_tried_as_it_is(attempt: Try, rig: Rig, said: lis
         failed.check()
 
 
+def test_an_action_with_placeholders_gets_the_item_of_a_run(attempt: Try, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_bytes(b"alpha,n\r\n0.1,10\r\n0.2,20\r\n")
+    echo = "echo {alpha} {n} {#} {}"
+    assert attempt(echo, file=str(table)).result == b"0.1 10 2 0.1,10\n"
+    assert attempt(echo, file=str(table), line=3).result == b"0.2 20 3 0.2,20\n"
+    assert "2 to 3" in refusal(attempt, echo, file=str(table), line=1)
+    assert "{alpha}" in refusal(attempt, "echo {alpha} {}", "x")
+    failed = attempt("sh -c 'exit 3' sh {2}", file=str(table), line=2)
+    with pytest.raises(MessagesFailed, match="3 times in all, and then have failed"):
+        failed.check()
+    assert attempt("awk '{print}'", "no placeholder").result == b"no placeholder\n"
+
+
+@pytest.mark.parametrize("flags", [Flags(), Flags("x", "file"), Flags("x", line=3)])
+def test_one_message_must_be_named(settings: Settings, flags: Flags) -> None:
+    assert "--file" in refusal(trial.run, settings, flags, Work.of(settings, action="cat"), AppOverrides(), print)
+
+
 def test_elsewhere_than_here_is_refused(settings: Settings) -> None:
     work = Work.of(settings, action="cat")
     flags = Flags("x", marathon="10.0.0.1:8080")
@@ -168,6 +189,7 @@ class Trying:
 
     def __init__(self, settings: Settings, *words: str) -> None:
         queue, env = settings.queue, {"PROJECT": settings.project, "SCHEDULER": settings.scheduler}
+        env |= {"REGISTRY": settings.registry, "WORKER_TMP": settings.worker.tmp}
         env |= {"QUEUE_PORT": str(queue.port), "QUEUE_MANAGEMENT_PORT": str(queue.management_port)}
         self.process = subprocess.Popen(
             [sys.executable, "tasks.py", "worker.try", *words], cwd=ROOT, stdout=subprocess.PIPE,
@@ -204,11 +226,45 @@ def test_a_trial_that_was_killed_ends_by_itself(
     trying.process.kill()
     trying.process.communicate()
     rig.gate.open()
-    worker = next((RUN / settings.project).glob("worker-try-*"))
-    until((worker / "0" / "exit").exists, "its worker ends")
+    worker = next((RUN / settings.project).glob("worker-try-*/0"))
+    until((worker / "exit").exists, "its worker ends")
     monkeypatch.setattr("cluster.schedulers.one_machine._LEFT_S", 0)
     attempt("true").check()
-    assert not worker.exists()
+    assert not worker.parent.exists()
     with rig.channel() as channel:  # which the broker does two minutes later
         for name in left():
             channel.queue_delete(name)
+
+
+@pytest.fixture
+def in_containers(broker: Broker, docker_client: Any) -> Iterator[Settings]:
+    """Settings under which workers run in containers, of an image that is built then; no container is left."""
+    if broker.scheduler.name != "local":
+        missing("the broker does not run in a container")
+    Path(broker.settings.worker.tmp).chmod(0o1777)
+    settings = broker.settings
+    ours = {"label": f"cluster.project={settings.project}"}
+    before = {one.id for one in docker_client.containers.list(all=True, filters=ours)}
+    yield settings
+    assert {one.id for one in docker_client.containers.list(all=True, filters=ours)} == before
+    docker_client.images.remove(f"{settings.registry}/{settings.worker.tag}", force=True)
+
+
+@pytest.mark.engine
+def test_it_runs_in_the_image(in_containers: Settings, said: list[str], left: Callable[[], list[str]]) -> None:
+    work = Work.of(in_containers, action="sh -c 'cat; command -v cluster_worker >&2; exit 3'", jobs=1)
+    tried = trial.run(in_containers, Flags("x\n"), work, AppOverrides(mem_mib=256), said.append)
+    assert (tried.result, tried.answer.record.exit) == (b"x\n", 3)
+    assert said[-1] == "/usr/local/bin/cluster_worker"
+    kept = Work.of(in_containers, action="keepalive.sh", jobs=1, keep_alive=True)
+    assert trial.run(in_containers, Flags("one two"), kept, AppOverrides(), said.append).result == b"2\n"
+    absent = Work.of(in_containers, action="no-such-program", jobs=1)
+    why = refusal(trial.run, in_containers, Flags("x"), absent, AppOverrides(), said.append)
+    assert "no-such-program" in why
+    assert "./inv worker.build" in why
+    trying = Trying(in_containers, "--body", "x", "--action", "sh -c 'touch /tmp/started; sleep 1000'")
+    until((Path(in_containers.worker.tmp) / "started").exists, "the action runs")
+    trying.process.send_signal(signal.SIGINT)
+    _, err = trying.process.communicate(timeout=60)
+    assert trying.process.returncode == 128 + signal.SIGINT, err
+    until(lambda: not left(), "nothing is left")
