@@ -1,16 +1,18 @@
-"""The queue component: build its image, run it here or on a cluster, look at it, stop it."""
+"""The queue component: build its image, run it here or on a cluster, look at it, stop it; and the queues in it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from commands import apps
 from commands.map import WHERE
-from commands.output import say, settings_of
+from commands.output import confirm, result, say, settings_of
 from commands.task import task
 
 if TYPE_CHECKING:
+    from cluster.operations.queues import Place
     from cluster.settings import Settings
 
 
@@ -64,3 +66,55 @@ restart = apps.restart("queue", "Stop and start the queue; its messages stay.")
 rollback = apps.rollback("queue", "Run an earlier version of the queue, where its messages are.")
 logs = apps.logs("queue", "Print what the queue printed.")
 stop = apps.stop("queue", "Stop the queue; its messages stay where they are.")
+
+DELETING = {
+    "queue": "the queue's name, as queue.list shows it",
+    "yes": "do not ask before",
+    "dry_run": "say how many messages would be deleted, delete none",
+} | WHERE
+
+
+@task(
+    name="list",
+    help={"all": "a row for each queue, also for those that belong to another", "json": "print JSON"} | WHERE,
+)
+def list_queues(
+    c: Any,
+    all: bool = False,  # noqa: A002
+    json: bool = False,
+    at: str = "",
+    marathon: str = "",
+    url: str = "",
+) -> None:
+    """Show the queues by name, and how many messages are in each."""
+    from cluster.operations import queues
+
+    result(queues.listed(_place(c, at, marathon, url), each=all, as_json=json))
+
+
+@task(help=DELETING)
+def purge(
+    c: Any, queue: str = "", yes: bool = False, dry_run: bool = False, at: str = "", marathon: str = "", url: str = ""
+) -> None:
+    """Delete the messages that wait in a queue of this name; failed ones, and those in work, stay."""
+    from cluster.operations import queues
+
+    ask = None if yes else partial(confirm, yes=False)
+    queues.purge(_place(c, at, marathon, url), queue, dry_run=dry_run, ask=ask)
+
+
+@task(help=DELETING)
+def delete(
+    c: Any, queue: str = "", yes: bool = False, dry_run: bool = False, at: str = "", marathon: str = "", url: str = ""
+) -> None:
+    """Delete a queue of this name with all its messages; it has no workers then."""
+    from cluster.operations import queues
+
+    ask = None if yes else partial(confirm, yes=False)
+    queues.delete(_place(c, at, marathon, url), queue, dry_run=dry_run, ask=ask)
+
+
+def _place(c: Any, at: str, marathon: str, url: str) -> Place:
+    from cluster.operations.queues import Place
+
+    return Place(settings_of(c.config), say, at, marathon, url)

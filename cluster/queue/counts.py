@@ -11,11 +11,12 @@ from pika.exceptions import ChannelClosedByBroker
 
 from scripts.amqp.broker import broker_errors, open_blocking
 from scripts.amqp.management import Management, QueueCount
-from scripts.amqp.queues import failed_queue, is_inbox, lock_of, paused_queue, run_of, side_queues
+from scripts.amqp.queues import failed_queue, is_inbox, lock_of, owner_of, paused_queue, run_of, side_queues
 from scripts.amqp.workers import Report
 from scripts.errors import ClusterError
 
 _NOT_THERE = 404  # AMQP's reply code
+STREAM = "stream"  # of all kinds of queues the one of which nothing is ever taken
 _EMPTY = QueueCount("", 0, 0, 0)
 
 
@@ -134,10 +135,82 @@ def _with_workers(work: WorkQueue, queue: QueueCount, reports: Sequence[Report])
     )
 
 
+def kinds_of(found: Sequence[QueueCount], beside: str) -> Mapping[str, str]:
+    """Return a word for each queue, by name: `beside` for one that belongs to another that is there."""
+    names = {one.name for one in found}
+
+    def kind(one: QueueCount) -> str:
+        owner = owner_of(one.name)
+        if run_of(one.name):
+            return "results"
+        if owner != one.name:
+            return beside if owner in names else "left over"
+        if one.exclusive:
+            return "exclusive"
+        if paused_queue(one.name) in names:
+            return "paused"
+        return STREAM if one.kind == STREAM else "work"
+
+    return {one.name: kind(one) for one in found}
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The messages that a deletion costs: all that is ready in `queues`, which are of one name, in this order."""
+
+    name: str
+    queues: tuple[QueueCount, ...]
+
+    @property
+    def messages(self) -> int:
+        """Number of those that are known."""
+        return sum(one.ready or 0 for one in self.queues)
+
+    @property
+    def is_stream(self) -> bool:
+        """True where it is a stream, whose messages are not counted."""
+        return any(one.kind == STREAM for one in self.queues)
+
+    @property
+    def unknown(self) -> list[str]:
+        """Names of the queues of which it is not known yet how much is in them."""
+        return [one.name for one in self.queues if one.ready is None and one.name != paused_queue(self.name)]
+
+    @property
+    def is_nothing(self) -> bool:
+        """True where it is known that no message is lost."""
+        return not (self.messages or self.unknown or self.is_stream)
+
+    @property
+    def words(self) -> str:
+        """Return the number, of what kind they are, and what is not known."""
+        from cluster.terminal import counted  # which the status has no use for
+
+        if self.is_stream:
+            return "all that the stream keeps"
+        kinds = {"ready": 0, "to retry": 0, "failed": 0}
+        for one in self.queues:
+            kinds[self._kind(one)] += one.ready or 0
+        parts = [f"{count:,} {kind}" for kind, count in kinds.items() if count]
+        split = f" ({', '.join(parts)})" if len(parts) > 1 or kinds["ready"] < self.messages else ""
+        unknown = f" and those in {', '.join(map(repr, self.unknown))}, which are not counted yet"
+        return f"{counted(self.messages, 'message')}{split}{unknown if self.unknown else ''}"
+
+    def _kind(self, one: QueueCount) -> str:
+        if one.name == self.name:
+            return "ready"
+        return "failed" if belongs_to(one.name, failed_queue(self.name)) else "to retry"
+
+
 def beside(name: str) -> list[str]:
     """Return the names of the queues that belong to a work queue, whether they are there or not."""
     alone, *retry = side_queues(name)
     return [failed_queue(name), *retry, alone]
+
+
+def belongs_to(name: str, queue: str) -> bool:
+    """Tell whether a queue is one of this name, or is beside it, or beside one that is."""
+    return name == queue or (name != (owner := owner_of(name)) and belongs_to(owner, queue))
 
 
 def _put_together(queue: QueueCount, sides: Mapping[str, QueueCount]) -> WorkQueue:

@@ -27,6 +27,7 @@ class QueueCount:
     """The messages of a queue that wait and are in hand, and its consumers; None is not known.
 
     `rate_in`: messages a second that were published to it in the last seconds.
+    `kind` is the broker's word for what it is: quorum, classic, stream; `exclusive`: it belongs to one connection.
     """
 
     name: str
@@ -34,6 +35,8 @@ class QueueCount:
     unacknowledged: int | None
     consumers: int | None
     rate_in: float | None = field(default=None, kw_only=True)
+    kind: str = field(default="", kw_only=True)
+    exclusive: bool = field(default=False, kw_only=True)
 
     @property
     def messages(self) -> int | None:
@@ -86,10 +89,11 @@ class Management:
         found = self.read(self.place("queues", name), absent=404)
         if found is None:
             return None
-        is_quorum = found.get("type") == "quorum"
+        counted = _count(found)
+        is_quorum = counted.kind == "quorum"
         # All messages of a quorum queue are persistent; by this name it reports them together with its consumers.
         all_at_once = found.get("messages_persistent") if is_quorum else None
-        return QueueFigures(**vars(_count(found)), is_quorum=is_quorum, all_at_once=all_at_once)
+        return QueueFigures(**vars(counted), is_quorum=is_quorum, all_at_once=all_at_once)
 
     def unacknowledged(self, queue: str) -> int | None:
         """Return how many messages of a queue consumers have in hand; None when there is no such queue.
@@ -195,7 +199,8 @@ def _count(queue: dict[str, Any]) -> QueueCount:
     figures = (queue.get(name) for name in ("messages_ready", "messages_unacknowledged", "consumers"))
     rate = ((queue.get("message_stats") or {}).get("publish_details") or {}).get("rate")
     rate_in = float(rate) if isinstance(rate, int | float) else None
-    return QueueCount(str(queue.get("name", "")), *figures, rate_in=rate_in)
+    kind, exclusive = str(queue.get("type", "")), queue.get("exclusive") is True
+    return QueueCount(str(queue.get("name", "")), *figures, rate_in=rate_in, kind=kind, exclusive=exclusive)
 
 
 def management_of(parameters: Any, url: str | None) -> Management:
