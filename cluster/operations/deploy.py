@@ -27,7 +27,7 @@ from cluster.operations import replacing
 from cluster.operations.freshness import tell_older
 from cluster.operations.operate import as_json, tell_change, undone_on_failure
 from cluster.operations.wanted_workers import as_from_here, options_for
-from cluster.queue import delivery_limits
+from cluster.queue import delivery_limits, workers
 from cluster.queue import login as queue_login
 from cluster.queue.login import QueueAddress, QueueLogin, Secrets
 from cluster.schedulers import BrokerLocation, DeployOptions, Say, Scheduler, selection
@@ -177,6 +177,8 @@ def deploy_workers(
     if rollout.options.wait:
         takes = "worker takes" if status.running == 1 else "workers take"
         say(f"{status.running} {takes} messages of {work.queue!r}{f' from {redacted(url)}' if url else ''}")
+        if rollout.is_watched and workers.is_paused(url, work.queue):
+            say(f"{work.queue!r} is paused: they begin when ./inv queue.resume lets it go on")
     return [instance.name for instance in status.instances] if rollout.options.wait else []
 
 

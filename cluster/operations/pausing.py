@@ -24,11 +24,10 @@ def pause(settings: Settings, queue: str, *, at: str, marathon: str, url: str, s
     is_new = workers.pause(broker.url, name)
     reports = workers.ask(broker.url, [name], lambda found: False, _HEARD_WITHIN_S)
     running = sum(len(one.running) for one in reports)
+    takes = f"{counted(len(reports), 'worker')} {'takes' if len(reports) == 1 else 'take'} nothing new"
     finish = f"; {counted(running, 'running action')} may finish" if running else ""
-    say(
-        f"{name!r} is paused{'' if is_new else ' already'}: its {counted(len(reports), 'worker')} take nothing "
-        f"new{finish}; ./inv queue.resume lets them go on"
-    )
+    already = "" if is_new else " already"
+    say(f"{name!r} is paused{already}: {takes}{finish}; ./inv queue.resume lets it go on")
 
 
 def resume(settings: Settings, queue: str, *, at: str, marathon: str, url: str, say: Say) -> None:

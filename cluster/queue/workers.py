@@ -84,6 +84,12 @@ def resume(url: str, queue: str) -> bool:
     return was_paused
 
 
+def is_paused(url: str, queue: str) -> bool:
+    """Return whether a queue is paused."""
+    with _open(url) as connection:
+        return _is_there(connection, paused_queue(queue))
+
+
 def _tell(channel: Any, queue: str, kind: str, **more: str) -> None:
     channel.basic_publish(EXCHANGE, key_of(queue), b"", pika.BasicProperties(type=kind, **more))
 
