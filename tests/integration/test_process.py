@@ -18,6 +18,7 @@ from cluster.apps.flags import AppOverrides
 from cluster.files import locked
 from cluster.operations.deploy import Rollout, deploy_workers
 from cluster.operations.operate import undone_on_failure
+from cluster.schedulers import DeployOptions
 from cluster.schedulers.process.scheduler import Process
 from cluster.settings import ROOT
 from scripts.errors import ClusterError
@@ -43,6 +44,7 @@ import json, sys
 from dataclasses import replace
 from pathlib import Path
 from cluster.apps.app import AppSpec
+from cluster.schedulers import DeployOptions
 from cluster.schedulers.process.scheduler import Process
 from tests.conftest import SETTINGS
 from tests.deploying import deploy
@@ -129,7 +131,9 @@ def test_flags_of_containers_are_refused(where, tmp_path, flags, named):
     settings = own_settings(tmp_path, "process")
     work = Work.of(settings, queue="any", action="true", url="amqp://127.0.0.1:1")
     with pytest.raises(ClusterError, match=named):
-        deploy_workers(settings, Rollout(where, print), work, overrides=AppOverrides.of(**flags))
+        deploy_workers(
+            settings, Rollout(where, print, DeployOptions(timeout_s=5)), work, overrides=AppOverrides.of(**flags)
+        )
     assert where.status() == []
 
 
