@@ -76,7 +76,12 @@ def _names(groups: Groups) -> set[str]:
 def dockerfile_with(text: str, groups: Groups) -> str:
     """Return a Dockerfile with a step for each group in the place that a comment on packages.txt shows."""
     lines = text.splitlines(keepends=True)
-    place = next(number for number, line in enumerate(lines, 1) if line.startswith(f"# {FILE}"))
+    place = next((number for number, line in enumerate(lines, 1) if line.startswith(f"# {FILE}")), 0)
+    if not place:
+        raise ClusterError(
+            f"the Dockerfile beside {FILE} has no line that begins with `# {FILE}`: write it where packages are to be "
+            "installed, after what changes seldom"
+        )
     return "".join([*lines[:place], *map(_step, groups), *lines[place:]])
 
 

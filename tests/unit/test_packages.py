@@ -76,6 +76,11 @@ def test_the_groups_are_installed_after_r_and_before_the_actions_come() -> None:
     assert dockerfile_with(text, ()) == text
 
 
+def test_a_dockerfile_without_a_place_for_packages_is_told_of() -> None:
+    with pytest.raises(ClusterError, match=r"# packages\.txt"):
+        dockerfile_with("FROM debian\n", (("one",),))
+
+
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
