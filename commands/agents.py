@@ -36,7 +36,9 @@ def _services(url: str, marathon: str) -> dict[str, list[HostPort]]:
     return {name: addresses for name, addresses in found.items() if addresses}
 
 
-@task(help=_help("json", "dry_run", command="what /bin/sh runs on each host", sudo="run it as root"))
+@task(
+    needs=("command",), help=_help("json", "dry_run", command="what /bin/sh runs on each host", sudo="run it as root")
+)
 def run(
     c: Any, command: str = "", hosts: str = "", hosts_file: str = "", sudo: bool = False, timeout: float = 600.0,
     json: bool = False, dry_run: bool = False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import Parameter, Signature
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -78,7 +78,9 @@ DEPLOY = ("marathon", *RUN, *FOLLOWED, "rollback_on_failure")
 Body = Callable[["Settings", Any], Iterable[str] | None]
 
 
-def command(name: str, component: str, doc: str, flags: Iterable[str], body: Body) -> Any:
+def command(
+    name: str, component: str, doc: str, flags: Iterable[str], body: Body, needs: Sequence[str] = ()
+) -> Any:  # fmt: skip
     """Return the task of this name, whose body gets the settings and the flags, and returns the lines of its result."""
 
     def run(c: Any, **values: Any) -> None:
@@ -92,7 +94,7 @@ def command(name: str, component: str, doc: str, flags: Iterable[str], body: Bod
     run.__name__, run.__doc__ = name, doc
     run.__signature__ = Signature([context, *keywords])  # type: ignore[attr-defined]
     words = {flag: FLAGS[flag][1].format(name=component, image=IMAGES[component]) for flag in flags}
-    return task(run, help=words, iterable=[flag for flag in flags if flag in MANY])
+    return task(run, help=words, needs=needs, iterable=[flag for flag in flags if flag in MANY])
 
 
 def build(component: str, doc: str) -> Any:

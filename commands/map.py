@@ -24,12 +24,13 @@ def list_runs(c: Any, at: str = "", marathon: str = "", url: str = "", json: boo
 
 
 @task(
+    needs=("run",),
     help={
         "run": "which run, as map.list shows it",
         "queue": "the queue of its items (default: the one that map.list shows, else queue.name in invoke.yaml)",
         "yes": "end it although its results are being collected",
     }
-    | WHERE
+    | WHERE,
 )
 def cancel(
     c: Any, run: str = "", queue: str = "", yes: bool = False, at: str = "", marathon: str = "", url: str = ""
@@ -70,7 +71,7 @@ HELP = {
 } | {name: apps.FLAGS[name][1] for name in ("timeout", "options", "colsep")}
 
 
-@task(name="map", default=True, help=HELP)
+@task(name="map", default=True, help=HELP, needs=("file|files", "output"))
 def run(
     c: Any, file: str = "", files: str = "", contents: bool = False, null: bool = False, skip_empty: bool = False,
     colsep: str = "", header_row: bool = False, action: str = "", output: str = "", name: str = "",

@@ -92,6 +92,11 @@ def confirm(cost: str, *, yes: bool) -> None:
         raise ClusterError("nothing was done")
 
 
+def bold(text: str) -> str:
+    """Return a heading."""
+    return text
+
+
 def settings_of(config: Mapping[str, Any], registry: str = "") -> Settings:
     """Return the checked settings of an Invoke context's configuration; a `registry` counts more than theirs."""
     from cluster.image_ref import checked_registry

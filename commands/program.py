@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import invoke
@@ -11,17 +11,11 @@ from invoke.exceptions import Exit, ParseError
 from invoke.parser import Argument, Parser
 from invoke.program import Program
 
+from commands import help as helping
 from commands.output import say
 from commands.task import number_of
 from scripts import VERSION
 from scripts.errors import ClusterError
-
-_INTRODUCTION = """\
-Usage: ./inv COMMAND [FLAGS]        begin with: ./inv demo
-
-  ./inv --help COMMAND    the flags of a command
-  ./inv --list            the commands, as below
-"""
 
 
 class _Config(invoke.Config):  # type: ignore[misc]
@@ -58,7 +52,12 @@ class Inv(Program):  # type: ignore[misc]
         super().__init__(name="cluster-tasks", binary="./inv", version=VERSION, config_class=_Config)
 
     def main(self, argv: list[str]) -> int:
-        """Run the command that the words of a command line name; the exit code."""
+        """Run the command that the words of a command line name; the exit code.
+
+        `completion bash` is what people type for `completion --shell bash`.
+        """
+        if argv[-2:-1] == ["completion"] and not argv[-1].startswith("-"):
+            argv = [*argv[:-1], "--shell", argv[-1]]
         self.run([self.binary, *argv])
         return 0
 
@@ -111,29 +110,23 @@ class Inv(Program):  # type: ignore[misc]
             raise Exit(f"error: {error}", code=error.exit_code) from error
         super().execute()
 
-    def _make_pairs(self, *args: Any, **options: Any) -> list[tuple[str, str | None]]:
-        """Invoke's hook for the lines of the list; shows `map` for its `map.run (map)`."""
-        pairs = super()._make_pairs(*args, **options)
-        return [(name.partition("(")[2].removesuffix(")") or name, words) for name, words in pairs]
+    def list_flat(self) -> None:
+        """Print the list of the commands, for --list."""
+        if self.list_depth:
+            super().list_flat()
+        else:
+            print(helping.listing(self.collection, self.list_root or ""))
 
     def print_task_help(self, name: str) -> None:
         """Print the flags of a command, for --help."""
         known = self.parser.contexts[name]
-        flags = [(_with_value(spec.split(", "), known.flags), words) for spec, words in known.help_tuples()]
-        shortest = min([name, *known.aliases], key=len)
-        print(f"Usage: ./inv {shortest}{' [FLAGS]' if flags else ''}\n\n  {self.collection[name].__doc__}\n")
-        if flags:
-            print("Flags:\n")
-            self.print_columns(flags)
+        print(helping.of_command(min([name, *known.aliases], key=len), self.collection[name]))
 
     def print_help(self) -> None:
         """Print what a newcomer needs, for bare `inv` and --help."""
         if not hasattr(self, "collection"):
             self.load_collection()
-        self.list_root, self.list_depth, self.list_format = None, None, "flat"
-        self.scoped_collection = self.collection
-        print(_INTRODUCTION)
-        self.list_tasks()
+        print(f"{helping.INTRODUCTION}\n{helping.listing(self.collection)}")
 
 
 def _list_format(text: str) -> str:
@@ -164,15 +157,6 @@ def explained(error: ParseError, contexts: Any) -> str:
     if empty and task:
         return f"error: --{empty[1]} needs a value: ./inv --help {task} says which"
     return words if words.startswith("error: ") else f"error: {words}"
-
-
-def _with_value(names: Sequence[str], known: Any) -> str:
-    """The names of a flag as they are written with its value, for which Invoke has no word."""
-    argument = known[names[-1]]
-    if not argument.takes_value:
-        return ", ".join(names)
-    word = getattr(argument, "word", "STRING")
-    return ", ".join(f"{name}={word}" if name.startswith("--") else f"{name} {word}" for name in names)
 
 
 def _no_command(word: str, contexts: Any) -> str:

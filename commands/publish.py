@@ -27,7 +27,7 @@ HELP = {
 }
 
 
-@task(help=HELP, iterable=["header"])
+@task(help=HELP, iterable=["header"], needs=("body|file|files",))
 def publish(
     c: Any, body: str | None = None, file: str = "", files: str = "", null: bool = False, lines_per_message: int = 1,
     skip_empty: bool = False, header: Any = None, queue: str = "", create: bool = False, resume: bool = False,

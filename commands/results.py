@@ -10,12 +10,13 @@ from commands.task import task
 
 
 @task(
+    needs=("queue", "output"),
     help={
         "queue": "the queue that workers were given with --results",
         "output": "where results go: FILE.jsonl, FILE.csv, FILE.tsv, or FOLDER/ for a file a result",
         "follow": "go on when it is empty, until Ctrl-C",
     }
-    | WHERE
+    | WHERE,
 )
 def collect(
     c: Any, queue: str = "", output: str = "", follow: bool = False, at: str = "", marathon: str = "", url: str = ""

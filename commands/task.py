@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import invoke
@@ -56,10 +56,15 @@ class Flag(Argument):  # type: ignore[misc]
 
 
 class Task(invoke.Task):  # type: ignore[misc]
-    """An Invoke task whose every argument has a default and whose expected failures are one line."""
+    """An Invoke task whose every argument has a default and whose expected failures are one line.
 
-    def __init__(self, body: Callable[..., Any], **options: Any) -> None:
+    `needs` are the names of the arguments without which it does nothing, for its help; "file|files" is one of the two.
+    """
+
+    def __init__(self, body: Callable[..., Any], needs: Sequence[str] = (), **options: Any) -> None:
         _refuse_positionals(body)
+        self.needs = needs
+        self.help: dict[str, str]
         options |= {"auto_shortflags": False, "positional": []}
         super().__init__(_one_line_errors(body), **options)
 
@@ -77,8 +82,12 @@ class Task(invoke.Task):  # type: ignore[misc]
         return opts
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
-        """Invoke's hook for all arguments; makes each that takes one value a `Flag`."""
-        return [_flag(argument) for argument in super().get_arguments(ignore_unknown_help)]
+        """Invoke's hook for all arguments; makes each that takes one value a `Flag`, and keeps their help."""
+        words: dict[str, str] = dict(self.help)
+        try:
+            return [_flag(argument) for argument in super().get_arguments(ignore_unknown_help)]
+        finally:
+            self.help = words
 
 
 def task(*args: Any, **options: Any) -> Any:

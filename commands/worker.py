@@ -65,7 +65,7 @@ try_one = apps.command(
 )  # fmt: skip
 scale = apps.command(
     "scale", "worker", "Run so many workers of a queue.",
-    (*apps.WHICH["worker"], "instances", *apps.WHERE, *apps.FOLLOWED), _scale,
+    (*apps.WHICH["worker"], "instances", *apps.WHERE, *apps.FOLLOWED), _scale, ("instances",),
 )  # fmt: skip
 restart = apps.restart("worker", "Stop and start the workers of a queue, after their running actions.")
 rollback = apps.rollback("worker", "Run an earlier version of the workers of a queue, as many as run now.")

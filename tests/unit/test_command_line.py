@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from invoke.parser import Argument
 
 import tasks
 from cluster.settings import ROOT
+from commands import help as helping
 from commands.task import MAY_BE_EMPTY, SHORT_FLAGS, Task, task
 from scripts.errors import ClusterError, MessagesFailed, ServiceAway
 from tests.refusing import refusal
@@ -33,7 +35,7 @@ def inv(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def every_task() -> Iterator[tuple[str, list[Argument]]]:
-    """Name and arguments of each task, made once: Invoke empties the help of a task while it makes them."""
+    """Name and arguments of each task."""
     namespace: Collection = tasks.namespace
     for name, others in namespace.task_names.items():
         assert isinstance(namespace[name], Task)
@@ -220,19 +222,56 @@ def test_the_help_of_a_command_says_what_it_does_and_lists_its_flags(words: tupl
     done = ours(*words)
     assert done.returncode == 0
     assert done.stdout.startswith("Usage: ./inv queue.run-local [FLAGS]\n\n  Run the queue on this machine, on ")
-    assert "\nFlags:\n\n  --at=STRING   " in done.stdout
+    assert "\nWhere\n      --at=ENGINE   " in done.stdout
 
 
 @pytest.mark.parametrize(
     ("task", "specs"),
     [
-        ("worker.run-local", ["--attempts=NUMBER", "--timeout=NUMBER", "--keep-alive ", "-q STRING, --queue=STRING"]),
-        ("publish", ["--header=STRING", "--file=STRING", "-b STRING, --body=STRING", "--retry-for=NUMBER", "--json "]),
+        (
+            "worker.run-local",
+            ["    --attempts=N ", "    --volume=HOST:CONTAINER\n", "    --keep-alive ", "-q, --queue=QUEUE "],
+        ),
+        (
+            "publish",
+            ["    --header=NAME=VALUE ", "    --file=FILE ", "-b, --body=TEXT ", "    --retry-for=N ", "    --json "],
+        ),
     ],
 )
 def test_the_help_of_a_command_shows_which_flags_take_a_value(task: str, specs: list[str]) -> None:
     shown = ours("--help", task).stdout
     assert [spec for spec in specs if f"\n  {spec}" not in shown] == []
+
+
+@EACH
+def test_the_help_of_a_command_shows_each_flag_once_and_first_what_it_needs(
+    name: str, arguments: list[Argument]
+) -> None:
+    needed = [argument for each in tasks.namespace[name].needs for argument in each.split("|")]
+    shown = re.findall(r"^  (?:-\w,|   ) --([\w-]+)", help_of(name), re.MULTILINE)
+    assert sorted(shown) == sorted(argument.names[0] for argument in arguments)
+    assert [flag.replace("-", "_") for flag in shown[: len(needed)]] == needed
+
+
+def help_of(name: str) -> str:
+    return helping.of_command(name, tasks.namespace[name])
+
+
+@EACH
+def test_help_fits_80_columns(name: str, arguments: list[Argument]) -> None:
+    assert max(map(len, help_of(name).splitlines())) <= 80
+
+
+def test_the_list_fits_80_columns_and_begins_with_the_first_day() -> None:
+    lines = helping.listing(tasks.namespace).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[1].split()[0] == "demo"
+    assert sorted(line.split()[0] for line in lines if re.match(r"  \w", line)) == sorted(IDS)
+
+
+def test_the_list_of_one_group_has_that_alone() -> None:
+    names = [line.split()[0] for line in ours("--list", "registry").stdout.splitlines() if line[2] != " "]
+    assert sorted(names) == sorted(name for name in IDS if name.startswith("registry."))
 
 
 @pytest.mark.parametrize("words", [["--list"], ["--help"], ["--help", "worker.deploy"]])
