@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from scripts.errors import ClusterError
 from scripts.one_line import visible
-from scripts.streams import write_bytes
+from scripts.streams import BOLD, GREEN, RED, YELLOW, colored, has_colors, write_bytes
 
 if TYPE_CHECKING:
     from cluster.settings import Settings
@@ -22,8 +24,9 @@ def say(text: str) -> None:
 
 
 def result(text: str) -> None:
-    """Print a line for `$( )` and pipes, or a table."""
-    print(visible(text, kept="\n\t"), flush=True)
+    """Print a line for `$( )` and pipes, or a table, whose head and states have colors on a terminal."""
+    shown = visible(text, kept="\n\t")
+    print(in_colors(shown) if has_colors(sys.stdout) else shown, flush=True)
 
 
 def width() -> int | None:
@@ -45,7 +48,8 @@ def redrawn(texts: Iterable[str]) -> None:
     def placed() -> Iterator[str]:
         nonlocal above
         for text in texts:
-            lines = text.splitlines()[: _terminal().lines - 1] if is_terminal else [text]
+            shown = in_colors(text) if has_colors(sys.stdout) else text
+            lines = shown.splitlines()[: _terminal().lines - 1] if is_terminal else [text]
             up = f"\x1b[{above}F" if above else ""
             above = len(lines) if is_terminal else 0
             yield up + "\n".join(f"{line}\x1b[K" for line in lines) + "\x1b[J" if is_terminal else f"{text}\n"
@@ -93,8 +97,44 @@ def confirm(cost: str, *, yes: bool) -> None:
 
 
 def bold(text: str) -> str:
-    """Return a heading."""
-    return text
+    """Return a heading of what goes to STDOUT."""
+    return colored(text, BOLD, sys.stdout)
+
+
+# The head of a table: at least two columns in capitals, which blanks keep apart.
+_HEAD = re.compile(r"[A-Z][A-Z/ ]*(  +[A-Z][A-Z/ ]*)+")
+_CELL = re.compile(r"\S+( \S+)*")
+# Of the columns that say how things are: what a cell looks like, and its color. The last column may have no name.
+_COLORS: Mapping[str, Mapping[str, str]] = {
+    "UP": {r"(\d+)/\1": GREEN, r"0/\d+": RED, r"\d+/\d+": YELLOW},
+    "TO RETRY": {r"[1-9][\d,]*": YELLOW},
+    "FAILED": {r"[1-9][\d,]*": RED},
+    "LEFT": {"paused": YELLOW},
+    "": {r"(stopped|unhealthy)\b.*": RED, r"(starting|waiting)\b.*": YELLOW},
+}
+
+
+def in_colors(text: str) -> str:
+    """Return the text with the heads of tables bold, and the cells that say how things are in their colors."""
+    lines = []
+    heads: list[re.Match[str]] = []
+    for line in text.split("\n"):
+        if _HEAD.fullmatch(line):
+            heads = list(_CELL.finditer(line))
+            lines.append(bold(line))
+        else:
+            heads = heads if line else []
+            lines.append(_CELL.sub(partial(_in_color, heads), line) if heads else line)
+    return "\n".join(lines)
+
+
+def _in_color(heads: Sequence[re.Match[str]], cell: re.Match[str]) -> str:
+    """Return a cell in its color; it stands below a part of its head at least."""
+    names = [head[0] for head in heads if head.start() < cell.end() and cell.start() < head.end()]
+    name = names[0] if names else "" if cell.start() >= heads[-1].end() else None
+    looks = _COLORS.get(name, {}) if name is not None else {}
+    color = next((color for look, color in looks.items() if re.fullmatch(look, cell[0])), "")
+    return colored(cell[0], color, sys.stdout) if color else cell[0]
 
 
 def settings_of(config: Mapping[str, Any], registry: str = "") -> Settings:

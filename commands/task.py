@@ -124,7 +124,8 @@ def _one_line_errors(body: Callable[..., Any]) -> Callable[..., Any]:
             with interruption:
                 return body(*args, **kwargs)
         except ClusterError as error:
-            raise Exit(f"error: {visible(error)}", code=interruption.exit_code or error.exit_code) from error
+            words = "\n".join(map(visible, [f"error: {error.message}", *error.lines]))
+            raise Exit(words, code=interruption.exit_code or error.exit_code) from error
         except KeyboardInterrupt as interrupt:  # Invoke would say nothing, and 1 as for an error
             raise Exit("error: interrupted", code=interruption.exit_code or INTERRUPTED) from interrupt
 

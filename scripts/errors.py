@@ -3,11 +3,25 @@
 The message of each is one line that names the value, the place and the next step; a program ends with its exit code.
 """
 
+from collections.abc import Iterable
+
 
 class ClusterError(Exception):
-    """An expected failure: shown as one line `error: ...`, never as a traceback."""
+    """An expected failure: shown as one line `error: ...`, never as a traceback.
+
+    `lines` stand below it, such as the last that a program printed. They are given apart, since a line end in the
+    message may be somebody else's, who could make it look like a line of ours: it is shown as an escape.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "", lines: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.lines = tuple(lines)
+
+    def __str__(self) -> str:
+        return "\n".join([self.message, *self.lines])
 
 
 class MessagesFailed(ClusterError):

@@ -1,4 +1,4 @@
-"""The streams of a program, as they may be: closed, full, without a reader, without every letter."""
+"""The streams of a program, as they may be: closed, full, without a reader, without every letter; with colors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,19 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
+
+BOLD, RED, GREEN, YELLOW = "1", "31", "32", "33"  # SGR of ECMA-48
+
+
+def colored(text: str, color: str, stream: TextIO) -> str:
+    """Return the text as it goes to the stream: in color at a terminal that has colors, where NO_COLOR is not set."""
+    return f"\x1b[{color}m{text}\x1b[m" if text and has_colors(stream) else text
+
+
+def has_colors(stream: TextIO) -> bool:
+    """Return whether the stream is a terminal with colors, at which nobody has forbidden them (no-color.org)."""
+    return os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR") and stream.isatty()
 
 
 def prepare() -> None:
@@ -100,6 +112,9 @@ class _Stdout(io.TextIOWrapper):
 class _Stderr(io.TextIOWrapper):
     def write(self, text: str) -> int:
         """Write as much as goes: that nobody can read it is no reason to leave work half done."""
+        word = "error:"
+        if text.startswith(word):
+            text = colored(word, RED, self) + text.removeprefix(word)
         with suppress(OSError):
             super().write(text)
         return len(text)

@@ -116,8 +116,8 @@ def _failure(doing: str, step: Step, problem: str) -> ClusterError:
     exit_code = _EXIT_CODE.search(problem)
     how = f"with exit code {exit_code[1]}" if exit_code else f"({' '.join(problem.split())})"
     hint = "; what is built reaches no Debian mirror" if any(word in step.printed for word in _NO_NETWORK) else ""
-    last = "".join(f"\n    {line}" for line in step.last_lines)
-    return ClusterError(f"{doing}: step {step.place} failed {how}{hint}: {step.summary}{last}")
+    words = f"{doing}: step {step.place} failed {how}{hint}: {step.summary}"
+    return ClusterError(words, [f"    {line}" for line in step.last_lines])
 
 
 def labels(component: Component, ref: ImageRef) -> dict[str, str]:

@@ -120,8 +120,9 @@ def undone_on_failure(engine: Scheduler, app_id: str, before: AppSpec | None, sa
         outcome = _undo(engine, app_id, before, say)
         if not outcome:
             raise
-        between = "\n" if "\n" in str(failure) else "; "
-        raise ClusterError(f"{failure}{between}{outcome}") from failure
+        if failure.lines:
+            raise ClusterError(failure.message, [*failure.lines, outcome]) from failure
+        raise ClusterError(f"{failure}; {outcome}") from failure
 
 
 def _undo(engine: Scheduler, app_id: str, before: AppSpec | None, say: Say) -> str:

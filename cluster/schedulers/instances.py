@@ -65,10 +65,6 @@ _DATA = re.compile(r"/var/lib/cluster/([A-Za-z0-9][A-Za-z0-9_.-]*)")
 class NotUp(ClusterError):
     """An instance has ended or is late; `lines` are the last that it printed."""
 
-    def __init__(self, summary: str, lines: Sequence[str]) -> None:
-        super().__init__(summary)
-        self.lines = lines
-
 
 class MachineInstance(ABC):
     """A copy of an app that is started and ended by itself: a container or a process, as it was when it was found."""

@@ -240,11 +240,9 @@ class OneMachine(ABC, Generic[T]):
                     raise pending[0].late(timeout_s)
                 time.sleep(POLL_S)
         except NotUp as error:
-            running, printed = self._status_of(app).running, "".join(f"\n  {line}" for line in error.lines)
-            raise ChangeFailed(
-                f"deploy {app.id}: {error}; {running} of {app.instances} instances run now. Its last lines:"
-                f"{printed or ' none'}"
-            ) from error
+            now = f"{self._status_of(app).running} of {app.instances} instances run now"
+            words = f"deploy {app.id}: {error.message}; {now}. Its last lines:{'' if error.lines else ' none'}"
+            raise ChangeFailed(words, [f"  {line}" for line in error.lines]) from error
 
     def _end(self, found: Sequence[T], now: bool = False, drain: bool = True) -> None:
         """Let all finish in their time, side by side, and remove them.
@@ -363,7 +361,7 @@ def _undoable() -> Iterator[None]:
     except (Interrupted, Overtaken):
         raise
     except ClusterError as error:
-        raise ChangeFailed(str(error)) from error
+        raise ChangeFailed(error.message, error.lines) from error
 
 
 @contextmanager

@@ -2,12 +2,15 @@
 
 import json
 import os
+import pty
 import re
+import select
 import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,7 @@ from invoke.parser import Argument
 import tasks
 from cluster.settings import ROOT
 from commands import help as helping
+from commands.output import result
 from commands.task import MAY_BE_EMPTY, SHORT_FLAGS, Task, task
 from scripts.errors import ClusterError, MessagesFailed, ServiceAway
 from tests.refusing import refusal
@@ -132,6 +136,17 @@ def test_an_expected_failure_is_one_line_with_its_exit_code(error: type[ClusterE
     assert (caught.value.code, caught.value.message) == (code, "error: the value, the place, the next step")
 
 
+def test_line_ends_in_an_error_are_ours_alone() -> None:
+    @task
+    def fails(c: Context) -> None:
+        """Fail."""
+        raise ClusterError("a name\nerror: of others", ["  its words\x1b", "  and\nmore"])
+
+    with pytest.raises(Exit) as caught:
+        fails(Context())
+    assert caught.value.message == "error: a name\\nerror: of others\n  its words\\x1b\n  and\\nmore"
+
+
 def test_a_bug_keeps_its_traceback() -> None:
     @task
     def breaks(c: Context) -> None:
@@ -166,6 +181,69 @@ def test_a_number_flag_reads_numbers() -> None:
     assert (jobs.value, timeout.value) == (4, 1.5)
     with pytest.raises(ParseError):
         counts.get_arguments()[0].value = "1.5"
+
+
+@contextmanager
+def terminal(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Iterator[Callable[[int], str]]:
+    """Put a terminal with colors in the place of STDOUT; yields what reads so many lines of it."""
+    near, far = pty.openpty()
+    for name, value in ({"TERM": "xterm", "NO_COLOR": ""} | variables).items():
+        monkeypatch.setenv(name, value)
+
+    def read(lines: int) -> str:
+        shown = ""
+        while shown.count("\n") < lines:
+            assert select.select([near], [], [], 30)[0], shown
+            shown += os.read(near, 4096).decode()
+        return shown.replace("\r", "")
+
+    with os.fdopen(far, "w") as written:
+        monkeypatch.setattr(sys, "stdout", written)
+        yield read
+    os.close(near)
+
+
+TABLE = """\
+APP       ENGINE     UP  IMAGE
+/x        local     1/1
+/y        local     0/2  x: running
+  y-1                           unhealthy: no answer
+
+QUEUE  READY  TO RETRY  FAILED    LEFT
+a          0         0   1,234  paused
+FAILED line that is no head"""
+
+
+def test_a_table_at_a_terminal_has_colors_where_something_is_wrong_or_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    with terminal(monkeypatch) as read:
+        result(TABLE)
+        assert read(TABLE.count("\n") + 1).splitlines() == [
+            "\x1b[1mAPP       ENGINE     UP  IMAGE\x1b[m",
+            "/x        local     \x1b[32m1/1\x1b[m",
+            "/y        local     \x1b[31m0/2\x1b[m  x: running",
+            "  y-1                           \x1b[31munhealthy: no answer\x1b[m",
+            "",
+            "\x1b[1mQUEUE  READY  TO RETRY  FAILED    LEFT\x1b[m",
+            "a          0         0   \x1b[31m1,234\x1b[m  \x1b[33mpaused\x1b[m",
+            "FAILED line that is no head",
+        ]
+
+
+@pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_colors_that_nobody_wants_or_sees_are_left_out(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    with terminal(monkeypatch, **variables) as read:
+        result(f"{TABLE} \x1b[31m")
+        assert read(TABLE.count("\n") + 1) == f"{TABLE} \\x1b[31m\n"
+
+
+def test_an_error_has_a_color_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = [sys.executable, ROOT / "tasks.py", "--search-root", ROOT, "demmo"]
+    with terminal(monkeypatch) as read:
+        subprocess.run(command, stderr=sys.stdout, check=False)
+        assert read(1).startswith("\x1b[31merror:\x1b[m 'demmo'")
+    assert "\x1b" not in subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False).stderr
 
 
 def ours(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -31,6 +31,7 @@ from cluster.settings import Settings
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 from scripts.one_line import visible
+from scripts.streams import has_colors
 
 COLUMNS = ("ssh", "user", "engine", "arch", "disk", "memory", "cores", "clock", "registry", "password")
 _WIDE = 10_000  # a table is never wrapped: it may be piped
@@ -126,7 +127,7 @@ def as_json(rows: Mapping[str, Row]) -> str:
 
 def as_table(rows: Mapping[str, Row], *, in_color: bool | None = None) -> str:
     """Return a line a host, red findings marked with !, and below what to do about each of them."""
-    in_color = sys.stdout.isatty() if in_color is None else in_color
+    in_color = has_colors(sys.stdout) if in_color is None else in_color
     found = dict.fromkeys(name for row in rows.values() for name in row)
     asked = [name for name in dict.fromkeys([*COLUMNS, *found]) if name in found]
     table = Table(box=None, pad_edge=False)
