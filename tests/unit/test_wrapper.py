@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import shutil
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -235,6 +237,86 @@ def test_what_apt_get_could_not_do_is_shown_without_the_rest(tmp_path: Path, bar
     _first, _doing, *causes, last = done.stderr.splitlines()
     assert [line.split()[:2] for line in causes] == [["E:", "cannot"]] * 2
     assert last.startswith("error: python3 ")
+
+
+# Python and its pip, which go on when the test has seen how far they are.
+SLOW_PYTHON = """
+for last; do :; done
+packages=${0%/bin/python}/lib/python3/site-packages
+until_seen() { until [ -e ../seen.$1 ]; do sleep 0.05; done; }
+case $* in
+    *realpath*) echo "$0" ;;
+    *"-m venv"*) mkdir -p "$last/bin" "$last/lib/python3/site-packages/pip-1.dist-info"; cp "$0" "$last/bin/python" ;;
+    *"-m pip"*)
+        echo 'Collecting a'; echo '  Downloading a-1.whl (1 kB)'; echo 'Processing ./b.whl'
+        until_seen found
+        echo 'Installing collected packages: a, b'; mkdir "$packages/a-1.dist-info"
+        until_seen installed
+        if [ -e ../fails ]; then echo 'ERROR: no room'; exit 1; fi ;;
+esac
+"""
+APT_GET = """
+shift 4
+until_seen() { until [ -e ../seen.$1 ]; do sleep 0.05; done; }
+echo 'dlstatus:1:45.2:Retrieving file 1 of 2' >&8
+until_seen fetched
+printf 'pmstatus:python3:20:x\npmstatus:python3:80.5:Unpacking: python3\n' >&8
+until_seen up
+ln -s ../made "${0%/apt-get}/python3"
+"""
+
+
+def seen_at_a_terminal(folder: Path, path: Path, **steps: str) -> tuple[int, str]:
+    """Run `inv` without .venv at a terminal; each step is what it is to show before the named thing goes on."""
+    inv = checkout(folder / "x")
+    shutil.rmtree(inv.parent / ".venv")
+    for tool in ("sleep", "ln"):
+        (path / tool).symlink_to(str(shutil.which(tool)))
+    near, far = pty.openpty()
+    env = {"PATH": str(path), "TERM": "xterm"}
+    with subprocess.Popen([inv, "--list"], cwd=inv.parent, env=env, stdout=far, stderr=far) as process:
+        os.close(far)
+        shown, deadline = "", time.monotonic() + 60
+        for name, awaited in steps.items():
+            while awaited not in shown.rpartition("\r")[2]:
+                assert time.monotonic() < deadline, shown
+                try:
+                    shown += os.read(near, 4096).decode()
+                except OSError:
+                    raise AssertionError(shown) from None
+            (folder / f"seen.{name}").touch()
+        with suppress(OSError):  # its end
+            while read := os.read(near, 4096):
+                shown += read.decode()
+    os.close(near)
+    return process.returncode, shown.replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_packages_are_counted_in_one_line_as_they_come(tmp_path: Path, bare_path: Path, fails: bool) -> None:
+    stand_in_python(bare_path, SLOW_PYTHON)
+    if fails:
+        (tmp_path / "fails").touch()
+    code, shown = seen_at_a_terminal(
+        tmp_path, bare_path, found="2 packages found", installed="[##########          ] 1 of 2 packages installed"
+    )
+    first, *_progress, last = re.split(r"\r(?:\x1b\[K)?", shown)
+    assert first == "inv: first use: installing Python packages into .venv ...\n"
+    assert code == int(fails)
+    assert last.splitlines()[:1] == (["ERROR: no room"] if fails else [])
+    assert "\n" not in "".join(_progress)
+
+
+def test_apt_get_shows_how_far_it_is(tmp_path: Path, bare_path: Path) -> None:
+    (bare_path / "id").unlink()
+    stand_in_python(bare_path, SLOW_PYTHON)
+    (bare_path / "python3").rename(tmp_path / "made")
+    for tool, script in {"id": "echo 0", "apt-get": APT_GET}.items():
+        (bare_path / tool).write_text(f"#!{bare_path}/sh\n{script}\n")
+        (bare_path / tool).chmod(0o755)
+    steps = {"fetched": "apt-get: [#########           ] fetched", "up": "apt-get: [################    ] set up"}
+    code, shown = seen_at_a_terminal(tmp_path, bare_path, **steps, found="2 packages found", installed="1 of 2")
+    assert code == 0, shown
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
