@@ -10,7 +10,6 @@ from cluster.apps.app import AppStatus, Image, Instance
 from cluster.components import WORKER
 from cluster.image_ref import ImageRef
 from cluster.images import sources
-from cluster.operations.wanted_workers import options_of, queue_of
 from cluster.schedulers import Say, Scheduler
 from scripts.errors import ClusterError
 
@@ -57,11 +56,14 @@ def _differs(known: str, now: str) -> bool | None:
 
 def _running(app: AppStatus) -> list[Instance]:
     """Return the instances of workers that run."""
-    return [one for one in app.instances if one.started_at] if queue_of(app.spec) else []
+    is_of_workers = "cluster_worker" in app.spec.command or "QUEUE_NAME" in app.spec.env
+    return [one for one in app.instances if one.started_at] if is_of_workers else []
 
 
 def _loaded(app: AppStatus) -> tuple[Path, ...]:
     """Return the folders whose files plain processes load at their start; none where that is not known."""
+    from cluster.operations.wanted_workers import options_of  # which takes its time, and not every engine needs it
+
     if (options := options_of(app.spec)) is None:
         return ()
     kept = (WORKER.folder / "scripts",) if options.keep_alive else ()

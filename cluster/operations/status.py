@@ -22,6 +22,7 @@ from cluster.settings import Settings
 from scripts.amqp.broker import without_login
 from scripts.amqp.management import Node, QueueCount
 from scripts.amqp.workers import Report
+from scripts.background import in_background
 from scripts.errors import ClusterError
 
 T = TypeVar("T")
@@ -130,7 +131,7 @@ class View:
 
 
 def look(settings: Settings, engines: Sequence[Scheduler], url: str = "") -> Seen:
-    """Ask all who know."""
+    """Ask all who know, those of the broker side by side."""
     apps = [(engine, app) for engine in engines for app in engine.status()]
     older = older_apps(apps)
     with_queue = next((engine for engine, app in apps if app.id == QUEUE.app_id), None)
@@ -141,10 +142,11 @@ def look(settings: Settings, engines: Sequence[Scheduler], url: str = "") -> See
         address, management, flag = there.url, there.management, with_queue.flag
     else:
         return Seen(apps, older)
+    nodes = in_background(lambda: _asked(management.nodes))
     known = _asked(management.queues)
+    queues = in_background(lambda: known if known is None else queue_counts.fresh(address, known))
     reports = _asked(lambda: workers.reports(address, [queue.name for queue in known or ()]))
-    queues = known if known is None else queue_counts.fresh(address, known)
-    return Seen(apps, older, queues, reports, _asked(management.nodes), management.url, flag)
+    return Seen(apps, older, queues.result(), reports, nodes.result(), management.url, flag)
 
 
 def _nothing(settings: Settings, engines: Sequence[Scheduler]) -> str:
