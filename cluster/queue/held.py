@@ -180,15 +180,14 @@ class Held:
             self._connection.process_data_events(_REST_S)
 
     def _acknowledge(self) -> None:
-        later: list[int] = []
-        for tag in self._taken_out:
+        tags, self._taken_out = self._taken_out, []
+        for tag in tags:
             part = next(part for part in self._parts if tag in part.unsettled)
             if part.is_over:
-                part.unsettled.remove(tag)
                 self._channel.basic_ack(tag)
+                part.unsettled.remove(tag)
             else:
-                later.append(tag)
-        self._taken_out = later
+                self._taken_out.append(tag)
 
     def _is_all(self, quiet_since: float) -> bool:
         """Tell whether nothing is left to come."""

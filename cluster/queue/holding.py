@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import shlex
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -82,9 +83,11 @@ class Lock:
         """Tell whether there is anything to hold.
 
         Raises:
-            ClusterError: there is no such queue.
+            ClusterError: there is no such queue, or it is no work queue.
         """
         found = self._look(self.name)
+        if found is None and queue != (work := owner_of(queue)):
+            raise ClusterError(f"-q {queue!r}: it has messages of {work!r}; give -q {shlex.quote(work)}")
         if found is None and self._look(queue) is None:
             raise ClusterError(f"no queue {queue!r} at {redacted(self._url)}: ./inv status shows which there are")
         return bool(found and (found.message_count or found.consumer_count))

@@ -182,6 +182,7 @@ def test_the_list_has_groups_with_their_items(rig: Rig, inv: Inv) -> None:
     assert (first["id"], first["item"], first["exit"], first["attempts"], first["host"]) == ("abc-17", 17, 3, 3, "h1")
     assert (last["reason"], last["size"], last["stderr"]) == (TOO_LONG["x-cluster-reason"], 6, "")
     assert "no queue" in inv("failed.list", queue=f"{rig.queue}x", code=1)[1]
+    assert f"-q {rig.queue}\n" in inv("failed.list", queue=rig.failed, code=1)[1]
 
 
 def test_show_has_all_of_the_message_that_is_meant(rig: Rig, inv: Inv) -> None:
