@@ -38,7 +38,7 @@ def list_failed(
         result(failed.listed(settings_of(c.config), where, say))
 
 
-@task(help=_ONES | _JSON | _QUEUE, iterable=["id"])
+@task(help=_ONES | _JSON | _QUEUE, iterable=["id"], needs=("id|item",))
 def show(
     c: Any, id: Any = None, item: str = "", queue: str = "", json: bool = False, at: str = "", marathon: str = "",  # noqa: A002
     url: str = "",
@@ -51,7 +51,7 @@ def show(
     result(failed.shown(settings_of(c.config), failed.Where(queue, at, marathon, url), which, json, say))
 
 
-@task(help=_WHICH | _DRY | _QUEUE, iterable=["id"])
+@task(help=_WHICH | _DRY | _QUEUE, iterable=["id"], needs=("|".join(_WHICH),))
 def retry(
     c: Any, id: Any = None, item: str = "", all: bool = False, exit_code: int = _NONE, reason: str = "",  # noqa: A002
     queue: str = "", dry_run: bool = False, at: str = "", marathon: str = "", url: str = "",
@@ -64,7 +64,10 @@ def retry(
     failed.retry(settings_of(c.config), failed.Where(queue, at, marathon, url), which, dry_run, say)
 
 
-@task(help=_WHICH | {"yes": "delete them without a question"} | _DRY | _QUEUE, iterable=["id"])
+@task(
+    help=_WHICH | {"yes": "delete them without a question"} | _DRY | _QUEUE, iterable=["id"],
+    needs=("|".join(_WHICH),),
+)  # fmt: skip
 def drop(
     c: Any, id: Any = None, item: str = "", all: bool = False, exit_code: int = _NONE, reason: str = "",  # noqa: A002
     queue: str = "", yes: bool = False, dry_run: bool = False, at: str = "", marathon: str = "", url: str = "",
@@ -83,6 +86,7 @@ def drop(
     | {"output": "a new file: one a line; FILE.jsonl: all that is known; a new FOLDER/: a file a message"}
     | _QUEUE,
     iterable=["id"],
+    needs=("|".join(_WHICH), "output"),
 )
 def export(
     c: Any, id: Any = None, item: str = "", all: bool = False, exit_code: int = _NONE, reason: str = "",  # noqa: A002

@@ -25,9 +25,9 @@ COMMANDS: Mapping[str, Sequence[str]] = {
 _HOW = "How"
 FLAGS: Mapping[str, Sequence[str]] = {
     "What": (
-        "body", "file", "files", "line", "id", "all", "reason", "exit_code", "run", "command", "tag", "action", "queue",
-        "app", "name", "contents", "null", "lines_per_message", "skip_empty", "colsep", "header_row", "header",
-        "output", "definition", "to", "data",
+        "body", "file", "files", "line", "id", "item", "all", "reason", "exit_code", "run", "command", "tag", "action",
+        "queue", "app", "name", "contents", "null", "lines_per_message", "skip_empty", "colsep", "header_row",
+        "header", "output", "definition", "to", "data",
     ),
     _HOW: (),
     "Where": ("at", "marathon", "url", "host", "hosts", "hosts_file", "registry", "address", "on", "engine_option"),
@@ -37,7 +37,8 @@ FLAGS: Mapping[str, Sequence[str]] = {
 # What stands for the value of a flag; of others it is TEXT, or N for a number. Shells complete FILE and ENGINE by it.
 WORDS: Mapping[str, str] = {
     "file": "FILE", "files": "PATTERN", "output": "FILE", "hosts_file": "FILE", "definition": "FILE", "name": "NAME",
-    "queue": "QUEUE", "tag": "IMAGE", "action": "ACTION", "app": "APP", "id": "ID", "run": "RUN", "command": "COMMAND",
+    "queue": "QUEUE", "tag": "IMAGE", "action": "ACTION", "app": "APP", "id": "ID", "item": "ITEMS", "run": "RUN",
+    "command": "COMMAND",
     "at": "ENGINE", "url": "URL", "marathon": "HOST:PORT", "registry": "HOST:PORT", "address": "HOST:PORT",
     "host": "HOST", "on": "HOST", "hosts": "HOSTS", "env": "NAME=VALUE", "header": "NAME=VALUE",
     "engine_option": "NAME=VALUE", "volume": "HOST:CONTAINER", "constraint": "FIELD:OPERATOR", "to": "VERSION",

@@ -11,7 +11,7 @@ from commands.task import task
 
 @task(help={"process": "run without containers although a Docker Engine is there"})
 def demo(c: Any, process: bool = False) -> None:
-    """Work through a year of temperatures on this machine, from nothing, as `inv map` does."""
+    """Work through an example on this machine, from nothing; it is `inv map` with a year of temperatures."""
     from cluster.operations import demo as showing
 
     result(showing.run(settings_of(c.config), process=process, say=say))

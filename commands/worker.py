@@ -60,8 +60,8 @@ deploy = apps.command(
     (*apps.WORK, *apps.DEPLOY), _run,
 )  # fmt: skip
 try_one = apps.command(
-    "try", "worker", "Run one message through workers as run-local would start them, and show what comes of it.",
-    ("body", "file", "line", "colsep", *apps.TRIED, *apps.WHERE, "engine_option", "definition"), _try,
+    "try", "worker", "Try an action on one message; it goes through workers as run-local would start them.",
+    ("body", "file", "line", "colsep", *apps.TRIED, *apps.WHERE, "engine_option", "definition"), _try, ("body|file",),
 )  # fmt: skip
 scale = apps.command(
     "scale", "worker", "Run so many workers of a queue.",
