@@ -39,6 +39,8 @@ FLAGS: Mapping[str, tuple[Any, str]] = {
     "to": ("", "the version to go back to (default: the newest that differs); --dry-run lists them"),
     "now": (False, "do not wait, end it at once"),
     "tail": (100, "how many lines of each instance (default: 100)"),
+    "id": ("", "only what belongs to the message with this id, or with the one that begins so"),
+    "errors": (False, "only what the workers say of attempts that failed, and of what else went wrong"),
     "follow": (False, "go on printing as lines come"),
     "queue": ("", "the queue to take messages from (default: queue.name in invoke.yaml)"),
     "action": ("", "what runs for a message: a file of components/worker/scripts/, a command (default: worker.action)"),
@@ -137,14 +139,17 @@ def rollback(component: str, doc: str) -> Any:
     return command("rollback", component, doc, (*WHICH[component], *WHERE, "to", "dry_run", *FOLLOWED), body)
 
 
-def logs(component: str, doc: str) -> Any:
-    """Return the command that prints what an app printed."""
+def logs(component: str, doc: str, flags: Sequence[str] = ()) -> Any:
+    """Return the command that prints what an app printed; with `flags` those lines alone that they choose."""
 
-    def body(settings: Settings, flags: Any) -> None:
-        of = target(settings, component, flags)
-        results(of.engine.logs(of.app_id, flags.tail, flags.follow))
+    def body(settings: Settings, given: Any) -> None:
+        from cluster.operations import worker_logs
 
-    return command("logs", component, doc, (*WHICH[component], *WHERE, "tail", "follow"), body)
+        of = target(settings, component, given)
+        id_, errors = getattr(given, "id", ""), getattr(given, "errors", False)
+        results(worker_logs.chosen(of, given.tail, given.follow, message_id=id_, errors=errors))
+
+    return command("logs", component, doc, (*WHICH[component], *WHERE, *flags, "tail", "follow"), body)
 
 
 def stop(component: str, doc: str) -> Any:

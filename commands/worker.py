@@ -69,5 +69,7 @@ scale = apps.command(
 )  # fmt: skip
 restart = apps.restart("worker", "Stop and start the workers of a queue, after their running actions.")
 rollback = apps.rollback("worker", "Run an earlier version of the workers of a queue, as many as run now.")
-logs = apps.logs("worker", "Print what the workers of a queue printed.")
+logs = apps.logs(
+    "worker", "Print what the workers of a queue printed, of one message or of failures alone.", ("id", "errors")
+)
 stop = apps.stop("worker", "Stop the workers of a queue, after their running actions.")

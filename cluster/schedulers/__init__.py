@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from cluster.credentials import SecretFile
 
 Say = Callable[[str], None]
+Wanted = Callable[[str], bool]
+
+
+def every_line(_line: str) -> bool:
+    """Want each line of a log."""
+    return True
+
 
 POLL_S = 0.2
 SILENCE_S = 10.0  # a wait that is longer is told
@@ -137,8 +144,11 @@ class Scheduler(EngineTraits, Protocol):
     def status(self) -> list[AppStatus]:
         """Return all apps of this project, stopped instances included; nothing that someone else made."""
 
-    def logs(self, app_id: str, tail: int = 100, follow: bool = False) -> Iterator[str]:
-        """Yield the last `tail` lines of every instance as `name: line`; with `follow` those to come, until all end."""
+    def logs(self, app_id: str, tail: int = 100, follow: bool = False, wanted: Wanted = every_line) -> Iterator[str]:
+        """Yield the last `tail` lines of every instance as `name: line`; with `follow` those to come, until all end.
+
+        Only the `wanted` lines count.
+        """
 
     def address_of(self, app_id: str, port_name: str = "") -> HostPort:
         """Return the address of a port of a running instance: the named one, else the first."""

@@ -17,6 +17,7 @@ from cluster import credentials
 from cluster.apps import definitions
 from cluster.apps.app import AppSpec, Instance, Kind, Port, State
 from cluster.credentials import SecretFile
+from cluster.schedulers import Wanted, every_line
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 
@@ -136,8 +137,8 @@ class MachineInstance(ABC):
         """Return the first line that its health check printed."""
 
     @abstractmethod
-    def last_lines(self, count: int) -> list[str]:
-        """Return the last lines that it printed."""
+    def last_lines(self, count: int, wanted: Wanted = every_line) -> list[str]:
+        """Return the last of the `wanted` lines that it printed."""
 
     @abstractmethod
     def ask_to_stop(self) -> None:

@@ -28,6 +28,8 @@ from cluster.schedulers import (
     NotRunning,
     Overtaken,
     Say,
+    Wanted,
+    every_line,
 )
 from cluster.schedulers.instances import (
     MachineInstance,
@@ -150,7 +152,7 @@ class OneMachine(ABC, Generic[T]):
 
     def _pass_on(self, one: T, look: Look) -> None:
         with suppress(ClusterError, OSError), self._errors(f"read what {one.name} prints"):
-            for line in self._follow([one], _ALL_LINES):
+            for line in self._follow([one], _ALL_LINES, every_line):
                 look.printed(line.removeprefix(f"{one.name}: "))
 
     def stop(self, app_id: str, now: bool = False, drain: bool = True) -> bool:
@@ -168,16 +170,16 @@ class OneMachine(ABC, Generic[T]):
             by_app = groupby(found, lambda one: one.app.id)
             return [_status_of({one: seen[one] for one in ones}) for _, ones in by_app]
 
-    def logs(self, app_id: str, tail: int = 100, follow: bool = False) -> Iterator[str]:
-        """Yield the last `tail` lines of every instance, each beginning with the instance's name."""
+    def logs(self, app_id: str, tail: int = 100, follow: bool = False, wanted: Wanted = every_line) -> Iterator[str]:
+        """Yield the last `tail` of the `wanted` lines of every instance, each beginning with the instance's name."""
         with self._errors(f"read the logs of {app_id}"):
             found = self._instances(app_id)
             if not found:
                 raise NotRunning(app_id, self)
             if follow:
-                yield from self._follow(found, tail)
+                yield from self._follow(found, tail, wanted)
             else:
-                yield from (f"{one.name}: {line}" for one in found for line in one.last_lines(tail))
+                yield from (f"{one.name}: {line}" for one in found for line in one.last_lines(tail, wanted))
 
     def address_of(self, app_id: str, port_name: str = "") -> HostPort:
         """Return the address of a port of a running instance: the named one, else the first."""
@@ -343,8 +345,8 @@ class OneMachine(ABC, Generic[T]):
         """Make and start an instance."""
 
     @abstractmethod
-    def _follow(self, found: Sequence[T], tail: int) -> Iterator[str]:
-        """Yield their last lines and those to come, each beginning with the instance's name."""
+    def _follow(self, found: Sequence[T], tail: int, wanted: Wanted) -> Iterator[str]:
+        """Yield the last of their wanted lines and those to come, each beginning with the instance's name."""
 
     @abstractmethod
     def _delete_data(self, app_id: str) -> list[str]:

@@ -442,6 +442,23 @@ def test_logs_are_followed_until_the_app_ends(scheduler, make_app, shared):
     stop.join()
 
 
+def test_logs_are_those_lines_alone_that_are_wanted_and_so_are_those_to_come(scheduler, make_app, shared):
+    talks = 'echo a1; echo a2; seq 200; until test -e "$SHARED/more"; do sleep 0.1; done; echo b; echo a3; sleep 1000'
+    status = deploy(scheduler, make_app(talks))
+    (name,) = [instance.name for instance in status.instances]
+    until(lambda: list(scheduler.logs("/app", tail=1)) == [f"{name}: 200"])
+
+    def wanted(line):
+        return line.startswith("a")
+
+    assert list(scheduler.logs("/app", tail=5, wanted=wanted)) == [f"{name}: a1", f"{name}: a2"]
+    lines = scheduler.logs("/app", tail=1, follow=True, wanted=wanted)
+    assert next(lines) == f"{name}: a2"
+    (shared / "more").touch()
+    assert next(lines) == f"{name}: a3"
+    lines.close()
+
+
 def test_logs_that_are_followed_can_be_left(scheduler, make_app):
     deploy(scheduler, make_app("echo begin; exec sleep 1000"))
     lines = scheduler.logs("/app", follow=True)

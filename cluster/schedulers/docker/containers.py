@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -15,7 +16,7 @@ from cluster import schedulers
 from cluster.apps.app import AppSpec, State
 from cluster.engine import sdk
 from cluster.images import sources
-from cluster.schedulers import FINISHING, Overtaken
+from cluster.schedulers import FINISHING, Overtaken, Wanted, every_line
 from cluster.schedulers.docker.body import APP, NUMBER, PORTS, RESTARTS, SOURCE
 from cluster.schedulers.docker.found import CHECK_S, Found
 from cluster.schedulers.instances import MachineInstance, NotUp, kept_app
@@ -164,9 +165,9 @@ class ContainerInstance(MachineInstance):
         printed = str(checks[-1].get("Output", "")).strip().splitlines()
         return printed[0] if printed else ""
 
-    def last_lines(self, count: int) -> list[str]:
-        """Return the last lines that it printed."""
-        return last_lines(self.container, count)
+    def last_lines(self, count: int, wanted: Wanted = every_line) -> list[str]:
+        """Return the last of the `wanted` lines that it printed."""
+        return last_lines(self.container, count, wanted)
 
     def ask_to_stop(self) -> None:
         """Send the stop signal, and see that Docker does not start it again."""
@@ -246,16 +247,18 @@ def ignored(*statuses: int) -> Iterator[None]:
 _OVERLAP_S = 0.001
 
 
-def last_lines(container: Container, count: int) -> list[str]:
-    """Return the last lines that a container printed; none where it has been removed."""
+def last_lines(container: Container, count: int, wanted: Wanted = every_line) -> list[str]:
+    """Return the last of the `wanted` lines that a container printed; none where it has been removed."""
+    read = count if wanted is every_line else "all"
     with ignored(GONE, CONFLICT):
-        return list(lines(container.logs(stream=True, follow=False, tail=count)))
+        found = lines(container.logs(stream=True, follow=False, tail=read))
+        return list(deque(filter(wanted, found), maxlen=count))
     return []
 
 
-def follow(containers: Mapping[str, Container], tail: int) -> Iterator[str]:
-    """Yield the last `tail` lines of containers and those to come as `name: line`, until the last one has ended."""
-    followers = [_Follower(name, container, tail) for name, container in containers.items()]
+def follow(containers: Mapping[str, Container], tail: int, wanted: Wanted = every_line) -> Iterator[str]:
+    """Yield the last `tail` of the `wanted` lines of containers as `name: line`, and those to come till the end."""
+    followers = [_Follower(name, container, tail, wanted) for name, container in containers.items()]
     arriving: SimpleQueue[str | None] = SimpleQueue()
     for follower in followers:
         Thread(target=follower.run, args=[arriving], daemon=True).start()
@@ -280,8 +283,8 @@ def lines(chunks: Iterable[bytes]) -> Iterator[str]:
 class _Follower:
     """Reads one container's output in a thread, also when Docker starts its program again (the stream ends then)."""
 
-    def __init__(self, name: str, container: Container, tail: int) -> None:
-        self.name, self.container, self.tail = name, container, tail
+    def __init__(self, name: str, container: Container, tail: int, wanted: Wanted) -> None:
+        self.name, self.container, self.tail, self.wanted = name, container, tail, wanted
         self.stream: Any = None
         self.last = b""
         self.is_closed = False
@@ -289,7 +292,10 @@ class _Follower:
     def run(self, arriving: SimpleQueue[str | None]) -> None:
         began_s = time.time()
         try:
-            self._read(arriving, tail=self.tail)
+            if self.wanted is every_line:
+                self._read(arriving, tail=self.tail)
+            else:
+                self._read_past(arriving)
             while not self.is_closed:
                 self.container.reload()
                 if self.container.status not in ("running", "restarting"):
@@ -302,7 +308,13 @@ class _Follower:
 
     def _read(self, arriving: SimpleQueue[str | None], **which: Any) -> None:
         self.stream = self.container.logs(stream=True, follow=True, timestamps=True, **which)
-        for line in lines(self._new_chunks()):
+        for line in filter(self.wanted, lines(self._new_chunks())):
+            arriving.put(f"{self.name}: {line}")
+
+    def _read_past(self, arriving: SimpleQueue[str | None]) -> None:
+        """Read all that was printed up to now, for the last of the wanted lines."""
+        self.stream = self.container.logs(stream=True, follow=False, timestamps=True, tail="all")
+        for line in deque(filter(self.wanted, lines(self._new_chunks())), maxlen=self.tail):
             arriving.put(f"{self.name}: {line}")
 
     def _new_chunks(self) -> Iterator[bytes]:

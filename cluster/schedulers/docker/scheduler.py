@@ -15,7 +15,7 @@ from cluster.engine.pulls import NotPulled, pull
 from cluster.engine.unix_socket import EngineSocket, NoAnswer
 from cluster.image_ref import ImageRef
 from cluster.images import registry_login
-from cluster.schedulers import Overtaken, Say
+from cluster.schedulers import Overtaken, Say, Wanted
 from cluster.schedulers.docker import containers
 from cluster.schedulers.docker.body import APP, OPTIONS, PROJECT, Body, Task, container_body, merged, options_body
 from cluster.schedulers.docker.containers import CONFLICT, NEVER, Container, ContainerInstance, image_id
@@ -142,8 +142,8 @@ class Local(OneMachine[ContainerInstance]):
             raise
         return ContainerInstance(container)
 
-    def _follow(self, found: Sequence[ContainerInstance], tail: int) -> Iterator[str]:
-        return containers.follow({one.name: one.container for one in found}, tail)
+    def _follow(self, found: Sequence[ContainerInstance], tail: int, wanted: Wanted) -> Iterator[str]:
+        return containers.follow({one.name: one.container for one in found}, tail, wanted)
 
     def _delete_data(self, app_id: str) -> list[str]:
         volumes = self._client.volumes.list(filters=self._labels(app_id))

@@ -24,7 +24,7 @@ from cluster.hosts import ssh
 from cluster.hosts.host import Host
 from cluster.hosts.host import of_settings as agent_hosts
 from cluster.interrupts import Interrupted
-from cluster.schedulers import LongWait, Say
+from cluster.schedulers import LongWait, Say, Wanted, every_line
 from cluster.schedulers.docker import containers
 from cluster.schedulers.docker.containers import CONFLICT, GONE
 from cluster.schedulers.marathon.api import Api
@@ -100,18 +100,20 @@ def _last_ended(engines: Sequence[docker.DockerClient], app_id: str) -> dict[str
 
 
 def lines(
-    engines: Sequence[docker.DockerClient], app_id: str, task_ids: Collection[str], tail: int, follow: bool
+    engines: Sequence[docker.DockerClient], app_id: str, task_ids: Collection[str], tail: int, follow: bool,
+    wanted: Wanted = every_line,
 ) -> Iterator[str]:  # fmt: skip
-    """Yield the last `tail` lines of each task, with `follow` those to come too, each beginning with its task.
+    """Yield the last `tail` of the `wanted` lines of each task as `task: line`, with `follow` those to come too.
 
     Where no task has a container, those of the last that ended are read.
     """
     found = containers_of(engines, task_ids) or _last_ended(engines, app_id)
     with docker_errors("read the logs of the tasks"):
         if follow:
-            yield from containers.follow(found, tail)
+            yield from containers.follow(found, tail, wanted)
         else:
-            yield from (f"{task}: {line}" for task, one in found.items() for line in containers.last_lines(one, tail))
+            for task, one in found.items():
+                yield from (f"{task}: {line}" for line in containers.last_lines(one, tail, wanted))
 
 
 def ask_to_drain(container: Container) -> Literal["draining", "drained", "deaf", "gone"]:

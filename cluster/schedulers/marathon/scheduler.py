@@ -22,7 +22,7 @@ from cluster.image_ref import ImageRef, is_local, is_registry
 from cluster.images import registry_login, sources
 from cluster.images.registry_api import in_registry, labels_of
 from cluster.interrupts import Interrupted
-from cluster.schedulers import BrokerLocation, DeployOptions, Look, NotRunning, Say
+from cluster.schedulers import BrokerLocation, DeployOptions, Look, NotRunning, Say, Wanted, every_line
 from cluster.schedulers.docker.body import OPTIONS, PROJECT, options_body
 from cluster.schedulers.docker.on_host import HostEngine
 from cluster.schedulers.marathon import agents, following, judgement
@@ -141,14 +141,14 @@ class Marathon:
         queue = self._api.queue() if ours else []
         return sorted((status_of(app, queue) for app in ours), key=lambda app: app.id)
 
-    def logs(self, app_id: str, tail: int = 100, follow: bool = False) -> Iterator[str]:
-        """Yield the last `tail` lines of every instance, read from the engines of the agents."""
+    def logs(self, app_id: str, tail: int = 100, follow: bool = False, wanted: Wanted = every_line) -> Iterator[str]:
+        """Yield the last `tail` of the `wanted` lines of every instance, read from the engines of the agents."""
         app = self._existing(app_id)
         self._refuse_foreign(app, f"read the logs of {app_id}")
         task_ids = [str(task.get("id")) for task in oldest_first(app)]
         try:
             with self._engines() as engines:
-                yield from agents.lines(engines, app_id, task_ids, tail, follow)
+                yield from agents.lines(engines, app_id, task_ids, tail, follow, wanted)
         except agents.NoHosts as error:
             raise ClusterError(f"{error}{f', such as {min(task_ids)}' if task_ids else ''}") from error
 

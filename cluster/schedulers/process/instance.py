@@ -20,7 +20,7 @@ import psutil
 from cluster import schedulers
 from cluster.apps.app import AppSpec, State
 from cluster.files import write_atomically
-from cluster.schedulers import FINISHING, POLL_S
+from cluster.schedulers import FINISHING, POLL_S, Wanted, every_line
 from cluster.schedulers.instances import MachineInstance, NotUp, instance_name, kept_app
 from scripts.errors import ClusterError
 from scripts.worker.alive import DRAINED, DRAINING
@@ -146,9 +146,9 @@ class ProcessInstance(MachineInstance):
         """Run its health check and return the first line that it prints."""
         return self._run_check()[1]
 
-    def last_lines(self, count: int) -> list[str]:
-        """Return the last lines that it printed."""
-        return last(self.log, count)
+    def last_lines(self, count: int, wanted: Wanted = every_line) -> list[str]:
+        """Return the last of the `wanted` lines that it printed."""
+        return last(self.log, count, wanted)
 
     def _ended(self) -> str:
         """Return how its command ended, such as `ended with exit code 3`."""
@@ -225,26 +225,26 @@ def _write(path: Path, content: Any) -> None:
     write_atomically(path, json.dumps(content, indent=2).encode())
 
 
-def last(log: Path, count: int) -> list[str]:
-    """Return the last `count` lines of a file; none where there is no file."""
+def last(log: Path, count: int, wanted: Wanted = every_line) -> list[str]:
+    """Return the last `count` of the `wanted` lines of a file; none where there is no file."""
     try:
         with log.open("rb") as file:
-            return [_text(line) for line in deque(file, maxlen=count)]
+            return list(deque(filter(wanted, map(_text, file)), maxlen=count))
     except FileNotFoundError:
         return []
 
 
-def follow(logs: dict[str, Path], tail: int, is_over: Callable[[], bool]) -> Iterator[str]:
-    """Yield the last `tail` lines of each file and those to come, as they come, until it is over."""
+def follow(logs: dict[str, Path], tail: int, is_over: Callable[[], bool], wanted: Wanted = every_line) -> Iterator[str]:
+    """Yield the last `tail` of the `wanted` lines of each file and those to come, as they come, until it is over."""
     files = {name: log.open("rb") for name, log in logs.items()}
     try:
         for name, file in files.items():
-            yield from (f"{name}: {line}" for line in deque(_new_lines(file, over=False), maxlen=tail))
+            yield from (f"{name}: {line}" for line in deque(filter(wanted, _new_lines(file, over=False)), maxlen=tail))
         over = False
         while not over:
             over = is_over()  # asked before the files are read, so that the last lines are not lost
             for name, file in files.items():
-                yield from (f"{name}: {line}" for line in _new_lines(file, over))
+                yield from (f"{name}: {line}" for line in filter(wanted, _new_lines(file, over)))
             time.sleep(0 if over else POLL_S)
     finally:
         for file in files.values():

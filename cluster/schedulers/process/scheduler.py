@@ -16,7 +16,7 @@ from cluster.apps.app import AppSpec, Image, Port
 from cluster.engine import debian
 from cluster.files import locked
 from cluster.image_ref import ImageRef
-from cluster.schedulers import Say
+from cluster.schedulers import Say, Wanted
 from cluster.schedulers.instances import LOCALHOST, choose_ports, data_name, environment, secret_path
 from cluster.schedulers.one_machine import OneMachine
 from cluster.schedulers.process import instance as process_instance
@@ -115,9 +115,9 @@ class Process(OneMachine[ProcessInstance]):
             (self._data / f"{name}.app").write_text(app.id)
         return {name: self._data / name for name in names}
 
-    def _follow(self, found: Sequence[ProcessInstance], tail: int) -> Iterator[str]:
+    def _follow(self, found: Sequence[ProcessInstance], tail: int, wanted: Wanted) -> Iterator[str]:
         logs = {one.name: one.log for one in found}
-        return process_instance.follow(logs, tail, lambda: not any(one.runs for one in found))
+        return process_instance.follow(logs, tail, lambda: not any(one.runs for one in found), wanted)
 
     def _delete_data(self, app_id: str) -> list[str]:
         owners = {file.with_suffix(""): file for file in self._data.glob("*.app")}
