@@ -92,7 +92,7 @@ def list_queues(
     result(queues.listed(_place(c, at, marathon, url), each=all, as_json=json))
 
 
-@task(help=DELETING)
+@task(help=DELETING, needs=("queue",))
 def purge(
     c: Any, queue: str = "", yes: bool = False, dry_run: bool = False, at: str = "", marathon: str = "", url: str = ""
 ) -> None:
@@ -103,7 +103,7 @@ def purge(
     queues.purge(_place(c, at, marathon, url), queue, dry_run=dry_run, ask=ask)
 
 
-@task(help=DELETING)
+@task(help=DELETING, needs=("queue",))
 def delete(
     c: Any, queue: str = "", yes: bool = False, dry_run: bool = False, at: str = "", marathon: str = "", url: str = ""
 ) -> None:
