@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -137,7 +138,7 @@ def look(settings: Settings, engines: Sequence[Scheduler], url: str = "") -> See
     with_queue = next((engine for engine, app in apps if app.id == QUEUE.app_id), None)
     if url:
         named = broker_meant(settings, url, "", "", lambda _: None)
-        address, management, flag = named.url, named.management(), f" -u {without_login(url)}"
+        address, management, flag = named.url, named.management(), f" -u {shlex.quote(without_login(url))}"
     elif with_queue and (there := _asked(lambda: queue_at(settings, with_queue))):  # it may just stop
         address, management, flag = there.url, there.management, with_queue.flag
     else:

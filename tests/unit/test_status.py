@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from cluster.operations.status import Rates, Seen
+from cluster.operations.status import Rates, Seen, look
 from cluster.operations.status_tables import left, queues, remarks, span, table, workers
 from cluster.queue.counts import WorkQueue, work_queues
+from cluster.settings import Settings
 from scripts.amqp.management import QueueCount
 from scripts.amqp.workers import Report, Running
 from scripts.errors import ClusterError
 from scripts.worker.reporting import Pace
+from tests.conftest import defaults
 
 LONG = "a-queue-with-a-name-of-forty-characters-"
 
@@ -86,6 +89,12 @@ def test_a_paused_queue_is_known_by_its_mark() -> None:
 )
 def test_the_time_left(waiting: int | None, rate: float, words: str) -> None:
     assert left(WorkQueue("q", waiting, 0, 0, 0, 1, rate_out=rate)) == words
+
+
+def test_what_is_said_of_another_broker_can_be_typed() -> None:
+    url = "amqp://127.0.0.1:1?heartbeat=5&retry_delay=1"
+    flag = look(Settings.read(defaults()), [], url).flag
+    assert subprocess.check_output(["sh", "-c", f"printf '%s '{flag}"], text=True) == f"-u {url} "
 
 
 def test_rates_are_those_between_two_looks_and_never_below_nothing() -> None:
