@@ -5,7 +5,7 @@ from commands import map as runs
 from commands.task import Collection
 from scripts import streams
 
-namespace = Collection(machine.demo, machine.status, machine.down, machine.run_tests, publish.publish)
+namespace = Collection(machine.demo, machine.status, machine.down, machine.run_tests, publish.publish, publish.wait)
 for module in (runs, failed, results, queue, worker, registry, agents):
     namespace.add_collection(Collection.from_module(module))
 namespace.add_task(completion.of(namespace))

@@ -51,7 +51,7 @@ def bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
 class RunProgress:
     """The state of a run: items that have a record, and of these the failed ones; the rate is in items a second.
 
-    `note` says what is waited for, where that is not the workers.
+    `note` says what is waited for, where that is not the workers. `what` is counted.
     """
 
     total: int
@@ -59,6 +59,7 @@ class RunProgress:
     failed: int
     rate: float
     note: str = ""
+    what: str = "item"
 
     @property
     def left_s(self) -> float | None:
@@ -93,7 +94,7 @@ class _Lines:
     def show(self, now: RunProgress) -> None:
         if time.monotonic() >= self._next_s:
             self._next_s += _LINE_EVERY_S
-            self._say(f"{now.done:,} of {counted(now.total, 'item')}, {now.failed:,} failed, {_pace(now)}")
+            self._say(f"{now.done:,} of {counted(now.total, now.what)}, {now.failed:,} failed, {_pace(now)}")
 
 
 def _pace(now: RunProgress) -> str:

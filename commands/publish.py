@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from commands.map import WHERE
 from commands.output import result, say, settings_of
 from commands.task import task
 
@@ -44,3 +45,27 @@ def publish(
     )  # fmt: skip
     if json:
         result(done.as_json())
+
+
+WAIT_HELP = {
+    "queue": "the queue whose work is waited for (default: queue.name in invoke.yaml)",
+    "halt": "end with exit code 2 as soon as so many have failed, such as 10 or 5%",
+    "wait_timeout": "how many seconds to wait at most (default: as long as it takes)",
+    "retry_for": "how many seconds to go on when the broker goes away",
+    "json": "print how many messages there were, and how many failed, as JSON",
+} | WHERE
+
+
+@task(help=WAIT_HELP)
+def wait(
+    c: Any, queue: str = "", halt: str = "", wait_timeout: float = 0.0, retry_for: float = 60.0, at: str = "",
+    marathon: str = "", url: str = "", json: bool = False,
+) -> None:  # fmt: skip
+    """Wait until nothing of a queue is ready, in work or to be tried again; exit code 2 where messages failed."""
+    from cluster.operations import wait as waiting
+
+    flags = waiting.Flags(queue, halt, wait_timeout, retry_for, at, marathon, url)
+    ended = waiting.run(settings_of(c.config), flags, say)
+    if json:
+        result(ended.as_json())
+    waiting.check(ended)

@@ -19,10 +19,11 @@ from cluster.queue.held import Delivered, Held
 from cluster.queue.holding import held
 from cluster.queue.publishing.link import Target
 from cluster.queue.retrying import put_back
+from cluster.queue.waiting.note import NoteFile
 from cluster.schedulers import Say
 from cluster.settings import Settings
 from cluster.terminal import bar, counted, live_line
-from scripts.amqp.broker import redacted
+from scripts.amqp.broker import identity, redacted
 from scripts.amqp.queues import checked_name
 from scripts.background import in_background
 from scripts.errors import ClusterError
@@ -171,6 +172,7 @@ def retry(settings: Settings, where: Where, selection: Selection, dry_run: bool,
         target = Target(broker.url, failed.queue, create=True, find=broker.find, service=broker.service)
         with bar("put back", one.count) as advance_to:
             moved = put_back(one, target, selection, say, advance_to)
+    NoteFile(target.broker, failed.queue).taken_out(moved, put_back=moved)
     say(f"{_of(moved, one.count)} {_are(moved)} on {failed.queue!r} again, with all attempts")
 
 
@@ -190,6 +192,7 @@ def drop(
     confirm(f"{counted(count, 'failed message')} of {failed.queue!r} {_are(count)} deleted for good")
     with failed.held() as one:
         dropped = _dropped(failed, one, selection, count)
+    NoteFile(failed.broker.service or identity(failed.broker.url), failed.queue).taken_out(dropped)
     say(f"deleted {_of(dropped, one.count)} of {failed.queue!r}")
 
 

@@ -15,6 +15,7 @@ from cluster.queue.publishing.link import Target
 from cluster.queue.publishing.publisher import Published, Watch
 from cluster.queue.publishing.resume import publish_noting
 from cluster.queue.publishing.sources import Source, chosen, nothing_in
+from cluster.queue.waiting.note import NoteFile
 from cluster.schedulers import Say
 from cluster.settings import Settings
 from scripts.amqp import policies
@@ -103,13 +104,15 @@ def _publish(
     source: Source, target: Target, broker: Broker, shaping: dict[str, Any], resume: bool, say: Say
 ) -> Published:
     """Publish with a progress bar, and look meanwhile for policies that drop what the broker confirms nevertheless."""
-    queue, found = target.queue, list[Future[list[str]]]()
+    queue, found, note = target.queue, list[Future[list[str]]](), NoteFile(target.broker, target.queue)
 
-    def look() -> None:
+    def look(failed: int) -> None:
+        note.publishing(failed)
         found.append(in_background(lambda: policies.losses(broker.management(), queue, [queue], 0, 0)))
 
     with _shown(source) as advance_to:
         done = publish_noting(source, target, Watch(say, advance_to, begins=look), shaping, resume)
+    note.published(done.messages)
     if source.messages or done.messages:
         say(f"published {done.messages:,} {_messages(done.messages)} to {queue!r} in {done.seconds:.1f} s")
         with suppress(ClusterError, TimeoutError):  # without an API nothing is said

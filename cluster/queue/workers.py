@@ -32,19 +32,28 @@ def ask(
     Raises:
         ClusterError: as `broker_errors`; the broker is in an alarm, too, and takes no questions.
     """
+    with opened(url) as connection:
+        return ask_on(connection, queues, is_enough, within_s)
+
+
+def ask_on(
+    connection: Any, queues: Sequence[str], is_enough: Callable[[Sequence[Report]], bool], within_s: float
+) -> list[Report]:
+    """Do the same as `ask` on an open connection; an answer that comes too late is nobody's."""
     found: list[Report] = []
 
     def came(_channel: Any, _method: Any, _properties: Any, body: bytes) -> None:
         with suppress(ClusterError):
             found.append(Report.read(body))
 
-    with _open(url) as connection:
-        channel, end_s = connection.channel(), time.monotonic() + within_s
-        channel.basic_consume(_ANSWERS, came, auto_ack=True)
-        for queue in queues:
-            _tell(channel, queue, REPORT, reply_to=_ANSWERS)
-        while not is_enough(found) and (left_s := end_s - time.monotonic()) > 0:
-            connection.process_data_events(left_s)
+    # Answers go to the channel of the question, and are dropped where that is closed.
+    channel, end_s = connection.channel(), time.monotonic() + within_s
+    channel.basic_consume(_ANSWERS, came, auto_ack=True)
+    for queue in queues:
+        _tell(channel, queue, REPORT, reply_to=_ANSWERS)
+    while not is_enough(found) and (left_s := end_s - time.monotonic()) > 0:
+        connection.process_data_events(left_s)
+    channel.close()
     return sorted(found, key=lambda one: (one.queue, one.host, one.pid))
 
 
@@ -63,7 +72,7 @@ def pause(url: str, queue: str) -> bool:
     Raises:
         ClusterError: no such queue; or as `broker_errors`.
     """
-    with _open(url) as connection:
+    with opened(url) as connection:
         if not _is_there(connection, queue):
             raise ClusterError(f"there is no queue {queue!r}: ./inv queue.list shows which there are")
         was_paused = _is_there(connection, paused_queue(queue))
@@ -76,7 +85,7 @@ def pause(url: str, queue: str) -> bool:
 
 def resume(url: str, queue: str) -> bool:
     """Let the workers of a queue take messages again; False: it was not paused."""
-    with _open(url) as connection:
+    with opened(url) as connection:
         was_paused = _is_there(connection, paused_queue(queue))
         channel = connection.channel()
         channel.queue_delete(paused_queue(queue))
@@ -86,7 +95,7 @@ def resume(url: str, queue: str) -> bool:
 
 def is_paused(url: str, queue: str) -> bool:
     """Return whether a queue is paused."""
-    with _open(url) as connection:
+    with opened(url) as connection:
         return _is_there(connection, paused_queue(queue))
 
 
@@ -105,7 +114,8 @@ def _is_there(connection: Any, queue: str) -> bool:
 
 
 @contextmanager
-def _open(url: str) -> Iterator[Any]:
+def opened(url: str) -> Iterator[Any]:
+    """Have a connection to the broker for questions to workers; pika's errors come as `broker_errors` makes them."""
     how = parameters(url)
     how.blocked_connection_timeout = _BLOCKED_S
     with broker_errors(url), pika.BlockingConnection(how) as connection:

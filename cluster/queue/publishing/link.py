@@ -125,6 +125,13 @@ class Link:
         if problem:
             self._refuse(f"{problem} (at {self._target.place})")
             return
+        failed = [queues.failed_queue(self._target.queue)]
+        queues.count(self._connection, failed, self._guard(self._counted))
+
+    def _counted(self, failed: queues.Counted | None) -> None:
+        if failed is None:
+            return  # the connection is lost
+        self._listener.failed_before(failed.ready)
         self._loop.remove_timeout(self._deadline)  # a large message may take its time
         if self._largest_bytes > SURELY_TAKEN_BYTES:
             self._open_channel(self._send_largest)

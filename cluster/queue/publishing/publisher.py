@@ -36,13 +36,14 @@ STALLED_AFTER_S = BLOCKED_TIMEOUT_S + 60
 class Watch:
     """The receivers of news: `progress` of how many messages are confirmed, `confirmed` of up to where all of them are.
 
-    Both are called several times a second; `say` gets lines for a person, `begins` is called when the queue is there.
+    Both are called several times a second; `say` gets lines for a person, `begins` is called when the queue is there,
+    before the first message, with how many are in its failed queue.
     """
 
     say: Callable[[str], None] = lambda text: None
     progress: Callable[[int], None] = lambda messages: None
     confirmed: Callable[[Position], None] = lambda position: None
-    begins: Callable[[], None] = lambda: None
+    begins: Callable[[int], None] = lambda failed: None
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ class Publisher:
         self._retry = RetryDeadline(target.retry_for_s, watch.say)
         self._link: Link | None = None
         self._was_ready = False
+        self._failed_before = 0
         self._closes = False
         self._is_blocked = False
         self._last_confirm = time.monotonic()
@@ -166,12 +168,16 @@ class Publisher:
 
     # What happens on a link
 
+    def failed_before(self, failed: int) -> None:
+        """Keep how many messages are in the failed queue, for who is told when it begins."""
+        self._failed_before = failed
+
     def ready(self, channel: Any) -> None:
         """Begin, and go on after each loss."""
         if self._was_ready and self._retry.trouble:
             self.say("connected again")
         if not self._was_ready:
-            self._watch.begins()
+            self._watch.begins(self._failed_before)
         self._was_ready = True
         self._last_confirm = time.monotonic()
         self.sender.use(channel)
