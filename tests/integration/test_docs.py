@@ -2,8 +2,11 @@
 
 import os
 import re
+import ssl
 import subprocess
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +58,24 @@ def test_simulations_of_one_line(rig: Rig, language: str) -> None:
     assert float(printed[0]) == pytest.approx(1 / 1.5, abs=0.02)
     assert printed[0] == printed[1]
     assert subprocess.run([script, "2;5", "10000"], check=False).returncode == 65
+
+
+@pytest.mark.program("openssl")
+def test_certificates_of_a_ca_of_ones_own(tmp_path: Path) -> None:
+    """The strict checks are Python 3.13's default, which is in the worker's image."""
+    steps = re.findall(
+        r"^    (openssl (?:req|x509)(?:.*\\\n)*.*)$", (ROOT / "docs/security.md").read_text(), re.MULTILINE
+    )
+    subprocess.run(["sh", "-ec", "\n".join(steps)], cwd=tmp_path, check=True, capture_output=True)
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=tmp_path / "ca.pem")
+    server.verify_mode = ssl.CERT_REQUIRED
+    server.load_verify_locations(tmp_path / "ca.pem")
+    for context, name in ((server, "server"), (client, "client")):
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        context.load_cert_chain(tmp_path / f"{name}.pem", tmp_path / f"{name}.key")
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [client.wrap_bio(back, there, server_hostname="broker1"), server.wrap_bio(there, back, server_side=True)]
+    for end in ends * 2:
+        with suppress(ssl.SSLWantReadError):
+            end.do_handshake()
+    assert (ends[1].getpeercert() or {})["subject"] == ((("commonName", "me"),),)
