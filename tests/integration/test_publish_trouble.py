@@ -204,7 +204,7 @@ def test_a_bug_ends_it_with_its_traceback_and_is_no_lost_connection(queue: Queue
         from cluster.queue.publishing.publisher import Watch, publish
         from cluster.queue.publishing.sources import one_body
         target = Target({queue.url!r}, {queue.name!r}, retry_for_s=1)
-        publish(one_body(b"x"), target, Watch(print, begins=lambda: 1 / 0))
+        publish(one_body(b"x"), target, Watch(print, begins=lambda _failed: 1 / 0))
         """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, "ZeroDivisionError" in done.stderr.splitlines()[-1]) == (1, "", True)
