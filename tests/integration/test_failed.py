@@ -296,6 +296,22 @@ def test_interrupted_nothing_is_lost(rig: Rig, inv: Inv, number: signal.Signals)
         assert times.total() == many
 
 
+def test_what_a_full_queue_refuses_stays_failed(rig: Rig, broker: Broker) -> None:
+    # Of a quorum queue the length is no exact one.
+    full = {"x-queue-type": "classic", "x-max-length": 5, "x-overflow": "reject-publish"}
+    with rig.channel() as channel:
+        channel.queue_declare(rig.queue, durable=True, arguments=full)
+        channel.queue_declare(rig.failed, durable=True, arguments=queue_arguments(rig.queue, rig.server)[rig.failed])
+    fail(rig, *range(60))
+    retrying = Inv(rig, broker).start("failed.retry", "--all")
+    until(lambda: rig.ready() >= 5, "the queue is full")
+    retrying.send_signal(signal.SIGINT)
+    retrying.communicate(timeout=120)
+    moved, left = taken(rig.url, rig.queue), taken(rig.url, rig.failed)
+    assert len(moved) == 5
+    assert sorted(moved + left) == sorted(f"abc-{number}" for number in range(60))
+
+
 def test_a_broker_that_is_killed_loses_nothing(own_broker: Broker, queue_name: str, tmp_path: Path) -> None:
     many = 5000
     rig = Rig(own_broker.url, own_broker.management, queue_name, tmp_path)
