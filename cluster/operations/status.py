@@ -124,7 +124,8 @@ class View:
         parts += [status_tables.queues(seen.work, width), status_tables.workers(seen.reports or (), width)]
         if rates:
             parts.append(status_tables.history(rates.past))
-        words = [*status_tables.remarks(seen.work, seen.reports or (), seen.nodes or (), seen.flag)]
+        start = "worker.run-local" if all(engine.is_here for engine in self._engines) else "worker.deploy"
+        words = [*status_tables.remarks(seen.work, seen.reports or (), seen.nodes or (), seen.flag, start)]
         words += status_tables.outdated(seen.apps, seen.older)
         if seen.queues is None:
             words.insert(0, f"how many messages are where is not known: the queue does not answer at {seen.broker}")

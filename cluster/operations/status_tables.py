@@ -20,6 +20,7 @@ _MOST_WORKERS = 15
 _MOST_INSTANCES = 5
 
 _LONGEST_ID = 20
+_LONGEST_NUMBER = 8
 _SHORTEST = 8  # of a cell that is cut
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -105,13 +106,18 @@ def workers(reports: Sequence[Report], width: int | None) -> str:
         return ""
     ordered = sorted(reports, key=lambda one: -max((each.seconds for each in one.running), default=0))
     rows = [
-        (f"{one.host} {one.pid}", one.queue, f"{len(one.running)}/{one.jobs}", f"{one.done:,}", f"{one.failed:,}",
-         span(time.time() - one.since), _now(one))
+        (f"{one.host} {_instance(one)}", one.queue, f"{len(one.running)}/{one.jobs}", f"{one.done:,}",
+         f"{one.failed:,}", span(time.time() - one.since), _now(one))
         for one in ordered[:_MOST_WORKERS]
     ]  # fmt: skip
     head = ("WORKER", "QUEUE", "SLOTS", "DONE", "FAILED", "UP FOR", "RUNS NOW")
     more = len(reports) - _MOST_WORKERS
     return table(head, rows, head[2:6], width) + (f"\nand {more} more workers: --json shows all" if more > 0 else "")
+
+
+def _instance(report: Report) -> str:
+    """Return the end of an instance's name, which tells it from others on its host; without one the process id."""
+    return report.name.rpartition("-")[2][:_LONGEST_NUMBER] or str(report.pid)
 
 
 def _now(report: Report) -> str:
@@ -125,8 +131,10 @@ def _now(report: Report) -> str:
     return f"{what} for {span(longest.seconds)}{again}{state}"
 
 
-def remarks(work: Sequence[WorkQueue], reports: Sequence[Report], nodes: Sequence[Node], flag: str) -> Iterator[str]:
-    """Yield a line on each thing that a person should do something about."""
+def remarks(
+    work: Sequence[WorkQueue], reports: Sequence[Report], nodes: Sequence[Node], flag: str, start: str
+) -> Iterator[str]:
+    """Yield a line on each thing that a person should do something about; `start` is the command that runs workers."""
     for one in work:
         if one.failed:
             which = f"./inv failed.list -q {visible(one.name)}{flag}"
@@ -134,7 +142,8 @@ def remarks(work: Sequence[WorkQueue], reports: Sequence[Report], nodes: Sequenc
         if one.paused:
             yield f"{visible(one.name)} is paused: ./inv queue.resume -q {visible(one.name)}{flag} lets it go on"
         elif one.waiting and not one.workers:
-            yield f"nobody takes the messages of {visible(one.name)}: ./inv worker.run-local starts workers"
+            name = visible(one.name)
+            yield f"nobody takes the messages of {name}: ./inv {start} -q {name}{flag} starts workers"
     yield from map(_rests, (one for one in reports if one.state == "resting"))
     for node in nodes:
         yield from _short_of(node)

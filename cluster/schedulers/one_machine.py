@@ -216,7 +216,9 @@ class OneMachine(ABC, Generic[T]):
         self._check(app)
         for one in found:
             refuse_other_queue(one.app, app)
-        return decide(app, {one.number: not restart and one.runs and one.is_made_from(app) for one in found})
+        # One that was told to stop will not be there for long.
+        good = {one.number: one.runs and one.is_made_from(app) and one.state()[0] != "stopping" for one in found}
+        return decide(app, {number: is_good and not restart for number, is_good in good.items()})
 
     def _check(self, app: AppSpec) -> None:
         """Refuse what would be left out though it changes what the app does."""

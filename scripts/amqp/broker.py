@@ -203,10 +203,12 @@ def _tls_problem(error: BaseException | None) -> str:
     return "what answers there does not speak TLS" if "WRONG_VERSION_NUMBER" in str(error) else ""
 
 
+_OF_THE_LOGIN = ("it refuses this user and password", "it refuses this user on this virtual host")
+
 _MEANINGS = {
-    "ProbableAuthenticationError": "it refuses this user and password",
-    "AuthenticationError": "it refuses this user and password",
-    "ProbableAccessDeniedError": "it refuses this user on this virtual host",
+    "ProbableAuthenticationError": _OF_THE_LOGIN[0],
+    "AuthenticationError": _OF_THE_LOGIN[0],
+    "ProbableAccessDeniedError": _OF_THE_LOGIN[1],
     # All that pika tells of an end before the first answer: so does what forwards to a broker that is not up yet.
     "IncompatibleProtocolError": "it takes connections and closes them: it is starting, or does not speak AMQP 0-9-1",
     "AMQPConnectorStackTimeout": "what answers there does not speak AMQP in time",
@@ -225,9 +227,11 @@ def broker_errors(url: str) -> Iterator[None]:
     try:
         yield
     except (AMQPConnectionError, AMQPConnectorException, OSError) as error:
-        raise ServiceAway(
-            f"no broker at {place}: {explain(error)}; start one with ./inv queue.run-local or name it with -u"
-        ) from error
+        why = explain(error)
+        remedy = "start one with ./inv queue.run-local or name it with -u"
+        if why in _OF_THE_LOGIN:
+            remedy = "give its user and password in AMQP_USER and AMQP_PASSWORD_FILE"
+        raise ServiceAway(f"no broker at {place}: {why}; {remedy}") from error
     except AMQPChannelError as error:
         raise ClusterError(f"the broker at {place} refused: {explain(error)}") from error
 

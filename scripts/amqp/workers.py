@@ -41,15 +41,16 @@ class Running:
 class Report:
     """A worker, at one moment; all that the broker had sent to it before the question is counted.
 
-    `since`: its start, in seconds since the epoch. `done` succeeded, `failed` failed for good, `retried` are failed
-    attempts that are made again; all since its start. `rate`: messages that were done, or failed for good, a second, in
-    the last minute. `taken` came in all, `in_hand` are not settled yet, and it has so many `subscriptions`. `reason`
-    says why it rests.
+    `name` is what its engine calls it, empty without one. `since`: its start, in seconds since the epoch. `done`
+    succeeded, `failed` failed for good, `retried` are failed attempts that are made again; all since its start.
+    `rate`: messages that were done, or failed for good, a second, in the last minute. `taken` came in all, `in_hand`
+    are not settled yet, and it has so many `subscriptions`. `reason` says why it rests.
     """
 
     queue: str
     host: str
     pid: int
+    name: str
     version: str
     since: float
     jobs: int

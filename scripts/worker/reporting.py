@@ -18,6 +18,9 @@ from scripts.worker.metadata import item_of
 from scripts.worker.options import Options
 from scripts.worker.settling import Settler
 
+# By which all engines name their instances, as Marathon does.
+_NAME = "MESOS_TASK_ID"
+
 _PACE_OF_S = 60.0
 _SLICE_S = 5.0
 
@@ -56,6 +59,7 @@ class Reporter:
         self._pace = Pace(time.monotonic())
         self._finished = 0
         self._host, self._pid = socket.gethostname(), os.getpid()
+        self._name = os.environ.get(_NAME, "")
 
     @property
     def properties(self) -> dict[str, Any]:
@@ -75,8 +79,8 @@ class Reporter:
         longest = sorted(began.items(), key=lambda one: one[1])[:MOST_RUNNING]
         running = (Running(run.id, item_of(run), run.attempt, round(now_s - at_s, 3)) for run, at_s in longest)
         return Report(
-            queue=self._options.queue, host=self._host, pid=self._pid, version=VERSION, since=self._since_s,
-            jobs=self._options.jobs, state=state, reason=reason, done=self._settler.done, failed=self._settler.failed,
-            retried=self._settler.retried, rate=self._pace.rate(now_s), taken=taken, in_hand=in_hand,
-            subscriptions=self._consumer.subscriptions, running=tuple(running),
+            queue=self._options.queue, host=self._host, pid=self._pid, name=self._name, version=VERSION,
+            since=self._since_s, jobs=self._options.jobs, state=state, reason=reason, done=self._settler.done,
+            failed=self._settler.failed, retried=self._settler.retried, rate=self._pace.rate(now_s), taken=taken,
+            in_hand=in_hand, subscriptions=self._consumer.subscriptions, running=tuple(running),
         )  # fmt: skip

@@ -402,7 +402,8 @@ def test_status_shows_what_finishes_its_work_as_stopping(scheduler, make_app, sh
     def found(state: str) -> list[Instance]:
         return [one for one in scheduler.status()[0].instances if one.state == state]
 
-    deploy(scheduler, make_app(DRAINS, check='test -e "$SHARED/ready.$MESOS_TASK_ID"', instances=2))
+    app = make_app(DRAINS, check='test -e "$SHARED/ready.$MESOS_TASK_ID"', instances=2)
+    deploy(scheduler, app)
     change = threading.Thread(target=scale, args=[scheduler, "/app", 1])
     change.start()
     try:
@@ -410,6 +411,8 @@ def test_status_shows_what_finishes_its_work_as_stopping(scheduler, make_app, sh
         assert FINISHING in leaving.detail
         assert leaving.started_at
         assert scheduler.status()[0].running == 1
+        # It is none of the two that are wanted, though it is made as they are.
+        assert scheduler.plan(app).kind == "replace"
     finally:
         (shared / "go").touch()
         change.join()

@@ -82,7 +82,7 @@ def test_a_node_says_what_it_has_left(management: Management) -> None:
     ],
 )
 def test_status_warns_of_a_node_that_is_short_of_something(node: Node, words: list[str]) -> None:
-    lines = list(status_tables.remarks([], [], [node], ""))
+    lines = list(status_tables.remarks([], [], [node], "", ""))
     assert len(lines) == len(words)
     assert all(word in line and node.name in line for word, line in zip(words, lines, strict=True))
 

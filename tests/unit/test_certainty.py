@@ -15,7 +15,7 @@ from scripts.amqp.workers import Report
 
 def report(pid: int = 1, taken: int = 0, in_hand: int = 0, subscriptions: int = 1) -> Report:
     return Report(
-        "q", "host", pid, "1", 0.0, 1, "taking", "", 0, 0, 0, 0.0, taken, in_hand, subscriptions, running=()
+        "q", "host", pid, "", "1", 0.0, 1, "taking", "", 0, 0, 0, 0.0, taken, in_hand, subscriptions, running=()
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ def asks(c, yes=False):
 
 streams.run(lambda words: Program(namespace=Collection(asks)).run(["inv", "asks", *words]))
 """
-COMMAND = [sys.executable, "-c", PROGRAM]
+COMMAND = ["env", "NO_COLOR=1", sys.executable, "-c", PROGRAM]
 PIPE = subprocess.PIPE
 
 

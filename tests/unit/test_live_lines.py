@@ -12,7 +12,7 @@ from invoke.exceptions import Exit
 from rich.console import Console
 
 from cluster.operations.agents.check import Finding, as_table
-from cluster.operations.status import table
+from cluster.operations.status_tables import table
 from cluster.terminal import live_line, live_table, table_of
 from commands.output import result, results, say
 from commands.task import task

@@ -27,8 +27,8 @@ def report(
     running = (Running(f"id-{pid}", None, 1, seconds),) if seconds else ()
     given = {"state": "taking", "reason": "", "rate": 0.0, "in_hand": len(running), "subscriptions": 1} | more
     return Report(
-        queue=queue, host="host", pid=pid, version="1", since=time.time(), jobs=4, done=done, failed=failed, retried=0,
-        taken=0, running=running, **given,  # type: ignore[arg-type]
+        queue=queue, host="host", pid=pid, name="", version="1", since=time.time(), jobs=4, done=done, failed=failed,
+        retried=0, taken=0, running=running, **given,  # type: ignore[arg-type]
     )  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def test_a_paused_queue_is_known_by_its_mark() -> None:
     [one] = work_queues([*counts(ready=1), QueueCount("q.paused", 0, 0, 0)])
     assert one.paused
     assert "paused" in queues([one], None)
-    assert any("queue.resume" in line for line in remarks([one], [], [], ""))
+    assert any("queue.resume" in line for line in remarks([one], [], [], "", ""))
 
 
 @pytest.mark.parametrize(
