@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from cluster.apps.app import AppSpec, AppStatus, Change, Image
@@ -31,6 +32,7 @@ from cluster.queue import delivery_limits, workers
 from cluster.queue import login as queue_login
 from cluster.queue.login import QueueAddress, QueueLogin, Secrets
 from cluster.schedulers import BrokerLocation, DeployOptions, Say, Scheduler, selection
+from cluster.schedulers.instances import data_name
 from cluster.settings import Settings
 from scripts.amqp.broker import open_blocking, redacted
 from scripts.errors import ClusterError
@@ -216,6 +218,9 @@ def _with_options(settings: Settings, engine: Scheduler, overrides: AppOverrides
     """
     if not engine.has_images:
         overrides.refuse_containers_own(engine.place)
+    for volume in overrides.volumes if engine.is_here else ():
+        if not (data_name(volume.host_path) or Path(volume.host_path).exists()):
+            raise ClusterError(f"--volume: {volume.host_path} is not there: make it first, with mkdir -p")
     options = {**selection.usual_options(settings, engine.name), **overrides.engine_options}
     known = engine.options
     for name in options:

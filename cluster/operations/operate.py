@@ -72,7 +72,9 @@ def rollback_dry_run(of: Target, to: str, say: Say) -> str:
 def stop(of: Target, now: bool, say: Say) -> None:
     """Stop the app that runs there; `now` does not wait for running actions."""
     app = _existing(of)
-    if not now:
+    if not now and of.app_id == QUEUE.app_id:
+        say(f"stopping {of.app_id} on {of.engine.place}")
+    elif not now:
         say(
             f"stopping {of.app_id} on {of.engine.place}; running actions may finish (--now does not wait: their "
             "messages return to the queue)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -202,13 +203,13 @@ def _of_name(broker: Broker, name: str, place: Place, *, all_of_it: bool) -> lis
 
 def _refuse_used(broker: Broker, found: Iterable[QueueCount], name: str, place: Place) -> None:
     """Refuse to delete a queue that has workers: they would make it again."""
-    consumers = sum(one.consumers or 0 for one in found)
+    consumers = sum(one.consumers or 0 for one in found if not is_inbox(one.name))
     # Those that take nothing for a while are not subscribed.
     connected = sum(is_inbox(one.name) for one in found)
     if count := max(consumers, connected):
         hosts = {one.host for one in workers.ask(broker.url, [name], lambda reports: len(reports) >= connected)}
         where = f" (on {', '.join(sorted(hosts))})" if hosts else ""
-        stop = "stop them first" if place.url else f"./inv worker.stop -q {name}{place.flags} stops them"
+        stop = "stop them first" if place.url else f"./inv worker.stop -q {shlex.quote(name)}{place.flags} stops them"
         raise ClusterError(f"{name!r} has {counted(count, 'worker')}{where}, which would make it again: {stop}")
 
 

@@ -15,6 +15,7 @@ from cluster.components import QUEUE
 from cluster.operations import status_tables
 from cluster.operations.brokers import broker_meant, queue_at
 from cluster.operations.freshness import older_apps
+from cluster.operations.wanted_workers import queue_of
 from cluster.queue import counts as queue_counts
 from cluster.queue import workers
 from cluster.queue.counts import WorkQueue, work_queues
@@ -127,6 +128,8 @@ class View:
         start = "worker.run-local" if all(engine.is_here for engine in self._engines) else "worker.deploy"
         words = [*status_tables.remarks(seen.work, seen.reports or (), seen.nodes or (), seen.flag, start)]
         words += status_tables.outdated(seen.apps, seen.older)
+        if not seen.broker and any(queue_of(app.spec) for _, app in seen.apps):
+            words.insert(0, "no queue runs there: -u amqp://HOST looks at that of workers with a broker elsewhere")
         if seen.queues is None:
             words.insert(0, f"how many messages are where is not known: the queue does not answer at {seen.broker}")
         return "\n\n".join(filter(None, [*parts, "\n".join(words)]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -136,14 +137,13 @@ def remarks(
 ) -> Iterator[str]:
     """Yield a line on each thing that a person should do something about; `start` is the command that runs workers."""
     for one in work:
+        name, words = visible(one.name), f"-q {visible(shlex.quote(one.name))}{flag}"
         if one.failed:
-            which = f"./inv failed.list -q {visible(one.name)}{flag}"
-            yield f"{one.failed:,} of {visible(one.name)} failed: {which} says why"
+            yield f"{one.failed:,} of {name} failed: ./inv failed.list {words} says why"
         if one.paused:
-            yield f"{visible(one.name)} is paused: ./inv queue.resume -q {visible(one.name)}{flag} lets it go on"
+            yield f"{name} is paused: ./inv queue.resume {words} lets it go on"
         elif one.waiting and not one.workers:
-            name = visible(one.name)
-            yield f"nobody takes the messages of {name}: ./inv {start} -q {name}{flag} starts workers"
+            yield f"nobody takes the messages of {name}: ./inv {start} {words} starts workers"
     yield from map(_rests, (one for one in reports if one.state == "resting"))
     for node in nodes:
         yield from _short_of(node)

@@ -266,6 +266,10 @@ def _here(settings: Settings, engine: Scheduler, wanted: Wanted, going_on: Going
         _renew(settings, rollout, present, image, wanted, work, make_free, going_on, say)
     else:
         make_free()
+        if present:
+            number = counted(present.instances, "worker")
+            runs = "runs" if present.instances == 1 else "run"
+            say(f"replacing {number} of {wanted.queue!r}, which {runs} {action_of(present)}")
         _start_workers(settings, rollout, wanted, work, say)
     return _workforce(engine, app_id, engine.present(app_id), wanted, url)
 

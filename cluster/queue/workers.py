@@ -54,7 +54,7 @@ def ask_on(
     while not is_enough(found) and (left_s := end_s - time.monotonic()) > 0:
         connection.process_data_events(left_s)
     channel.close()
-    return sorted(found, key=lambda one: (one.queue, one.host, one.pid))
+    return sorted(found, key=lambda one: (one.queue, one.host, one.name, one.pid, one.since))
 
 
 def reports(url: str, names: Sequence[str], within_s: float = 1.0) -> list[Report]:

@@ -182,7 +182,8 @@ class LongWait:
 
 
 class NotRunning(ClusterError):
-    """An app that is looked for does not run on an engine."""
+    """An app that is looked for does not run on an engine, or on none of several of this machine."""
 
-    def __init__(self, app_id: str, engine: Scheduler) -> None:
-        super().__init__(f"{app_id} does not run on {engine.place}: ./inv status{engine.flag} shows what does")
+    def __init__(self, app_id: str, *engines: Scheduler) -> None:
+        place, flag = ("this machine", "") if len(engines) > 1 else (engines[0].place, engines[0].flag)
+        super().__init__(f"{app_id} does not run on {place}: ./inv status{flag} shows what does")

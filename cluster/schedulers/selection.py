@@ -187,5 +187,5 @@ def running(engines: Sequence[Scheduler], app_id: str) -> Scheduler:
         return engines[0]
     there = [(engine, app) for engine in engines for app in engine.status() if app.id == app_id]
     if not there:
-        raise NotRunning(app_id, engines[0])
+        raise NotRunning(app_id, *engines)
     return max(there, key=lambda one: any(instance.state != "stopped" for instance in one[1].instances))[0]

@@ -29,6 +29,11 @@ def said(*readings: Reading, was_lost: bool = False) -> list[bool]:
     return [certainty.look(one) for one in readings]
 
 
+def test_workers_may_answer_in_any_order() -> None:
+    one, other = replace(report(7), since=1.0), replace(report(7), since=2.0)
+    assert said(reading(0, one, other), reading(0.06 + APART_S, other, one)) == [False, True]
+
+
 def test_two_readings_a_second_apart_are_enough() -> None:
     assert said(reading(0, report()), reading(0.5, report()), reading(0.06 + APART_S, report())) == [False, False, True]
 

@@ -12,14 +12,15 @@ import psutil
 import pytest
 
 from cluster import engine
-from cluster.apps.app import AppSpec, AppStatus, Instance, State
+from cluster.apps.app import AppSpec, AppStatus, Instance, State, Volume
+from cluster.apps.flags import AppOverrides
 from cluster.engine import is_of_this_machine
-from cluster.operations import operate
+from cluster.operations import deploy, operate
 from cluster.operations.operate import Target
 from cluster.schedulers import Scheduler, selection
 from cluster.schedulers.selection import Engine
 from cluster.settings import Settings
-from scripts.errors import ServiceAway
+from scripts.errors import ClusterError, ServiceAway
 from tests.conftest import SETTINGS
 from tests.docker_contexts import add_context
 from tests.refusing import refusal
@@ -182,3 +183,13 @@ def test_a_suggested_command_line_names_an_engine_that_is_not_the_usual_one(sett
         assert f": ./inv status{flag} shows what does" in refusal(
             operate.stop, Target("/no-such", process), True, print
         )
+
+
+def test_a_folder_that_is_not_there_is_refused_before_anything_is_changed(settings: Settings, tmp_path: Path) -> None:
+    """The engine would say so when the old workers have ended."""
+    (here,) = selection.of_this_machine(settings, print)
+    missing = str(tmp_path / "missing")
+    with pytest.raises(ClusterError, match=missing):
+        deploy._with_options(settings, here, AppOverrides(volumes=(Volume(missing, missing),)))
+    there = AppOverrides(volumes=(Volume(str(tmp_path), str(tmp_path)),))
+    assert deploy._with_options(settings, here, there).volumes == there.volumes

@@ -105,7 +105,7 @@ class Certainty:
     def __init__(self, *, was_lost: bool = False) -> None:
         self._was_lost = was_lost
         self._clear_since_s: float | None = None
-        self._met: tuple[object, ...] = ()
+        self._met: tuple[int, frozenset[object]] | None = None
         # How many messages each worker has taken, and how many they must have taken in all; None: not known.
         self._taken: dict[tuple[str, int, float], int] = {}
         self._expected = 0
@@ -151,7 +151,7 @@ class Certainty:
             self._expected = max(self._expected, sum(self._taken.values()) + waiting)
 
 
-def _who(reading: Reading) -> tuple[object, ...]:
+def _who(reading: Reading) -> tuple[int, frozenset[object]]:
     """Return what may not change between two readings: who consumes, and what has been taken."""
-    known = [(one.host, one.pid, one.since, one.taken) for one in reading.workers if one.subscriptions]
-    return (reading.after.consumers, *known)
+    known = frozenset((one.host, one.pid, one.since, one.taken) for one in reading.workers if one.subscriptions)
+    return reading.after.consumers, known
