@@ -18,6 +18,7 @@ from cluster.queue.waiting.certainty import APART_S, Certainty, Reading
 from cluster.queue.waiting.note import NoteFile
 from cluster.queue.waiting.readings import Lookout
 from cluster.queue.waiting.remarks import Remarks
+from cluster.queue.waiting.tally import Tally
 from cluster.schedulers import Say
 from cluster.settings import Settings
 from cluster.terminal import RunProgress, counted, run_bar
@@ -84,6 +85,8 @@ def run(settings: Settings, flags: Flags, say: Say) -> Ended:
     if not ended.failed:
         what = f"all {counted(ended.messages, 'message')} of" if ended.messages else "nothing is left to do in"
         say(f"{what} {queue!r}{' are done, none failed' if ended.messages else ''}, after {ended.seconds:.1f} s")
+        if wait.failed_now:
+            say(f"{wait.failed_now:,} failed earlier: ./inv failed.list -q {shlex.quote(queue)} shows them")
     return ended
 
 
@@ -110,20 +113,20 @@ class _Wait:
         self.note = NoteFile(broker.service or identity(broker.url), queue)
         self.failed_now = 0
         self._failed_before: int | None = None
-        self._done = self._total = 0
+        self._tally = Tally()
         self._remarks = Remarks(queue, say)
 
     def go(self, show: Callable[[RunProgress], None]) -> Ended:
-        began_s, rate = time.monotonic(), None
+        began_s, rate, tally = time.monotonic(), None, self._tally
         with closing(self._looks()) as looks:
             for looked in looks:
                 failed = self._count(looked)
-                rate = rate or Rate(self._done)
+                rate = rate or Rate(tally.done)
                 if looked.is_over and not (looked.lookout.is_failed_held and looked.clear_for_s < _HELD_FOR_S):
-                    return Ended(self._queue, self._total, failed, round(time.monotonic() - began_s, 3))
+                    return Ended(self._queue, tally.total, failed, round(time.monotonic() - began_s, 3))
                 self._halt(failed)
                 note = self._remarks.of(looked.reading, looked.lookout.is_paused)
-                show(RunProgress(self._total, self._done, failed, rate.at(self._done), note, "message"))
+                show(RunProgress(tally.total, tally.done, failed, max(0.0, rate.at(tally.done)), note, "message"))
                 self._give_up(looked, time.monotonic() - began_s)
         raise AssertionError("looks never end")
 
@@ -153,7 +156,7 @@ class _Wait:
 
     def _count(self, looked: _Looked) -> int:
         """Note how far it is; return how many have failed."""
-        note, reading = self.note.read(), looked.reading
+        note = self.note.read()
         if not looked.lookout.is_failed_held or self._failed_before is None:
             self.failed_now = looked.lookout.failed
         if self._failed_before is None:
@@ -161,15 +164,11 @@ class _Wait:
         # Who takes messages out of the failed queue makes no room for failures that nobody hears of.
         before = min(self._failed_before, note.failed) if note and note.is_open else self._failed_before
         self._failed_before = min(before, self.failed_now)
-        held = 0 if reading.all_answer or not reading.figures else reading.figures.unacknowledged
-        left = reading.after.messages + max(reading.in_hand, held)
-        self._total = max(self._total, note.published if note else 0)
-        self._done = max(self._done, self._total - left)
-        self._total = max(self._total, self._done + left)
+        self._tally.look(looked.reading, note.published if note else 0)
         return self.failed_now - self._failed_before
 
     def _halt(self, failed: int) -> None:
-        halt = Halt.read(self._flags.halt, self._total)
+        halt = Halt.read(self._flags.halt, self._tally.total)
         if halt.most is not None and failed >= halt.most:
             raise MessagesFailed(
                 f"given up: {counted(failed, 'message')} failed (--halt {halt.text}), and workers go on with the rest; "

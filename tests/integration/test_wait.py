@@ -134,6 +134,7 @@ def test_failures_between_publishing_and_waiting_are_told_once(
     again = Waiting(settings, rig)
     assert again.over().failed == 0
     assert again.error is None
+    again.says("4 failed earlier")
 
 
 def test_too_many_failures_end_it(rig: Rig, settings: Settings, note: NoteFile, tmp_path: Path) -> None:
