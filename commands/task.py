@@ -126,7 +126,9 @@ def _one_line_errors(body: Callable[..., Any]) -> Callable[..., Any]:
         except ClusterError as error:
             words = "\n".join(map(visible, [f"error: {error.message}", *error.lines]))
             raise Exit(words, code=interruption.exit_code or error.exit_code) from error
-        except KeyboardInterrupt as interrupt:  # Invoke would say nothing, and 1 as for an error
+        except (KeyboardInterrupt, RuntimeError) as interrupt:  # Invoke would say nothing, and 1 as for an error
+            if isinstance(interrupt, RuntimeError) and not isinstance(interrupt.__cause__, KeyboardInterrupt):
+                raise  # Python 3.11 wraps what comes in the middle of making a class
             raise Exit("error: interrupted", code=interruption.exit_code or INTERRUPTED) from interrupt
 
     return run

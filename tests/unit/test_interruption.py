@@ -1,11 +1,14 @@
 """Signals that end a task: one line, the shell's exit code, and no traceback however often they come."""
 
+import random
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from invoke import Context
@@ -113,6 +116,32 @@ def test_a_later_one_waits_for_nothing(number: signal.Signals, code: int) -> Non
         )  # fmt: skip
 
 
+# What `inv` runs, from the moment on that Python has found the folder: what comes before no program of ours can help.
+COMMAND = """
+import runpy, sys
+sys.argv = ["tasks.py", *sys.argv[1:]]
+import commands
+print("begun", flush=True)
+runpy.run_path("tasks.py", run_name="__main__")
+"""
+
+
+def test_ctrl_c_at_any_moment_of_a_command_is_one_line_at_most() -> None:
+    pipe = subprocess.PIPE
+    for after_s in (random.uniform(0, 0.8) for _ in range(16)):
+        command = [sys.executable, "-c", COMMAND, "--search-root", str(ROOT), "status", "--watch"]
+        with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as running:
+            try:
+                says(running, "begun")
+                time.sleep(after_s)
+                running.send_signal(signal.SIGINT)
+                code, told = ended(running)
+                assert code in (130, -signal.SIGINT), after_s
+                assert "Traceback" not in told, after_s
+            finally:
+                running.kill()
+
+
 def test_a_signal_that_is_ignored_stays_so() -> None:
     with begun(before="trap '' INT HUP") as running:
         running.send_signal(signal.SIGINT)
@@ -121,7 +150,7 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
         assert ended(running) == (143, "error: interrupted\n")
 
 
-def handlers() -> list[object]:
+def handlers() -> list[Any]:
     return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
 
 
@@ -139,6 +168,26 @@ def test_signals_are_as_before_when_a_task_has_ended() -> None:
         fails(Context())
     assert handlers() == before
     assert seen[0] != before
+
+
+def test_ctrl_c_while_a_class_is_made_is_one_line() -> None:
+    class Interrupted:
+        def __set_name__(self, owner: type, name: str) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    @task
+    def makes(c: Context) -> None:
+        """Make a class."""
+        type("Made", (), {"field": Interrupted()})
+
+    before = handlers()
+    try:
+        with pytest.raises(Exit) as ended:
+            makes(Context())
+    finally:
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), before, strict=True):
+            signal.signal(number, handler)
+    assert ended.value.code == 130
 
 
 def test_a_task_runs_in_any_thread() -> None:
