@@ -170,12 +170,20 @@ def _hint(name: str, known: Collection[str]) -> str:
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
+# A name that was mistyped is so much longer or shorter than it is, and so like it, by difflib's measure.
+_LONGER = 2
+_MISTYPED = 0.9
+
+
 def nearest(name: str, known: Collection[str]) -> list[str]:
     """Return the packages that a person may have meant: those of the very name, for R or Python, else the likeliest."""
     name = re.sub(r"[^a-z0-9.+-]+", "-", name.lower())
     prefix, bare = _parts(name)
     if same := [one for each in ("", *_PREFIXES) if (one := each + bare) in known]:
         return same
+    as_long = [one for one in known if one[:1] == name[:1] and abs(len(one) - len(name)) <= _LONGER]
+    if mistyped := difflib.get_close_matches(name, as_long, 1, _MISTYPED):
+        return mistyped
     alike: dict[str, list[str]] = {}
     for one in known:
         its_prefix, its_bare = _parts(one)

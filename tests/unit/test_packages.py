@@ -84,6 +84,7 @@ def test_a_dockerfile_without_a_place_for_packages_is_told_of() -> None:
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
+        ("pyton3-numpy", ["python3-numpy"]),
         ("r-cran-jsonlit", ["r-cran-jsonlite"]),
         ("r-cran-JSONlite", ["r-cran-jsonlite"]),
         ("data.table", ["r-cran-data.table"]),
