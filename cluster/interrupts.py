@@ -35,7 +35,7 @@ class Signals:
     """While entered, a first signal is noted in `came`; a second one is a KeyboardInterrupt, for the impatient.
 
     A terminal that is closed may send several. Signals that are ignored stay so (nohup), and in a thread other than the
-    main one nothing changes.
+    main one nothing changes. Within others, it begins with what has come to them.
     """
 
     def __init__(self) -> None:
@@ -46,6 +46,8 @@ class Signals:
         if threading.current_thread() is threading.main_thread():
             taken = [number for number in _KINDS if signal.getsignal(number) != signal.SIG_IGN]
             self._before = {number: signal.signal(number, self._note) for number in taken}
+            around = [getattr(handler, "__self__", None) for handler in self._before.values()]
+            self.came = next((one.came for one in around if isinstance(one, Signals)), None)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:

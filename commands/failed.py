@@ -83,21 +83,24 @@ def drop(
 
 @task(
     help=_WHICH
-    | {"output": "a new file: one a line; FILE.jsonl: all that is known; a new FOLDER/: a file a message"}
+    | {
+        "output": "a new file: one a line; FILE.jsonl: all that is known; a new FOLDER/: a file a message",
+        "drop": "take what is written out of the failed queue, once all is on the disk",
+    }
     | _QUEUE,
     iterable=["id"],
     needs=("|".join(_WHICH), "output"),
 )
 def export(
     c: Any, id: Any = None, item: str = "", all: bool = False, exit_code: int = _NONE, reason: str = "",  # noqa: A002
-    output: str = "", queue: str = "", at: str = "", marathon: str = "", url: str = "",
+    output: str = "", drop: bool = False, queue: str = "", at: str = "", marathon: str = "", url: str = "",
 ) -> None:  # fmt: skip
-    """Write failed messages to files, to be mended and published again; they stay where they are."""
+    """Write failed messages to files, to be mended and published again; they stay where they are without --drop."""
     from cluster.operations import failed
     from cluster.queue.failures import Selection
 
     which = Selection(tuple(id or ()), item, _given(exit_code), reason, all)
-    failed.export(settings_of(c.config), failed.Where(queue, at, marathon, url), which, output, say)
+    failed.export(settings_of(c.config), failed.Where(queue, at, marathon, url), which, output, drop, say)
 
 
 def _given(exit_code: int) -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -110,13 +109,6 @@ class Selection:
             raise ClusterError(f"--all is given with another choice: give {flags}" if given else f"which? Give {flags}")
         if self.items and not _RANGES.fullmatch(self.items.replace(" ", "")):
             raise ClusterError(f"--item {self.items!r}: write numbers and ranges with commas, such as 17,203-207")
-
-    def flags(self) -> str:
-        """Return the same for a command line."""
-        exit_code = "" if self.exit_code is None else str(self.exit_code)
-        given = [*(("--id", one) for one in self.ids), ("--item", self.items), ("--exit-code", exit_code)]
-        found = [f"{flag} {shlex.quote(value)}" for flag, value in [*given, ("--reason", self.reason)] if value]
-        return " ".join(found) or "--all"
 
     def meets(self, failure: Failure) -> bool:
         """Tell whether the message is meant, by whole ids."""

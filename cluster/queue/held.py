@@ -77,11 +77,11 @@ class Held:
 
     Each subscription brings a set number and is cancelled when all of that is here. So nothing is on its way when
     messages return, which would come before them, and is counted twice by the broker; and no more than that number is
-    read into the broker's memory.
+    read into the broker's memory. `out`: how many of them were taken out.
     """
 
     def __init__(self, connection: Any, url: str, name: str, count: int) -> None:
-        self.name, self.count = name, count
+        self.name, self.count, self.out = name, count, 0
         self._connection, self._url = connection, url
         self._channel = connection.channel()
         self._begin()
@@ -119,7 +119,9 @@ class Held:
 
     def take_out(self, tags: Iterable[int]) -> None:
         """Settle messages for good; the broker is told once their subscription is over."""
+        before = len(self._taken_out)
         self._taken_out += tags
+        self.out += len(self._taken_out) - before
         with losses(self._url):
             self._acknowledge()
 

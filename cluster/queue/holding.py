@@ -14,6 +14,7 @@ from typing import Any
 from pika import BlockingConnection
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
+from cluster.interrupts import Signals
 from cluster.queue.held import Held, look, losses
 from scripts.amqp.broker import broker_errors, parameters, redacted
 from scripts.amqp.fields import keep_fields
@@ -47,6 +48,7 @@ def held(url: str, queue: str, doing: str, ask: Ask, say: Callable[[str], None])
     Raises:
         ClusterError: no such queue, or another process takes from its failed queue, or to look would lose messages.
         ServiceAway: no broker, or it is lost.
+        Interrupted: a signal came; all has been settled first, so that nothing that has a copy returns.
     """
     keep_fields()  # what goes back is to be as it came
     how = parameters(url)
@@ -58,14 +60,23 @@ def held(url: str, queue: str, doing: str, ask: Ask, say: Callable[[str], None])
         with losses(url):
             lock = Lock(connection, url, failed_queue(queue), ask)
             one = Held(connection, url, lock.name, lock.wait(say) if lock.find(queue) else 0)
-        try:
-            yield one
-        finally:
-            with losses(url):
-                one.give_back()
+        with Signals() as signals:
+            try:
+                yield one
+            finally:
+                with losses(url):
+                    one.give_back()
+                _close(connection)
+        if signals.came:
+            raise signals.came("interrupted")
     finally:
-        with suppress(AMQPError):
-            connection.close()
+        _close(connection)
+
+
+def _close(connection: Any) -> None:
+    # The second signal of an impatient person may have cut pika off amid its work, of which AttributeErrors come.
+    with suppress(AMQPError, AttributeError):
+        connection.close()
 
 
 class Lock:
@@ -89,7 +100,7 @@ class Lock:
         if found is None and queue != (work := owner_of(queue)):
             raise ClusterError(f"-q {queue!r}: it has messages of {work!r}; give -q {shlex.quote(work)}")
         if found is None and self._look(queue) is None:
-            raise ClusterError(f"no queue {queue!r} at {redacted(self._url)}: ./inv status shows which there are")
+            raise ClusterError(f"no queue {queue!r} at {redacted(self._url)}: ./inv queue.list shows which there are")
         return bool(found and (found.message_count or found.consumer_count))
 
     def wait(self, say: Callable[[str], None]) -> int:

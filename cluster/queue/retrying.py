@@ -22,7 +22,6 @@ class Copies:
     """The copies that are on their way, each known by its place among all that are sent."""
 
     def __init__(self, held: Held, selection: Selection) -> None:
-        self.moved = 0
         self._held, self._selection = held, selection
         self._open: deque[tuple[int, int]] = deque()
         self._properties: dict[int, Any] = {}
@@ -63,15 +62,14 @@ class Copies:
             del self._properties[place]
             tags.append(tag)
         self._held.take_out(tags)
-        self.moved += len(tags)
         if not tags:
             self._held.beat()
 
 
 def put_back(
     held: Held, target: Target, selection: Selection, say: Callable[[str], None], progress: Callable[[int], None]
-) -> int:  # fmt: skip
-    """Move the messages that are meant to the target's queue; return how many.
+) -> None:  # fmt: skip
+    """Move the messages that are meant to the target's queue; `held.out` is how many.
 
     When it is interrupted, each is in one of the two queues, or in both, with the same id.
     """
@@ -81,4 +79,3 @@ def put_back(
         properties=copies.properties_of, places_of=copies.places_of,
     )  # fmt: skip
     publish(source, target, Watch(say, progress, copies.confirmed))
-    return copies.moved

@@ -55,13 +55,12 @@ def test_what_failed_is_found_mended_and_done_at_last(inv: CommandLine, tmp_path
     inv("wait")
     assert set(EARLY.values()) < set(done())
 
-    # The malformed lines are mended and published anew; the old ones are dropped.
-    inv("failed.export", "--all", "--output", str(tmp_path / "bad.txt"))
+    # The malformed lines are mended and published anew.
+    inv("failed.export", "--all", "--output", str(tmp_path / "bad.txt"), "--drop")
     bad = (tmp_path / "bad.txt").read_text()
     assert sorted(bad.splitlines()) == sorted(MALFORMED.values())
     (tmp_path / "mended.txt").write_text(bad.replace("x", ""))
     inv("publish", "--file", str(tmp_path / "mended.txt"))
-    inv("failed.drop", "--all", "--yes")
     inv("wait")
     assert done() == sorted(EARLY.get(line, str(line)) for line in range(1, ALL + 1))
     assert json.loads(inv("failed.list", "--json")) == []

@@ -21,6 +21,7 @@ from pika import data
 from cluster.queue import held as held_queue
 from cluster.queue.held import Held
 from cluster.queue.holding import held
+from cluster.queue.waiting.note import NOTES
 from cluster.settings import ROOT
 from scripts.amqp.fields import Field, keep_fields
 from scripts.amqp.queues import has_limit, queue_arguments
@@ -85,6 +86,12 @@ def fail(rig: Rig, *numbers: int, body: bytes = b"", **more: Any) -> None:
 def taken(url: str, queue: str) -> list[str]:
     """The ids of many messages, which are gone then."""
     return [message.id for message in Queue(url, queue).take()]
+
+
+def _noted(rig: Rig) -> int:
+    """How many messages of the failed queue `wait` takes for told."""
+    (note,) = NOTES.glob(f"{rig.queue}-*.json")
+    return int(json.loads(note.read_text())["failed"])
 
 
 def ids(messages: list[Message]) -> list[str]:
@@ -292,8 +299,23 @@ def test_interrupted_nothing_is_lost(rig: Rig, inv: Inv, number: signal.Signals)
     times = Counter(taken(rig.url, rig.queue) + taken(rig.url, rig.failed))
     assert len(times) == many
     if number == signal.SIGINT:
-        assert moving.returncode == 130, err
+        assert (moving.returncode, f"{moved:,} of {many:,}" in err) == (130, True), err
         assert times.total() == many
+
+
+def test_a_signal_in_the_last_moment_doubles_nothing(rig: Rig, inv: Inv) -> None:
+    """All copies are safe then, and the broker is about to be told that the originals are settled."""
+    many = 2000
+    fail(rig, *range(many))
+    inv("publish", "--body", "so that there is a note")
+    rig.take()
+    moving = inv.start("failed.retry", "--all")
+    until(lambda: rig.ready() >= many, "all are copied")
+    moving.send_signal(signal.SIGINT)
+    _, err = moving.communicate(timeout=60)
+    assert "Traceback" not in err
+    assert len(taken(rig.url, rig.queue) + taken(rig.url, rig.failed)) == many
+    assert _noted(rig) == 0
 
 
 def test_what_a_full_queue_refuses_stays_failed(rig: Rig, broker: Broker) -> None:
@@ -342,6 +364,27 @@ def test_drop_asks_and_deletes_those_that_are_meant(rig: Rig, inv: Inv) -> None:
     assert [record["item"] for record in inv.records()] == [3]
     inv("failed.drop", "--all", "--yes")
     assert rig.ready(rig.failed) == rig.ready() == 0
+
+
+def test_export_takes_out_what_it_wrote_and_nothing_else(rig: Rig, inv: Inv, tmp_path: Path) -> None:
+    fail(rig, 1, 2)
+    fail(rig, 3, headers=TOO_LONG)
+    fail(rig, 4, body=b"no\nline")
+    inv("failed.export", "--all", "--output", str(tmp_path / "lines"), "--drop", code=1)
+    assert (rig.ready(rig.failed), (tmp_path / "lines").exists()) == (4, False)
+    inv("failed.export", "--item", "1-2", "--output", str(tmp_path / "lines"), "--drop")
+    fail(rig, 1)
+    assert (tmp_path / "lines").read_text() == "line 1\nline 2\n"
+    assert [record["item"] for record in inv.records()] == [3, 4, 1]
+
+
+@pytest.mark.parametrize("flags", [["--item", "151"], ["--exit-code", "9"], ["--reason", "nobody"]])
+@pytest.mark.parametrize("command", ["failed.retry", "failed.drop"])
+def test_a_choice_that_nothing_meets_is_an_error(rig: Rig, inv: Inv, command: str, flags: list[str]) -> None:
+    fail(rig, 1)
+    for more in ([], ["--dry-run"]):
+        assert inv(command, *flags, *more, code=1)[1].startswith("error: ")
+    assert rig.ready(rig.failed) == 1
 
 
 def test_what_is_exported_is_published_as_it_was(rig: Rig, inv: Inv, tmp_path: Path) -> None:
