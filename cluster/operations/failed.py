@@ -92,7 +92,7 @@ def retry(settings: Settings, where: Where, selection: Selection, dry_run: bool,
     selection.check()
     failed = Failed(settings, where, "failed.retry", say)
     again = f"on {failed.queue!r} again"
-    with failed.emptied(f"{again}; the same command goes on", put_back=True) as one:
+    with failed.emptied(again, put_back=True) as one:
         selection = failed.chosen(one, selection)
         if dry_run:
             count = failed.number(one, selection)
@@ -122,7 +122,7 @@ def drop(
         say(f"would delete {part_of(count, there)}" if dry_run else f"nothing to delete: {part_of(count, there)}")
         return
     confirm(f"{counted(count, 'failed message')} of {failed.queue!r} {are(count)} deleted for good")
-    with failed.emptied("deleted; the same command goes on") as one:
+    with failed.emptied("deleted") as one:
         _drop(failed, one, selection, count)
     say(f"deleted {part_of(one.out, one.count)} of {failed.queue!r}")
 
@@ -156,8 +156,7 @@ def export(settings: Settings, where: Where, selection: Selection, output: str, 
                 raise none_meant(failed.queue)
         if drop:
             one.take_out(tags)
-    now = "are out of" if drop else "stay in"
-    say(f"wrote {counted(written.count, 'message')} to {output}; they {now} {one.name!r}")
+    now = f"are out of {one.name!r}" if drop else f"stay in {one.name!r}, as --drop is not given"
+    say(f"wrote {counted(written.count, 'message')} to {output}; they {now}")
     if written.publish:
-        stay = "" if drop else "      (those that stay are failed still: --drop takes out what is written)"
-        say(f"when mended: ./inv publish {written.publish}{where.flags()}{stay}")
+        say(f"when mended: ./inv publish {written.publish}{where.flags()}")

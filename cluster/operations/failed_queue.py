@@ -62,7 +62,8 @@ class Failed:
                 yield one
         except Interrupted as error:
             count = f"; {part_of(one.out, one.count)} {are(one.out)} {done}" if one else ""
-            raise type(error)(f"interrupted{count}") from error
+            rest = "; the same command goes on" if one and one.out < one.count else ""
+            raise type(error)(f"interrupted{count}{rest}") from error
         finally:
             if one and one.out:
                 note = NoteFile(self.broker.service or identity(self.broker.url), self.queue)
