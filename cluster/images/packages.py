@@ -181,8 +181,9 @@ def nearest(name: str, known: Collection[str]) -> list[str]:
     prefix, bare = _parts(name)
     if same := [one for each in ("", *_PREFIXES) if (one := each + bare) in known]:
         return same
-    as_long = [one for one in known if one[:1] == name[:1] and abs(len(one) - len(name)) <= _LONGER]
-    if mistyped := difflib.get_close_matches(name, as_long, 1, _MISTYPED):
+    # One whose prefix is mistyped, which those below would take for a part of the name.
+    of_a_kind = [one for one in known if _parts(one)[0] and abs(len(one) - len(name)) <= _LONGER]
+    if mistyped := difflib.get_close_matches(name, of_a_kind, 1, _MISTYPED):
         return mistyped
     alike: dict[str, list[str]] = {}
     for one in known:
