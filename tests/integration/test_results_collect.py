@@ -112,7 +112,7 @@ RUN = "0badcafe"
     ("name", "next_step"),
     [
         (lambda queue: results_queue(queue, RUN), f"map.cancel --run {RUN}"),
-        (failed_queue, "-q {failed}"),
+        (failed_queue, "failed.list -q {work}"),
         (lambda queue: retry_queue(queue, 4), "--results"),
         (alone_queue, "--results"),
     ],
@@ -126,7 +126,7 @@ def test_a_queue_of_something_else_is_refused_by_its_name(
     refused = collect(rig, queue, tmp_path / "o.jsonl")
     assert refused.returncode == 1
     assert repr(queue) in refused.stderr
-    assert next_step.format(failed=rig.failed) in refused.stderr
+    assert next_step.format(work=rig.queue) in refused.stderr
     assert not (tmp_path / "o.jsonl").exists()
     assert [one.lost for one in rig.take(queue)] == [0]
 
