@@ -59,6 +59,8 @@ class Control:
 
     def _declare(self, connection: Any, channel: Any) -> None:
         """Have a queue that ends with the connection, and look for the marker when no message can be missed."""
+        if not (connection.is_open and channel.is_open):
+            return
         name, guard = inbox(self.queue, secrets.token_hex(4)), self.loop.guard
 
         def consuming(_frame: Any) -> None:
@@ -94,6 +96,9 @@ class Control:
 
     def _look(self, connection: Any) -> None:
         """Ask whether the queue is paused; the answer to the last question counts."""
+        if not connection.is_open:
+            # It is about to end.
+            return
         self._looks += 1
         answered = self.loop.guard(partial(self._looked, self._looks))
         declare_alone(connection, answered, paused_queue(self.queue), passive=True)

@@ -229,7 +229,7 @@ def _ended(pids: Path) -> None:
 
 
 # The broker answers less often than this until a worker consumes.
-_MOMENTS = range(1, 40)
+_MOMENTS = range(1, 60)
 
 
 def _stopped_at(rig: Rig, moment: int) -> tuple[int, str]:

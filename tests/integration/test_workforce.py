@@ -82,7 +82,7 @@ def test_idle_workers_with_another_action_are_replaced(ready: Ready, engine: Sch
     ready("cat")
     ready("cat -n", jobs=3)
     assert len(names(engine)) == 1
-    assert (ready("cat -n").slots, len(said)) == (3, 2)
+    assert (ready("cat -n").slots, len(said)) == (3, 3)
 
 
 def test_busy_workers_are_not_replaced(ready: Ready, rig: Rig, said: list[str]) -> None:

@@ -59,11 +59,6 @@ def test_what_is_no_selection_is_refused(selection: Selection, named: str) -> No
     assert named in refusal(selection.check)
 
 
-def test_a_selection_is_said_again_as_flags() -> None:
-    assert Selection(("a b",), "1-2", 3, "it's").flags() == "--id 'a b' --item 1-2 --exit-code 3 --reason 'it'\"'\"'s'"
-    assert Selection(takes_all=True).flags() == "--all"
-
-
 def test_a_beginning_stands_for_the_one_id_that_begins_so() -> None:
     ids = Ids(("abc-1", "abc-22"))
     for found in ("abc-1", "abc-12", "abc-221", "abc-221"):
