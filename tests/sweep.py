@@ -19,6 +19,9 @@ from cluster.settings import ROOT
 from commands.program import Inv
 from scripts import streams
 
+# Most modules load these only when they are needed, which would be in each fork anew.
+LIBRARIES = ("docker", "fabric", "paramiko", "pika", "requests", "rich.live", "rich.progress")
+
 # What would start something here is only asked how it is used; what can be tried dry is.
 HELP_ALONE = {"demo", "test"}
 # Beside every command as it stands: such as print a result here, with a letter that not every alphabet has.
@@ -55,6 +58,8 @@ def main() -> None:
     """Try them all."""
     for path in (ROOT / "cluster").rglob("[a-z]*.py"):
         import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    for name in LIBRARIES:
+        import_module(name)
     print(json.dumps([tried(words, how) for words in lines() for how in STREAMS]))
 
 

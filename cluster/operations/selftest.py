@@ -26,6 +26,7 @@ Say = Callable[[str], None]
 
 # Most tests wait for a broker or a container most of their time.
 _SIDE_BY_SIDE = ["--numprocesses", "3", "--dist", "loadgroup"]
+_UNITS = ["pytest", "-q", "tests/unit", *_SIDE_BY_SIDE]
 _WITH_SERVICES = [f"tests/{folder}" for folder in ("contract", "integration", "e2e", "soak")]
 _FAILED, _NO_TEST = 1, 5  # pytest's exit codes
 
@@ -56,7 +57,7 @@ def run(settings: Settings, *, unit: bool, only: str, failed: bool, soak_s: int,
     phases = Phases(LIMIT_S + soak_s, say)
     chosen = [*(["-k", only] if only else []), *(["--last-failed", "--last-failed-no-failures=none"] if failed else [])]
     if unit:
-        phases.run("unit tests", ["pytest", "-q", "tests/unit", *chosen])
+        phases.run("unit tests", [*_UNITS, *chosen])
         return
     soak = ["--soak", str(soak_s), "--timeout", str(_TEST_S + soak_s)] if soak_s else []
     soak += ["--seed", str(seed)] if seed else []
@@ -68,7 +69,7 @@ def run(settings: Settings, *, unit: bool, only: str, failed: bool, soak_s: int,
         phases.run(name, command)
     with phases.timed("services"):
         _ready_services(settings, say)
-    phases.run("unit tests", ["pytest", "-q", "tests/unit", *_SIDE_BY_SIDE])
+    phases.run("unit tests", _UNITS)
     try_twice(phases, [*_WITH_SERVICES, "--durations=15", *_SIDE_BY_SIDE], soak, UNSTABLE, say)
     phases.tell()
 
