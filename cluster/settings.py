@@ -17,7 +17,9 @@ from scripts.one_line import one_line
 ROOT = Path(__file__).resolve().parent.parent
 
 _PROJECT = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
-_MAY_BE_EMPTY = ("registry", "marathon", "agents.hosts", "agents.hosts_file", "agents.ssh_config")
+_MAY_BE_EMPTY = (
+    "registry", "marathon", "agents.hosts", "agents.hosts_file", "agents.ssh_config", "slurm.login", "slurm.shared",
+)  # fmt: skip
 # The least and the most of a number, by the last part of its key.
 _RANGES: Mapping[str, tuple[float, float]] = {
     **dict.fromkeys(("port", "management_port", "prometheus_port"), (1, 65535)),
@@ -79,6 +81,14 @@ class AgentSettings:
     timeout_s: float
 
 
+@dataclass(frozen=True)
+class SlurmSettings:
+    """The login node of a Slurm (empty: this machine), and the folder there that all its nodes see (empty: usual)."""
+
+    login: str
+    shared: str
+
+
 Options = Mapping[str, str]
 
 
@@ -89,6 +99,7 @@ class EngineSettings:
     local: Options
     process: Options
     marathon: Options
+    slurm: Options
 
 
 @dataclass(frozen=True)
@@ -105,6 +116,7 @@ class Settings:
     queue: QueueSettings
     worker: WorkerSettings
     agents: AgentSettings
+    slurm: SlurmSettings
     engines: EngineSettings
     registry_path: str = ""
 
@@ -134,7 +146,8 @@ class Settings:
 
 
 SECTIONS: Mapping[str, Any] = {
-    "queue": QueueSettings, "worker": WorkerSettings, "agents": AgentSettings, "engines": EngineSettings,
+    "queue": QueueSettings, "worker": WorkerSettings, "agents": AgentSettings, "slurm": SlurmSettings,
+    "engines": EngineSettings,
 }  # fmt: skip
 # Every key, such as `queue.port`, and what it is.
 KEYS = {name: of for name, of in Settings.__annotations__.items() if name not in {*SECTIONS, "registry_path"}} | {

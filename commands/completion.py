@@ -59,7 +59,9 @@ def _values(flag: Any) -> str:
 
     word = helping.word_of(flag)
     if word == "ENGINE":
-        return " ".join(f"{name}:" if engine.address_key else name for name, engine in SCHEDULERS.items())
+        return " ".join(
+            f"{name}:" if engine.address_key and engine.needs_address else name for name, engine in SCHEDULERS.items()
+        )
     return {"SHELL": " ".join(SHELLS)}.get(word, word)
 
 

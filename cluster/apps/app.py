@@ -73,10 +73,10 @@ class AppSpec:
 
     `command` is for the shell (empty: the image's own), `image` is empty where none is needed. `kill_grace_s` is how
     long the engine waits for an instance that it ends by itself; `time_limit_s` is how long an instance may run (0: for
-    ever); `pinned_to` is the host that it has to run on. `container_options` are options of `docker run` of the
-    definition, which engines without containers leave out; `engine_options` are those that a person gave to the engine.
-    `native` is the definition that the app was read from, and `unheld` what is in it that an AppSpec cannot hold, by
-    its place.
+    ever); with `max_instances` there are as many as the queue needs, `instances` at least and so many at most;
+    `pinned_to` is the host that it has to run on. `container_options` are options of `docker run` of the definition,
+    which engines without containers leave out; `engine_options` are those that a person gave to the engine. `native` is
+    the definition that the app was read from, and `unheld` what is in it that an AppSpec cannot hold, by its place.
     """
 
     id: str
@@ -92,6 +92,7 @@ class AppSpec:
     instances: int = 1
     kill_grace_s: int = 10
     time_limit_s: float = 0
+    max_instances: int = 0
     pinned_to: str = ""
     secret_files: tuple[SecretFile, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -109,13 +110,15 @@ class AppSpec:
     @property
     def digest(self) -> str:
         """SHA-256 in hex of all but the number of instances: scaling makes no other app."""
-        kept = replace(self, instances=1).as_json()
+        kept = replace(self, instances=1, max_instances=0).as_json()
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
     def as_json(self) -> dict[str, Any]:
         """Return what `from_json` reads, for a label or a file; the content of secret files is left out."""
         kept = asdict(replace(self, native={}, unheld={}))
         del kept["native"], kept["unheld"]
+        if not self.max_instances:
+            del kept["max_instances"]  # apps that are kept from before have none
         for file in kept["secret_files"]:
             del file["content"]
         return kept
@@ -144,6 +147,14 @@ class AppSpec:
     def with_host_ports(self, fixed: Mapping[str, int]) -> AppSpec:
         """Return the app with fixed ports of the host for the ports of these names."""
         return replace(self, ports=tuple(replace(port, host=fixed.get(port.name, port.host)) for port in self.ports))
+
+    def refuse_elastic(self, engine: str) -> None:
+        """Refuse an app whose number of instances is for its engine to choose, which this engine does not."""
+        if self.max_instances:
+            raise ClusterError(
+                f"{self.id}: max_instances (--max-instances) is {self.max_instances}: {engine} runs as many as it is "
+                "told: leave it out, and say --instances"
+            )
 
     def refuse_unheld(self, engine: str) -> None:
         """Refuse what an engine would leave out though it changes what the app does."""

@@ -1,7 +1,8 @@
 """The engines that run apps: one interface, several engines.
 
 `local` is the Docker Engine of this machine, `process` plain processes of this machine, `marathon` the agents of a
-cluster. A folder here is an engine; a line in the table of `selection.py` makes it one of those that `--at` knows.
+cluster, `slurm` the jobs of one. A folder here is an engine; a line in the table of `selection.py` makes it one of
+those that `--at` knows.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from cluster.apps.traits import EngineTraits
@@ -40,7 +42,8 @@ class DeployOptions:
     """Choices of a deploy: past the locks and claims of others, waited for, for how long, and undone when it fails.
 
     With `drain` workers finish what they run first, as far as the engine lets them. With `is_undo` the change itself
-    goes back after one that failed: to the app as it was, whosever it is, which gets the place of what failed.
+    goes back after one that failed: to the app as it was, whosever it is, which gets the place of what failed. `idle`
+    returns the names of instances that run nothing now: an engine with a choice ends those first.
     """
 
     force: bool = False
@@ -49,6 +52,7 @@ class DeployOptions:
     undo: bool = False
     drain: bool = True
     is_undo: bool = False
+    idle: Callable[[], frozenset[str]] = frozenset
 
 
 class ChangeFailed(ClusterError):
@@ -151,7 +155,7 @@ class Scheduler(EngineTraits, Protocol):
         """
 
     def address_of(self, app_id: str, port_name: str = "") -> HostPort:
-        """Return the address of a port of a running instance: the named one, else the first."""
+        """Return the address of a port of a running instance, as instances have it: the named one, else the first."""
 
     def delete_data(self, app_id: str) -> list[str]:
         """Delete the data of a stopped app, or with an empty id of all apps; return the names of what was deleted."""
@@ -161,6 +165,12 @@ class Scheduler(EngineTraits, Protocol):
 
     def broker_for(self, queue_app: str) -> BrokerLocation:
         """Return how workers that run here find the queue that this app is."""
+
+    def place_of(self, file: Path) -> str:
+        """Return the path by which instances find a file of this machine; the next `apply` brings it there."""
+
+    def reach(self, address: HostPort) -> HostPort:
+        """Return the address by which this machine gets to one that instances have: the same, or that of a tunnel."""
 
 
 class LongWait:

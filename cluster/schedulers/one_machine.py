@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
+from pathlib import Path
 from threading import Thread
 from typing import Any, Generic, TypeVar
 
@@ -69,6 +70,7 @@ class OneMachine(ABC, Generic[T]):
     is_here = True
     has_hosts = False
     has_images = True
+    limits_resources = True
     makes_data_folders = False
     caveat = ""
     options: tuple[str, ...] = ()
@@ -212,6 +214,14 @@ class OneMachine(ABC, Generic[T]):
         """Return the address of the queue on this machine."""
         return BrokerLocation.at(self._settings.queue.url)
 
+    def place_of(self, file: Path) -> str:
+        """Return the file's own path, which processes of this machine see."""
+        return str(file)
+
+    def reach(self, address: HostPort) -> HostPort:
+        """Return the address as it is."""
+        return address
+
     def _decide(self, app: AppSpec, found: Sequence[T], restart: bool) -> Steps:
         self._check(app)
         for one in found:
@@ -224,7 +234,10 @@ class OneMachine(ABC, Generic[T]):
         """Refuse what would be left out though it changes what the app does."""
         app.refuse_unheld(self.name)
         if app.time_limit_s:
-            raise ClusterError(f"{app.id}: a time limit of {app.time_limit_s:g} s: {self.name} has none: leave it out")
+            raise ClusterError(
+                f"{app.id}: a time limit (--time) of {app.time_limit_s:g} s: {self.name} has none: leave it out"
+            )
+        app.refuse_elastic(self.name)
 
     def _prepare(self, app: AppSpec, numbers: Sequence[int], found: Sequence[T]) -> dict[str, dict[str, Any]]:
         """Return what to make of the app, by name; refuse what would fail after the old instances have gone."""

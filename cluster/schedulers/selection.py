@@ -20,12 +20,13 @@ class Engine:
     """A line of the table: the module and the name of an engine's class, which is loaded when it is needed.
 
     `address_key` is the key of invoke.yaml with the engine's usual address, such as `engines.NAME.address`; an engine
-    without one is this machine.
+    without one is this machine. Where it `needs_address`, an empty one is an error, else it is reached from here.
     """
 
     module: str
     kind: str
     address_key: str = ""
+    needs_address: bool = True
 
     def load(self) -> Any:
         """Return the class; its `make(settings, address, say)` returns the engine."""
@@ -36,6 +37,7 @@ SCHEDULERS: Mapping[str, Engine] = {
     "local": Engine("cluster.schedulers.docker.scheduler", "Local"),
     "process": Engine("cluster.schedulers.process.scheduler", "Process"),
     "marathon": Engine("cluster.schedulers.marathon.scheduler", "Marathon", address_key="marathon"),
+    "slurm": Engine("cluster.schedulers.slurm.scheduler", "Slurm", address_key="slurm.login", needs_address=False),
 }
 
 LOCAL, PROCESS = "local", "process"
@@ -81,7 +83,7 @@ def chosen(settings: Settings, at: str = "", marathon: str = "") -> Choice:
     address: Any = settings
     for part in key.split("."):
         address = address.get(part, "") if isinstance(address, Mapping) else getattr(address, part)
-    if not address:
+    if not address and SCHEDULERS[found.name].needs_address:
         short = "-m HOST:PORT" if found.name == _SHORT else f"--at {found.name}:ADDRESS"
         raise ClusterError(f"where {found.name} is is not said: give {short}, or set {key}: in invoke.yaml")
     return Choice(found.name, address)

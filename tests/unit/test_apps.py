@@ -34,6 +34,7 @@ class Traits:
     address: str = ""
     is_here: bool = True
     has_images: bool = True
+    limits_resources: bool = True
     makes_data_folders: bool = False
     user: str = ""
 

@@ -133,7 +133,8 @@ def test_an_app_that_was_read_from_nothing_is_a_whole_definition() -> None:
 
 
 def test_a_limit_of_time_is_refused() -> None:
-    assert "/x: time_limit_s " in refusal(definition_of, AppSpec("/x", "exec x", time_limit_s=3600))
+    assert "3600 s" in refusal(definition_of, AppSpec("/x", "exec x", time_limit_s=3600))
+    assert "--max-instances) is 40" in refusal(definition_of, AppSpec("/x", "exec x", max_instances=40))
 
 
 def test_secret_files_are_named_and_not_shown() -> None:

@@ -75,7 +75,7 @@ class Cluster:
 
     name, place, flag, address, user, caveat = "marathon", "a cluster", " -m a:1", "", "", ""
     is_here = has_hosts = makes_data_folders = False
-    has_images = True
+    has_images = limits_resources = True
     options = ()
 
     def __init__(self, runs: AppSpec | None, refuses: str = "") -> None:

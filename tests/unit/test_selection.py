@@ -122,7 +122,7 @@ def test_the_engine_is_that_of_the_flags_else_of_invoke_yaml(
 @pytest.mark.parametrize(
     ("at", "marathon", "words"),
     [
-        ("slurm", "", "--at slurm: "),
+        ("nomad", "", "--at nomad: "),
         ("local:x", "", "--at local:x"),
         ("local", "10.0.0.1:8080", "--at local and -m 10.0.0.1:8080"),
         ("marathon:10.0.0.2:8080", "10.0.0.1:8080", "--at marathon:10.0.0.2:8080 and -m 10.0.0.1:8080"),
@@ -131,6 +131,21 @@ def test_the_engine_is_that_of_the_flags_else_of_invoke_yaml(
 )
 def test_flags_that_mean_no_engine_or_two_are_named(settings: Settings, at: str, marathon: str, words: str) -> None:
     assert words in refusal(selection.chosen, settings, at, marathon)
+
+
+@pytest.mark.parametrize(
+    ("at", "login", "found"), [("slurm", "", "slurm"), ("slurm", "me@login1", "slurm:me@login1"),
+    ("slurm:login2:2222", "me@login1", "slurm:login2:2222")],
+)  # fmt: skip
+def test_an_engine_may_be_reached_without_an_address_and_is_not_this_machine(
+    settings: Settings, at: str, login: str, found: str
+) -> None:
+    settings = replace(settings, slurm=replace(settings.slurm, login=login))
+    choice = selection.chosen(settings, at)
+    assert (str(choice), choice.is_here) == (found, False)
+    assert str(selection.chosen_to_deploy(settings, at)) == found
+    assert str(selection.chosen_to_deploy(replace(settings, scheduler=at.partition(":")[0]), at)) == found
+    assert f"--at {at}" in refusal(selection.chosen_to_run_local, settings, at)
 
 
 @pytest.mark.parametrize(("scheduler", "found"), [("local", "local"), ("process", "process"), ("marathon", "local")])

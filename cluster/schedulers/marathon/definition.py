@@ -41,7 +41,10 @@ def with_paths(app: AppSpec, project: str) -> AppSpec:
 def definition_of(app: AppSpec) -> dict[str, Any]:
     """Return an app as Marathon's JSON; what an AppSpec cannot hold of its own definition stays there as it is."""
     if app.time_limit_s:
-        raise ClusterError(f"{app.id}: time_limit_s is {app.time_limit_s:g}: Marathon has no such limit: leave it out")
+        raise ClusterError(
+            f"{app.id}: a time limit (--time) of {app.time_limit_s:g} s: Marathon has none: leave it out"
+        )
+    app.refuse_elastic("Marathon")
     found: dict[str, Any] = json.loads(json.dumps(dict(app.native or _EMPTY)))
     known = definitions.read(found)
     app = replace(app, container_options=(*app.container_options, *app.engine_options))

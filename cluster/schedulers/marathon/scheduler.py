@@ -53,6 +53,7 @@ class Marathon:
     is_here = False
     has_hosts = True
     has_images = True
+    limits_resources = True
     makes_data_folders = True
     caveat = ""
     options = tuple(OPTIONS)
@@ -180,6 +181,14 @@ class Marathon:
         if any(is_local(urlsplit(url).netloc) for url in addresses(self.address)):
             self._say(f"the workers look for {self.place}, which for each of them is its own machine")
         return broker_location(self.address, queue_app)
+
+    def place_of(self, file: Path) -> str:
+        """Refuse: agents see no file of this machine."""
+        raise ClusterError(f"{file}: the agents of {self.place} do not see it: build an image that has it")
+
+    def reach(self, address: HostPort) -> HostPort:
+        """Return the address as it is."""
+        return address
 
     def _replaceable(self, app: AppSpec, options: DeployOptions) -> Answer | None:
         """Return what runs under an app's id, if it may be replaced by it."""

@@ -40,6 +40,7 @@ class Process(OneMachine[ProcessInstance]):
 
     name = "process"
     has_images = False
+    limits_resources = False
     caveat = "plain processes do not come back when this machine starts anew: run this again then"
 
     def __init__(self, settings: Settings, folder: Path, say: Say) -> None:
