@@ -34,6 +34,7 @@ from scripts.amqp.broker import open_blocking
 from scripts.errors import ClusterError
 from tests.hosts.cluster import Hosts, running_hosts
 from tests.ports import free_ports
+from tests.slurm.cluster import SlurmCluster, running_slurm
 
 # A busy machine may take its time for any example; and the same examples come in each run.
 ANY_MACHINE = "any machine"
@@ -57,10 +58,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a fixture of their module, or the hosts, stay in one process when `inv test` runs several."""
+    """Tests that share a fixture of their module, or machines, stay in one process when `inv test` runs several."""
     for item in items:
-        if "hosts" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("hosts"))
+        if machines := {"hosts", "slurm"}.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(min(machines)))
             continue
         fixtures = item._fixtureinfo.name2fixturedefs.values()  # type: ignore[attr-defined]
         if any(fixture.scope == "module" and fixture.baseid for each in fixtures for fixture in each):
@@ -196,6 +197,13 @@ def hosts(docker_client: Any, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """Hosts with sshd and an engine each, which all tests share; each starts when a test first asks for it."""
     with running_hosts(docker_client, tmp_path_factory.mktemp("hosts"), missing) as hosts:
         yield hosts
+
+
+@pytest.fixture(scope="session")
+def slurm(docker_client: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
+    """A Slurm cluster, which all tests share."""
+    with running_slurm(docker_client, tmp_path_factory.mktemp("slurm"), missing) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")

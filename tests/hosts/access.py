@@ -6,11 +6,21 @@ import io
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 OPS_ID = 1000
+
+
+class File(NamedTuple):
+    """A file of a host: its path from the root folder, mode, owner's id and content."""
+
+    name: str
+    mode: int
+    owner: int
+    content: bytes
 
 
 class Key:
@@ -30,21 +40,29 @@ class Key:
         return self._key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
 
 
-def files_of_a_host(host_key: Key, client_key: Key) -> bytes:
-    """What makes a host this one and lets the client in, as a tar archive of its root folder."""
-    authorized = client_key.public.encode() + b"\n"
-    files = [
-        ("etc/ssh/ssh_host_ed25519_key", 0o600, 0, host_key.private),
-        ("root/.ssh/authorized_keys", 0o600, 0, authorized),
-        ("home/ops/.ssh/authorized_keys", 0o600, OPS_ID, authorized),
+def files_of_a_host(host_key: Key, client_key: Key) -> list[File]:
+    """What makes a host this one and lets the client in."""
+    return [
+        File("etc/ssh/ssh_host_ed25519_key", 0o600, 0, host_key.private),
+        authorized("root", 0, client_key),
+        authorized("home/ops", OPS_ID, client_key),
     ]
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        for name, mode, owner, content in files:
+
+
+def authorized(home: str, user_id: int, client_key: Key) -> File:
+    """What lets the client in as a user."""
+    return File(f"{home}/.ssh/authorized_keys", 0o600, user_id, client_key.public.encode() + b"\n")
+
+
+def archive(files: Iterable[File]) -> bytes:
+    """A tar archive of files of the root folder; the folders for authorized_keys are made."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as tar:
+        for name, mode, owner, text in files:
             if name.endswith("authorized_keys"):
                 tar.addfile(_entry(name.rpartition("/")[0], 0o700, owner, tarfile.DIRTYPE, 0))
-            tar.addfile(_entry(name, mode, owner, tarfile.REGTYPE, len(content)), io.BytesIO(content))
-    return archive.getvalue()
+            tar.addfile(_entry(name, mode, owner, tarfile.REGTYPE, len(text)), io.BytesIO(text))
+    return content.getvalue()
 
 
 def _entry(name: str, mode: int, owner: int, kind: bytes, size: int) -> tarfile.TarInfo:
@@ -65,12 +83,14 @@ def known_hosts(keys: Iterable[tuple[str, str, Key]]) -> str:
     return "".join(f"{name},{address} {key.public}\n" for name, address, key in keys)
 
 
-def ssh_config(addresses: dict[str, str], inner: dict[str, str], identity: Path, known: Path) -> str:
+def ssh_config(
+    addresses: dict[str, str], inner: dict[str, str], identity: Path, known: Path, user: str = "root"
+) -> str:
     """The configuration by which ssh reaches the hosts at their addresses, and those of `inner` through `jump`."""
     entries = [f"Host {name}\n    HostName {address}\n" for name, address in addresses.items()]
     entries += [f"Host {name}\n    HostName {address}\n    ProxyJump jump\n" for name, address in inner.items()]
     everywhere = (
-        "Host *\n    User root\n    IdentitiesOnly yes\n"
+        f"Host *\n    User {user}\n    IdentitiesOnly yes\n"
         f"    IdentityFile {identity}\n    UserKnownHostsFile {known}\n    GlobalKnownHostsFile /dev/null\n"
     )
     return "\n".join([*entries, everywhere])

@@ -99,7 +99,7 @@ class Hosts:
 def running_hosts(client: Any, folder: Path, missing: Callable[[str], NoReturn]) -> Iterator[Hosts]:
     """Hosts, removed in the end; `missing` is told why there are none."""
     remove_leftovers(client)
-    _build(client)
+    build(client, IMAGE, Path(__file__).parent / "image")
     hosts = Hosts(client, folder, missing)
     try:
         yield hosts
@@ -107,10 +107,11 @@ def running_hosts(client: Any, folder: Path, missing: Callable[[str], NoReturn])
         hosts.remove()
 
 
-def _build(client: Any) -> None:
+def build(client: Any, image: str, folder: Path) -> None:
+    """Build the image that hosts run from the folder of its Dockerfile."""
     base_image.ensure_base(client, print)
     events = client.api.build(
-        path=str(Path(__file__).parent / "image"), tag=IMAGE, rm=True, forcerm=True, decode=True,
+        path=str(folder), tag=image, rm=True, forcerm=True, decode=True,
         buildargs=image_build.proxies(environ), use_config_proxy=True,
     )  # fmt: skip
-    image_build.follow(f"build {IMAGE}", events, print, lambda _: None)
+    image_build.follow(f"build {image}", events, print, lambda _: None)

@@ -14,7 +14,8 @@ import requests
 from docker.errors import APIError, DockerException
 from docker.types import EndpointConfig
 
-from tests.hosts.access import Key, files_of_a_host
+from tests.hosts import access
+from tests.hosts.access import Key
 from tests.hosts.network import CGROUPS, IMAGE, LABEL, owner
 from tests.waiting import until
 
@@ -42,6 +43,7 @@ class TestHost:
     """A host: made at once, started when it is first used. `address` is its own as long as the run lasts."""
 
     __test__ = False  # pytest would take it for tests
+    image = IMAGE
 
     def __init__(self, client: Any, network: Any, name: str, address: str, client_key: Key, has_engine: bool) -> None:
         self._client, self._network, self._client_key = client, network, client_key
@@ -92,6 +94,15 @@ class TestHost:
         """Its Docker Engine, for tests that look at it themselves."""
         with closing(docker.DockerClient(base_url=self.engine_url, timeout=60)) as client:
             yield client
+
+    @property
+    def hostname(self) -> str:
+        """The name that it has for itself; its engine's control groups are named so."""
+        return f"{self._network.name}-{self.name}"
+
+    def files(self) -> list[access.File]:
+        """What makes it this host and lets the client in."""
+        return access.files_of_a_host(self.key, self._client_key)
 
     @property
     def engine_url(self) -> str:
@@ -153,8 +164,8 @@ class TestHost:
         api = self._client.api
         endpoint = EndpointConfig(api._version, aliases=[self.name], ipv4_address=self.ip)
         created = api.create_container(
-            IMAGE,
-            hostname=f"{self._network.name}-{self.name}",
+            self.image,
+            hostname=self.hostname,
             name=f"{self._network.name}-{self.name}",
             environment={"ENGINE": "yes" if self.has_engine else "no"},
             volumes=[CGROUPS, *_VOLUMES] if self.has_engine else [],
@@ -163,7 +174,7 @@ class TestHost:
             host_config=self._host_config(api),
         )
         container = self._client.containers.get(created["Id"])
-        container.put_archive("/", files_of_a_host(self.key, self._client_key))
+        container.put_archive("/", access.archive(self.files()))
         return container
 
     def _host_config(self, api: Any) -> Any:

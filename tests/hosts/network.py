@@ -52,21 +52,27 @@ def owner() -> str:
 
 
 def remove_leftovers(client: Any) -> None:
-    """Remove the hosts and networks whose owner is no more."""
+    """Remove the hosts, networks and volumes whose owner is no more."""
     for container in client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True):
         if not _is_alive(container.labels[LABEL]):
             container.remove(v=True, force=True)
-            remove_control_groups(client, container.name)
+            remove_control_groups(client, container.name, container.attrs["Config"]["Image"])
     for network in client.networks.list(filters={"label": LABEL}):
         if not _is_alive(network.attrs["Labels"][LABEL]):
             network.remove()
+    for volume in client.volumes.list(filters={"label": LABEL}):
+        if not _is_alive(volume.attrs["Labels"][LABEL]):
+            volume.remove()
 
 
-def remove_control_groups(client: Any, name: str) -> None:
-    """Remove those of hosts with names that begin so: their engines made them, but they are the machine's, and stay."""
+def remove_control_groups(client: Any, name: str, image: str = IMAGE) -> None:
+    """Remove those of hosts with names that begin so: their engines made them, but they are the machine's, and stay.
+
+    It is done in a container of the image.
+    """
     command = ["find", CGROUPS, "-depth", "-type", "d", "-path", f"*/{name}*", "-exec", "rmdir", "{}", "+"]
     binds = [f"{CGROUPS}:{CGROUPS}:rw"]
-    client.containers.run(IMAGE, command, volumes=binds, cgroupns="host", network_mode="none", remove=True)
+    client.containers.run(image, command, volumes=binds, cgroupns="host", network_mode="none", remove=True)
 
 
 def _is_alive(label: str) -> bool:
