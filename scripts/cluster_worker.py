@@ -117,6 +117,9 @@ def _locate(loop: EventLoop, options: Options) -> Locate:
     if url is None:
         # Marathon may move it: asked anew for each connection.
         return partial(in_thread, loop, partial(_marathon_url, str(options.marathon), str(options.app)))
+    if url.startswith("@"):
+        # Whoever moves the broker replaces the file, which may lie on a network that is away.
+        return partial(in_thread, loop, partial(broker.located, url))
     # A mistake in it is shown now, not tried again for ever.
     broker.parameters(url)
     return lambda found, _failed: loop.add_callback_threadsafe(lambda: found(url))

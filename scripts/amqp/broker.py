@@ -17,6 +17,7 @@ import pika
 from pika.adapters.utils.connection_workflow import AMQPConnectionWorkflowFailed, AMQPConnectorException
 from pika.exceptions import AMQPChannelError, AMQPConnectionError, ChannelClosedByBroker, ConnectionClosedByBroker
 
+from scripts.address_file import address_in
 from scripts.errors import ClusterError, ServiceAway
 from scripts.hostport import HostPort
 from scripts.password_file import secret_of
@@ -112,6 +113,16 @@ def credentials(url: str, environ: Mapping[str, str] = os.environ) -> tuple[str,
     user = unquote(parts.username or "") or environ.get("AMQP_USER", "")
     given = unquote(parts.password) if parts.password is not None else secret_of("AMQP_PASSWORD", environ)
     return user, given or ""
+
+
+def located(given: str) -> str:
+    """Return a URL that was given itself, or as `@FILE`: read anew each time, which may block."""
+    url = address_in(given)
+    try:
+        parameters(url)
+    except ClusterError as error:
+        raise ClusterError(f"{given[1:]}: {error}" if url != given else str(error)) from error
+    return url
 
 
 def without_login(url: str) -> str:

@@ -10,6 +10,7 @@ from socket import create_connection
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+from scripts.address_file import address_in
 from scripts.errors import ClusterError, ServiceAway
 from scripts.hostport import HostPort
 
@@ -201,6 +202,33 @@ def _count(queue: dict[str, Any]) -> QueueCount:
     rate_in = float(rate) if isinstance(rate, int | float) else None
     kind, exclusive = str(queue.get("type", "")), queue.get("exclusive") is True
     return QueueCount(str(queue.get("name", "")), *figures, rate_in=rate_in, kind=kind, exclusive=exclusive)
+
+
+def url_of_api(text: str) -> str:
+    """Return the URL of an API; a wrong one is not shown, since there may be a password in it.
+
+    Raises:
+        ClusterError: it is none.
+    """
+    try:
+        parts = urlsplit(text)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and "@" not in text:
+            return text
+    except ValueError:
+        pass
+    raise ClusterError("not a URL such as http://HOST:15672, without user and password")
+
+
+def locate_management(parameters: Any, given: str | None) -> Management:
+    """Do as `management_of` with a URL that may be given as `@FILE`: read anew each time, which may block."""
+    if not given or not given.startswith("@"):
+        return management_of(parameters, given)
+    try:
+        return management_of(parameters, url_of_api(address_in(given)))
+    except ServiceAway:
+        raise
+    except ClusterError as error:
+        raise ClusterError(f"{given[1:]}: {error}") from error
 
 
 def management_of(parameters: Any, url: str | None) -> Management:

@@ -12,7 +12,7 @@ from pika.exceptions import ChannelClosedByBroker
 
 from scripts.action.output import say
 from scripts.amqp import queues
-from scripts.amqp.management import management_of
+from scripts.amqp.management import locate_management
 from scripts.amqp.policies import losses
 from scripts.errors import ClusterError
 from scripts.event_loop import EventLoop, in_thread
@@ -53,9 +53,12 @@ class QueueWarnings:
         new = [name for name in names if name not in self._looked]
         self._looked.update(new)
         if new:
-            management, queue = management_of(parameters, self.options.management), self.options.queue
-            attempts = self.options.policy.attempts
-            ask = partial(losses, management, queue, new, attempts, _FIGURES_WITHIN_S)
+            queue, attempts = self.options.queue, self.options.policy.attempts
+
+            def ask() -> list[str]:
+                management = locate_management(parameters, self.options.management)
+                return losses(management, queue, new, attempts, _FIGURES_WITHIN_S)
+
             in_thread(self.loop, ask, lambda found: self.say(*found), lambda _reason: None)
 
 

@@ -6,10 +6,10 @@ import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from scripts.action.cgroup import cores
 from scripts.action.jobs import RunLimits
+from scripts.amqp.management import url_of_api
 from scripts.amqp.queues import PAUSES_S, checked_name, failed_queue, side_queues
 from scripts.errors import ClusterError
 from scripts.flags import Parser, number_of
@@ -27,6 +27,9 @@ the time limit: tried again later, and at last sent to the queue QUEUE.failed wi
 
 A message with a reply_to is answered: what the command prints to STDOUT goes there before the message is acknowledged,
 with the exit code and more in headers. So does a failure for good, with its reason, in place of QUEUE.failed.
+
+Where the broker moves, -u @FILE says where it is: the one line of FILE, read anew whenever the worker connects, is its
+URL. Whoever moves the broker replaces the file. --management takes an @FILE, too.
 
 User and password: AMQP_USER, and AMQP_PASSWORD_FILE or AMQP_PASSWORD; the command does not see them. A password in the
 URL is seen by everybody who runs ps on this machine.
@@ -113,12 +116,13 @@ def _contradiction(given: argparse.Namespace, jobs: int) -> str:
 def _parser() -> Parser:
     parser = Parser(
         prog="cluster_worker",
-        usage="cluster_worker [-m HOST:PORT -a APP | -u URL] -q QUEUE [options] COMMAND [ARGUMENTS...]",
+        usage="cluster_worker [-m HOST:PORT -a APP | -u URL|@FILE] -q QUEUE [options] COMMAND [ARGUMENTS...]",
         description="Run COMMAND for each message of an AMQP queue, the message's body on its STDIN.",
         epilog=_EXAMPLES,
     )
     add = parser.add_argument_group("the queue").add_argument
-    add("-u", dest="url", metavar="URL", help="the broker, amqp://HOST:PORT (default: on this machine)")
+    add("-u", dest="url", type=_located, metavar="URL",
+        help="the broker, amqp://HOST:PORT (default: on this machine), or @FILE, which has its URL")  # fmt: skip
     add("-m", dest="marathon", metavar="HOST:PORT", help="Marathon, to be asked where the broker is")
     add("-a", dest="app", metavar="APP", help="the broker's app in Marathon")
     add("-q", dest="queue", type=_queue, required=True, metavar="QUEUE", help="made if it is not there")
@@ -191,13 +195,14 @@ def _queue(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def _located(text: str) -> str:
+    if text == "@":
+        raise argparse.ArgumentTypeError("'@' names no file: write it as @FILE")
+    return text
+
+
 def _management(text: str) -> str:
-    """Refuse a wrong URL without showing it: there may be a password in it."""
     try:
-        parts = urlsplit(text)
-        is_one = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and "@" not in text
-        if is_one or not text:
-            return text
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError("not a URL such as http://HOST:15672, without user and password")
+        return _located(text) if text.startswith("@") else url_of_api(text) if text else text
+    except ClusterError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -21,9 +21,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from scripts.action.output import say
-from scripts.amqp.management import Management, QueueFigures, management_of
+from scripts.amqp.management import Management, QueueFigures, locate_management
 from scripts.amqp.queues import Counted, count, failed_queue, side_queues
 from scripts.errors import ClusterError, MessagesFailed, ServiceAway
 from scripts.event_loop import EventLoop, in_thread
@@ -100,14 +101,14 @@ class UntilEmpty:
         if work.ready or connection is None:
             self._differs()
         elif self._api_works:
-            management = management_of(connection.params, self.options.management)
-            ask = partial(_ask, management, self._queue)
-            in_thread(self.loop, ask, partial(self._asked, management, work), self._no_api)
+            ask = partial(_ask, connection.params, self.options.management, self._queue)
+            in_thread(self.loop, ask, partial(self._asked, work), self._no_api)
         else:
             self._count(self._side_queues, self._without_api)
 
-    def _asked(self, management: Management, work: Counted, figures: QueueFigures) -> None:
+    def _asked(self, work: Counted, answer: tuple[Management, QueueFigures]) -> None:
         """Go on to the side queues, if nothing can be left in the work queue."""
+        management, figures = answer
         if self._is_alone(work, figures) or figures.messages == 0:
             self._api_failed_at = None
             there = partial(_which_are_there, management, self._side_queues)
@@ -230,11 +231,12 @@ class UntilEmpty:
             count(connection, names, self.loop.guard(answered))
 
 
-def _ask(management: Management, name: str) -> QueueFigures:
+def _ask(parameters: Any, where: str | None, name: str) -> tuple[Management, QueueFigures]:
+    management = locate_management(parameters, where)
     found = management.queue(name)
     if found is None:
         raise ClusterError(f"the management API at {management.url} does not know queue {name!r}")
-    return found
+    return management, found
 
 
 def _which_are_there(management: Management, names: list[str]) -> list[str]:

@@ -69,6 +69,7 @@ NUMBERS = ["-j", "--prefetch", "--timeout", "--kill-after", "--drain", "--attemp
             for wrong in ("nan", "inf", "-1", "1e999", "x", "")
         ],
         (["-q", "q", "--backoff-max", "65", "cat"], "--backoff-max"),
+        *[(["-q", "q", flag, "@", "cat"], "'@'") for flag in ("-u", "--management")],
         (["-q", "q", "--recycle-after", "9", "cat"], "--keep-alive"),
         (["-q", "q", "--framing", "netstring", "cat"], "--keep-alive"),
         (["-q", "q", "--tim", "9", "cat"], "--tim"),
