@@ -28,6 +28,9 @@ FLAGS: Mapping[str, tuple[Any, str]] = {
     "at": ("", "where: ENGINE[:ADDRESS], such as local or marathon:10.0.0.10:8080 (default: scheduler in invoke.yaml)"),
     "marathon": ("", "Marathon, HOST:PORT[,HOST:PORT] or a URL; short for --at marathon:HOST:PORT"),
     "engine_option": (None, "NAME=VALUE for the engine (default: engines in invoke.yaml); may be given several times"),
+    "here": (False, "of jobs: run the queue as a process of the login node, not as a job"),
+    "rabbitmq": ("", "of jobs: the folder of RabbitMQ there (default: the one in $PATH)"),
+    "time": ("", "how long each job may run: minutes, H:MM:SS or D-HH:MM:SS (default: what its partition allows)"),
     "on": ("", "the host that keeps the queue's messages, as its engine calls it (default: where they are)"),
     "move_without_data": (False, "let the queue begin empty on another host; its messages stay where they were"),
     "guest": (False, "open the queue to everyone who can reach it, without a password; for a network that you trust"),
@@ -44,7 +47,8 @@ FLAGS: Mapping[str, tuple[Any, str]] = {
     "follow": (False, "go on printing as lines come"),
     "queue": ("", "the queue to take messages from (default: queue.name in invoke.yaml)"),
     "action": ("", "what runs for a message: a file of components/worker/scripts/, a command (default: worker.action)"),
-    "instances": (0, "how many workers (default of a deploy: as many as there are, else worker.instances)"),
+    "instances": (-1, "how many workers (default of a deploy: as many as there are, else worker.instances)"),
+    "max_instances": (0, "let jobs come and go as the queue needs them, so many at most and --instances (0) at least"),
     "jobs": (-1, "how many actions each worker runs at once; 0: one a core (default: worker.jobs)"),
     "timeout": (0.0, "time limit of one action in seconds (default: none)"),
     "attempts": (0, "how often a message is tried in all (default: 3)"),
@@ -75,7 +79,7 @@ WORK = (
 # Of one message it does not matter how many workers there would be, nor where.
 TRIED = tuple(flag for flag in WORK if flag not in ("instances", "jobs", "drain", "app", "constraint"))
 RUN = ("at", "engine_option", "definition", "dry_run", "no_wait")
-DEPLOY = ("marathon", *RUN, *FOLLOWED, "rollback_on_failure")
+DEPLOY = ("marathon", *RUN, "time", *FOLLOWED, "rollback_on_failure")
 
 Body = Callable[["Settings", Any], Iterable[str] | None]
 
@@ -200,8 +204,8 @@ def overrides(flags: Any) -> AppOverrides:
     """Return what flags change in a definition."""
     from cluster.apps.flags import AppOverrides
 
-    given = {"app": "", "instances": 0, "cpus": 0, "mem_mib": 0} | vars(flags)
+    own = ("app", "definition", "instances", "max_instances", "time", "cpus", "mem_mib", "here", "rabbitmq")
     return AppOverrides.of(
-        **{name: given[name] for name in ("app", "definition", "instances", "cpus", "mem_mib")}, env=flags.env,
+        **{name: getattr(flags, name) for name in own if name in vars(flags)}, env=flags.env,
         volumes=flags.volume, constraints=flags.constraint, engine_options=flags.engine_option,
     )  # fmt: skip

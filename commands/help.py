@@ -30,7 +30,9 @@ FLAGS: Mapping[str, Sequence[str]] = {
         "header", "output", "definition", "to", "data",
     ),
     _HOW: (),
-    "Where": ("at", "marathon", "url", "host", "hosts", "hosts_file", "registry", "address", "on", "engine_option"),
+    "Where": (
+        "at", "marathon", "url", "host", "hosts", "hosts_file", "registry", "address", "on", "here", "engine_option",
+    ),
     "Other": ("tail", "follow", "watch", "wait_timeout", "no_wait", "force", "yes", "dry_run", "json"),
 }  # fmt: skip
 
@@ -42,7 +44,7 @@ WORDS: Mapping[str, str] = {
     "at": "ENGINE", "url": "URL", "marathon": "HOST:PORT", "registry": "HOST:PORT", "address": "HOST:PORT",
     "host": "HOST", "on": "HOST", "hosts": "HOSTS", "env": "NAME=VALUE", "header": "NAME=VALUE",
     "engine_option": "NAME=VALUE", "volume": "HOST:CONTAINER", "constraint": "FIELD:OPERATOR", "to": "VERSION",
-    "halt": "N[%]", "shell": "SHELL",
+    "time": "TIME", "rabbitmq": "FOLDER", "halt": "N[%]", "shell": "SHELL",
 }  # fmt: skip
 
 INTRODUCTION = """\

@@ -56,7 +56,7 @@ run_local = apps.command(
 deploy = apps.command(
     "deploy", "queue",
     "Run the queue on a cluster, on one host that keeps its messages; prints its HOST:PORT when it answers.",
-    ("tag", "on", "guest", "move_without_data", *apps.DEPLOY), _run,
+    ("tag", "on", "here", "rabbitmq", "guest", "move_without_data", *apps.DEPLOY), _run,
 )  # fmt: skip
 url = apps.command(
     "url", "queue", "Print the queue's URL, with user and password, for amqp-publish and other standard tools.",

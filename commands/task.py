@@ -25,7 +25,7 @@ SHORT_FLAGS = {"tag": "t", "marathon": "m", "queue": "q", "url": "u", "body": "b
 MAY_BE_EMPTY = {"body", "options"}
 
 # To these tasks 0 says that the flag is not given, or it would be of no use: nobody else may say it.
-LEAST = {"instances": 1, "attempts": 1, "cpus": 0.001, "mem-mib": 1, "wait-timeout": 0.001}
+LEAST = {"max-instances": 1, "attempts": 1, "cpus": 0.001, "mem-mib": 1, "wait-timeout": 0.001}
 
 INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 

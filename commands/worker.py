@@ -45,9 +45,9 @@ def _scale(settings: Settings, flags: Any) -> None:
     from cluster.operations import operate
     from scripts.errors import ClusterError
 
-    if not flags.instances:
+    if flags.instances < 0 and not flags.max_instances:
         raise ClusterError("--instances is missing: say how many workers; worker.stop is for none")
-    operate.scale(apps.target(settings, "worker", flags), flags.instances, say)
+    operate.scale(apps.target(settings, "worker", flags), flags.instances, say, flags.max_instances)
 
 
 build = apps.build("worker", "Build the worker's image, with your actions in it, and push it to the private registry.")
@@ -57,7 +57,7 @@ run_local = apps.command(
 )  # fmt: skip
 deploy = apps.command(
     "deploy", "worker", "Run workers on a cluster, where they find the queue; returns when they take messages.",
-    (*apps.WORK, *apps.DEPLOY), _run,
+    (*apps.WORK, "max_instances", *apps.DEPLOY), _run,
 )  # fmt: skip
 try_one = apps.command(
     "try", "worker", "Try an action on one message; it goes through workers as run-local would start them.",
@@ -65,7 +65,8 @@ try_one = apps.command(
 )  # fmt: skip
 scale = apps.command(
     "scale", "worker", "Run so many workers of a queue.",
-    (*apps.WHICH["worker"], "instances", *apps.WHERE, *apps.FOLLOWED), _scale, ("instances",),
+    (*apps.WHICH["worker"], "instances", "max_instances", *apps.WHERE, *apps.FOLLOWED), _scale,
+    ("instances|max_instances",),
 )  # fmt: skip
 restart = apps.restart("worker", "Stop and start the workers of a queue, after their running actions.")
 rollback = apps.rollback("worker", "Run an earlier version of the workers of a queue, as many as run now.")

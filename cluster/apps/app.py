@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -108,6 +109,11 @@ class AppSpec:
         return int(drain) if drain.isdecimal() else self.kill_grace_s
 
     @property
+    def number(self) -> str:
+        """The number of its instances for people: `3`, `0 to 40`."""
+        return f"{self.instances} to {self.max_instances}" if self.max_instances else str(self.instances)
+
+    @property
     def digest(self) -> str:
         """SHA-256 in hex of all but the number of instances: scaling makes no other app."""
         kept = replace(self, instances=1, max_instances=0).as_json()
@@ -154,6 +160,14 @@ class AppSpec:
             raise ClusterError(
                 f"{self.id}: max_instances (--max-instances) is {self.max_instances}: {engine} runs as many as it is "
                 "told: leave it out, and say --instances"
+            )
+
+    def refuse_wrong_number(self) -> None:
+        """Refuse more instances than may be at most."""
+        if 0 < self.max_instances < self.instances:
+            raise ClusterError(
+                f"{self.id}: --instances {self.instances} is more than --max-instances {self.max_instances}: raise the "
+                "most that there may be, or lower the least"
             )
 
     def refuse_unheld(self, engine: str) -> None:
@@ -218,6 +232,27 @@ class AppStatus:
     def running(self) -> int:
         """The number of instances that run and, where they have a health check, are healthy."""
         return sum(instance.state == "running" for instance in self.instances)
+
+    @property
+    def waiting(self) -> int:
+        """The number of instances that wait for their engine to have room for them."""
+        return sum(instance.state == "waiting" for instance in self.instances)
+
+    @property
+    def reasons(self) -> str:
+        """The reasons for which instances wait: `Priority`, or where these differ `Priority 15, Resources 2`."""
+        counts = Counter(instance.detail for instance in self.instances if instance.state == "waiting")
+        if len(counts) == 1:
+            return next(iter(counts))
+        return ", ".join(f"{detail or 'unknown'} {count}" for detail, count in counts.most_common())
+
+    @property
+    def shortage(self) -> str:
+        """The instances that wait, for people: `17 wait (Priority)`; empty where none does."""
+        if not self.waiting:
+            return ""
+        wait = "waits" if self.waiting == 1 else "wait"
+        return f"{self.waiting} {wait}{f' ({self.reasons})' if self.reasons else ''}"
 
     def as_json(self) -> dict[str, Any]:
         """Return what programs may know; an app's environment is its own."""

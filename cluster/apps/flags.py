@@ -11,6 +11,7 @@ from cluster.apps.app import AppSpec, Volume
 from scripts.errors import ClusterError
 
 _VARIABLE, _OPTION = re.compile(r"[^\W\d]\w*"), re.compile(r"[^\W\d][\w.-]*")
+_TIME = re.compile(r"(?:(?:(\d{1,4})-)?(\d{1,4}):([0-5]\d):([0-5]\d)|(\d{1,6}))", re.ASCII)
 _VOLUME = re.compile(r"(/[^:]*):(/[^:]*)(?::(ro|rw))?")
 
 # What a deploy says to workers itself, and what would be a password for everyone who can ask the engine.
@@ -20,31 +21,41 @@ _OPENS_THE_ENGINE = ("MARATHON_PASSWORD", "DCOS_ACS_TOKEN")
 
 @dataclass(frozen=True)
 class AppOverrides:
-    """Values that flags put in place of a definition's, or add to them; empty ones and 0 leave it as it is.
+    """Values that flags put in place of a definition's, or add to them; empty ones, 0 and -1 leave it as it is.
 
-    `definition` is the file of a person's own (empty: the component's), `constraints` are Marathon's.
+    `definition` is the file of a person's own (empty: the component's), `constraints` are Marathon's. `instances` are
+    -1 where no flag says how many. `option_flags` are options of the engine that have flags of their own.
     """
 
     app_id: str = ""
     definition: str = ""
-    instances: int = 0
+    instances: int = -1
+    max_instances: int = 0
+    time_limit_s: float = 0
     cpus: float = 0
     mem_mib: float = 0
     env: Mapping[str, str] = field(default_factory=dict)
     volumes: tuple[Volume, ...] = ()
     constraints: tuple[tuple[str, ...], ...] = ()
     engine_options: Mapping[str, str] = field(default_factory=dict)
+    option_flags: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, *, app: str = "", definition: str = "", instances: int = 0, cpus: float = 0, mem_mib: int = 0,
-        env: Sequence[str] = (), volumes: Sequence[str] = (), constraints: Sequence[str] = (),
-        engine_options: Sequence[str] = (),
+        cls, *, app: str = "", definition: str = "", instances: int = -1, max_instances: int = 0, time: str = "",
+        cpus: float = 0, mem_mib: int = 0, env: Sequence[str] = (), volumes: Sequence[str] = (),
+        constraints: Sequence[str] = (), engine_options: Sequence[str] = (), here: bool = False, rabbitmq: str = "",
     ) -> AppOverrides:  # fmt: skip
         """Return what flags say."""
+        options = pairs("--engine-option", engine_options, _OPTION)
+        flags = {name: text for name, text in {"here": "yes" if here else "", "rabbitmq": rabbitmq}.items() if text}
+        if twice := next((name for name in flags if name in options), ""):
+            raise ClusterError(
+                f"--{twice} and --engine-option {twice}={options[twice]} are one thing: give one of them"
+            )
         return cls(
-            app, definition, instances, cpus, mem_mib, _env(env), _volumes(volumes), _constraints(constraints),
-            pairs("--engine-option", engine_options, _OPTION),
+            app, definition, instances, max_instances, time_limit(time), cpus, mem_mib, _env(env), _volumes(volumes),
+            _constraints(constraints), options, flags,
         )  # fmt: skip
 
     @property
@@ -52,11 +63,14 @@ class AppOverrides:
         """The file of the person's own definition."""
         return Path(self.definition).expanduser()
 
-    def refuse_containers_own(self, place: str) -> None:
-        """Refuse flags that say how containers run: plain processes at this place see the machine as it is."""
+    def refuse_limits(self, place: str) -> None:
+        """Refuse flags that limit what runs, for a place that limits nothing."""
         for flag, value in (("--cpus", self.cpus), ("--mem-mib", self.mem_mib)):
             if value:
                 raise ClusterError(f"{flag} {value:g}: {place} limits nothing that it runs: leave it out")
+
+    def refuse_volumes(self, place: str) -> None:
+        """Refuse folders in containers: plain processes at this place see the machine as it is."""
         for one in self.volumes:
             if one.host_path != one.path or one.read_only:
                 given = f"{one.host_path}:{one.path}{':ro' if one.read_only else ''}"
@@ -67,14 +81,29 @@ class AppOverrides:
 
     def applied_to(self, app: AppSpec) -> AppSpec:
         """Return the app with what the flags change, but for its id, its definition and Marathon's constraints."""
+        usual = 0 if self.max_instances else app.instances
         return replace(
             app.with_env(self.env),
-            instances=self.instances or app.instances,
+            instances=self.instances if self.instances >= 0 else usual,
+            max_instances=self.max_instances,
+            time_limit_s=self.time_limit_s,
             cpus=self.cpus or app.cpus,
             mem_mib=self.mem_mib or app.mem_mib,
             volumes=(*app.volumes, *self.volumes),
-            engine_options=tuple({**dict(app.engine_options), **self.engine_options}.items()),
+            engine_options=tuple({**dict(app.engine_options), **self.engine_options, **self.option_flags}.items()),
         )
+
+
+def time_limit(text: str) -> float:
+    """Return the seconds of a time limit as batch systems write it: minutes, H:MM:SS or D-HH:MM:SS; empty is 0."""
+    if not text:
+        return 0
+    match = _TIME.fullmatch(text)
+    days, hours, minutes, seconds, alone = (int(part or 0) for part in match.groups()) if match else (0,) * 5
+    found = ((days * 24 + hours) * 60 + minutes + alone) * 60 + seconds
+    if not found:
+        raise ClusterError(f"--time {text!r}: write minutes, H:MM:SS or D-HH:MM:SS, such as 90, 4:00:00 or 1-12:00:00")
+    return found
 
 
 def pairs(flag: str, texts: Sequence[str], names: re.Pattern[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from cluster.components import QUEUE
@@ -22,13 +23,34 @@ _GUESSED_API_S = 2.0
 
 
 class Broker(NamedTuple):
-    """A broker: its URL, its management API, and how it is found again when it has moved."""
+    """A broker: its URL, its management API, and how it is found again when it has moved.
+
+    `last_found` tells the URL at which it was found last; None for one that does not move.
+    """
 
     url: str
     management: Callable[[], Management]
     find: Callable[[], str] | None = None
     service: str = ""
     api_s: float = _KNOWN_API_S
+    last_found: Callable[[], str] | None = None
+
+    def url_now(self) -> str:
+        """Return its URL as it is known now."""
+        return self.last_found() if self.last_found else self.url
+
+
+class _Moving:
+    """The queue of an engine that may start it elsewhere, as it was found last."""
+
+    def __init__(self, settings: Settings, engine: Scheduler) -> None:
+        self._settings, self._engine = settings, engine
+        self.found = queue_at(settings, engine)
+
+    def find(self) -> str:
+        """Look for it again, and return its URL."""
+        self.found = queue_at(self._settings, self._engine)
+        return self.found.url
 
 
 def broker_meant(settings: Settings, url: str, at: str, marathon: str, say: Say) -> Broker:
@@ -41,13 +63,22 @@ def broker_meant(settings: Settings, url: str, at: str, marathon: str, say: Say)
     if choice.is_here:
         return Broker(settings.queue.url, lambda: settings.queue.management)
     engine = selection.connect(settings, choice, say)
-    there = queue_at(settings, engine)
-    service = f"{QUEUE.app_id} of {engine.place}"
-    return Broker(there.url, lambda: there.management, lambda: queue_at(settings, engine).url, service)
+    queue, service = _Moving(settings, engine), f"{QUEUE.app_id} of {engine.place}"
+    return Broker(
+        queue.found.url, lambda: queue.found.management, queue.find, service, last_found=lambda: queue.found.url
+    )
 
 
 def queue_at(settings: Settings, engine: Scheduler) -> QueueAddress:
-    """Ask an engine for the queue; on this machine it is on the ports of the settings, whoever runs it.
+    """Ask an engine for the queue, and return where this machine reaches it; raises as `own_address`."""
+    there = own_address(settings, engine)
+    return replace(there, amqp=engine.reach(there.amqp), web=engine.reach(there.web))
+
+
+def own_address(settings: Settings, engine: Scheduler) -> QueueAddress:
+    """Ask an engine for the queue, as its instances reach it.
+
+    On this machine it is on the ports of the settings, whoever runs it.
 
     Raises:
         ServiceAway: the engine cannot be reached.
@@ -65,4 +96,7 @@ def queue_at(settings: Settings, engine: Scheduler) -> QueueAddress:
 
 def queue_url(settings: Settings, at: str, marathon: str, say: Say) -> str:
     """Return the URL of the queue that flags and invoke.yaml mean, with its login."""
-    return broker_meant(settings, "", at, marathon, say).url
+    choice = selection.chosen(settings, at, marathon)
+    if choice.is_here:
+        return settings.queue.url
+    return own_address(settings, selection.connect(settings, choice, say)).url

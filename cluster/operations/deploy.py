@@ -27,7 +27,7 @@ from cluster.image_ref import is_local
 from cluster.operations import replacing
 from cluster.operations.freshness import tell_older
 from cluster.operations.operate import as_json, tell_change, undone_on_failure
-from cluster.operations.wanted_workers import as_from_here, options_for
+from cluster.operations.wanted_workers import as_from_here, idle_workers, options_for
 from cluster.queue import delivery_limits, workers
 from cluster.queue import login as queue_login
 from cluster.queue.login import QueueAddress, QueueLogin, Secrets
@@ -165,9 +165,10 @@ def deploy_workers(
     app = workers_at(settings, engine, image, work, broker, login, overrides)
     if work.url and not engine.is_here and is_local(urlsplit(url).netloc):
         say(f"the workers look for the broker at {redacted(url)}, which for each of them is its own machine")
-    if present and present.instances not in (0, app.instances) and not overrides.instances:
-        say(f"{app.id} keeps its {present.instances} instances (--instances changes their number)")
-        app = replace(app, instances=present.instances)
+    app = _as_many_as_there(app, present, overrides, say)
+    app.refuse_wrong_number()
+    _refuse_short(app, work)
+    rollout = replace(rollout, options=replace(rollout.options, idle=partial(idle_workers, settings, engine, app.id)))
     change = rollout.plan(app)
     if rollout.is_dry_run:
         return [as_json(change)]
@@ -177,11 +178,43 @@ def deploy_workers(
     with queue_login.used(settings, login if login and login.id else None):
         status = rollout.make(change, present, check, waiting)
     if rollout.options.wait:
-        takes = "worker takes" if status.running == 1 else "workers take"
-        say(f"{status.running} {takes} messages of {work.queue!r}{f' from {redacted(url)}' if url else ''}")
+        say(_who_takes(status, work.queue, url))
         if rollout.is_watched and workers.is_paused(url, work.queue):
             say(f"{work.queue!r} is paused: they begin when ./inv queue.resume lets it go on")
     return [instance.name for instance in status.instances] if rollout.options.wait else []
+
+
+def _as_many_as_there(app: AppSpec, present: AppSpec | None, overrides: AppOverrides, say: Say) -> AppSpec:
+    """Return workers in place of others as so many as those are, as far as no flag says how many."""
+    if not present or not (present.instances or present.max_instances):
+        return app
+    kept = replace(
+        app,
+        instances=present.instances if overrides.instances < 0 else app.instances,
+        max_instances=app.max_instances or present.max_instances,
+    )
+    if kept != app:
+        flag = "--instances and --max-instances change" if kept.max_instances else "--instances changes"
+        say(f"{app.id} keeps its {present.number} instances ({flag} their number)")
+    return kept
+
+
+def _refuse_short(app: AppSpec, work: Work) -> None:
+    """Refuse workers that may run for a shorter time than one action may."""
+    timeout_s = options_for(work).limits.timeout_s or 0
+    if 0 < app.time_limit_s < timeout_s:
+        raise ClusterError(
+            f"--time ({app.time_limit_s:g} s) is shorter than --timeout {timeout_s:g}: an action could not take "
+            "the time that it may: give workers more, or actions less"
+        )
+
+
+def _who_takes(status: AppStatus, queue: str, url: str) -> str:
+    """Say how many workers take messages of which queue, how many wait, and for what."""
+    takes = "worker takes" if status.running == 1 else "workers take"
+    shortage = f"; {status.shortage}" if status.waiting else ""
+    most = f"; {status.spec.number} come and go, as the queue needs them" if status.spec.max_instances else ""
+    return f"{status.running} {takes} messages of {queue!r}{f' from {redacted(url)}' if url else ''}{shortage}{most}"
 
 
 def workers_at(
@@ -216,13 +249,17 @@ def _with_options(settings: Settings, engine: Scheduler, overrides: AppOverrides
     Raises:
         ClusterError: the engine has no such option, or cannot do what a flag says.
     """
+    if not engine.limits_resources:
+        overrides.refuse_limits(engine.place)
     if not engine.has_images:
-        overrides.refuse_containers_own(engine.place)
+        overrides.refuse_volumes(engine.place)
     for volume in overrides.volumes if engine.is_here else ():
         if not (data_name(volume.host_path) or Path(volume.host_path).exists()):
             raise ClusterError(f"--volume: {volume.host_path} is not there: make it first, with mkdir -p")
     options = {**selection.usual_options(settings, engine.name), **overrides.engine_options}
     known = engine.options
+    if other := next((name for name in overrides.option_flags if name not in known), ""):
+        raise ClusterError(f"--{other}: {engine.place} has no such thing: leave it out")
     for name in options:
         if name not in known:
             given = "--engine-option" if name in overrides.engine_options else f"engines.{engine.name} of invoke.yaml:"
@@ -242,6 +279,12 @@ def _workers_login(settings: Settings, rollout: Rollout, url: str) -> QueueLogin
 
 def _queue_result(settings: Settings, rollout: Rollout, status: AppStatus, login: QueueLogin | None) -> list[str]:
     engine, say = rollout.engine, rollout.say
+    if status.waiting and not status.running:
+        say(
+            f"the queue waits{f' ({status.reasons})' if status.reasons else ''}: workers can be deployed, publish and "
+            f"map reach it when it runs; ./inv status{engine.flag} shows that"
+        )
+        return []
     address = engine.address_of(status.id, "amqp")
     if engine.is_here:
         open_blocking(settings.queue.url).close()
@@ -259,7 +302,8 @@ def _queue_result(settings: Settings, rollout: Rollout, status: AppStatus, login
 def _bring_up_to_date(engine: Scheduler, app_id: str, amqp: HostPort, login: QueueLogin | None, say: Say) -> None:
     """Remove what earlier deploys have left: their users, queues without a delivery limit; the queue works without."""
     try:
-        management = QueueAddress(amqp, engine.address_of(app_id, "management"), login).management
+        web = engine.reach(engine.address_of(app_id, "management"))
+        management = QueueAddress(amqp, web, login).management
         for name in queue_login.remove_earlier(management) if login else ():
             say(f"user {name} of an earlier deploy was removed from the queue")
         for line in delivery_limits.give(management):

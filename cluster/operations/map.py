@@ -339,20 +339,21 @@ def _left(broker: Broker, queue: str) -> int | None:
     try:
         management = broker.management()
         in_work = [management.unacknowledged(name) or 0 for name in (queue, alone_queue(queue))]
-        return messages_waiting(broker.url, queue) + sum(in_work)
+        return messages_waiting(broker.url_now(), queue) + sum(in_work)
     except ClusterError:
         return None
 
 
 def _resting(broker: Broker, queue: str) -> Resting:
     """Name a worker that takes one item now and then, since too much fails there; nothing where that is not known."""
-    found = said_by_workers(broker.url, queue)
+    url = broker.url_now()
+    found = said_by_workers(url, queue)
     if any(one.state == "paused" for one in found):
         return Resting(f"{queue!r} is paused: ./inv queue.resume lets it go on", is_paused=True)
     if not (resting := resting_words(found)):
         return Resting()
     try:
-        with broker_errors(broker.url), open_blocking(broker.url) as connection:
+        with broker_errors(url), open_blocking(url) as connection:
             return Resting(resting[0], are_all=not consumers(connection, queue))
     except ClusterError:
         return Resting()
@@ -362,8 +363,9 @@ def _take_off(summary: Summary, broker: Broker, queue: str, say: Say) -> None:
     """Take what is left of a run that was given up off the queue: workers that rest would not meet it for long."""
     if not summary.halted:
         return
+    url = broker.url_now()
     try:
-        with broker_errors(broker.url), open_blocking(broker.url) as connection:
+        with broker_errors(url), open_blocking(url) as connection:
             end_run(connection, queue, summary.run)
     except ClusterError as error:
         say(f"what is left of the run stays on {queue!r} until workers drop it: {error}")

@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
 
 from cluster.apps import definitions
 from cluster.apps.app import AppSpec, AppStatus, Change
 from cluster.components import QUEUE
 from cluster.interrupts import Interrupted
+from cluster.operations.wanted_workers import idle_workers
 from cluster.schedulers import ChangeFailed, DeployOptions, NotRunning, Say, Scheduler, selection
 from cluster.settings import Settings
 from scripts.app_id import canonical_app_id
@@ -35,8 +37,8 @@ def target(
 ) -> Target:  # fmt: skip
     """Return the app that flags mean, on the engine that they mean, else on that of this machine which runs it."""
     app_id = canonical_app_id(app_id)
-    engines = selection.candidates(settings, at, marathon, say)
-    return Target(app_id, selection.running(engines, app_id), options)
+    engine = selection.running(selection.candidates(settings, at, marathon, say), app_id)
+    return Target(app_id, engine, replace(options, idle=partial(idle_workers, settings, engine, app_id)))
 
 
 def workers_id(settings: Settings, queue: str, app: str) -> str:
@@ -44,13 +46,20 @@ def workers_id(settings: Settings, queue: str, app: str) -> str:
     return app or definitions.worker_id(queue or settings.queue.name)
 
 
-def scale(of: Target, instances: int, say: Say) -> AppStatus:
-    """Run so many instances.
+def scale(of: Target, instances: int, say: Say, most: int = 0) -> AppStatus:
+    """Run so many instances, or as many as the queue needs from so many up to `most`.
+
+    A negative number, and with 0 the most, stay as they are.
 
     Raises:
-        ClusterError: no such app, or a number below 1.
+        ClusterError: no such app, or a number that its engine does not run.
     """
-    return _make(of, of.engine.plan(replace(_existing(of), instances=instances), of.options), "", say)
+    found = _existing(of)
+    app = replace(
+        found, instances=instances if instances >= 0 else found.instances, max_instances=most or found.max_instances
+    )
+    app.refuse_wrong_number()
+    return _make(of, of.engine.plan(app, of.options), "", say)
 
 
 def restart(of: Target, say: Say) -> AppStatus:
@@ -184,5 +193,7 @@ def _make(of: Target, change: Change, done: str, say: Say) -> AppStatus:
     status = of.engine.apply(change, of.options)
     wanted = len(status.instances)
     how_many = f"{status.running} of {wanted}" if status.running < wanted else str(wanted)
-    say(f"{of.app_id}: {done}{how_many} {'instance' if wanted == 1 else 'instances'} up")
+    waits = f", {status.shortage}" if status.waiting else ""
+    most = f"; {status.spec.number} are wanted" if status.spec.max_instances else ""
+    say(f"{of.app_id}: {done}{how_many} {'instance' if wanted == 1 else 'instances'} up{waits}{most}")
     return status

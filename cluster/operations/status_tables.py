@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from cluster.apps.app import AppStatus, Instance
@@ -63,12 +64,25 @@ def apps(found: Sequence[tuple[Scheduler, AppStatus]], older: Sequence[bool | No
         starts = [one.started_at for one in app.instances if one.started_at]
         age = span(max(0.0, now_s - min(starts))) if starts else ""
         up = f"{app.running}/{len(app.instances)}"
-        rows.append((app.id, engine.name, up, app.tag, age, _addresses(app) or ("older actions" if is_older else "")))
-        ill = [one for one in app.instances if one.state != "running" or one.detail]
-        rows += [(f"  {one.name}", "", "", "", "", _state(one)) for one in ill[:_MOST_INSTANCES]]
-        if len(ill) > _MOST_INSTANCES:
-            rows.append((f"  and {len(ill) - _MOST_INSTANCES} more", "", "", "", "", ""))
+        wanted = f"{app.spec.number} wanted" if app.spec.max_instances else ""
+        notes = [_addresses(app) or ("older actions" if is_older else ""), wanted]
+        rows.append((app.id, engine.name, up, app.tag, age, ", ".join(filter(None, notes))))
+        rows += [(f"  {name}", "", "", "", "", state) for name, state in _not_well(app)]
     return table(("APP", "ENGINE", "UP", "IMAGE", "AGE", ""), rows, (), width)
+
+
+def _not_well(app: AppStatus) -> Iterator[tuple[str, str]]:
+    """Yield the instances that do not simply run, and their states; many in one state are counted."""
+    ill = [one for one in app.instances if one.state != "running" or one.detail]
+    if len(ill) <= _MOST_INSTANCES:
+        yield from ((one.name, _state(one)) for one in ill)
+        return
+    states = Counter(map(_state, ill)).most_common()
+    names = {_state(one): one.name for one in ill}
+    for state, count in states[:_MOST_INSTANCES]:
+        yield (names[state] if count == 1 else f"{count} instances"), state
+    if more := sum(count for _, count in states[_MOST_INSTANCES:]):
+        yield f"and {more} more", ""
 
 
 def _addresses(app: AppStatus) -> str:

@@ -136,7 +136,7 @@ class _Wait:
         while True:
             try:
                 if was_there and self._broker.find:
-                    url = self._broker.find()
+                    url = _found_again(self._broker.find)
                 with Lookout(url, self._queue, self._broker.management) as lookout:
                     certainty = Certainty(was_lost=was_there)
                     while True:
@@ -189,6 +189,14 @@ class _Wait:
                 f"{self._queue!r} is not done {after}: {left.ready:,} ready, {reading.in_hand:,} in work, "
                 f"{left.to_retry + left.alone:,} to be tried again"
             )
+
+
+def _found_again(find: Callable[[], str]) -> str:
+    """Return where the broker is now; one that does not run at this moment is away, and may come back."""
+    try:
+        return find()
+    except ClusterError as error:
+        raise ServiceAway(str(error)) from error
 
 
 def _why(queue: str) -> str:

@@ -1,21 +1,24 @@
-"""Workers as a run wants them, beside those that run: their action and their options."""
+"""Workers as they are wanted, beside those that run: their action, their options, and which of them run nothing."""
 
 from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cluster.apps.app import AppSpec
+from cluster.apps.app import AppSpec, Instance
 from cluster.apps.component_apps import Work, split_command
+from cluster.components import QUEUE
+from cluster.operations.brokers import queue_at
+from cluster.queue import workers
 from cluster.queue.runs.shell_words import in_one
 from cluster.schedulers import Scheduler
 from cluster.settings import ROOT, Settings
-from scripts.errors import WrongUsage
+from scripts.errors import ClusterError, WrongUsage
 from scripts.worker.options import Options, parse
 
 # Of an app's command line, and not of its work.
@@ -59,20 +62,24 @@ class Wanted:
 
 def as_from_here(work: Work, engine: Scheduler) -> Work:
     """Return the work as plain processes are told; containers find their action in the image."""
-    return work if engine.has_images else replace(work, action=local_action(work.action, Path.cwd()))
+    if engine.has_images:
+        return work
+    return replace(work, action=local_action(work.action, Path.cwd(), engine.place_of))
 
 
-def local_action(action: Sequence[str], folder: Path) -> tuple[str, ...]:
+def local_action(action: Sequence[str], folder: Path, place_of: Callable[[Path], str] = str) -> tuple[str, ...]:
     """Return an action for plain processes, which run in another folder than this.
 
-    Its program, or the script that this program is to run, may be a file here: it is named by its whole path then.
+    Its program, or the script that this program is to run, may be a file here: it is named by its place there then. A
+    path from the root is the same there.
     """
     words = list(action)
     places = [ROOT / "components" / "worker" / "scripts"]
     is_known = any((place / words[0]).exists() for place in places) or shutil.which(words[0])
     for place in range(min(2, len(words))):
         if ("/" in words[place] or place or not is_known) and (folder / words[place]).is_file():
-            words[place] = str((folder / words[place]).absolute())
+            if not Path(words[place]).is_absolute():
+                words[place] = place_of((folder / words[place]).absolute())
             break
     return tuple(words)
 
@@ -101,6 +108,42 @@ def _options_in(command: str) -> Options | None:
         return parse(words[words.index("cluster_worker") + 1 :])
     except (ValueError, WrongUsage):
         return None
+
+
+def idle_workers(settings: Settings, engine: Scheduler, app_id: str) -> frozenset[str]:
+    """Return the names of an app's workers that run nothing now, as far as they say so."""
+    app = engine.present(app_id)
+    if not (app and (queue := queue_of(app))):
+        return frozenset()
+    try:
+        url = broker_of(settings, engine, app)
+        count = sum(one.state in ("running", "unhealthy") for one in _instances(engine, app_id))
+        found = workers.ask(url, [queue], lambda answers: len(answers) >= count)
+    except ClusterError:
+        return frozenset()
+    return frozenset(one.name for one in found if one.name and not one.running)
+
+
+def broker_of(settings: Settings, engine: Scheduler, app: AppSpec) -> str:
+    """Return the URL at which this machine finds the broker of workers."""
+    options = options_of(app)
+    if options is None or not options.url or finds_queue_of(engine, options):
+        return queue_at(settings, engine).url
+    return options.url
+
+
+def finds_queue_of(engine: Scheduler, options: Options) -> bool:
+    """Return True for workers that read in a file of the engine where its queue is."""
+    return is_file(options.url) and ("-u", options.url) == engine.broker_for(QUEUE.app_id).words
+
+
+def is_file(url: str | None) -> bool:
+    """Return True where the `-u` of workers names a file that has the URL."""
+    return bool(url) and str(url).startswith("@")
+
+
+def _instances(engine: Scheduler, app_id: str) -> tuple[Instance, ...]:
+    return next((app.instances for app in engine.status() if app.id == app_id), ())
 
 
 def runs_as_wanted(app: AppSpec, wanted: Wanted, work: Work) -> bool:

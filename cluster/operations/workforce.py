@@ -287,7 +287,9 @@ def _start_workers(settings: Settings, rollout: Rollout, wanted: Wanted, work: W
         + (f", which has {options.ready_timeout_s:g} s to get ready" if options.keep_alive else "")
     )
     # As much memory as so many workers with one action each would have; plain processes have no limit.
-    mem_mib = settings.worker.mem_mib * max(1, jobs // max(1, settings.worker.jobs)) if rollout.engine.has_images else 0
+    mem_mib = 0
+    if rollout.engine.limits_resources:
+        mem_mib = settings.worker.mem_mib * max(1, jobs // max(1, settings.worker.jobs))
     deploy_workers(settings, rollout, work, overrides=AppOverrides(instances=count, mem_mib=mem_mib))
 
 

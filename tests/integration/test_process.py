@@ -139,7 +139,7 @@ def test_flags_of_containers_are_refused(where, tmp_path, flags, named):
 
 def test_a_volume_that_is_the_folder_itself_is_there(where, tmp_path):
     flags = AppOverrides.of(volumes=[f"{tmp_path}:{tmp_path}"], env=["WORD=as given"])
-    flags.refuse_containers_own(where.place)
+    flags.refuse_volumes(where.place)
     deploy(where, flags.applied_to(app(f'echo "$WORD" >{tmp_path}/seen; exec sleep 1000')))
     until(lambda: (tmp_path / "seen").exists() and (tmp_path / "seen").read_text() == "as given\n")
 

@@ -165,7 +165,7 @@ def test_no_flag_takes_a_value_that_is_none_or_says_that_it_is_not_given(name: s
             wrong |= {"nan", "inf", "-inf", "-1", "1e999", "1e10", "many", ""}
         if argument.takes_value and argument.default != [] and argument.name not in MAY_BE_EMPTY:
             wrong.add("")
-        if argument.name in ("instances", "attempts", "cpus", "mem_mib"):
+        if argument.name in ("max_instances", "attempts", "cpus", "mem_mib"):
             wrong.add("0")
         for value in wrong:
             assert f"--{argument.names[0]} " in refusal(argument.set_value, value, by=ParseError)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from cluster.apps.app import AppSpec, AppStatus, Instance
+from cluster.operations import status_tables
 from cluster.operations.status import Rates, Seen, look
 from cluster.operations.status_tables import left, queues, remarks, span, table, workers
 from cluster.queue.counts import WorkQueue, work_queues
+from cluster.schedulers import Scheduler
 from cluster.settings import Settings
 from scripts.amqp.management import QueueCount
 from scripts.amqp.workers import Report, Running
@@ -127,3 +134,42 @@ def test_a_report_survives_its_way_and_what_is_none_is_refused() -> None:
     for body in (b"", b"[]", b"{}", b'{"running": 1}', one.encoded().replace(b'"pid"', b'"other"'), b"\xff"):
         with pytest.raises(ClusterError):
             Report.read(body)
+
+
+def shown(*instances: Instance, **spec: Any) -> list[list[str]]:
+    """The lines of an app in the table, as their cells."""
+    engine = cast(Scheduler, SimpleNamespace(name="jobs", has_images=False))
+    text = status_tables.apps([(engine, AppStatus(AppSpec("/w", **spec), instances))], [None], None)
+    return [re.split(r" {2,}", line.strip()) for line in text.splitlines()[1:]]
+
+
+def waiting(count: int, why: str, first: int = 0) -> list[Instance]:
+    return [Instance(f"w-{number}", "waiting", detail=why) for number in range(first, first + count)]
+
+
+def test_many_instances_in_one_state_are_one_line() -> None:
+    runs = [Instance(f"r-{number}", "running") for number in range(3)]
+    lines = shown(*runs, *waiting(990, "Priority"), *waiting(1, "Resources", 990), *waiting(6, "Licenses", 991))
+    assert lines[0][:3] == ["/w", "jobs", "3/1000"]
+    assert lines[1:] == [
+        ["990 instances", "waiting: Priority"], ["6 instances", "waiting: Licenses"], ["w-990", "waiting: Resources"],
+    ]  # fmt: skip
+    assert shown(*waiting(2, "Priority"))[1:] == [["w-0", "waiting: Priority"], ["w-1", "waiting: Priority"]]
+
+
+def test_instances_that_are_all_ill_in_their_own_way_are_cut() -> None:
+    lines = shown(*(Instance(f"w-{number}", "stopped", detail=f"exit code {number}") for number in range(9)))
+    assert len(lines) == 1 + 5 + 1
+    assert lines[-1] == ["and 4 more"]
+
+
+def test_an_app_that_follows_its_queue_says_how_far() -> None:
+    assert shown(instances=0, max_instances=40)[0] == ["/w", "jobs", "0/0", "0 to 40 wanted"]
+
+
+def test_what_waits_is_counted_by_its_reasons() -> None:
+    status = AppStatus(AppSpec("/w"), (Instance("r", "running"), *waiting(15, "Priority"), *waiting(2, "Resources")))
+    assert status.shortage == "17 wait (Priority 15, Resources 2)"
+    assert replace(status, instances=tuple(waiting(1, "Priority"))).shortage == "1 waits (Priority)"
+    assert replace(status, instances=tuple(waiting(2, ""))).shortage == "2 wait"
+    assert replace(status, instances=(Instance("r", "running"),)).shortage == ""

@@ -1,0 +1,215 @@
+"""Apps on an engine whose instances may wait, have a time limit, and come and go: as much of one as operations ask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from cluster import credentials
+from cluster.apps.app import AppSpec, AppStatus, Change, Image, Instance
+from cluster.apps.component_apps import Work
+from cluster.apps.flags import AppOverrides, time_limit
+from cluster.components import QUEUE
+from cluster.operations import operate
+from cluster.operations.brokers import own_address, queue_at
+from cluster.operations.deploy import Rollout, deploy_queue, deploy_workers
+from cluster.operations.operate import Target
+from cluster.schedulers import BrokerLocation, DeployOptions, Scheduler
+from scripts.hostport import HostPort
+from tests.conftest import SETTINGS
+from tests.refusing import refusal
+
+FILE = "@/shared/cluster/apps/amqp/address"
+
+
+class Jobs:
+    """An engine that runs what it is told, and lets wait what `waits` has: instances by app."""
+
+    name, place, flag, address, user, caveat = "slurm", "a cluster of jobs", " --at slurm", "", "", ""
+    is_here = has_hosts = makes_data_folders = has_images = False
+    limits_resources = True
+    options = ("partition", "here", "rabbitmq")
+
+    def __init__(self) -> None:
+        self.apps: dict[str, AppSpec] = {}
+        self.waits: Sequence[Instance] = ()
+        self.idle: frozenset[str] = frozenset()
+
+    def image(self, tag: str) -> Image:
+        return Image(tag, tag)
+
+    def present(self, app_id: str) -> AppSpec | None:
+        return self.apps.get(app_id)
+
+    def plan(self, app: AppSpec, options: DeployOptions, *, restart: bool = False) -> Change:
+        return Change(app, "replace" if app.id in self.apps else "create", {})
+
+    def apply(self, change: Change, options: DeployOptions) -> AppStatus:
+        self.apps[change.app.id] = change.app
+        self.idle = options.idle()
+        return self._status_of(change.app)
+
+    def status(self) -> list[AppStatus]:
+        return [self._status_of(app) for app in self.apps.values()]
+
+    def _status_of(self, app: AppSpec) -> AppStatus:
+        runs = [Instance(f"r-{number}", "running") for number in range(app.instances - len(self.waits))]
+        return AppStatus(app, (*runs, *self.waits))
+
+    def run_once(self, app: AppSpec) -> tuple[int, list[str]]:
+        return 0, []
+
+    def address_of(self, app_id: str, port_name: str) -> HostPort:
+        return HostPort("node1", {"amqp": 20_001, "management": 20_002}[port_name])
+
+    def reach(self, address: HostPort) -> HostPort:
+        return HostPort("127.0.0.1", address.port + 10_000)
+
+    def place_of(self, file: Path) -> str:
+        return f"/shared/files/{file.name}"
+
+    def broker_for(self, queue_app: str) -> BrokerLocation:
+        return BrokerLocation(("-u", FILE))
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Jobs:
+    monkeypatch.setattr(credentials, "SECRETS", tmp_path / ".secrets")
+    return Jobs()
+
+
+def as_engine(jobs: Jobs) -> Scheduler:
+    return cast(Scheduler, jobs)
+
+
+def workers(jobs: Jobs, options: str = "", **flags: Any) -> str:
+    """Deploy workers; return what is said."""
+    said: list[str] = []
+    work = Work.of(SETTINGS, action="sleep 1", rest=options)
+    deploy_workers(SETTINGS, Rollout(as_engine(jobs), said.append), work, overrides=AppOverrides.of(**flags))
+    return "\n".join(said)
+
+
+def number(jobs: Jobs) -> tuple[int, int]:
+    app = jobs.apps["/worker-myqueue"]
+    return app.instances, app.max_instances
+
+
+def waiting(count: int, why: str) -> list[Instance]:
+    return [Instance(f"w-{number}", "waiting", detail=why) for number in range(count)]
+
+
+def test_a_queue_that_waits_is_no_failure(jobs: Jobs) -> None:
+    said: list[str] = []
+    jobs.waits = waiting(1, "Resources")
+    assert deploy_queue(SETTINGS, Rollout(as_engine(jobs), said.append)) == []
+    assert "(Resources)" in said[-1]
+    assert QUEUE.app_id in jobs.apps
+
+
+def test_workers_that_wait_are_no_failure(jobs: Jobs) -> None:
+    jobs.waits = waiting(17, "Priority")
+    assert "3 workers take messages of 'myqueue'; 17 wait (Priority)" in workers(jobs, instances=20)
+    assert workers(jobs, instances=17).count("0 workers take") == 1
+    said: list[str] = []
+    operate.scale(Target("/worker-myqueue", as_engine(jobs)), 18, said.append)
+    assert "17 wait (Priority)" in said[-1]
+
+
+def test_how_many_is_what_flags_say_else_as_it_was(jobs: Jobs) -> None:
+    assert (workers(jobs, max_instances=40), number(jobs))[1] == (0, 40)
+    assert "0 to 40" in workers(jobs)
+    assert number(jobs) == (0, 40)
+    workers(jobs, instances=0, max_instances=80)
+    assert number(jobs) == (0, 80)
+    workers(jobs, instances=5)
+    assert number(jobs) == (5, 80)
+    of = Target("/worker-myqueue", as_engine(jobs))
+    operate.scale(of, -1, print, 60)
+    assert number(jobs) == (5, 60)
+    operate.scale(of, 0, print)
+    assert number(jobs) == (0, 60)
+    del jobs.apps["/worker-myqueue"]
+    workers(jobs, instances=7)
+    workers(jobs, max_instances=9)
+    assert number(jobs) == (7, 9)
+
+
+def test_more_at_least_than_at_most_is_refused(jobs: Jobs) -> None:
+    words = refusal(workers, jobs, instances=41, max_instances=40)
+    assert "--instances 41" in words
+    assert "--max-instances 40" in words
+    workers(jobs, max_instances=40)
+    assert "--instances 50" in refusal(operate.scale, Target("/worker-myqueue", as_engine(jobs)), 50, print)
+    assert number(jobs) == (0, 40)
+
+
+def test_a_time_limit_that_is_shorter_than_that_of_an_action_is_refused(jobs: Jobs) -> None:
+    words = refusal(workers, jobs, "--timeout 601", time="10")
+    assert "--time (600 s)" in words
+    assert "--timeout 601" in words
+    assert jobs.apps == {}
+    workers(jobs, "--timeout 600", time="10")
+    assert jobs.apps["/worker-myqueue"].time_limit_s == 600
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("", 0), ("90", 5400), ("4:00:00", 14_400), ("0:00:30", 30), ("1-12:00:00", 129_600), ("100:00:00", 360_000)],
+)
+def test_a_time_limit_is_read_as_slurm_writes_it(text: str, seconds: int) -> None:
+    assert time_limit(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["0", "4:00", "1-12", "4h", "-5", "1:60:00", "0:00:00", "1.5", " 5", "٣"])
+def test_a_time_limit_that_means_something_else_is_refused(text: str) -> None:
+    assert repr(text) in refusal(time_limit, text)
+
+
+def test_options_with_a_flag_of_their_own_are_the_engine_s_or_refused_by_the_flag(jobs: Jobs) -> None:
+    overrides = AppOverrides.of(here=True, rabbitmq="/opt/rabbitmq", engine_options=["partition=long"])
+    jobs.waits = waiting(1, "")
+    deploy_queue(SETTINGS, Rollout(as_engine(jobs), print), overrides=overrides)
+    assert dict(jobs.apps[QUEUE.app_id].engine_options) == {
+        "partition": "long", "here": "yes", "rabbitmq": "/opt/rabbitmq",
+    }  # fmt: skip
+    jobs.options = ("partition",)
+    words = refusal(deploy_queue, SETTINGS, Rollout(as_engine(jobs), print), overrides=overrides)
+    assert words.startswith("--here: ")
+    assert "--rabbitmq " in refusal(AppOverrides.of, rabbitmq="/a", engine_options=["rabbitmq=/b"])
+
+
+def test_cpus_and_memory_go_to_an_engine_that_limits_them_and_folders_to_one_with_containers(jobs: Jobs) -> None:
+    workers(jobs, cpus=2, mem_mib=4096)
+    app = jobs.apps["/worker-myqueue"]
+    assert (app.cpus, app.mem_mib) == (2, 4096)
+    assert "--volume /a:/b" in refusal(workers, jobs, volumes=["/a:/b"])
+    jobs.limits_resources = False
+    assert "--cpus 2" in refusal(workers, jobs, cpus=2)
+
+
+def test_an_action_of_this_folder_is_named_by_its_place_at_the_engine(
+    jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.r").touch()
+    for action, words in (
+        ("./mine.r {1}", "-- /shared/files/mine.r '{1}'"),
+        ("Rscript mine.r", "-- Rscript /shared/files/mine.r"),
+        (f"{tmp_path}/mine.r", f"-- {tmp_path}/mine.r"),
+        ("wordcount.sh", "-- wordcount.sh"),
+    ):
+        deploy_workers(SETTINGS, Rollout(as_engine(jobs), print), Work.of(SETTINGS, action=action))
+        assert jobs.apps["/worker-myqueue"].command.endswith(words)
+        assert f"-u {FILE} " in jobs.apps["/worker-myqueue"].command
+
+
+def test_this_machine_reaches_the_queue_by_another_way_than_its_instances(jobs: Jobs) -> None:
+    there, here = own_address(SETTINGS, as_engine(jobs)), queue_at(SETTINGS, as_engine(jobs))
+    assert (str(there.amqp), str(there.web)) == ("node1:20001", "node1:20002")
+    assert (str(here.amqp), str(here.web)) == ("127.0.0.1:30001", "127.0.0.1:30002")
+    assert replace(here, amqp=there.amqp, web=there.web) == there
