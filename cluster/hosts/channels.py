@@ -6,7 +6,6 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import docker
@@ -16,10 +15,9 @@ from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
 from cluster.engine import TIMEOUT_S
+from cluster.hosts.shell import BY_A_SIGNAL, Ran
 from scripts.errors import ClusterError, ServiceAway
-from scripts.one_line import one_line
 
-BY_A_SIGNAL = -1
 PIECE = 65536
 BROKEN = (SSHException, EOFError, OSError)
 
@@ -29,22 +27,6 @@ _URL = "http+docker://channel"  # not //ssh, for which the SDK looks for a chann
 
 # Called with each whole line and whether it came on STDERR.
 OnLine = Callable[[bytes, bool], None]
-
-
-@dataclass(frozen=True)
-class Ran:
-    """A command that ended by itself; the code is -1 when a signal ended it."""
-
-    code: int
-    out: bytes
-    err: bytes
-
-    @property
-    def reason(self) -> str:
-        """The last line that it printed, for an error."""
-        lines = (self.err.strip() or self.out.strip()).decode(errors="replace").splitlines()
-        ended = "a signal ended it" if self.code == BY_A_SIGNAL else f"exit code {self.code}"
-        return one_line(lines[-1]) if lines else ended
 
 
 def end(channel: Any) -> None:

@@ -26,7 +26,11 @@ def put(settings: Settings, hosts: Sequence[Host], files: Sequence[SecretFile], 
         show("writes")
         new = [
             remote.write(
-                file.path_on_hosts(settings.project), file.content, mode=_MODE, owner=f"{file.owner}:{file.owner}"
+                file.path_on_hosts(settings.project),
+                file.content,
+                mode=_MODE,
+                owner=f"{file.owner}:{file.owner}",
+                sudo=True,
             )
             for file in files
         ]

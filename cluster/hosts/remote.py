@@ -15,40 +15,17 @@ from urllib3.exceptions import ProtocolError
 
 from cluster.engine import published
 from cluster.engine.errors import explained, is_silence, raised_by_sdk
-from cluster.hosts.channels import OnLine, Ran, end, engine_client, execute, quoted
+from cluster.hosts.channels import OnLine, end, engine_client, execute, quoted
+from cluster.hosts.forwards import Forwards
+from cluster.hosts.shell import COMMAND_TIMEOUT_S, Ran, Shell, reading, writing
 from scripts.errors import ClusterError, ServiceAway
+from scripts.hostport import HostPort
 from scripts.one_line import one_line
 
-COMMAND_TIMEOUT_S = 60.0
-
-_ABSENT, _CUT_SHORT = 44, 45
-_FULL = b"No space left on device"
 _ASK_DOCKER = "export LC_ALL=C; {docker} version --format '{{{{.Server.APIVersion}}}}'"
 _BROKEN = (exceptions.ConnectionError, exceptions.ChunkedEncodingError, ProtocolError)
 _LISTENS = "0A"  # the state in /proc/net/tcp
 _PROGRAM = re.compile(r'users:\(\("([^"]+)",pid=(\d+)')
-
-# A link stays one, and what it points to is written. The new content is put beside the old one and takes its place
-# at once; a connection that breaks in the middle ends STDIN early, so the length is looked at.
-_READ = f'export LC_ALL=C; [ -e "$1" ] || exit {_ABSENT}; cat -- "$1"'
-_WRITE = f"""
-set -eu; export LC_ALL=C; umask 022
-mkdir -p -- "$(dirname -- "$1")"
-path=$(readlink -f -- "$1")
-new=$(mktemp "$(dirname -- "$path")/.cluster.XXXXXX")
-trap 'rm -f -- "$new"' EXIT
-cat >"$new"
-[ "$(wc -c <"$new")" -eq "$2" ] || exit {_CUT_SHORT}
-if [ -n "$4" ]; then chown -- "$4" "$new"; fi
-chmod -- "$3" "$new"
-facts() {{ stat -c "%a %u %g" -- "$1"; }}
-if [ -f "$path" ] && cmp -s -- "$path" "$new" && [ "$(facts "$path")" = "$(facts "$new")" ]; then
-    echo same
-else
-    mv -f -- "$new" "$path"
-    echo changed
-fi
-"""
 
 
 @dataclass(frozen=True)
@@ -59,7 +36,7 @@ class Disk:
     free: int
 
 
-class Remote:
+class Remote(Shell):
     """A host over its SSH connection. Commands run under /bin/sh, whatever the user's login shell is.
 
     Everything here raises ClusterErrors that begin with the host's name; ServiceAway when the host went away.
@@ -69,6 +46,7 @@ class Remote:
         self.name, self.address, self.user = name, address, user
         self._transport, self._timeout_s = transport, timeout_s
         self._engine: Any = None
+        self._forwards = Forwards(name, transport, timeout_s)
 
     def run(
         self, command: str, *, input: bytes = b"", sudo: bool = False,  # noqa: A002 (as subprocess.run calls it)
@@ -84,35 +62,33 @@ class Remote:
 
     def step(self, doing: str, command: str, *, sudo: bool = False) -> bytes:
         """Run a command that must succeed and return its output; the error begins with `doing`."""
-        ran = self.run(command, sudo=sudo)
-        if ran.code:
-            raise ClusterError(f"{self.name}: {doing}: {ran.reason}")
-        return ran.out
+        return self._output(doing, self.run(command, sudo=sudo))
 
-    def read(self, path: str, *, sudo: bool = True) -> bytes | None:
+    def read(self, path: str, *, sudo: bool = False) -> bytes | None:
         """Return a file's content, None if there is no file."""
-        ran = self.run(_script(_READ, path), sudo=sudo)
-        if ran.code not in (0, _ABSENT):
-            raise ClusterError(f"{self.name}: read {path}: {ran.reason}")
-        return None if ran.code else ran.out
+        return self._content(path, self.run(reading(path), sudo=sudo))
 
-    def write(self, path: str, content: bytes, *, mode: int, owner: str = "", sudo: bool = True) -> bool:
+    def write(self, path: str, content: bytes, *, mode: int, owner: str = "", sudo: bool = False) -> bool:
         """Put a file there at once, with its folders; return False if it was there already, just so.
 
-        The content travels on STDIN. `owner` is `user:group` (names or numbers); without it root owns the file, or
-        the user if `sudo` is off.
+        The content travels on STDIN. `owner` is `user:group` (names or numbers), which takes `sudo`; without it the
+        user owns the file, or root with `sudo`.
         """
-        script = _script(_WRITE, path, str(len(content)), f"{mode:o}", owner)
-        ran = self.run(script, input=content, sudo=sudo)
-        if ran.code:
-            raise ClusterError(f"{self.name}: write {path}: {_why_not_written(path, ran)}")
-        return ran.out.strip() == b"changed"
+        return self._is_new(path, self.run(writing(path, content, mode, owner), input=content, sudo=sudo))
 
     def disk(self, folder: str, *, sudo: bool = False) -> Disk | None:
         """Ask for the disk under a folder; None if df cannot tell."""
         ran = self.run(f"LC_ALL=C df -PB1 -- {shlex.quote(folder)} | tail -n 1", sudo=sudo)
         fields = ran.out.decode(errors="replace").split()
         return Disk(int(fields[1]), int(fields[3])) if len(fields) > 3 else None
+
+    def reach(self, address: HostPort) -> HostPort:
+        """Return a port of 127.0.0.1 whose connections go through this one to an address that the host can reach.
+
+        Raises:
+            ServiceAway: the host forwards nothing, or cannot get there.
+        """
+        return self._forwards.to(address)
 
     def engine(self) -> Any:
         """Return the host's Docker Engine (docker.DockerClient), which is reached through this connection."""
@@ -159,8 +135,21 @@ class Remote:
             return f"sudo asks {self.user} for a password: {rule}"
         return f"sudo refuses {self.user} ({ran.reason}): {rule}"
 
+    @property
+    def is_connected(self) -> bool:
+        """The connection stands, as far as is known."""
+        return bool(self._transport.is_active())
+
+    def disown(self) -> None:
+        """Use the connection and those that it goes through no more, without a word to the other side."""
+        transport = self._transport
+        while transport is not None:
+            transport.active = False
+            transport = getattr(transport.sock, "transport", None)  # through a jump host the socket is a channel
+
     def close(self) -> None:
         """End what was opened through the connection."""
+        self._forwards.close()
         if self._engine is not None:
             self._engine.close()
 
@@ -211,12 +200,6 @@ def ports_of(sockets: str) -> set[int]:
     return {int(row[1].rpartition(":")[2], 16) for row in rows if len(row) > 3 and row[3] == _LISTENS}
 
 
-def _why_not_written(path: str, ran: Ran) -> str:
-    if _FULL in ran.err:
-        return f"the disk is full there: df -h {shlex.quote(path.rpartition('/')[0] or '/')}"
-    return "it did not arrive whole; the old file stays: run this again" if ran.code == _CUT_SHORT else ran.reason
-
-
 def _why_no_engine(user: str, ran: Ran, words: str) -> str:
     if ran.code == 127 or "not found" in words:
         return "there is no docker command: install Docker there (Debian: apt-get install docker.io docker-cli)"
@@ -225,8 +208,3 @@ def _why_no_engine(user: str, ran: Ran, words: str) -> str:
     if "connect" in words:
         return "the Docker Engine does not run: systemctl start docker there"
     return f"the Docker Engine does not answer: {ran.reason}"
-
-
-def _script(script: str, *args: str) -> str:
-    """Give a script its arguments, as one command."""
-    return f"set -- {shlex.join(args)}; {script}"

@@ -5,8 +5,10 @@ Nothing is ever asked for: neither a password nor a passphrase nor whether a key
 
 from __future__ import annotations
 
+import atexit
 import errno
 import logging
+import os
 import socket
 import subprocess
 import threading
@@ -71,6 +73,60 @@ def connected(settings: Settings, host: Host) -> Iterator[Remote]:
         remote = Remote(str(host), way.hostname, way.user, before.transport, timeout_s)
         opened.callback(remote.close)
         yield remote
+
+
+class _Kept:
+    """The connections that this process keeps, by their hosts and the ssh configurations that say how to get there."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: dict[tuple[Host, str], tuple[Remote, ExitStack]] = {}
+        self._of_parent: list[Any] = []
+
+    def get(self, settings: Settings, host: Host) -> Remote:
+        """Return the connection to a host, a new one where there is none that works."""
+        key = (host, settings.agents.ssh_config)
+        with self._lock:
+            remote, opened = self._open.get(key, (None, None))
+            if remote and remote.is_connected:
+                return remote
+            if opened:
+                del self._open[key]
+                opened.close()
+            with ExitStack() as opening:
+                remote = opening.enter_context(connected(settings, host))
+                self._open[key] = (remote, opening.pop_all())
+            return remote
+
+    def close(self) -> None:
+        """Close all, also while a thread waits for another host."""
+        while self._open:
+            _, (_, opened) = self._open.popitem()
+            opened.close()
+
+    def forget(self) -> None:
+        """Leave the connections to the process that this one was forked from: a word of ours would break them."""
+        self._of_parent.append(self._open)  # else they would be closed when nobody has them any longer
+        for remote, _ in self._open.values():
+            remote.disown()
+        self._lock, self._open = threading.Lock(), {}
+
+
+_KEPT = _Kept()
+atexit.register(_KEPT.close)
+os.register_at_fork(after_in_child=_KEPT.forget)
+
+
+def kept(settings: Settings, host: Host) -> Remote:
+    """Return the one connection to a host that this process keeps until its end; ask anew for each piece of work.
+
+    It is made at the first call, and again when it has broken.
+
+    Raises:
+        ServiceAway: it, or a jump host, cannot be reached in time.
+        ClusterError: it does not let the user in, or shows a key that is not known.
+    """
+    return _KEPT.get(settings, host)
 
 
 def _open(opened: ExitStack, hop: Way, before: Any, timeout_s: float) -> Any:

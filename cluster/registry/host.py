@@ -83,7 +83,7 @@ def _plan(settings: Settings, remote: Remote, given_address: str, now: datetime)
         options = remote.engine().info().get("SecurityOptions") or []
     if any("rootless" in option for option in options):
         raise ClusterError(f"{remote.name}: the Docker Engine there is rootless: the registry needs one that root runs")
-    found = {path: remote.read(path) for path in (CERTIFICATE, KEY, HTPASSWD)}
+    found = {path: remote.read(path, sudo=True) for path in (CERTIFICATE, KEY, HTPASSWD)}
     ca = certificates.of(settings.project, now)
     plan.refuse_other_authority(found, ca, remote.name)
     return plan.for_host(plan.address(settings, remote.address, given_address), found, ca, now)
@@ -159,7 +159,7 @@ def _write_files(remote: Remote, made: Plan, say: Say) -> bool:
     remote.step(f"make {DATA}", f"install -d -m 750 -o {OWNER.replace(':', ' -g ')} {DATA}", sudo=True)
     news = False
     for path, content in made.files.items():
-        if remote.write(path, content, mode=0o600, owner=OWNER):
+        if remote.write(path, content, mode=0o600, owner=OWNER, sudo=True):
             why = made.news.get(path, "the same, with the mode and the owner that it needs")
             say(f"{remote.name}: {path} is {why}")
             news = True

@@ -183,7 +183,7 @@ def test_who_may_not_is_told_so_and_never_asked_for_a_password(settings: Setting
         with pytest.raises(ClusterError, match=r"^plain@agent1: sudo .*NOPASSWD"):
             remote.run("id", sudo=True)
         with pytest.raises(ClusterError, match=r"^plain@agent1: sudo"):
-            remote.write("/etc/cluster/x", b"", mode=0o600)
+            remote.write("/etc/cluster/x", b"", mode=0o600, sudo=True)
 
 
 # Files
@@ -191,22 +191,22 @@ def test_who_may_not_is_told_so_and_never_asked_for_a_password(settings: Setting
 
 def test_a_file_is_written_once_and_left_alone_then(ops: Remote, hosts: Hosts) -> None:
     path = "/etc/cluster/of tests/it's"
-    assert ops.read(path) is None
-    assert ops.write(path, b"one\0\n", mode=0o600, owner="901:901")
+    assert ops.read(path, sudo=True) is None
+    assert ops.write(path, b"one\0\n", mode=0o600, owner="901:901", sudo=True)
     before = hosts.agent.run("""stat -c '%a %u:%g %i' "/etc/cluster/of tests/it's" """)
     assert before.startswith("600 901:901 ")
-    assert not ops.write(path, b"one\0\n", mode=0o600, owner="901:901")
+    assert not ops.write(path, b"one\0\n", mode=0o600, owner="901:901", sudo=True)
     assert hosts.agent.run("""stat -c '%a %u:%g %i' "/etc/cluster/of tests/it's" """) == before
-    assert ops.read(path) == b"one\0\n"
-    assert ops.write(path, b"one\0\n", mode=0o644, owner="901:901")
-    assert ops.write(path, b"two", mode=0o644)
+    assert ops.read(path, sudo=True) == b"one\0\n"
+    assert ops.write(path, b"one\0\n", mode=0o644, owner="901:901", sudo=True)
+    assert ops.write(path, b"two", mode=0o644, sudo=True)
     assert hosts.agent.run("cd '/etc/cluster/of tests'; ls -A; cat *; stat -c '%a %u' *") == "it's\ntwo644 0\n"
 
 
 def test_a_file_of_the_users_own_is_theirs(ops: Remote, hosts: Hosts) -> None:
-    assert ops.write("/home/ops/.docker/config.json", b"{}", mode=0o600, sudo=False)
+    assert ops.write("/home/ops/.docker/config.json", b"{}", mode=0o600)
     assert hosts.agent.run("stat -c '%U %a' /home/ops/.docker /home/ops/.docker/config.json") == "ops 755\nops 600\n"
-    assert ops.read("/home/ops/.docker/config.json", sudo=False) == b"{}"
+    assert ops.read("/home/ops/.docker/config.json") == b"{}"
 
 
 def test_what_a_link_points_to_is_written(root: Remote, hosts: Hosts) -> None:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.hosts.channels import Ran, quoted
+from cluster.hosts.channels import quoted
+from cluster.hosts.shell import Ran
 
 SHELLS = [name for name in ("sh", "bash", "dash", "zsh", "fish", "tcsh") if shutil.which(name)]
 NASTY = r"""a 'q' ''' "d" \ \\ \' $HOME `id` !! !x %h * ? [a] {b,c} ~ # ; & | < > ( ) \n end'"""

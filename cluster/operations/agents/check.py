@@ -251,7 +251,7 @@ def _foreign(remote: Remote, asked: CheckRequest, architectures: set[str]) -> Ro
 
 def password(remote: Remote, asked: CheckRequest) -> Row:
     """Judge the files by which workers log in, which worker.deploy puts there: a host that joined later lacks them."""
-    found = {path: remote.read(path) for path in asked.secrets}
+    found = {path: remote.read(path, sudo=True) for path in asked.secrets}
     wrong = next((path for path, content in asked.secrets.items() if found[path] != content), "")
     if not wrong:
         return {"password": Finding("yes")} if found else {}

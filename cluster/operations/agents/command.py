@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from cluster.hosts.all_hosts import Outcome, Say, Show, on_all_hosts, values
-from cluster.hosts.channels import BY_A_SIGNAL, Ran
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
+from cluster.hosts.shell import BY_A_SIGNAL, Ran
 from cluster.settings import Settings
 from scripts.errors import ClusterError
 

@@ -150,10 +150,10 @@ def changes(remote: Remote, registry: str, access: Access) -> Iterator[Change]:
     """Find what is missing on a host, in the order in which it is best written."""
     if access.ca:
         path = f"{CERTIFICATES}/{registry}/ca.crt"
-        yield from _file(remote, path, remote.read(path), access.ca.read_bytes(), 0o644)
+        yield from _file(remote, path, remote.read(path, sudo=True), access.ca.read_bytes(), 0o644)
     for folder, sudo in _docker_folders(remote):
         yield from _login(remote, folder, registry, access, sudo)
-    before = remote.read(LOGIN_ARCHIVE)
+    before = remote.read(LOGIN_ARCHIVE, sudo=True)
     yield from _file(remote, LOGIN_ARCHIVE, before, archive(before, registry, access))
 
 
