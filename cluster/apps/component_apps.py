@@ -9,6 +9,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +237,17 @@ def _check_options(options: Sequence[str], action: Sequence[str]) -> None:
         raise ClusterError(f"--options: {error}") from error
     if taken.command != tuple(action):
         raise ClusterError(f"--options: {taken.command[0]!r} is no option; see cluster_worker --help")
+
+
+def options_of(app: AppSpec) -> worker_options.Options | None:
+    """Return the command line of an app's cluster_worker; None where there is none that can be read."""
+    return _options_in(app.command)
+
+
+@cache
+def _options_in(command: str) -> worker_options.Options | None:
+    try:
+        words = shlex.split(command)
+        return worker_options.parse(words[words.index("cluster_worker") + 1 :])
+    except (ValueError, WrongUsage):
+        return None

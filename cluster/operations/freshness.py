@@ -62,7 +62,7 @@ def _running(app: AppStatus) -> list[Instance]:
 
 def _loaded(app: AppStatus) -> tuple[Path, ...]:
     """Return the folders whose files plain processes load at their start; none where that is not known."""
-    from cluster.operations.wanted_workers import options_of  # which takes its time, and not every engine needs it
+    from cluster.apps.component_apps import options_of  # which takes its time, and not every engine needs it
 
     if (options := options_of(app.spec)) is None:
         return ()

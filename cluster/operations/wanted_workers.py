@@ -6,19 +6,18 @@ import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from cluster.apps.app import AppSpec, Instance
-from cluster.apps.component_apps import Work, split_command
+from cluster.apps.component_apps import Work, options_of, split_command
 from cluster.components import QUEUE
 from cluster.operations.brokers import queue_at
 from cluster.queue import workers
 from cluster.queue.runs.shell_words import in_one
 from cluster.schedulers import Scheduler
 from cluster.settings import ROOT, Settings
-from scripts.errors import ClusterError, WrongUsage
+from scripts.errors import ClusterError
 from scripts.worker.options import Options, parse
 
 # Of an app's command line, and not of its work.
@@ -94,20 +93,6 @@ def queue_of(app: AppSpec) -> str:
     """Return the queue whose messages an app takes; empty where it is none of workers."""
     found = options_of(app)
     return (found and found.queue) or app.env.get("QUEUE_NAME", "")
-
-
-def options_of(app: AppSpec) -> Options | None:
-    """Return the command line of an app's cluster_worker; None where there is none that can be read."""
-    return _options_in(app.command)
-
-
-@cache
-def _options_in(command: str) -> Options | None:
-    try:
-        words = shlex.split(command)
-        return parse(words[words.index("cluster_worker") + 1 :])
-    except (ValueError, WrongUsage):
-        return None
 
 
 def idle_workers(settings: Settings, engine: Scheduler, app_id: str) -> frozenset[str]:

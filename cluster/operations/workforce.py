@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from cluster.apps.app import TAG, AppSpec, AppStatus, Image, Instance
-from cluster.apps.component_apps import Work, worker_id
+from cluster.apps.component_apps import Work, options_of, worker_id
 from cluster.apps.flags import AppOverrides
 from cluster.components import QUEUE
 from cluster.operations import replacing
@@ -25,7 +25,6 @@ from cluster.operations.wanted_workers import (
     as_from_here,
     differing,
     options_for,
-    options_of,
     runs_as_wanted,
 )
 from cluster.queue import counts, workers

@@ -203,6 +203,11 @@ def data_name(host_path: str) -> str:
     return match[1] if match else ""
 
 
+def is_rabbitmq(app: AppSpec) -> bool:
+    """Return True when the app is RabbitMQ."""
+    return bool(re.search(r"\brabbitmq-server\b", app.command))
+
+
 def environment(app: AppSpec, name: str, host_ports: Sequence[int], secret_places: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of an instance, as Marathon makes it; what the app says wins over that.
 

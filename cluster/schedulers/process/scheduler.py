@@ -17,7 +17,7 @@ from cluster.engine import debian
 from cluster.files import locked
 from cluster.image_ref import ImageRef
 from cluster.schedulers import Say, Wanted
-from cluster.schedulers.instances import LOCALHOST, choose_ports, data_name, environment, secret_path
+from cluster.schedulers.instances import LOCALHOST, choose_ports, data_name, environment, is_rabbitmq, secret_path
 from cluster.schedulers.one_machine import OneMachine
 from cluster.schedulers.process import instance as process_instance
 from cluster.schedulers.process.instance import ProcessInstance
@@ -146,11 +146,6 @@ _NO_STARTS = """#!/bin/sh
 # Made while RabbitMQ is installed, so that its service is not started; not needed after that.
 exit 101
 """
-
-
-def is_rabbitmq(app: AppSpec) -> bool:
-    """Return True when the app is RabbitMQ."""
-    return bool(re.search(r"\brabbitmq-server\b", app.command))
 
 
 def ensure_rabbitmq(say: Say) -> None:

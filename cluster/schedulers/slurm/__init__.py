@@ -1,0 +1,1 @@
+"""Slurm, whose jobs run apps on the nodes of a cluster."""
