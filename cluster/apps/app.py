@@ -196,7 +196,7 @@ class Instance:
     """A running copy of an app; `detail` is for people (an exit code, a health check's words).
 
     `started_at` is the start of its present life, in seconds since 1970; None where it does not run. `sources` is the
-    digest of the files that its image was built from; empty where the engine does not say.
+    digest of the files that its image was built from, or of the copy that it runs; empty where the engine does not say.
     """
 
     name: str

@@ -31,17 +31,18 @@ def tell_older(image: Image, say: Say) -> None:
 def older_apps(found: Found) -> list[bool | None]:
     """Return for each app whether workers of it run older actions than the folder has now; None where nobody knows.
 
-    An image tells by its label of which files it was built. On a cluster its registry is asked, once for each image.
-    Plain processes read an action from the folder whenever they run it, so older can only be a worker's own program,
-    and an action that is kept alive: where one of their files was changed after the start. Nothing is known of what is
-    no worker, does not run, or has an image that was not built here.
+    An image tells by its label of which files it was built; on a cluster its registry is asked, once for each image. A
+    copy of the files that an engine made tells the same. Other plain processes read an action from the folder whenever
+    they run it, so older can only be a worker's own program, and an action that is kept alive: where one of their files
+    was changed after the start. Nothing is known of what is no worker, does not run, or has an image that was not built
+    here.
     """
     built, now, changed_at = _built_from(found), cache(lambda: sources.digest(WORKER)), cache(sources.changed_at)
 
     def is_older(engine: Scheduler, app: AppStatus) -> bool | None:
         if not (running := _running(app)):
             return None
-        if not engine.has_images:
+        if not engine.has_images and not any(one.sources for one in running):
             loaded = _loaded(app)
             return changed_at(loaded) > min(one.started_at or 0 for one in running) if loaded else None
         each = [_differs(one.sources or built.get(one.image, ""), now()) for one in running]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -125,7 +125,7 @@ def run(settings: Settings, flags: Flags, say: Say) -> Summary:
             queue = terms.queue
             target = Target(broker.url, queue, True, retry_for_s=_RETRY_FOR_S, find=broker.find, service=terms.broker)
             around = Around(
-                partial(_resting, broker, queue),
+                partial(_resting, broker, queue, force.waiting),
                 force.trouble,
                 partial(_left, broker, queue),
                 is_final=is_here,
@@ -344,14 +344,18 @@ def _left(broker: Broker, queue: str) -> int | None:
         return None
 
 
-def _resting(broker: Broker, queue: str) -> Resting:
-    """Name a worker that takes one item now and then, since too much fails there; nothing where that is not known."""
+def _resting(broker: Broker, queue: str, waiting: Callable[[], str] = lambda: "") -> Resting:
+    """Name a worker that takes one item now and then, since too much fails there; nothing where that is not known.
+
+    `waiting` says that all workers wait for room.
+    """
     url = broker.url_now()
     found = said_by_workers(url, queue)
     if any(one.state == "paused" for one in found):
         return Resting(f"{queue!r} is paused: ./inv queue.resume lets it go on", is_paused=True)
     if not (resting := resting_words(found)):
-        return Resting()
+        words = "" if found else waiting()
+        return Resting(words, are_waiting=bool(words))
     try:
         with broker_errors(url), open_blocking(url) as connection:
             return Resting(resting[0], are_all=not consumers(connection, queue))

@@ -189,6 +189,8 @@ def outdated(found: Sequence[tuple[Scheduler, AppStatus]], older: Sequence[bool 
         if is_older and engine.has_images:
             again = "run-local" if engine.is_here else "deploy"
             yield f"{app.id} runs older actions than components/worker/ has: ./inv worker.build, then worker.{again}"
+        elif is_older and any(one.sources for one in app.instances):
+            yield f"{app.id} runs older actions than components/worker/ has: worker.deploy{engine.flag} brings these"
         elif is_older:
             yield f"{app.id} runs an older program than there is now: ./inv worker.restart"
 

@@ -6,7 +6,7 @@ import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from cluster.apps.app import AppSpec, Instance
@@ -76,9 +76,10 @@ def local_action(action: Sequence[str], folder: Path, place_of: Callable[[Path],
     places = [ROOT / "components" / "worker" / "scripts"]
     is_known = any((place / words[0]).exists() for place in places) or shutil.which(words[0])
     for place in range(min(2, len(words))):
+        if PurePath(words[place]).is_absolute():
+            break
         if ("/" in words[place] or place or not is_known) and (folder / words[place]).is_file():
-            if not Path(words[place]).is_absolute():
-                words[place] = place_of((folder / words[place]).absolute())
+            words[place] = place_of((folder / words[place]).absolute())
             break
     return tuple(words)
 
@@ -129,6 +130,14 @@ def is_file(url: str | None) -> bool:
 
 def _instances(engine: Scheduler, app_id: str) -> tuple[Instance, ...]:
     return next((app.instances for app in engine.status() if app.id == app_id), ())
+
+
+def is_earlier(theirs: Sequence[str], wanted: Sequence[str]) -> bool:
+    """Return True where an action is another one only by the places that an engine has given to files of one name."""
+    pairs = [(PurePath(one), PurePath(other)) for one, other in zip(theirs, wanted, strict=False) if one != other]
+    return len(theirs) == len(wanted) and all(
+        one.is_absolute() and other.is_absolute() and one.name == other.name for one, other in pairs
+    )
 
 
 def runs_as_wanted(app: AppSpec, wanted: Wanted, work: Work) -> bool:

@@ -15,15 +15,19 @@ from cluster.apps.component_apps import Work, options_of, worker_id
 from cluster.apps.flags import AppOverrides
 from cluster.components import QUEUE
 from cluster.operations import replacing
-from cluster.operations.brokers import queue_at
+from cluster.operations.brokers import own_address, queue_at
 from cluster.operations.deploy import LOCAL_START_S, Rollout, deploy_workers, patient
-from cluster.operations.freshness import tell_older
+from cluster.operations.freshness import older_apps, tell_older
 from cluster.operations.here import current_image, engine_here, image_of, start_queue
 from cluster.operations.wanted_workers import (
     Wanted,
     action_of,
     as_from_here,
     differing,
+    finds_queue_of,
+    idle_workers,
+    is_earlier,
+    is_file,
     options_for,
     runs_as_wanted,
 )
@@ -56,13 +60,15 @@ class Workforce:
 
     `flag` means that broker in a command line that is suggested, with a blank before (empty: it is this machine's).
     `trouble` returns nothing while one of them lives, or when that cannot be found out now, else a line on why none
-    does; it takes some hundredths of a second, and may be called in another thread.
+    does; `waiting` returns a line while all that live wait for their engine to have room, else nothing. They take some
+    hundredths of a second, and may be called in another thread.
     """
 
     url: str
     slots: int
     trouble: Callable[[], str]
     flag: str = ""
+    waiting: Callable[[], str] = lambda: ""
 
 
 @dataclass(frozen=True)
@@ -128,46 +134,79 @@ def _when_known(question: Callable[[], str]) -> str:
 
 def _on_cluster(settings: Settings, engine: Scheduler, wanted: Wanted, say: Say) -> Workforce:
     """Return the workers of a queue on a cluster, under whatever ids; only --workers starts or scales them."""
-    there = queue_at(settings, engine)
-    work = wanted.work(settings, wanted.action, wanted.jobs)
-    apps = _apps_of(engine, wanted.queue, there.url)
+    url = queue_at(settings, engine).url
+    work = as_from_here(wanted.work(settings, wanted.action, wanted.jobs), engine)
+    apps, ended = _apps_of(settings, engine, wanted.queue)
     for app in apps:
         _refuse_other(engine, app, wanted, work)
-        _tell_image(engine, app, say)
-    ids = [app.id for app in apps]
+        _tell_older(engine, app, say)
     if not apps:
-        apps = [_deployed(settings, engine, wanted, work, there.url, say)]
-    elif not any(one.state in _UP for app_id in ids for one in _instances(engine, app_id)):
-        raise ClusterError(_none_takes(engine, ids, wanted.queue))
-    elif wanted.workers not in (0, sum(app.instances for app in apps)):
-        apps = [_scaled(engine, apps, wanted.workers, say)]
+        apps = [_deployed(settings, engine, wanted, work, url, ended, say)]
+    elif not any(_is_up(engine, app) for app in apps):
+        raise ClusterError(_none_takes(engine, [app.id for app in apps], wanted.queue))
+    elif wanted.workers and wanted.workers != _how_many(engine, apps):
+        apps = [_scaled(settings, engine, apps, wanted.workers, say)]
     for app in apps:
-        _wake(engine, app, there.url, wanted.queue, say)
-    slots = [_slots(engine, app) for app in apps]
-    trouble = partial(_trouble_there, settings, engine, [app.id for app in apps], wanted.queue)
-    return Workforce(there.url, sum(slots) if all(slots) else 0, partial(_when_known, trouble), engine.flag)
+        _wake(engine, app, url, wanted.queue, say)
+    slots, ids = [_slots(engine, app) for app in apps], [app.id for app in apps]
+    trouble = partial(_trouble_there, settings, engine, ids, wanted.queue)
+    waiting = partial(_waiting_there, settings, engine, ids, wanted.queue)
+    return Workforce(
+        url, sum(slots) if all(slots) else 0, partial(_when_known, trouble), engine.flag, partial(_when_known, waiting)
+    )
 
 
 _UP = ("running", "unhealthy")
 
 
-def _apps_of(engine: Scheduler, queue: str, url: str) -> list[AppSpec]:
-    """Return the apps of this project that take messages of a queue of the cluster's broker."""
-    found = [engine.present(status.id) for status in engine.status()]
-    return [app for app in found if app and app.instances and _takes(app, queue, url)]
+def _is_up(engine: Scheduler, app: AppSpec) -> bool:
+    """Return True where instances of an app run, or will when it is their turn, or when there is work."""
+    found = _instances(engine, app.id)
+    return _may_come(engine, app, found) or any(one.state in _UP for one in found)
 
 
-def _takes(app: AppSpec, queue: str, url: str) -> bool:
+def _may_come(engine: Scheduler, app: AppSpec, found: Iterable[Instance]) -> bool:
+    return engine.is_batch and (bool(app.max_instances) or any(one.state != "stopped" for one in found))
+
+
+def _how_many(engine: Scheduler, apps: Iterable[AppSpec]) -> int:
+    """Return how many instances of apps are there, or are wanted where their engine sees to it that these are there."""
+    if not engine.is_batch:
+        return sum(app.instances for app in apps)
+    return sum(one.state != "stopped" for app in apps for one in _instances(engine, app.id))
+
+
+def _apps_of(settings: Settings, engine: Scheduler, queue: str) -> tuple[list[AppSpec], list[AppSpec]]:
+    """Return the apps of this project that take messages of a queue of the cluster's broker, and those that did.
+
+    Of the latter all instances have come to their end.
+    """
+    there = own_address(settings, engine).url
+    found = [app for status in engine.status() if (app := engine.present(status.id))]
+    wanted = [app for app in found if (app.instances or app.max_instances) and _takes(engine, app, queue, there)]
+    ended = [app for app in wanted if engine.is_batch and not _is_up(engine, app)]
+    return [app for app in wanted if app not in ended], ended
+
+
+def _takes(engine: Scheduler, app: AppSpec, queue: str, url: str) -> bool:
     if (options := options_of(app)) is None:
         return app.env.get("QUEUE_NAME") == queue
     if options.marathon:
         return options.queue == queue and canonical_app_id(options.app or "") == QUEUE.app_id
+    if is_file(options.url):
+        return options.queue == queue and finds_queue_of(engine, options)
     return options.queue == queue and identity(options.url or "") == identity(url)
 
 
 def _refuse_other(engine: Scheduler, app: AppSpec, wanted: Wanted, work: Work) -> None:
     """Refuse workers that run another action, or in another way than is asked for; name what it is."""
     found, who = options_of(app), f"the workers of {wanted.queue!r} on {engine.place} ({app.id})"
+    if found and found.command != work.action and is_earlier(found.command, work.action):
+        flags = shlex.join(wanted.flags())
+        raise ClusterError(
+            f"{who} run {shlex.quote(in_one(found.command))}, which has changed here since: bring that to them with "
+            f"./inv worker.deploy{engine.flag} {flags}, or take another queue with -q"
+        )
     if found is None or found.command != work.action:
         theirs = shlex.quote(in_one(found.command) if found else app.command)
         raise ClusterError(
@@ -181,8 +220,12 @@ def _refuse_other(engine: Scheduler, app: AppSpec, wanted: Wanted, work: Work) -
         )
 
 
-def _tell_image(engine: Scheduler, app: AppSpec, say: Say) -> None:
-    """Say so where workers run another image than their tag means now: the action in it may be another one."""
+def _tell_older(engine: Scheduler, app: AppSpec, say: Say) -> None:
+    """Say so where workers run an earlier program, or another image than their tag means now, than there is here."""
+    if not engine.has_images:
+        if any(older_apps([(engine, one)])[0] for one in engine.status() if one.id == app.id):
+            say(f"the workers of {app.id} run older actions than there are now: ./inv worker.deploy brings these")
+        return
     tag = app.labels.get(TAG, "")
     if not (tag and app.image and (image := image_of(engine, tag))):
         return
@@ -191,8 +234,10 @@ def _tell_image(engine: Scheduler, app: AppSpec, say: Say) -> None:
         say(f"the workers of {app.id} run an earlier image {tag}: deploy them anew to bring the present one to them")
 
 
-def _deployed(settings: Settings, engine: Scheduler, wanted: Wanted, work: Work, url: str, say: Say) -> AppSpec:
-    """Start workers where none are, if that is asked for; what does not come up is taken away again."""
+def _deployed(
+    settings: Settings, engine: Scheduler, wanted: Wanted, work: Work, url: str, ended: Sequence[AppSpec], say: Say
+) -> AppSpec:  # fmt: skip
+    """Start workers where none are, or all have `ended`, if that is asked for; what does not come up is taken away."""
     app_id = worker_id(work, AppOverrides())
     with broker_errors(url), open_blocking(url) as connection:
         others = replacing.consumers(connection, wanted.queue)
@@ -208,7 +253,8 @@ def _deployed(settings: Settings, engine: Scheduler, wanted: Wanted, work: Work,
             f"no workers of {wanted.queue!r} run on {engine.place}: add --workers N, or start them: "
             f"./inv worker.deploy{engine.flag} {flags}"
         )
-    if (present := engine.present(app_id)) and present.instances:
+    present = engine.present(app_id)
+    if present and present.instances and present not in ended:
         raise ClusterError(
             f"{app_id} on {engine.place} does something else: {present.command}: stop that, or take another queue "
             "with -q"
@@ -220,30 +266,58 @@ def _deployed(settings: Settings, engine: Scheduler, wanted: Wanted, work: Work,
     return app
 
 
-def _scaled(engine: Scheduler, apps: list[AppSpec], instances: int, say: Say) -> AppSpec:
+def _scaled(settings: Settings, engine: Scheduler, apps: list[AppSpec], instances: int, say: Say) -> AppSpec:
     if len(apps) > 1:
         raise ClusterError(
             f"--workers {instances}: {', '.join(app.id for app in apps)} take messages of this queue: "
             f"./inv worker.scale{engine.flag} --app ID --instances N scales one of them"
         )
     (present,) = apps
-    say(f"running {instances} instead of {present.instances} of {present.id} on {engine.place}")
+    if present.max_instances:
+        say(f"--workers {instances}: {present.id} runs {present.number}, as its queue needs them, which stays")
+        return present
+    say(f"running {instances} instead of {_how_many(engine, apps)} of {present.id} on {engine.place}")
+    options = DeployOptions(undo=True, idle=partial(idle_workers, settings, engine, present.id))
     change = engine.plan(replace(present, instances=instances))
-    Rollout(engine, say, DeployOptions(undo=True)).make(change, present)
+    Rollout(engine, say, options).make(change, present)
     return change.app
 
 
 def _trouble_there(settings: Settings, engine: Scheduler, app_ids: list[str], queue: str) -> str:
-    """Say why nobody takes messages: a worker that cannot start its action is there ever again, and takes none."""
+    """Say why nobody takes messages: a worker that cannot start its action is there ever again, and takes none.
+
+    Where instances wait for their turn nothing is said as long as one of them may come to take some.
+    """
+    if _consumers(settings, engine, queue):
+        return ""
+    if engine.is_batch and any(
+        _may_come(engine, app.spec, app.instances) for app in engine.status() if app.id in app_ids
+    ):
+        return ""
+    return _none_takes(engine, app_ids, queue)
+
+
+def _waiting_there(settings: Settings, engine: Scheduler, app_ids: list[str], queue: str) -> str:
+    """Say how many workers wait for room, and why, while nobody takes messages."""
+    if _consumers(settings, engine, queue):
+        return ""
+    shortages = [app.shortage for app in engine.status() if app.id in app_ids]
+    return f"no worker of {queue!r} runs yet on {engine.place}: {', '.join(shortages)}" if any(shortages) else ""
+
+
+def _consumers(settings: Settings, engine: Scheduler, queue: str) -> int:
     url = queue_at(settings, engine).url
     with broker_errors(url), open_blocking(url) as connection:
-        return "" if replacing.consumers(connection, queue) else _none_takes(engine, app_ids, queue)
+        return replacing.consumers(connection, queue)
 
 
 def _none_takes(engine: Scheduler, app_ids: list[str], queue: str) -> str:
     found = [one for app_id in app_ids for one in _instances(engine, app_id)]
     how, last = _last_of(engine, app_ids[0], found)
     flags = f"{engine.flag} -q {shlex.quote(queue)}"
+    if engine.is_batch:
+        again = "this again with --workers N starts some"
+        return f"no worker of {queue!r} runs on {engine.place} any more{how}{last}; {again}"
     return (
         f"no worker of {queue!r} on {engine.place} takes messages{how}{last}; ./inv status{engine.flag} shows when one "
         f"does, ./inv worker.stop{flags} ends what cannot"
@@ -326,7 +400,7 @@ def resting_words(found: Sequence[Report]) -> list[str]:
 
 def _wake(engine: Scheduler, app: AppSpec, url: str, queue: str, say: Say) -> None:
     """Start workers anew where all of them rest: what failed may be mended, and their pauses are long."""
-    count = len([one for one in _instances(engine, app.id) if _lives(one)])
+    count = len([one for one in _instances(engine, app.id) if _lives(one) and one.state != "waiting"])
     resting = resting_words(said_by_workers(url, queue, count))
     if resting and len(resting) >= count:
         say(f"starting the workers of {queue!r} anew, which rest; {resting[0]}")
@@ -401,7 +475,7 @@ def _slots(engine: Scheduler, app: AppSpec) -> int:
     options = options_of(app)
     # `-j 0` is one a core of machines that are not known here.
     is_known = options and (engine.is_here or not re.search(r" -j ?0(?= )", app.command))
-    return app.instances * options.jobs if options and is_known else 0
+    return (app.max_instances or app.instances) * options.jobs if options and is_known else 0
 
 
 def _instances(engine: Scheduler, app_id: str) -> tuple[Instance, ...]:

@@ -97,12 +97,15 @@ class Scheduler(EngineTraits, Protocol):
     `name` is its name in SCHEDULERS, `place` is for people ("Marathon at 10.0.0.10:8080"), `flag` means it in a command
     line that is suggested (with a blank before; empty where none is needed). `has_hosts` says that `--on` can name a
     host, `caveat` (or nothing) what a person who starts an app should know, `options` which --engine-option it knows.
+    `is_batch` says that instances wait for their turn, hold what they were given while they do nothing, and are not
+    started again when their program has ended.
     """
 
     name: str
     place: str
     flag: str
     has_hosts: bool
+    is_batch: bool
     caveat: str
     options: tuple[str, ...]
 

@@ -69,6 +69,7 @@ class OneMachine(ABC, Generic[T]):
     address = ""
     is_here = True
     has_hosts = False
+    is_batch = False
     has_images = True
     limits_resources = True
     makes_data_folders = False

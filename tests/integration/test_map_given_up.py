@@ -154,6 +154,25 @@ def test_a_sick_host_ends_no_run_while_another_works(rig: Rig, tmp_path: Path) -
     assert (summary.halted, summary.done, summary.failed) == ("", 40, 0)
 
 
+def test_a_run_outlasts_workers_that_wait_for_room(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_NOBODY_S", 1.0)
+    mapping, looks, first = Mapping(rig, tmp_path), list[Resting](), rig.worker("cat")
+    mapping.of(40)
+    first.says("consuming from")
+    first.stop()
+    management = management_of(parameters(rig.url), rig.management)
+
+    def resting() -> Resting:
+        looks.append(_resting(BrokerMeant(rig.url, lambda: management), rig.queue, lambda: "20 wait (Priority)"))
+        return looks[-1]
+
+    going = in_background(lambda: go(mapping, Around(resting, lambda: "nobody works")))
+    until(lambda: len(looks) > 2, "it has looked for longer than a run goes on with nobody")
+    assert {(one.why, one.are_waiting, one.are_all) for one in looks} == {("20 wait (Priority)", True, False)}
+    rig.worker("cat")
+    assert going.result(60).done == 40
+
+
 def test_a_run_whose_workers_have_left_without_a_success_ends(
     rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

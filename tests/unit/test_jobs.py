@@ -1,16 +1,14 @@
-"""Apps on an engine whose instances may wait, have a time limit, and come and go: as much of one as operations ask."""
+"""Deploys to an engine whose instances may wait, have a time limit, and come and go."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from cluster import credentials
-from cluster.apps.app import AppSpec, AppStatus, Change, Image, Instance
 from cluster.apps.component_apps import Work
 from cluster.apps.flags import AppOverrides, time_limit
 from cluster.components import QUEUE
@@ -18,72 +16,15 @@ from cluster.operations import operate
 from cluster.operations.brokers import own_address, queue_at
 from cluster.operations.deploy import Rollout, deploy_queue, deploy_workers
 from cluster.operations.operate import Target
-from cluster.schedulers import BrokerLocation, DeployOptions, Scheduler
-from scripts.hostport import HostPort
 from tests.conftest import SETTINGS
+from tests.jobs import FILE, Jobs, as_engine, waiting
 from tests.refusing import refusal
-
-FILE = "@/shared/cluster/apps/amqp/address"
-
-
-class Jobs:
-    """An engine that runs what it is told, and lets wait what `waits` has: instances by app."""
-
-    name, place, flag, address, user, caveat = "slurm", "a cluster of jobs", " --at slurm", "", "", ""
-    is_here = has_hosts = makes_data_folders = has_images = False
-    limits_resources = True
-    options = ("partition", "here", "rabbitmq")
-
-    def __init__(self) -> None:
-        self.apps: dict[str, AppSpec] = {}
-        self.waits: Sequence[Instance] = ()
-        self.idle: frozenset[str] = frozenset()
-
-    def image(self, tag: str) -> Image:
-        return Image(tag, tag)
-
-    def present(self, app_id: str) -> AppSpec | None:
-        return self.apps.get(app_id)
-
-    def plan(self, app: AppSpec, options: DeployOptions, *, restart: bool = False) -> Change:
-        return Change(app, "replace" if app.id in self.apps else "create", {})
-
-    def apply(self, change: Change, options: DeployOptions) -> AppStatus:
-        self.apps[change.app.id] = change.app
-        self.idle = options.idle()
-        return self._status_of(change.app)
-
-    def status(self) -> list[AppStatus]:
-        return [self._status_of(app) for app in self.apps.values()]
-
-    def _status_of(self, app: AppSpec) -> AppStatus:
-        runs = [Instance(f"r-{number}", "running") for number in range(app.instances - len(self.waits))]
-        return AppStatus(app, (*runs, *self.waits))
-
-    def run_once(self, app: AppSpec) -> tuple[int, list[str]]:
-        return 0, []
-
-    def address_of(self, app_id: str, port_name: str) -> HostPort:
-        return HostPort("node1", {"amqp": 20_001, "management": 20_002}[port_name])
-
-    def reach(self, address: HostPort) -> HostPort:
-        return HostPort("127.0.0.1", address.port + 10_000)
-
-    def place_of(self, file: Path) -> str:
-        return f"/shared/files/{file.name}"
-
-    def broker_for(self, queue_app: str) -> BrokerLocation:
-        return BrokerLocation(("-u", FILE))
 
 
 @pytest.fixture
 def jobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Jobs:
     monkeypatch.setattr(credentials, "SECRETS", tmp_path / ".secrets")
     return Jobs()
-
-
-def as_engine(jobs: Jobs) -> Scheduler:
-    return cast(Scheduler, jobs)
 
 
 def workers(jobs: Jobs, options: str = "", **flags: Any) -> str:
@@ -97,10 +38,6 @@ def workers(jobs: Jobs, options: str = "", **flags: Any) -> str:
 def number(jobs: Jobs) -> tuple[int, int]:
     app = jobs.apps["/worker-myqueue"]
     return app.instances, app.max_instances
-
-
-def waiting(count: int, why: str) -> list[Instance]:
-    return [Instance(f"w-{number}", "waiting", detail=why) for number in range(count)]
 
 
 def test_a_queue_that_waits_is_no_failure(jobs: Jobs) -> None:

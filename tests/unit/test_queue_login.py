@@ -74,7 +74,7 @@ class Cluster:
     """As much of a cluster as a deploy of the queue asks, which ends as it is told."""
 
     name, place, flag, address, user, caveat = "marathon", "a cluster", " -m a:1", "", "", ""
-    is_here = has_hosts = makes_data_folders = False
+    is_here = has_hosts = is_batch = makes_data_folders = False
     has_images = limits_resources = True
     options = ()
 

@@ -59,12 +59,14 @@ NO_ANSWER = "no result came, twice: the message was purged, has expired, or was 
 class Resting:
     """Says why a worker takes one item now and then: too much fails there; `are_all`: no other worker takes any.
 
-    Where the queue `is_paused` it says so, and nobody takes any before it goes on.
+    Where the queue `is_paused`, or all workers `are_waiting` for room at their engine, it says so, and nobody takes any
+    before that changes.
     """
 
     why: str = ""
     are_all: bool = False
     is_paused: bool = False
+    are_waiting: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,9 +122,15 @@ class Rate:
 
 
 def _now_and_then(resting: Resting) -> str:
-    if resting.is_paused:
+    if resting.is_paused or resting.are_waiting:
         return resting.why
     return f"{resting.why}: taking one now and then, until one succeeds" if resting.why else ""
+
+
+def _note_of(resting: Resting) -> str:
+    if resting.is_paused or resting.are_waiting:
+        return "paused" if resting.is_paused else "all workers wait"
+    return "one now and then" if resting.why else ""
 
 
 # "pause": the run is gone on with later. "complete": all is done. "cancel": it is given up, and workers drop what is
@@ -402,9 +410,7 @@ class Run:
     def _take_trouble(self, resting: Resting, trouble: str) -> None:
         """Say what is in the way; end where it stays there, and nothing that this session saw speaks against that."""
         now = time.monotonic()
-        self._note = (
-            "no worker" if trouble else "paused" if resting.is_paused else "one now and then" if resting.why else ""
-        )
+        self._note = "no worker" if trouble else _note_of(resting)
         self._nobody_since = (self._nobody_since or now) if trouble else None
         self._resting_looks = self._resting_looks + 1 if resting.are_all else 0
         is_hopeless = self._resting_looks >= _RESTING_LOOKS and not self._succeeded_now

@@ -52,6 +52,7 @@ class Marathon:
     name = "marathon"
     is_here = False
     has_hosts = True
+    is_batch = False
     has_images = True
     limits_resources = True
     makes_data_folders = True

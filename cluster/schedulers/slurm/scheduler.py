@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -80,6 +80,7 @@ class Slurm:
     address = ""
     is_here = False
     has_hosts = False
+    is_batch = True
     has_images = False
     limits_resources = True
     makes_data_folders = False
@@ -375,8 +376,8 @@ class Slurm:
             f"{place.folder}/job.sh",
         ]  # fmt: skip
         spec = AppSpec(
-            keeper, command=f"exec {shlex.join(words)}", image=app.image, env=app.env, cpus=1, mem_mib=200,
-            secret_files=tuple(replace(file, content=b"") for file in app.secret_files), kill_grace_s=10,
+            keeper, command=f"exec {shlex.join(words)}", image=app.image, env=_not_of_workers(app.env), cpus=1,
+            mem_mib=200, secret_files=tuple(replace(file, content=b"") for file in app.secret_files), kill_grace_s=10,
             time_limit_s=app.time_limit_s, engine_options=app.engine_options, labels=app.labels,
         )  # fmt: skip
         self.apply(self.plan(spec), replace(options, undo=False))
@@ -496,6 +497,11 @@ class Slurm:
 def _app_in(seen: Seen, app_id: str) -> AppSpec | None:
     found = seen.wanted.get(slug_of(app_id), {}).get("app")
     return AppSpec.from_json(found) if found and found["id"] == app_id else None
+
+
+def _not_of_workers(env: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without what tells apps of workers from others."""
+    return {name: value for name, value in env.items() if name != "QUEUE_NAME"}
 
 
 def _is_here(app: AppSpec) -> bool:
