@@ -30,6 +30,8 @@ from scripts.marathon import access
 from scripts.one_line import visible
 from scripts.worker.alive import HOLD, AliveFile
 from scripts.worker.alive import VARIABLE as ALIVE_FILE
+from scripts.worker.eviction import VARIABLE as EVICTION
+from scripts.worker.eviction import Eviction
 from scripts.worker.options import Options, parse
 from scripts.worker.reconnect import Locate
 from scripts.worker.until_empty import UntilEmpty
@@ -60,7 +62,8 @@ def work(options: Options, command: Sequence[str]) -> int:
     loop = EventLoop()
     locate = _locate(loop, options)
     alive = AliveFile(loop, os.environ.get(ALIVE_FILE))
-    worker = Worker(loop, options, _runner(loop, options, command), locate, alive)
+    eviction = Eviction.of(loop, os.environ)
+    worker = Worker(loop, options, _runner(loop, options, command), locate, alive, eviction)
     StopSignals(loop, worker)
     if options.until_empty:
         UntilEmpty(loop, options, worker).start()
@@ -74,7 +77,8 @@ def work(options: Options, command: Sequence[str]) -> int:
 class StopSignals:
     """SIGTERM and SIGINT; SIGHUP (its terminal was closed), unless that is ignored as by nohup; and HOLD.
 
-    The first lets running actions finish, a second one does not wait.
+    The first lets running actions finish, a second one does not wait. Where a worker is evicted by SIGTERM, that counts
+    at any time, and nothing after it.
     """
 
     def __init__(self, loop: EventLoop, worker: Worker) -> None:
@@ -82,19 +86,23 @@ class StopSignals:
         self._worker = worker
         self._first_at: float | None = None
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.watch_signal(number, partial(self._received, number.name))
+            loop.watch_signal(number, partial(self._received, number))
         if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
             # A shell passes on what the kernel sent already: a second one never means that somebody is in a hurry.
             loop.watch_signal(signal.SIGHUP, partial(worker.wind_down, signal.SIGHUP.name))
         loop.watch_signal(HOLD, partial(worker.hold, HOLD.name))
 
-    def _received(self, name: str) -> None:
-        now = time.monotonic()
-        if self._first_at is None:
+    def _received(self, number: signal.Signals) -> None:
+        now, eviction = time.monotonic(), self._worker.eviction
+        if number == signal.SIGTERM and eviction.is_expected:
+            self._worker.evict(number.name)
+        elif eviction.has_begun:
+            return
+        elif self._first_at is None:
             self._first_at = now
-            self._worker.wind_down(name)
+            self._worker.wind_down(number.name)
         elif now - self._first_at > _ONE_SIGNAL_S:
-            self._worker.stop(name)
+            self._worker.stop(number.name)
 
 
 def _prepare_process(jobs: int) -> None:
@@ -142,8 +150,8 @@ def _runner(loop: EventLoop, options: Options, command: Sequence[str]) -> Runner
 
 
 def _action_environment() -> dict[str, str]:
-    """Return what an action inherits: everything but the worker's secrets and its health file."""
-    hidden = {*broker.SECRET_VARIABLES, *access.SECRET_VARIABLES, ALIVE_FILE}
+    """Return what an action inherits: everything but the worker's secrets, its health file and its end."""
+    hidden = {*broker.SECRET_VARIABLES, *access.SECRET_VARIABLES, ALIVE_FILE, EVICTION}
     return {name: value for name, value in os.environ.items() if name not in hidden}
 
 

@@ -155,6 +155,11 @@ class Ending:
         self._kill_timer.set(kill_after_s)
         _signal_group(pid, signal.SIGTERM)
 
+    def kill(self) -> None:
+        """Send KILL now."""
+        self._kill_timer.stop()
+        _signal_group(self._pid, signal.SIGKILL)
+
     def ended(self, then: Callable[[], None]) -> None:
         """Call `then` when no process of the group is left, its leader being reaped; or when KILL was sent."""
         if self._kill_timer.is_set and _signal_group(self._pid, 0):

@@ -85,8 +85,8 @@ class Runner(Protocol):
     def free(self) -> int:
         """Return how many more jobs can be started now."""
 
-    def kill(self) -> None:
-        """End what runs: TERM, then KILL to the process groups; the outcomes are KILLED."""
+    def kill(self, at_once: bool = False) -> None:
+        """End what runs: TERM, then KILL to the process groups, or KILL `at_once`; the outcomes are KILLED."""
 
     def close(self, closed: Callable[[], None]) -> None:
         """End idle children too, where nothing runs any more, and call `closed` when none is left."""

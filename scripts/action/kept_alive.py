@@ -95,11 +95,11 @@ class KeptAlive:
         """Return how many children wait for a message."""
         return len(self._free_lives())
 
-    def kill(self) -> None:
+    def kill(self, at_once: bool = False) -> None:
         """End all children; the outcomes of messages in hand are `killed`."""
         self._stop(KILLED)
         for life in self._lives():
-            life.kill()
+            life.kill(at_once)
 
     def close(self, closed: Callable[[], None]) -> None:
         """Let all children finish: their STDIN ends."""

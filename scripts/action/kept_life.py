@@ -164,10 +164,12 @@ class Life:
             self._stdin.close()
             self._deadline.set(self._limits.kill_after_s, "the action did not finish when its STDIN ended")
 
-    def kill(self) -> None:
+    def kill(self, at_once: bool) -> None:
         """End the child; the message in hand is `killed`."""
         self._killed = True
         self.end()
+        if at_once:
+            self._terminate().kill()
 
     def end(self) -> None:
         """Send TERM, then KILL."""

@@ -69,10 +69,10 @@ class Processes:
         """Return how many more jobs can be started now."""
         return self.jobs - len(self._children)
 
-    def kill(self) -> None:
+    def kill(self, at_once: bool = False) -> None:
         """End what runs; the outcomes are `killed`."""
         for child in list(self._children):
-            child.end(KILLED.verdict, KILLED.reason)
+            child.end(KILLED.verdict, KILLED.reason, at_once)
 
     def close(self, closed: Callable[[], None]) -> None:
         """Call `closed`: no process outlives its run."""
@@ -132,11 +132,13 @@ class Child:
             # So much goes in, much may come out: neither side is to wait for the other.
             self.watch_pipes()
 
-    def end(self, verdict: Verdict, reason: str) -> None:
+    def end(self, verdict: Verdict, reason: str, at_once: bool = False) -> None:
         """Send TERM, then KILL, to the process group; the outcome gets this verdict, whatever the exit code."""
         self._ended_as = (verdict, reason)
         if self._ending is None and self._pid is not None:
             self._ending = Ending(self._runner.loop, self._pid, self._runner.limits.kill_after_s)
+        if at_once and self._ending is not None:
+            self._ending.kill()
 
     def watch_pipes(self) -> None:
         """Pass on what it prints while it runs."""

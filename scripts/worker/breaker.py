@@ -58,6 +58,11 @@ class Breaker:
             which = f"its first {length} messages" if from_the_start else f"{length} messages in a row"
             self.why = f"{which} failed at their first attempt, the last: {outcome.reason}"
 
+    def may_open(self, undecided: int) -> bool:
+        """Tell whether failures open it of which so many are not counted yet."""
+        limit = self.limit * (2 if self.succeeded else 1)
+        return not self.is_open and undecided > 0 and 0 < limit <= len(self._failed) + undecided
+
     def _counts(self, outcome: Outcome) -> bool:
         return outcome.verdict == "failed" or (outcome.verdict == "rejected" and not self.succeeded)
 

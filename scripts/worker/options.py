@@ -37,6 +37,10 @@ URL is seen by everybody who runs ps on this machine.
 SIGTERM, SIGINT or a closed terminal stop it when the commands that run are done; a second signal ends these at once.
 SIGURG does so, too, but it stays, called "drained", until SIGTERM ends it, or no other SIGURG came for 5 minutes.
 
+Where CLUSTER_WORKER_EVICTION_S is set, as by the engine of a cluster that sends SIGTERM to a worker and its commands at
+once and kills them a while later, SIGTERM has another meaning: what ends by it, or fails within 2 s of it, goes back
+to the queue and is not counted, as does what still runs after so many seconds.
+
 When the first 10 messages all fail or are rejected (--breaker), something is wrong with COMMAND or this host: nothing
 more is taken, and cluster_worker exits with 1; where CLUSTER_WORKER_ALIVE_FILE is set, as engines do, who would start
 it again at once, it stays, and tries one message now and then until one succeeds. That it also does when later on 20

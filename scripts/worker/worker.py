@@ -17,6 +17,7 @@ from scripts.worker.breaker import Breaker, Probing
 from scripts.worker.consumer import Consumer, QueueWarnings
 from scripts.worker.control import Control
 from scripts.worker.deliveries import OrphanedRuns, Run
+from scripts.worker.eviction import Eviction
 from scripts.worker.isolation import Isolation
 from scripts.worker.joblog import JobLog
 from scripts.worker.metadata import job
@@ -37,8 +38,17 @@ HOLD_S = 300.0
 class Worker:
     """Ties consumer, runner and settler together."""
 
-    def __init__(self, loop: EventLoop, options: Options, runner: Runner, locate: Locate, alive: AliveFile) -> None:
+    def __init__(
+        self,
+        loop: EventLoop,
+        options: Options,
+        runner: Runner,
+        locate: Locate,
+        alive: AliveFile,
+        eviction: Eviction,
+    ) -> None:
         self._loop = loop
+        self.eviction = eviction
         self._options = options
         self._runner = runner
         self._is_run_by_engine = alive.is_wanted
@@ -154,7 +164,7 @@ class Worker:
         self._start_waiting()
 
     def _start_waiting(self) -> None:
-        while self._waiting and not self._isolation.busy and self._runner.free() > 0:
+        while self._waiting and not self._isolation.busy and self._runner.free() > 0 and not self._may_rest:
             is_wanted = self.settler.recipients.wait_for(self._waiting[0], self._start_waiting)
             if is_wanted is None:
                 return
@@ -165,6 +175,11 @@ class Worker:
                 self._isolation.take(run)
             else:
                 self._run(run)
+
+    @property
+    def _may_rest(self) -> bool:
+        """True while failures are undecided by which the breaker would open."""
+        return self._breaker.may_open(self.eviction.undecided)
 
     def _drop(self, run: Run) -> None:
         self.settler.drop(run)
@@ -185,8 +200,13 @@ class Worker:
 
     def _finished(self, run: Run, outcome: Outcome) -> None:
         del self._running[run]
-        run.outcome = outcome
         self._holding.ended(outcome.seconds)
+        self.eviction.judge(outcome, partial(self._judged, run))
+        self._isolation.go_on()
+        self._start_waiting()
+
+    def _judged(self, run: Run, outcome: Outcome) -> None:
+        run.outcome = outcome
         self._judge_host(run, outcome)
         self._isolation.go_on()
         # The next action starts first: all that is to be done for this message is done while that one runs.
@@ -323,6 +343,21 @@ class Worker:
         else:
             self.stop(reason)
 
+    def evict(self, reason: str) -> None:
+        """Stop, as the actions are told to end, too: what still runs when the grace is over is killed."""
+        if not self.eviction.begin(self._grace_is_over):
+            return
+        say(f"{reason}: evicted; what runs longer than {self.eviction.grace_s:g} s goes back to the queue")
+        if self._hold.is_set:
+            self._release(reason)
+        elif not self.stopping:
+            self.stop(reason)
+
+    def _grace_is_over(self) -> None:
+        if self._running:
+            say(f"{len(self._running)} actions still run after {self.eviction.grace_s:g} s: ending them")
+        self._runner.kill(at_once=True)
+
     def _release(self, reason: str) -> None:
         say(f"{reason}: staying no longer")
         self._hold.stop()
@@ -344,7 +379,7 @@ class Worker:
             self.stop(f"{len(self._running)} actions still run after {self._options.drain_s:g} s (--drain)")
 
     def _end_when_done(self) -> None:
-        if not self.stopping or self._running or self._is_done:
+        if not self.stopping or self._running or self.eviction.undecided or self._is_done:
             return
         if not self._unsettled and not self._isolation.busy:
             self._end()

@@ -111,3 +111,14 @@ def test_random_failures_never_open_it_though_they_are_over_before_the_successes
             else:
                 slow.append(breaker.begin())
             assert not breaker.is_open
+
+
+def test_failures_that_are_not_counted_yet_may_open_it() -> None:
+    breaker = Breaker(3)
+    _first(breaker, "failed")
+    assert (breaker.may_open(1), breaker.may_open(2)) == (False, True)
+    _first(breaker, "done")
+    assert (breaker.may_open(5), breaker.may_open(6)) == (False, True)
+    _first(breaker, *["failed"] * 6)
+    assert not breaker.may_open(6)
+    assert not Breaker(0).may_open(100)
