@@ -33,9 +33,11 @@ from cluster.hosts.host import Host
 from cluster.hosts.host_keys import KnownOnly
 from cluster.hosts.login import SECOND_FACTOR, Login, NotLetIn
 from cluster.hosts.remote import Remote
+from cluster.hosts.shell import COMMAND_TIMEOUT_S, Ran, Shell
 from cluster.hosts.ssh_config import Way
 from cluster.settings import Settings
 from scripts.errors import ClusterError, ServiceAway
+from scripts.hostport import HostPort
 from scripts.one_line import one_line
 
 # It logs as errors what is raised as well, and Python prints what nobody else takes.
@@ -127,6 +129,23 @@ def kept(settings: Settings, host: Host) -> Remote:
         ClusterError: it does not let the user in, or shows a key that is not known.
     """
     return _KEPT.get(settings, host)
+
+
+class KeptHost(Shell):
+    """A host over the one connection that is kept to it, opened when it is first needed and whenever it has broken."""
+
+    def __init__(self, settings: Settings, host: Host) -> None:
+        self.name, self._settings, self._host = str(host), settings, host
+
+    def run(
+        self, command: str, *, input: bytes = b"", timeout_s: float = COMMAND_TIMEOUT_S  # noqa: A002 (as subprocess)
+    ) -> Ran:  # fmt: skip
+        """Run a command and return how it ended, whatever its exit code; raises as `kept`."""
+        return kept(self._settings, self._host).run(command, input=input, timeout_s=timeout_s)
+
+    def reach(self, address: HostPort) -> HostPort:
+        """Return the address of a port of this machine that leads to `address`; raises as `kept`."""
+        return kept(self._settings, self._host).reach(address)
 
 
 def _open(opened: ExitStack, hop: Way, before: Any, timeout_s: float) -> Any:

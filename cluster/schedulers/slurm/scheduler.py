@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from cluster.apps.app import AppSpec, AppStatus, Change, Image, Instance, Kind, differences
+from cluster.apps.app import AppSpec, AppStatus, Change, HealthCheck, Image, Instance, Kind, differences
 from cluster.apps.component_apps import options_of
 from cluster.apps.definitions import refuse_other_queue
 from cluster.components import WORKER
@@ -54,6 +54,10 @@ _POLL_S, _SLOWEST_POLL_S = 0.3, 5.0
 # Longer than the time that Slurm's own end of a job takes at any site that we know of (KillWait).
 _KILL_S = 120.0
 _BEFORE_KILL_S = 5  # a worker hands back what runs so long before Slurm kills it
+
+
+# The queue's address is there exactly while it answers.
+_ANSWERS = HealthCheck('test -s "$CLUSTER_APP_FOLDER/address"', interval_s=30)
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ class Slurm:
     @classmethod
     def make(cls, settings: Settings, address: str, say: Say) -> Slurm:
         """Return the Slurm of a login node, `[user@]name[:port]` as for ssh; without one, of this machine."""
-        shell = ssh.kept(settings, Host.parse(address)) if address else ThisMachine()
+        shell = ssh.KeptHost(settings, Host.parse(address)) if address else ThisMachine()
         return cls(settings, shell, address, say)
 
     # Looking
@@ -119,7 +123,7 @@ class Slurm:
         seen = self._look()
         steps, present = self._steps(app, seen, restart, options), _app_in(seen, app.id)
         changed = differences(present.as_json(), app.as_json()) if present else ()
-        sent = {"jobs": steps.missing, "script": self._script(app, steps.version)}
+        sent = {"jobs": steps.missing, "script": self._script(app, steps.version).splitlines()}
         return Change(app, steps.kind, sent, tuple(changed))
 
     def status(self) -> list[AppStatus]:
@@ -252,6 +256,7 @@ class Slurm:
             action_s = options.limits.timeout_s
         elif is_rabbitmq(app):
             command, env = "exec rabbitmq_job", env | self._rabbitmq_environment(app, place)
+            app = replace(app, health=_ANSWERS)
         return script(
             app, place, version, env, command=command, comes_again=comes_again, is_worker=options is not None,
             notice=notice_s(app, action_s), is_trial=is_trial,
