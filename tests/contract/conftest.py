@@ -1,4 +1,7 @@
-"""Every engine, each under a project and in folders of its own; Marathon is a stand-in, its agent this machine."""
+"""Every engine, each under a project and in folders of its own; Marathon is a stand-in, its agent this machine.
+
+Slurm is that of the tests, reached over SSH.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,9 @@ import pytest
 
 from cluster import credentials, engine
 from cluster.apps.app import AppSpec, HealthCheck, Volume
-from cluster.schedulers import Scheduler
+from cluster.schedulers import Scheduler, selection
 from cluster.schedulers.process.scheduler import Process
+from cluster.schedulers.selection import Choice
 from cluster.settings import Settings
 from tests.conftest import own_settings
 
@@ -24,6 +28,7 @@ ENGINES = {
     "local": pytest.param("local", marks=pytest.mark.engine),
     "process": pytest.param("process"),
     "marathon": pytest.param("marathon", marks=pytest.mark.engine),
+    "slurm": pytest.param("slurm", marks=[pytest.mark.engine, pytest.mark.xdist_group("slurm")]),
 }
 
 
@@ -47,7 +52,7 @@ def make_scheduler(
     monkeypatch.setattr(credentials, "SECRETS", tmp_path / "secrets")
     if request.param == "marathon":
         request.getfixturevalue("standin")  # before what is made, so that it ends after it
-    kinds = {"local": local, "process": process, "marathon": marathon}
+    kinds = {"local": local, "process": process, "marathon": marathon, "slurm": slurm}
 
     def make(project: str = "") -> Scheduler:
         settings = replace(own_settings(tmp_path), project=project or f"test-{secrets.token_hex(4)}")
@@ -82,6 +87,11 @@ def marathon(request: pytest.FixtureRequest, settings: Settings, say: Callable[[
     return Marathon(Api(address, 30, {}), settings, say, engines=lambda: nullcontext([client]))
 
 
+def slurm(request: pytest.FixtureRequest, settings: Settings, say: Callable[[str], None]) -> Scheduler:
+    cluster = request.getfixturevalue("slurm")
+    return selection.connect(cluster.settings(settings), Choice("slurm", f"user1@{cluster.login.ip}"), say)
+
+
 @pytest.fixture
 def standin(docker_client: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A stand-in for Marathon whose one agent is this machine, and whose times pass a hundred times as fast."""
@@ -110,10 +120,14 @@ def scheduler(make_scheduler: Callable[..., Scheduler]) -> Scheduler:
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> Path:
-    """A folder that an app and its test both see."""
-    folder = tmp_path / "shared"
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A folder that an app and its test both see, and may write to."""
+    is_slurm = request.node.callspec.params["make_scheduler"] == "slurm"
+    folder: Path = (
+        request.getfixturevalue("slurm").shared if is_slurm else tmp_path
+    ) / f"shared-{secrets.token_hex(4)}"
     folder.mkdir()
+    folder.chmod(0o777)
     return folder
 
 

@@ -100,14 +100,14 @@ def test_deploying_another_definition_replaces_what_runs(scheduler, make_app, sh
     until(lambda: len(starts(shared)) == 1)
 
 
-@offered_by("local", "process")  # Marathon starts another, whose failures are told (test_marathon_deploy.py)
+@offered_by("local", "process", "slurm")  # Marathon starts another, whose failures are told (test_marathon_deploy.py)
 def test_what_ends_right_away_is_an_error_with_its_exit_code_and_last_lines(scheduler, make_app):
     began = time.monotonic()
     with pytest.raises(ClusterError) as failure:
         deploy(scheduler, make_app("echo no luck; exit 3", check="false"), timeout_s=600)
     assert time.monotonic() - began < 60
     first, *lines = str(failure.value).splitlines()
-    assert re.fullmatch(r"deploy /app: .*-app-1 ended with exit code 3.*; 0 of 1 instances run now\. .*", first)
+    assert re.fullmatch(r"deploy /app: .*-app-[0-9_]+ ended with exit code 3.*; 0 of 1 instances run now\. .*", first)
     assert lines == ["  no luck"]
     (app,) = scheduler.status()
     assert (app.running, app.instances[0].state) == (0, "stopped")
@@ -132,7 +132,7 @@ def test_after_a_failed_deploy_the_next_one_works(scheduler, make_app):
 
 def test_what_does_not_come_up_in_time_is_an_error_and_the_next_deploy_waits_for_it(scheduler, make_app, shared):
     app = make_app('echo "$$" >>"$SHARED/starts"; echo warming up; exec sleep 1000', check=READY)
-    words = r"(?s)-app-1 does not work after 4 s.* 0 of 1 .*\n  warming up$"
+    words = r"(?s)-app-\S+ does not work after 4 s.* 0 of 1 .*\n  warming up$"
     if scheduler.name == "marathon":
         words = r"deploy /app: not done after 4 s: .*0 of 1 instances up, 1 not healthy yet"
     with pytest.raises(ClusterError, match=words):
@@ -334,7 +334,8 @@ def test_status_has_the_app_itself_and_what_a_person_called_its_image(scheduler,
     deploy(scheduler, app)
     (found,) = scheduler.status()
     assert (found.id, found.tag, found.spec.command, found.spec.instances) == ("/app", "worker:v7", app.command, 2)
-    assert all(instance.image == (IMAGE if scheduler.has_images else "") for instance in found.instances)
+    image = "" if scheduler.name == "process" else IMAGE
+    assert all(instance.image == image for instance in found.instances)
     shown = json.loads(json.dumps(found.as_json(), default=str))
     assert set(shown) == {"id", "tag", "instances"}
     assert "SHARED" not in json.dumps(shown)  # its environment
@@ -371,7 +372,7 @@ def test_status_shows_what_ended_later_and_it_can_be_restarted(scheduler, make_a
     assert restart(scheduler, "/app").running == 1
 
 
-@offered_by("local", "marathon")
+@offered_by("local", "marathon", "slurm")
 def test_what_ended_later_is_started_again(scheduler, make_app, shared):
     before = deploy(scheduler, make_app(ENDS_LATER, check=READY)).instances[0].started_at
     (shared / "go").touch()
@@ -397,7 +398,9 @@ DRAINS = (
 )
 
 
-@offered_by("local", "process")  # only with its feature task_killing Marathon tells of it (test_marathon_app_status.py)
+@offered_by(
+    "local", "process", "slurm"
+)  # only with its feature task_killing Marathon tells of it (test_marathon_app_status.py)
 def test_status_shows_what_finishes_its_work_as_stopping(scheduler, make_app, shared):
     def found(state: str) -> list[Instance]:
         return [one for one in scheduler.status()[0].instances if one.state == state]
@@ -412,7 +415,7 @@ def test_status_shows_what_finishes_its_work_as_stopping(scheduler, make_app, sh
         assert leaving.started_at
         assert scheduler.status()[0].running == 1
         # It is none of the two that are wanted, though it is made as they are.
-        assert scheduler.plan(app).kind == "replace"
+        assert scheduler.plan(app).kind in ("replace", "scale")
     finally:
         (shared / "go").touch()
         change.join()
@@ -441,7 +444,7 @@ def test_logs_are_followed_until_the_app_ends(scheduler, make_app, shared):
     assert {next(lines), next(lines)} == {f"{name}: more" for name in names}
     stop = threading.Thread(target=scheduler.stop, args=["/app", True])
     stop.start()
-    assert list(lines) == []
+    assert [line for line in lines if ": slurmstepd" not in line] == []
     stop.join()
 
 
@@ -469,6 +472,7 @@ def test_logs_that_are_followed_can_be_left(scheduler, make_app):
     lines.close()
 
 
+@offered_by("local", "process", "marathon")
 def test_address_of_is_the_address_of_a_port(scheduler, make_app):
     ports = (Port("web"), Port())
     status = deploy(scheduler, make_app(SERVER, check=LISTENS, ports=ports))
@@ -481,11 +485,19 @@ def test_address_of_is_the_address_of_a_port(scheduler, make_app):
         scheduler.address_of("/app", "other")
 
 
+@offered_by("local", "process", "marathon")
 def test_every_instance_gets_ports_of_its_own(scheduler, make_app):
     status = deploy(scheduler, make_app(SERVER, check=LISTENS, instances=2, ports=(Port(),)))
     assert {greeting(instance.ports["0"]) for instance in status.instances} == {
         f"hello {instance.name}" for instance in status.instances
     }
+
+
+@offered_by("slurm")
+def test_ports_that_are_not_there_are_refused_by_name(scheduler, make_app):
+    with pytest.raises(ClusterError, match=r"^/app: .*ports"):
+        deploy(scheduler, make_app("exec sleep 1000", ports=(Port(),)))
+    assert scheduler.status() == []
 
 
 def test_address_of_what_has_none(scheduler, make_app):
@@ -527,7 +539,7 @@ def has_run(shared: Path, times: int) -> None:
     until(lambda: path.exists() and path.read_text() == f"{times}\n")
 
 
-@offered_by("local", "process")  # of Marathon, data is in folders of the agents, which stay
+@offered_by("local", "process", "slurm")  # of Marathon, data is in folders of the agents, which stay
 def test_data_stays_until_it_is_deleted(scheduler, make_app, shared):
     deploy(scheduler, make_app(COUNTS, volumes=DATA))
     has_run(shared, 1)
@@ -547,7 +559,7 @@ def test_data_stays_until_it_is_deleted(scheduler, make_app, shared):
     has_run(shared, 1)
 
 
-@offered_by("local", "process")
+@offered_by("local", "process", "slurm")
 def test_the_data_of_all_apps(scheduler, make_app):
     deploy(scheduler, make_app(COUNTS, volumes=DATA))
     with pytest.raises(ClusterError, match="/app"):
@@ -556,7 +568,9 @@ def test_the_data_of_all_apps(scheduler, make_app):
     assert len(scheduler.delete_data("")) == 1
 
 
-@offered_by("local", "process")  # Marathon's ids are everyone's; what is not ours is refused (test_marathon_deploy.py)
+@offered_by(
+    "local", "process", "slurm"
+)  # Marathon's ids are everyone's; what is not ours is refused (test_marathon_deploy.py)
 def test_two_projects_side_by_side(make_scheduler, make_app, shared):
     ours, others = make_scheduler(), make_scheduler()
     app = make_app(COUNTS, volumes=DATA)
@@ -574,13 +588,26 @@ def test_two_projects_side_by_side(make_scheduler, make_app, shared):
 
 
 def test_the_environment_of_an_instance(scheduler, make_app, shared):
-    app = make_app(f'env >"$SHARED/env"; {WAITS}', check=READY, env={"A": "b c", "HOST": "mine"}, ports=(Port(),))
+    app = make_app(f'env >"$SHARED/env"; {WAITS}', check=READY, env={"A": "b c", "HOST": "mine"})
+    (instance,) = deploy(scheduler, app).instances
+    env = environment(shared)
+    assert (env["MARATHON_APP_ID"], env["A"], env["HOST"]) == ("/app", "b c", "mine")
+    assert env["MESOS_TASK_ID"] == instance.name
+
+
+@offered_by("local", "process", "marathon")
+def test_an_instance_knows_its_port(scheduler, make_app, shared):
+    app = make_app(f'env >"$SHARED/env"; {WAITS}', check=READY, ports=(Port(),))
     port = deploy(scheduler, app).instances[0].ports["0"].port
-    env = dict(line.split("=", 1) for line in (shared / "env").read_text().splitlines() if "=" in line)
-    assert (env["MARATHON_APP_ID"], env["A"], env["HOST"], env["PORT0"]) == ("/app", "b c", "mine", str(port))
+    assert environment(shared)["PORT0"] == str(port)
 
 
-@offered_by("local", "process")  # Marathon's hosts get secret files over SSH (test_agents.py)
+def environment(shared: Path) -> dict[str, str]:
+    """Return the environment that an instance has written down."""
+    return dict(line.split("=", 1) for line in (shared / "env").read_text().splitlines() if "=" in line)
+
+
+@offered_by("local", "process", "slurm")  # Marathon's hosts get secret files over SSH (test_agents.py)
 def test_a_secret_file_reaches_the_app_and_stays_with_it(scheduler, make_app, shared):
     copies = f'cat "$SECRET" >"$SHARED/read"; {WAITS}'
     secret = SecretFile("try", "word", b"planted\n", 0, env="SECRET")
@@ -620,7 +647,7 @@ def test_rollback_is_refused_where_the_engine_keeps_no_versions(scheduler, make_
         rollback(scheduler, "/app")
 
 
-@offered_by("marathon")
+@offered_by("marathon", "slurm")
 def test_rollback_goes_to_an_earlier_version(scheduler, make_app):
     deploy(scheduler, make_app(WAITS, check=READY))
     deploy(scheduler, make_app(WAITS, check=READY, env={"A": "1"}))

@@ -3,9 +3,10 @@
 #
 #   TERM  Our stop, which reaches this shell alone (scancel -b), or an end by Slurm, which reaches every process of the job.
 #         The app is told; a worker knows by a TERM of its own which of the two it is.
+#   USR2  Our stop that waits for nothing: the app is killed.
 #   USR1  The time limit is near (sbatch --signal): the app is told, and another job takes this one's place.
 
-# shellcheck shell=bash disable=SC2154,SC2317
+# shellcheck shell=bash disable=SC2154,SC2317,SC2086
 
 umask 077
 id=${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID:-here}}_${SLURM_ARRAY_TASK_ID:-0}
@@ -24,10 +25,17 @@ finish() {
     code=$1
     shift
     if [ -n "$watcher" ]; then kill "$watcher" 2>/dev/null; fi
+    end_rest
     note ended "$code" "$*"
     rm -rf "$own"
     trap - TERM
     exit "$code"
+}
+
+# Kill all that the app has started and left. Not every Slurm finds what has a session of its own and no parent.
+end_rest() {
+    rest=$(grep -lszxF "MESOS_TASK_ID=$name" /proc/[0-9]*/environ | sed 's,/environ,,; s,/proc/,,')
+    if [ -n "$rest" ]; then kill -KILL $rest 2>/dev/null; fi
 }
 
 fail() {
@@ -79,6 +87,12 @@ stop() {
     if [ -n "$pid" ]; then kill -"$stop_signal" "$pid" 2>/dev/null; fi
 }
 
+end_now() {
+    trap '' TERM USR1 USR2
+    disown -a # bash would print how each of them has ended
+    finish 137 stopped
+}
+
 # Say that the app works, once it does, and later when it does so no longer.
 watch() {
     if [ -z "$check" ]; then
@@ -103,6 +117,7 @@ watch() {
 interrupted='' told='' pid='' watcher=''
 trap stop TERM
 trap limit_is_near USR1
+trap end_now USR2
 own=$(mktemp -d "${TMPDIR:-/tmp}/cluster.XXXXXX") || exit 1
 if [ -n "$is_trial" ]; then job_note=$own/note; fi
 note starting

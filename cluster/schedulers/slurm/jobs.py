@@ -207,7 +207,7 @@ def ended(project: str, seen: Seen, app_id: str) -> Iterator[Instance]:
         job = known.get(job_id)
         if (job and job.lives) or job_id == HERE or (note.word == "ended" and note.words in _IN_ORDER):
             continue
-        how = f"ended with exit code {note.code}" if note.code else "has ended"
+        how = "has ended" if note.words and not note.code else f"ended with exit code {note.code}"
         if job and job.state not in ("COMPLETED", "FAILED"):
             how = reasons.why_ended(job.state)
         elif note.word != "ended":

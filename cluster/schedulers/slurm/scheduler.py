@@ -52,6 +52,7 @@ _LAST_LINES = 10
 # Slurm is asked seldom, the more so the longer a wait is: its one controller serves everybody.
 _POLL_S, _SLOWEST_POLL_S = 0.3, 5.0
 # Longer than the time that Slurm's own end of a job takes at any site that we know of (KillWait).
+_AT_ONCE_S = 3.0  # for a job to kill its app
 _KILL_S = 120.0
 _BEFORE_KILL_S = 5  # a worker hands back what runs so long before Slurm kills it
 
@@ -303,7 +304,7 @@ class Slurm:
         keep, surplus = good[:most], good[most:]
         stop = [job for job in live if job not in good and not seen.is_stopping(job)] + surplus
         missing = max(0, least - len(keep))
-        changed = present is not None and present != app
+        changed = present is not None and present.as_json() != app.as_json()
         kind: Kind = "nothing" if not (stop or missing or changed) else "scale"
         if not stays:
             kind = "create" if present is None and not live else "restart" if restart else "replace"
@@ -398,13 +399,15 @@ class Slurm:
         note = self._folder.of_app(found[0].app_id) + "/jobs/"
         try:
             self._commands.cancel(doing, waiting)
-            if running and grace_s:
+            if running and not grace_s:
+                self._commands.cancel(doing, running, "-b -s USR2")
+            elif running:
                 marks = " ".join(shlex.quote(f"{note}{job_id}.stop") for job_id in running)
                 self._shell.step(doing, f"mkdir -p {shlex.quote(note)} && touch {marks}")
                 self._commands.cancel(doing, running, "-b -s TERM")
             if for_here:
-                self._end_here(doing, found[0].app_id, note)
-            left = self._wait_for_end(found, grace_s, tells=True)
+                self._end_here(doing, found[0].app_id, note, "TERM" if grace_s else "USR2")
+            left = self._wait_for_end(found, grace_s or _AT_ONCE_S, tells=True)
             if left:
                 self._commands.cancel(doing, [job.id for job in left if job.id != HERE])
                 left = self._wait_for_end(left, _KILL_S)
@@ -414,11 +417,11 @@ class Slurm:
             names = ", ".join(f"{job.id} on {job.node}" for job in left)
             raise ClusterError(f"{doing}: Slurm does not end {names}: is the node away? (scontrol show job says more)")
 
-    def _end_here(self, doing: str, app_id: str, note: str) -> None:
+    def _end_here(self, doing: str, app_id: str, note: str, signal: str) -> None:
         here = shlex.quote(f"{self._folder.of_app(app_id)}/here")
         mark = shlex.quote(f"{note}{HERE}.stop")
         is_there = 'if [ "$host" != "$(hostname)" ]; then echo "it runs on $host: stop it there" >&2; exit 1; fi'
-        self._shell.step(doing, f'touch {mark}; read -r host pid <{here}; {is_there}; kill -TERM "$pid"')
+        self._shell.step(doing, f'touch {mark}; read -r host pid <{here}; {is_there}; kill -{signal} "$pid"')
 
     def _wait_for_end(self, found: Sequence[Job], grace_s: float, tells: bool = False) -> list[Job]:
         """Return those that still live after their time."""
@@ -428,7 +431,8 @@ class Slurm:
             if not left or wait.passed_s > grace_s:
                 return left
             if tells:
-                names = ", ".join(job.id for job in left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
+                first = [instance_name(self._project, slug_of(job.app_id), job.id) for job in left[:3]]
+                names = ", ".join(first) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
                 wait.tell(f"waiting for {names} to finish, {grace_s:g} s at most (--now does not wait)")
             time.sleep(pause_s)
             pause_s = min(pause_s * 1.2, _SLOWEST_POLL_S)
