@@ -32,6 +32,7 @@ from scripts.worker.alive import HOLD, AliveFile
 from scripts.worker.alive import VARIABLE as ALIVE_FILE
 from scripts.worker.eviction import VARIABLE as EVICTION
 from scripts.worker.eviction import Eviction
+from scripts.worker.idle import Idle
 from scripts.worker.options import Options, parse
 from scripts.worker.reconnect import Locate
 from scripts.worker.until_empty import UntilEmpty
@@ -67,6 +68,8 @@ def work(options: Options, command: Sequence[str]) -> int:
     StopSignals(loop, worker)
     if options.until_empty:
         UntilEmpty(loop, options, worker).start()
+    if options.idle_s is not None:
+        Idle(loop, worker, options.idle_s).start()
     worker.start()
     # Modules stay: the collector need not look at them again and again.
     gc.freeze()

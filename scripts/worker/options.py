@@ -46,9 +46,9 @@ more is taken, and cluster_worker exits with 1; where CLUSTER_WORKER_ALIVE_FILE 
 it again at once, it stays, and tries one message now and then until one succeeds. That it also does when later on 20
 messages in a row fail at their first attempt.
 
-cluster_worker exits with 0 after a stop or when the queue is empty (--until-empty), 1 when this host cannot run the
-command or all fails here, 2 when messages failed (--until-empty), 3 when the broker stays away (--until-empty), 64 for
-wrong usage, 126 when the command is not executable, 127 when it is not there.
+cluster_worker exits with 0 after a stop, when the queue is empty (--until-empty) or there was nothing to do (--idle), 1
+when this host cannot run the command or all fails here, 2 when messages failed (--until-empty), 3 when the broker stays
+away (--until-empty), 64 for wrong usage, 126 when the command is not executable, 127 when it is not there.
 """
 
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
@@ -76,6 +76,7 @@ class Options:
     tag: bool
     check: bool
     until_empty: bool
+    idle_s: float | None
     management: str | None
     joblog: str | None
     keep_alive: bool
@@ -168,6 +169,8 @@ def _parser() -> Parser:
 
     add = parser.add_argument_group("batches").add_argument
     add("--until-empty", action="store_true", help="exit when nothing is left to be done by anyone")
+    add("--idle", dest="idle_s", type=_seconds, metavar="S",
+        help="exit when there was nothing to do for so long; not while QUEUE is paused or the broker away")  # fmt: skip
     where = "on its host, http at port 15672, with amqps https at 15671"
     add("--management", type=_management, metavar="URL", help=f"the broker's management API (default: {where})")
 

@@ -92,6 +92,11 @@ class Worker:
         """True if all that was delivered is settled."""
         return not (self._running or self._unsettled)
 
+    @property
+    def waits_for_messages(self) -> bool:
+        """True while it takes messages, and has none."""
+        return self.idle and self._state == "taking" and self.consumer.connection is not None
+
     # Taking messages
 
     def _delivered(self, delivered: Run) -> None:

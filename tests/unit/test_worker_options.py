@@ -45,7 +45,7 @@ def test_marathon() -> None:
 
 
 NUMBERS = ["-j", "--prefetch", "--timeout", "--kill-after", "--drain", "--attempts", "--backoff", "--backoff-max",
-           "--breaker", "--recycle-after", "--ready-timeout"]  # fmt: skip
+           "--breaker", "--idle", "--recycle-after", "--ready-timeout"]  # fmt: skip
 
 
 @pytest.mark.parametrize(
