@@ -56,7 +56,8 @@ find_python() {
 
 # Start another job of this kind, which takes the place of this one. Slurm's own requeue would make it wait two minutes.
 replace() {
-    sh -c "$comes_again" || return 1
+    # Any other failure says nothing of the work.
+    if [ "$(sh -c "$comes_again" >&2; echo $?)" = 1 ]; then return 1; fi
     sbatch --parsable --array=1 "$folder/job.sh" || scontrol requeue "$SLURM_JOB_ID"
 }
 

@@ -95,7 +95,8 @@ def script(
     Args:
         env: what instances find in their environment besides what the job itself gives them.
         command: what runs, for the shell.
-        comes_again: for the shell as well; where it succeeds at the time limit, another job takes the place of this.
+        comes_again: for the shell as well; another job takes the place of this at its time limit, unless that ends
+            with 1.
         is_worker: it is told to end by SIGINT, as SIGTERM means an end by Slurm to it.
         notice: how many seconds before its time limit a job is told.
         is_trial: the command runs once, and nothing is noted of it.
