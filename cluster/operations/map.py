@@ -128,7 +128,7 @@ def run(settings: Settings, flags: Flags, say: Say) -> Summary:
                 partial(_resting, broker, queue, force.waiting),
                 force.trouble,
                 partial(_left, broker, queue),
-                is_final=is_here,
+                is_final=force.is_final,
                 flag=force.flag,
             )
             one = Run(

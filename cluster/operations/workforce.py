@@ -60,8 +60,8 @@ class Workforce:
 
     `flag` means that broker in a command line that is suggested, with a blank before (empty: it is this machine's).
     `trouble` returns nothing while one of them lives, or when that cannot be found out now, else a line on why none
-    does; `waiting` returns a line while all that live wait for their engine to have room, else nothing. They take some
-    hundredths of a second, and may be called in another thread.
+    does; where that `is_final`, none comes by itself. `waiting` returns a line while all that live wait for their
+    engine to have room, else nothing. They take some hundredths of a second, and may be called in another thread.
     """
 
     url: str
@@ -69,6 +69,7 @@ class Workforce:
     trouble: Callable[[], str]
     flag: str = ""
     waiting: Callable[[], str] = lambda: ""
+    is_final: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,9 @@ def _on_cluster(settings: Settings, engine: Scheduler, wanted: Wanted, say: Say)
     trouble = partial(_trouble_there, settings, engine, ids, wanted.queue)
     waiting = partial(_waiting_there, settings, engine, ids, wanted.queue)
     return Workforce(
-        url, sum(slots) if all(slots) else 0, partial(_when_known, trouble), engine.flag, partial(_when_known, waiting)
-    )
+        url, sum(slots) if all(slots) else 0, partial(_when_known, trouble), engine.flag, partial(_when_known, waiting),
+        engine.is_batch,
+    )  # fmt: skip
 
 
 _UP = ("running", "unhealthy")
@@ -467,7 +469,7 @@ def _end_of(run: str) -> str:
 
 def _workforce(engine: Scheduler, app_id: str, app: AppSpec | None, wanted: Wanted, url: str) -> Workforce:
     slots = _slots(engine, app) if app else 0
-    return Workforce(url, slots, partial(_when_known, partial(_trouble, engine, app_id, wanted.queue)))
+    return Workforce(url, slots, partial(_when_known, partial(_trouble, engine, app_id, wanted.queue)), is_final=True)
 
 
 def _slots(engine: Scheduler, app: AppSpec) -> int:

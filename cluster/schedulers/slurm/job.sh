@@ -58,7 +58,11 @@ find_python() {
 replace() {
     # Any other failure says nothing of the work.
     if [ "$(sh -c "$comes_again" >&2; echo $?)" = 1 ]; then return 1; fi
-    sbatch --parsable --array=1 "$folder/job.sh" || scontrol requeue "$SLURM_JOB_ID"
+    if job=$(sbatch --parsable --array=1 "$folder/job.sh"); then
+        echo "the time limit is near: job $job takes the place of this one"
+    else
+        scontrol requeue "$SLURM_JOB_ID"
+    fi
 }
 
 # Seconds until the time limit of this job; nothing where it has none.
