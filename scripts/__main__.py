@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-PROGRAMS = ("cluster_worker", "marathon_app_hostport")
+PROGRAMS = ("cluster_worker", "marathon_app_hostport", "slurm_keeper", "work_left")
 
 
 def run() -> None:
@@ -15,7 +15,7 @@ def run() -> None:
     del sys.argv[0]
     name = sys.argv[0] if sys.argv else ""
     if name not in PROGRAMS:
-        print(f"error: {name!r} is not a program of this folder: those are {' and '.join(PROGRAMS)}", file=sys.stderr)
+        print(f"error: {name!r} is not a program of this folder: those are {', '.join(PROGRAMS)}", file=sys.stderr)
         sys.exit(64)
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
     import_module("scripts.streams").run(import_module(f"scripts.{name}").main)

@@ -103,6 +103,14 @@ def parse(argv: Sequence[str]) -> Options:
     return Options(**words, policy=policy, limits=limits)
 
 
+def add_queue(parser: Parser) -> None:
+    """Add the flags of a program that only looks at a queue."""
+    add = parser.add_argument
+    add("-u", dest="url", type=_located, default="amqp://127.0.0.1:5672", metavar="URL",
+        help="the broker, amqp://HOST:PORT (default: on this machine), or @FILE, which has its URL")  # fmt: skip
+    add("-q", dest="queue", type=_queue, required=True, metavar="QUEUE", help="the queue")
+
+
 def _contradiction(given: argparse.Namespace, jobs: int) -> str:
     wrong = {
         "which COMMAND is to be run?": not given.command or not given.command[0],

@@ -23,6 +23,7 @@ from cluster.settings import ROOT
 from commands import help as helping
 from commands.output import result
 from commands.task import MAY_BE_EMPTY, SHORT_FLAGS, Task, task
+from scripts.__main__ import PROGRAMS as NAMES
 from scripts.errors import ClusterError, MessagesFailed, ServiceAway
 from tests.refusing import refusal
 
@@ -363,7 +364,7 @@ def test_a_list_that_nobody_reads_ends_without_a_word(words: list[str]) -> None:
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
-PROGRAMS = (ROOT / "inv", ROOT / "scripts/cluster_worker", ROOT / "scripts/marathon_app_hostport")
+PROGRAMS = (ROOT / "inv", *(ROOT / "scripts" / name for name in NAMES))
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)

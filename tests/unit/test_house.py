@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from cluster.settings import ROOT
+from scripts.__main__ import PROGRAMS as NAMES
 
 # From the ground to the roof. A module imports from its own room and from lower floors; rooms of one floor stand apart.
 FLOORS = (
@@ -33,7 +34,7 @@ FLOORS = (
 )
 TOPS = ("scripts", "cluster", "commands")
 HEIGHT = {room: height for height, floor in enumerate(FLOORS) for room in floor}
-PROGRAMS = {"scripts.__main__", "scripts.cluster_worker", "scripts.marathon_app_hostport"}
+PROGRAMS = {"scripts.__main__", *(f"scripts.{name}" for name in NAMES)}
 ENGINES = sorted(path.parent.name for path in (ROOT / "cluster" / "schedulers").glob("*/__init__.py"))
 # Each of these libraries is the job of a few rooms.
 OWNERS = {
