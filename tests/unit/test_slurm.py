@@ -25,7 +25,7 @@ def text(*rows: str, files: str = "") -> str:
 
 def row(job_id: str, state: str, reason: str = "None", app: str = "/worker-q", version: int = 1, node: str = "") -> str:
     name = f"cluster/{app.removeprefix('/')}"
-    return f"{job_id}|{state}|{node}|{reason}|N/A|{name}|app={app};version={version}"
+    return f"{job_id}|77|{state}|{node}|{reason}|N/A|{name}|app={app};version={version}"
 
 
 def test_a_look_has_the_jobs_of_each_app_those_that_run_first() -> None:
@@ -37,13 +37,13 @@ def test_a_look_has_the_jobs_of_each_app_those_that_run_first() -> None:
 
 
 def test_jobs_of_other_projects_and_of_other_people_are_none() -> None:
-    foreign = "1_1|RUNNING|n1|None|N/A|mine/worker-q|app=/worker-q;version=1"
-    by_hand = "2|RUNNING|n1|None|N/A|cluster/x|(null)"
+    foreign = "1_1|77|RUNNING|n1|None|N/A|mine/worker-q|app=/worker-q;version=1"
+    by_hand = "2|78|RUNNING|n1|None|N/A|cluster/x|(null)"
     assert Seen.read("cluster", text(foreign, by_hand)).jobs == ()
 
 
 def test_a_comment_may_have_what_parts_columns() -> None:
-    seen = Seen.read("cluster", text("1_1|RUNNING|n1|None|N/A|cluster/x|app=/a|b;version=2"))
+    seen = Seen.read("cluster", text("1_1|77|RUNNING|n1|None|N/A|cluster/x|app=/a|b;version=2"))
     assert (seen.jobs[0].app_id, seen.jobs[0].version) == ("/a|b", 2)
 
 

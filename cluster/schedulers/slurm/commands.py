@@ -83,13 +83,22 @@ class Commands:
         kill = re.search(r"^KillWait\s*=\s*(\d+)", text, re.MULTILINE)
         return (int(size[1]) - 1 if size else 1000), (int(kill[1]) if kill else 30)
 
-    def at_once(self, doing: str, options: Iterable[str], script: str, timeout_s: float) -> tuple[int, list[str]]:
-        """Run a script on a node that has room at once; return its exit code and the lines that it prints.
+    def test(self, doing: str, script: str) -> None:
+        """See that Slurm would take a batch script, without submitting it."""
+        self.run(doing, f"{_CLEAN}sbatch --test-only --array=1", stdin=script.encode())
+
+    def at_once(
+        self, doing: str, options: Iterable[str], script: str, timeout_s: float, inside: str = ""
+    ) -> tuple[int, list[str]]:
+        """Run a script beside what the job `inside` runs, else on a node that has room at once.
+
+        Return its exit code and the lines that it prints.
 
         Raises:
             NoRoom: no node has room within some seconds.
         """
-        words = shlex.join(["srun", "--immediate=10", "--ntasks=1", "--time=0-00:05:00", *options, "bash", "-s"])
+        where = ["--overlap", f"--jobid={inside}"] if inside else ["--immediate=10", "--time=0-00:05:00", *options]
+        words = shlex.join(["srun", "--ntasks=1", *where, "bash", "-s"])
         command = f"{_CLEAN}{words} 2>&1; code=$?; echo; echo $code"
         lines = self.run(doing, command, stdin=script.encode(), timeout_s=timeout_s + 30).splitlines()
         printed = [line for line in lines[:-1] if line and not _is_progress(line)]

@@ -8,7 +8,7 @@ import os
 import shlex
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -87,6 +87,15 @@ class Folder:
         self.shell.write(f"{place.folder}/versions/{version}.json", content, mode=0o600)
         self.shell.write(f"{place.folder}/job.sh", script.encode(), mode=0o600)
         self.shell.write(f"{place.folder}/app.json", content, mode=0o600)
+
+    def forget_notes(self, app_id: str, kept: Iterable[str]) -> None:
+        """Remove the notes of jobs, except of those with these ids."""
+        names = "\n".join(["", *kept])
+        self.shell.step(
+            f"forget the jobs of {app_id}",
+            f"cd {shlex.quote(f'{self.of_app(app_id)}/jobs')} 2>/dev/null || exit 0; "
+            f"ls | grep -vxF {shlex.quote(names.strip() or ' ')} | xargs -r rm -f --",
+        )
 
     def versions(self, app_id: str) -> Iterator[tuple[int, AppSpec]]:
         """Yield the versions of an app, newest first."""

@@ -11,6 +11,7 @@
 umask 077
 id=${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID:-here}}_${SLURM_ARRAY_TASK_ID:-0}
 node=${SLURMD_NODENAME:-$(hostname)}
+if [ -n "$is_trial" ]; then id=trial_$$; fi # it may be a step of a job that runs
 name=$project-$slug-$id
 job_note=$folder/jobs/$id
 

@@ -13,7 +13,7 @@ from cluster.schedulers.slurm import reasons
 from cluster.schedulers.slurm.script import slug_of
 
 # squeue's text, which is the same in all versions (its JSON is not): a job a line, the elements of arrays singly.
-FORMAT = "%i|%T|%N|%r|%S|%j|%k"
+FORMAT = "%i|%A|%T|%N|%r|%S|%j|%k"
 
 _BEFORE = {
     "PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT", "SUSPENDED", "STOPPED",
@@ -25,9 +25,13 @@ HERE = "here_0"  # the id of what runs on the login node itself
 
 @dataclass(frozen=True)
 class Job:
-    """A job, or an element of an array (`12_3`), as squeue tells of it; `version` is that of its app's definition."""
+    """A job, or an element of an array (`12_3`), as squeue tells of it; `version` is that of its app's definition.
+
+    `number` is its own where it runs: srun takes `12_3` for the array.
+    """
 
     id: str
+    number: str
     state: str
     node: str
     reason: str
@@ -146,19 +150,21 @@ def look_command(folder: str) -> str:
 
 def _jobs(project: str, text: str) -> Iterator[Job]:
     for line in text.splitlines():
-        parts = line.split("|", 6)
-        if len(parts) < 7 or not parts[5].startswith(f"{project}/"):
+        parts = line.split("|", 7)
+        if len(parts) < 8 or not parts[6].startswith(f"{project}/"):
             continue
-        comment = dict(pair.partition("=")[::2] for pair in parts[6].split(";"))
+        comment = dict(pair.partition("=")[::2] for pair in parts[7].split(";"))
         if app_id := comment.get("app", ""):
             version = comment.get("version", "")
-            job_id, state, node, reason, starts, name, _ = parts
-            yield Job(job_id, state, node, reason, starts, name, app_id, int(version) if version.isdecimal() else 0)
+            job_id, number, state, node, reason, starts, name, _ = parts
+            yield Job(
+                job_id, number, state, node, reason, starts, name, app_id, int(version) if version.isdecimal() else 0
+            )
 
 
 def _job_here(kept: Mapping[str, Any], host: str) -> Job:
     """Return what runs on the login node itself, as if it were a job there."""
-    return Job(HERE, "RUNNING", host, "", "", "", kept["app"]["id"], int(kept["version"]))
+    return Job(HERE, "", "RUNNING", host, "", "", "", kept["app"]["id"], int(kept["version"]))
 
 
 def _number(job_id: str) -> tuple[int, int]:

@@ -124,7 +124,10 @@ class Slurm:
         seen = self._look()
         steps, present = self._steps(app, seen, restart, options), _app_in(seen, app.id)
         changed = differences(present.as_json(), app.as_json()) if present else ()
-        sent = {"jobs": steps.missing, "script": self._script(app, steps.version).splitlines()}
+        batch = self._script(app, steps.version)
+        if steps.missing and not _is_here(app):
+            self._commands.test(f"deploy {app.id}", batch)
+        sent = {"jobs": steps.missing, "script": batch.splitlines()}
         return Change(app, steps.kind, sent, tuple(changed))
 
     def status(self) -> list[AppStatus]:
@@ -189,10 +192,13 @@ class Slurm:
             steps = self._steps(app, self._look(), change.kind == "restart", options)
             place = self._place(app)
             self._folder.send(app, place, self._files)
+            batch = self._script(app, steps.version)
             if steps.missing and not _is_here(app):
+                self._commands.test(f"deploy {app.id}", batch)
                 self._check_nodes(app)
             self._end(steps.stop, _grace_s(app, options.drain))
-            self._folder.write(place, app, steps.version, self._script(app, steps.version))
+            self._folder.forget_notes(app.id, [job.id for job in steps.keep])
+            self._folder.write(place, app, steps.version, batch)
             submitted = self._submit(app, place, steps.missing)
             if options.wait:
                 self._follow(app, [*(job.id for job in steps.keep), *submitted], options.timeout_s)
@@ -200,9 +206,11 @@ class Slurm:
         return self._status_of(app, self._look())
 
     def run_once(self, app: AppSpec, timeout_s: float = 60, look: Look | None = None) -> tuple[int, list[str]]:
-        """Run the app's command in a job of its own until it ends, where a node has room for it at once."""
+        """Run the app's command until it ends: beside an instance that runs, else where a node has room at once."""
         self._folder.send(app, self._place(app), self._files)
-        return self._commands.at_once(f"try {app.id}", self._needs(app), self._script(app, 0, is_trial=True), timeout_s)
+        running = next((job.number for job in self._look().of(app.id) if job.state == "RUNNING" and job.id != HERE), "")
+        trial = self._script(app, 0, is_trial=True)
+        return self._commands.at_once(f"try {app.id}", self._needs(app), trial, timeout_s, running)
 
     def stop(self, app_id: str, now: bool = False, drain: bool = True) -> bool:
         """Stop the app and forget it, its data staying; False when there was none."""
