@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cluster.apps.app import AppSpec, Instance
-from cluster.apps.component_apps import Work, worker_app
+from cluster.apps.component_apps import Work, options_of, worker_app
 from cluster.apps.flags import AppOverrides
 from cluster.operations import deploy, workforce
 from cluster.operations.wanted_workers import Wanted, idle_workers
@@ -47,6 +47,13 @@ class Cluster:
         return workers_ready(self.settings, wanted, at="slurm", marathon="", url="", say=self.said.append)
 
     @property
+    def idle_s(self) -> float | None:
+        """After how many idle seconds the workers end."""
+        options = options_of(self.jobs.apps[self.id])
+        assert options
+        return options.idle_s
+
+    @property
     def wanted(self) -> tuple[int, int]:
         """How many instances are wanted, at least and at most."""
         app = self.jobs.apps[self.id]
@@ -76,6 +83,13 @@ def test_only_a_number_of_workers_starts_some(cluster: Cluster) -> None:
     assert "--workers" in refusal(cluster.ready)
     cluster.ready(workers=4)
     assert cluster.wanted == (4, 0)
+    assert cluster.idle_s == 120
+    cluster.ready(workers=4)  # which asks for no other workers than those
+
+
+def test_workers_of_a_run_end_when_idle_as_is_said(cluster: Cluster) -> None:
+    cluster.ready(workers=1, options="--idle 7")
+    assert cluster.idle_s == 7
 
 
 def test_workers_that_wait_are_as_good_as_running(cluster: Cluster, rig: Rig) -> None:
