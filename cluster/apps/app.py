@@ -240,19 +240,19 @@ class AppStatus:
 
     @property
     def reasons(self) -> str:
-        """The reasons for which instances wait: `Priority`, or where these differ `Priority 15, Resources 2`."""
+        """The reasons for which instances wait: `Priority`, or where these differ `15 Priority, 2 Resources`."""
         counts = Counter(instance.detail for instance in self.instances if instance.state == "waiting")
         if len(counts) == 1:
             return next(iter(counts))
-        return ", ".join(f"{detail or 'unknown'} {count}" for detail, count in counts.most_common())
+        return ", ".join(f"{count} {detail or 'for unknown reasons'}" for detail, count in counts.most_common())
 
     @property
     def shortage(self) -> str:
-        """The instances that wait, for people: `17 wait (Priority)`; empty where none does."""
+        """The instances that wait, for people: `17 wait: Priority`; empty where none does."""
         if not self.waiting:
             return ""
         wait = "waits" if self.waiting == 1 else "wait"
-        return f"{self.waiting} {wait}{f' ({self.reasons})' if self.reasons else ''}"
+        return f"{self.waiting} {wait}{f': {self.reasons}' if self.reasons else ''}"
 
     def as_json(self) -> dict[str, Any]:
         """Return what programs may know; an app's environment is its own."""

@@ -212,7 +212,9 @@ def _refuse_short(app: AppSpec, work: Work) -> None:
 def _who_takes(status: AppStatus, queue: str, url: str) -> str:
     """Say how many workers take messages of which queue, how many wait, and for what."""
     takes = "worker takes" if status.running == 1 else "workers take"
-    shortage = f"; {status.shortage}" if status.waiting else ""
+    starting = sum(one.state == "starting" for one in status.instances)
+    shortage = f"; {starting} still {'starts' if starting == 1 else 'start'}" if starting else ""
+    shortage += f"; {status.shortage}" if status.waiting else ""
     most = f"; {status.spec.number} come and go, as the queue needs them" if status.spec.max_instances else ""
     return f"{status.running} {takes} messages of {queue!r}{f' from {redacted(url)}' if url else ''}{shortage}{most}"
 
@@ -281,8 +283,8 @@ def _queue_result(settings: Settings, rollout: Rollout, status: AppStatus, login
     engine, say = rollout.engine, rollout.say
     if status.waiting and not status.running:
         say(
-            f"the queue waits{f' ({status.reasons})' if status.reasons else ''}: workers can be deployed, publish and "
-            f"map reach it when it runs; ./inv status{engine.flag} shows that"
+            f"the queue waits{f' ({status.reasons})' if status.reasons else ''}; workers can be deployed, publish and "
+            f"map reach it when it runs: ./inv status{engine.flag} shows that"
         )
         return []
     address = engine.address_of(status.id, "amqp")

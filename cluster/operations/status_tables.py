@@ -72,17 +72,22 @@ def apps(found: Sequence[tuple[Scheduler, AppStatus]], older: Sequence[bool | No
 
 
 def _not_well(app: AppStatus) -> Iterator[tuple[str, str]]:
-    """Yield the instances that do not simply run, and their states; many in one state are counted."""
+    """Yield the instances that do not simply run, and their states; those that wait, and many, are counted by these."""
     ill = [one for one in app.instances if one.state != "running" or one.detail]
-    if len(ill) <= _MOST_INSTANCES:
-        yield from ((one.name, _state(one)) for one in ill)
-        return
-    states = Counter(map(_state, ill)).most_common()
-    names = {_state(one): one.name for one in ill}
-    for state, count in states[:_MOST_INSTANCES]:
-        yield (names[state] if count == 1 else f"{count} instances"), state
-    if more := sum(count for _, count in states[_MOST_INSTANCES:]):
+    waiting = [one for one in ill if one.state == "waiting"]
+    others = [one for one in ill if one.state != "waiting"]
+    rows = list(_counted(waiting))
+    rows += [((one.name, _state(one)), 1) for one in others] if len(others) <= _MOST_INSTANCES else _counted(others)
+    yield from (row for row, _ in rows[:_MOST_INSTANCES])
+    if more := sum(count for _, count in rows[_MOST_INSTANCES:]):
         yield f"and {more} more", ""
+
+
+def _counted(found: Sequence[Instance]) -> Iterator[tuple[tuple[str, str], int]]:
+    """Yield a row for each state that instances are in, most first, and how many are."""
+    names = {_state(one): one.name for one in found}
+    for state, count in Counter(map(_state, found)).most_common():
+        yield (names[state] if count == 1 else f"{count} instances", state), count
 
 
 def _addresses(app: AppStatus) -> str:

@@ -97,7 +97,7 @@ def test_workers_that_wait_are_as_good_as_running(cluster: Cluster, rig: Rig) ->
     cluster.jobs.waits = waiting(20, "Priority")
     force = cluster.ready(workers=20)
     assert (force.trouble(), cluster.said, force.slots) == ("", [], 40)
-    assert "20 wait (Priority)" in force.waiting()
+    assert "20 wait: Priority" in force.waiting()
     rig.worker("cat").says("consuming from")
     assert (force.trouble(), force.waiting()) == ("", "")
 

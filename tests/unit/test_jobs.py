@@ -50,11 +50,11 @@ def test_a_queue_that_waits_is_no_failure(jobs: Jobs) -> None:
 
 def test_workers_that_wait_are_no_failure(jobs: Jobs) -> None:
     jobs.waits = waiting(17, "Priority")
-    assert "3 workers take messages of 'myqueue'; 17 wait (Priority)" in workers(jobs, instances=20)
+    assert "3 workers take messages of 'myqueue'; 17 wait: Priority" in workers(jobs, instances=20)
     assert workers(jobs, instances=17).count("0 workers take") == 1
     said: list[str] = []
     operate.scale(Target("/worker-myqueue", as_engine(jobs)), 18, said.append)
-    assert "17 wait (Priority)" in said[-1]
+    assert "17 wait: Priority" in said[-1]
 
 
 def test_how_many_is_what_flags_say_else_as_it_was(jobs: Jobs) -> None:

@@ -154,7 +154,10 @@ def test_many_instances_in_one_state_are_one_line() -> None:
     assert lines[1:] == [
         ["990 instances", "waiting: Priority"], ["6 instances", "waiting: Licenses"], ["w-990", "waiting: Resources"],
     ]  # fmt: skip
-    assert shown(*waiting(2, "Priority"))[1:] == [["w-0", "waiting: Priority"], ["w-1", "waiting: Priority"]]
+    ended = [Instance(f"e-{number}", "stopped", detail="exit code 1") for number in range(2)]
+    assert shown(*waiting(2, "Priority"), *ended)[1:] == [
+        ["2 instances", "waiting: Priority"], ["e-0", "stopped: exit code 1"], ["e-1", "stopped: exit code 1"],
+    ]  # fmt: skip
 
 
 def test_instances_that_are_all_ill_in_their_own_way_are_cut() -> None:
@@ -169,7 +172,7 @@ def test_an_app_that_follows_its_queue_says_how_far() -> None:
 
 def test_what_waits_is_counted_by_its_reasons() -> None:
     status = AppStatus(AppSpec("/w"), (Instance("r", "running"), *waiting(15, "Priority"), *waiting(2, "Resources")))
-    assert status.shortage == "17 wait (Priority 15, Resources 2)"
-    assert replace(status, instances=tuple(waiting(1, "Priority"))).shortage == "1 waits (Priority)"
+    assert status.shortage == "17 wait: 15 Priority, 2 Resources"
+    assert replace(status, instances=tuple(waiting(1, "Priority"))).shortage == "1 waits: Priority"
     assert replace(status, instances=tuple(waiting(2, ""))).shortage == "2 wait"
     assert replace(status, instances=(Instance("r", "running"),)).shortage == ""
