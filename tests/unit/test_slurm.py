@@ -111,6 +111,11 @@ def test_what_may_start(reason: str) -> None:
     assert reason.partition(",")[0] in reasons.why_waiting(reason)
 
 
+def test_when_slurm_means_to_start_a_job_is_told() -> None:
+    assert "2026-11-30 06:15" in reasons.why_waiting("BeginTime", starts="2026-11-30T06:15:45")
+    assert "N/A" not in reasons.why_waiting("Priority", starts="N/A")
+
+
 def test_the_options_of_a_job() -> None:
     app = replace(APP, time_limit_s=5400, engine_options=(("partition", "long"), ("setup", "module load x")))
     found = options(app, PLACE, 7, 120)

@@ -131,6 +131,9 @@ if [ -z "${SLURM_JOB_ID:-}${is_trial}" ]; then echo "$(hostname) $$" >"$folder/h
 export HOST=$node MARATHON_APP_ID=$app_id MESOS_TASK_ID=$name CLUSTER_APP_FOLDER=$folder
 export CLUSTER_WORKER_ALIVE_FILE=$own/alive
 app_environment
+# What sets up `module` is read by login shells alone.
+# shellcheck source=/dev/null
+if [ -n "$setup" ] && ! type module >/dev/null 2>&1 && [ -r /etc/profile ]; then . /etc/profile; fi
 if [ -n "$setup" ]; then eval "$setup" || fail "setup ($setup) failed on $node with exit code $?"; fi
 [ -d "$code_folder" ] || fail "$code_folder is not there on $node: set slurm.shared to a folder that all nodes see"
 find_python || fail "there is no Python 3.11 or newer on $node: --engine-option setup='module load python' may bring one"

@@ -188,7 +188,7 @@ def instance(project: str, job: Job, note: Note | None, image: str, sources: str
 
 def _state(job: Job, note: Note | None) -> tuple[State, str]:
     if job.waits:
-        return "waiting", reasons.why_waiting(job.reason, job.state)
+        return "waiting", reasons.why_waiting(job.reason, job.state, job.starts)
     if job.state in ("COMPLETING", "STAGE_OUT"):
         return "stopping", FINISHING
     match note and note.word:

@@ -57,12 +57,17 @@ _ENDS = {
 }
 
 
-def why_waiting(reason: str, state: str = "PENDING") -> str:
-    """Return why a job waits, with Slurm's own words: `PENDING (Priority): others are before it`."""
+def why_waiting(reason: str, state: str = "PENDING", starts: str = "") -> str:
+    """Return why a job waits, with Slurm's own words: `PENDING (Priority): others are before it`.
+
+    `starts` is when Slurm means to start it, `2026-11-30T06:15:45` by the cluster's clock, as far as it knows that.
+    """
     # Some are followed by more: `ReqNodeNotAvail, UnavailableNodes:n1`.
     first = reason.strip("()").partition(",")[0].strip()
     words = {**_WAITS, **_NEVER}.get(reason.strip("()"), {**_WAITS, **_NEVER}.get(first, ""))
-    return f"{state} ({reason.strip('()')}){f': {words}' if words else ''}"
+    day, _, clock = starts.partition("T")
+    until = f", until {day} {clock[:5]} by Slurm's plan" if clock else ""
+    return f"{state} ({reason.strip('()')}){f': {words}' if words else ''}{until}"
 
 
 def never_starts(reason: str) -> bool:

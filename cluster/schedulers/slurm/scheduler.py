@@ -237,7 +237,7 @@ class Slurm:
     def _folder(self) -> Folder:
         shared = self._settings.slurm.shared
         if not self._login:
-            shared = str(Path(shared).expanduser().resolve()) if shared else str(_SHARED_HERE)
+            shared = str(Path(shared).expanduser().absolute()) if shared else str(_SHARED_HERE)
         elif not shared.startswith("/"):
             home = self._shell.step("look for the home folder", 'printf %s "$HOME"').decode()
             shared = f"{home}/{shared.removeprefix('~/') or _SHARED_THERE}"
