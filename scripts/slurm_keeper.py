@@ -131,21 +131,29 @@ def clean(environ: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(eq=False)
 class Pauses:
-    """Pauses between jobs that come to nothing: they ended, and as many messages wait as before."""
+    """Pauses between jobs that come to nothing: they ended, and as many messages wait as before.
 
+    `fruitless`: so often in a row that was so.
+    """
+
+    fruitless: int = 0
     _left: int = 0
     _jobs: int = 0
-    _fruitless: int = 0
     _not_before_s: float = 0.0
+
+    @property
+    def pause_s(self) -> float:
+        """Pause before the next jobs, in seconds."""
+        return growing_s(_FIRST_PAUSE_S, self.fruitless, _LONGEST_PAUSE_S)
 
     def look(self, now_s: float, left: int, jobs: int) -> bool:
         """Judge by what is there now what came of those submitted; return whether others may be."""
         if left < self._left or not left:
-            self._fruitless, self._jobs = 0, 0
+            self.fruitless, self._jobs = 0, 0
         elif jobs < self._jobs:
-            self._fruitless, self._jobs = self._fruitless + 1, 0
-            self._not_before_s = now_s + growing_s(_FIRST_PAUSE_S, self._fruitless, _LONGEST_PAUSE_S)
-        return now_s >= self._not_before_s or not self._fruitless
+            self.fruitless, self._jobs = self.fruitless + 1, 0
+            self._not_before_s = now_s + self.pause_s
+        return now_s >= self._not_before_s or not self.fruitless
 
     def submitted(self, left: int, jobs: int) -> None:
         """Note that there are so many jobs from now on, for so many messages."""
@@ -223,7 +231,10 @@ class Keeper:
         if step.cancel:
             self._slurm.cancel(step.cancel)
             yield f"{work.waiting} messages wait: {len(step.cancel)} jobs that have not begun are cancelled"
+        before = self._pauses.fruitless
         may_submit = self._pauses.look(time.monotonic(), work.waiting, len(jobs))
+        if self._pauses.fruitless > before:
+            yield f"jobs ended and no fewer messages wait, their logs say why; the next in {self._pauses.pause_s:g} s"
         if step.submit and may_submit:
             self._slurm.submit(step.submit)
             self._pauses.submitted(work.waiting, len(jobs) + step.submit)
