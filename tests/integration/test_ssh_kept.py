@@ -15,7 +15,7 @@ import pytest
 
 from cluster.hosts.host import Host
 from cluster.hosts.remote import Remote
-from cluster.hosts.ssh import connected, kept
+from cluster.hosts.ssh import KeptHost, connected, kept
 from cluster.settings import ROOT, Settings
 from scripts.errors import ServiceAway
 from scripts.hostport import HostPort
@@ -151,6 +151,16 @@ def test_a_process_that_is_forked_has_its_own(hosts: Hosts, settings: Settings, 
     command = [sys.executable, "-W", "ignore", "-c", FORKS, tmp_path, hosts.ssh_config]
     done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (done.stdout, done.stderr) == ("parent\nchild\nagain True\n", "")
+
+
+def test_who_has_such_a_host_goes_on_after_its_connection_broke(hosts: Hosts, settings: Settings) -> None:
+    host = KeptHost(settings, Host("agent1"))
+    with serving(hosts, echo) as there:
+        before = host.reach(there)
+        hosts.agent.run("pkill -KILL sshd-session")
+        until(lambda: not listens(before), "its port has ended with it")
+        assert host.run("echo again").out == b"again\n"
+        assert answer(host.reach(there), b"x") == b"x"
 
 
 # Ports that lead through them
