@@ -27,7 +27,7 @@ from cluster.image_ref import is_local
 from cluster.operations import replacing
 from cluster.operations.freshness import tell_older
 from cluster.operations.operate import as_json, tell_change, undone_on_failure
-from cluster.operations.wanted_workers import as_from_here, idle_workers, options_for
+from cluster.operations.wanted_workers import as_from_here, ending_when_idle, idle_workers, options_for
 from cluster.queue import delivery_limits, workers
 from cluster.queue import login as queue_login
 from cluster.queue.login import QueueAddress, QueueLogin, Secrets
@@ -152,7 +152,9 @@ def deploy_workers(
         ClusterError: something is not as it must be, and nothing was changed; or they do not come up.
     """
     engine, say, rollout = rollout.engine, rollout.say, patient(rollout, work)
-    work = as_from_here(work, engine)
+    present = engine.present(worker_id(work, overrides))
+    overrides = _as_elastic_as_there(overrides, present)
+    work = as_from_here(ending_when_idle(work) if overrides.max_instances else work, engine)
     image = engine.image(tag or settings.worker.tag)
     if not overrides.definition:
         tell_older(image, say)
@@ -160,7 +162,6 @@ def deploy_workers(
     url = broker.url
     if rollout.is_watched and not rollout.is_dry_run:
         open_blocking(url).close()
-    present = engine.present(worker_id(work, overrides))
     login = _workers_login(settings, rollout, url)
     app = workers_at(settings, engine, image, work, broker, login, overrides)
     if work.url and not engine.is_here and is_local(urlsplit(url).netloc):
@@ -184,15 +185,18 @@ def deploy_workers(
     return [instance.name for instance in status.instances] if rollout.options.wait else []
 
 
+def _as_elastic_as_there(overrides: AppOverrides, present: AppSpec | None) -> AppOverrides:
+    """Let workers come and go as those in whose place they come, unless a flag says how many there are to be."""
+    if not present or overrides.instances >= 0 or overrides.max_instances:
+        return overrides
+    return replace(overrides, max_instances=present.max_instances)
+
+
 def _as_many_as_there(app: AppSpec, present: AppSpec | None, overrides: AppOverrides, say: Say) -> AppSpec:
     """Return workers in place of others as so many as those are, as far as no flag says how many."""
-    if not present or not (present.instances or present.max_instances):
+    if not present or not (present.instances or present.max_instances) or overrides.instances >= 0:
         return app
-    kept = replace(
-        app,
-        instances=present.instances if overrides.instances < 0 else app.instances,
-        max_instances=app.max_instances or present.max_instances,
-    )
+    kept = replace(app, instances=present.instances)
     if kept != app:
         flag = "--instances and --max-instances change" if kept.max_instances else "--instances changes"
         say(f"{app.id} keeps its {present.number} instances ({flag} their number)")

@@ -20,6 +20,9 @@ from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError
 from scripts.worker.options import Options, parse
 
+# So long workers that have nothing to do keep from others what they hold, and are there for what comes next.
+_IDLE_S = "120"
+
 # Of an app's command line, and not of its work.
 _NOT_ITS_WORK = {"tag", "management"}
 
@@ -64,6 +67,13 @@ def as_from_here(work: Work, engine: Scheduler) -> Work:
     if engine.has_images:
         return work
     return replace(work, action=local_action(work.action, Path.cwd(), engine.place_of))
+
+
+def ending_when_idle(work: Work) -> Work:
+    """Return the work of workers that end when they have had nothing to do for a while, if it is not said how long."""
+    if options_for(work).idle_s is not None:
+        return work
+    return replace(work, options=(*work.options, "--idle", _IDLE_S))
 
 
 def local_action(action: Sequence[str], folder: Path, place_of: Callable[[Path], str] = str) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from cluster.operations.wanted_workers import (
     action_of,
     as_from_here,
     differing,
+    ending_when_idle,
     finds_queue_of,
     idle_workers,
     is_earlier,
@@ -49,9 +50,6 @@ from scripts.errors import ClusterError
 _COUNTED_S = 12.0
 _LOOK_EVERY_S = 0.5
 _LINES = 20
-
-# So long workers of a run that have nothing to do keep from others what they hold, and are there for what comes next.
-_IDLE_S = "120"
 
 # How long workers have to say how they are, where nobody knows how many there are.
 _ANSWER_S = 0.5
@@ -264,8 +262,7 @@ def _deployed(
             f"{app_id} on {engine.place} does something else: {present.command}: stop that, or take another queue "
             "with -q"
         )
-    if engine.is_batch and options_for(work).idle_s is None:
-        work = replace(work, options=(*work.options, "--idle", _IDLE_S))
+    work = ending_when_idle(work) if engine.is_batch else work
     rollout = Rollout(engine, say, DeployOptions(undo=True), tries_first=True)
     deploy_workers(settings, rollout, work, overrides=AppOverrides(instances=wanted.workers))
     if not (app := engine.present(app_id)):

@@ -327,6 +327,7 @@ class Slurm:
     def _check(self, app: AppSpec, present: AppSpec | None, seen: Seen) -> None:
         """Refuse what would be left out though it changes what the app does, and what cannot be."""
         app.refuse_unheld(self.name)
+        app.refuse_wrong_number()
         if present:
             refuse_other_queue(present, app)
         if wrong := next((text for text, is_so in self._wrongs(app).items() if is_so), ""):
@@ -338,11 +339,13 @@ class Slurm:
 
     def _wrongs(self, app: AppSpec) -> dict[str, bool]:
         """Return what may be wrong with an app, and whether it is."""
-        count, most = app.instances, app.max_instances
+        count, most, options = app.instances, app.max_instances, options_of(app)
         return {
             f"instances is {count}: give 1 or more; stopping an app is a command": count < (0 if most else 1),
-            f"--max-instances {most} is less than --instances {count}": 0 < most < count,
-            f"--max-instances {most}: only workers can follow a queue": bool(most) and options_of(app) is None,
+            f"--max-instances {most}: only workers can follow a queue": bool(most) and options is None,
+            f"--max-instances {most}: its workers never end by themselves (--idle); deploy them with it": bool(most)
+            and options is not None
+            and options.idle_s is None,
             "the command (cmd) is missing: it is what jobs run": not app.command,
             f"{count} instances cannot share the data of one queue: run 1": is_rabbitmq(app) and count > 1,
             "jobs have ports for the queue alone: leave them out": bool(app.ports) and not is_rabbitmq(app),
