@@ -425,7 +425,8 @@ class Run:
 
     def _take_left(self, left: int | None) -> None:
         now = time.monotonic()
-        if left is None and self._state.published and now - self._last_result > _UNKNOWN_S and not self._said:
+        is_unknown = left is None and self._state.published and self._collector.is_connected
+        if is_unknown and now - self._last_result > _UNKNOWN_S and not self._said:
             self._said = (
                 "no result for a while, and no management API tells whether items are lost or in work: if they are "
                 f"lost: {self._cancel()}, and the same command runs what has no result"
