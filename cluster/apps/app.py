@@ -265,6 +265,7 @@ class AppStatus:
 Path = tuple[str | int, ...]
 
 _LONGEST = 100
+_BEFORE_DIFFERENCE = 20
 
 
 def dotted(path: Sequence[str | int]) -> str:
@@ -284,12 +285,22 @@ def differences(
         for index, (old, new) in enumerate(zip(present, wanted, strict=True)):
             yield from differences(old, new, is_equal, (*path, index))
     elif not (is_equal(present, wanted, path) if is_equal else present == wanted):
-        yield f"{dotted(path)}: {_shown(present)} -> {_shown(wanted)}"
+        yield f"{dotted(path)}: {' -> '.join(map(_shown, _from_first_difference(present, wanted)))}"
 
 
 def _are(kind: type, one: Any, other: Any) -> bool:
     """Return True when one is of this kind, and the other too or missing."""
     return all(value is None or isinstance(value, kind) for value in (one, other)) and not (one is other is None)
+
+
+def _from_first_difference(present: Any, wanted: Any) -> tuple[Any, Any]:
+    """Return two values; of long texts that begin alike no more than the part in which they differ."""
+    if not (isinstance(present, str) and isinstance(wanted, str)) or max(len(present), len(wanted)) <= _LONGEST:
+        return present, wanted
+    pairs = enumerate(zip(present, wanted, strict=False))
+    first = next((place for place, (one, other) in pairs if one != other), min(len(present), len(wanted)))
+    cut = max(0, first - _BEFORE_DIFFERENCE)
+    return (f"... {present[cut:]}", f"... {wanted[cut:]}") if cut else (present, wanted)
 
 
 def _shown(value: Any) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from cluster.apps.app import AppSpec, HealthCheck, Port, Volume
+from cluster.apps.app import AppSpec, HealthCheck, Port, Volume, differences
 from cluster.credentials import SecretFile
 from tests.refusing import refusal
 
@@ -40,6 +40,17 @@ def test_the_most_instances_are_kept_and_refused_by_engines_that_do_not_choose()
     assert AppSpec.from_json(json.loads(json.dumps(elastic.as_json()))) == elastic
     assert "--max-instances) is 40" in refusal(elastic.refuse_elastic, "local")
     APP.refuse_elastic("local")
+
+
+def test_of_long_texts_that_begin_alike_the_part_is_shown_in_which_they_differ():
+    command = f"exec cluster_worker -u @/{'shared/' * 20}address -q q "
+    (line,) = differences({"command": f"{command}--idle 120 -- mc.r"}, {"command": f"{command}-- mc.r"})
+    old, _, new = line.partition(" -> ")
+    assert "--idle 120 -- mc.r" in old
+    assert "-- mc.r" in new
+    assert list(differences({"a": "b"}, {"a": "bc"})) == ['a: "b" -> "bc"']
+    far = "x" * 200
+    assert next(differences({"a": far}, {"a": "y"})).startswith('a: "xxx')
 
 
 def test_what_an_app_cannot_hold_is_refused_with_its_place_and_value():
