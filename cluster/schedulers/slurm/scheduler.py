@@ -157,7 +157,8 @@ class Slurm:
         seen = self._look()
         app = self._existing(seen, app_id)
         ports = dict(line.split(" ", 1) for line in seen.lines(app_id, "ports") if " " in line)
-        if not ports:
+        # The file of one whose node has failed is still there.
+        if not ports or all(job.waits for job in seen.of(app_id)):
             self._hurry(seen.of(app_id))
             raise self._no_address(app, seen)
         if port_name and port_name not in ports:
