@@ -508,7 +508,7 @@ class Slurm:
 
     def _no_address(self, app: AppSpec, seen: Seen) -> ClusterError:
         instances = self._status_of(app, seen).instances
-        if any(one.state in ("waiting", "starting") for one in instances):
+        if any(one.state != "stopped" for one in instances):
             return ServiceAway(f"{app.id} on {self.place} does not answer yet: {instances[0].detail or 'it starts'}")
         why = f": {instances[0].name} {instances[0].detail}" if instances and instances[0].detail else ""
         again = f"./inv queue.restart{self.flag} starts it anew"
