@@ -115,10 +115,15 @@ class SlurmCluster:
         self, command: str, user: str = "user1", node: str = "login", *, stdin: str = "", timeout_s: float = 120
     ) -> subprocess.CompletedProcess[str]:
         """Run a command over SSH in a login shell of a user, from the user's home, and look at what comes."""
-        words = ["ssh", "-F", str(self.ssh_config(user)), "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", node]
         return subprocess.run(
-            [*words, "bash", "-lc", shlex.quote(command)],
-            input=stdin, capture_output=True, text=True, check=False, timeout=timeout_s,
+            self._ssh(command, user, node), input=stdin, capture_output=True, text=True, check=False, timeout=timeout_s
+        )
+
+    def begin(self, command: str, user: str = "user1") -> subprocess.Popen[str]:
+        """Start a command on the login node in the same way, and let it run."""
+        return subprocess.Popen(
+            self._ssh(command, user, "login"),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
     def __call__(self, command: str, user: str = "user1", node: str = "login", **how: Any) -> str:
@@ -165,6 +170,10 @@ class SlurmCluster:
                 end.result()
         self.network.remove()
         self.client.volumes.get(self.home).remove()
+
+    def _ssh(self, command: str, user: str, node: str) -> list[str]:
+        words = ["ssh", "-F", str(self.ssh_config(user)), "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", node]
+        return [*words, "bash", "-lc", shlex.quote(command)]
 
     def _is_on(self, name: str) -> bool:
         container = self.machines[name].container
