@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import Broker
 from tests.integration.publishing import Queue
 from tests.integration.worker_rig import ROOT, Rig
+from tests.slurm.cluster import SlurmCluster
 
 pytestmark = pytest.mark.broker
 
@@ -79,3 +80,36 @@ def test_certificates_of_a_ca_of_ones_own(tmp_path: Path) -> None:
         with suppress(ssl.SSLWantReadError):
             end.do_handshake()
     assert (ends[1].getpeercert() or {})["subject"] == ((("commonName", "me"),),)
+
+
+def typed(document: str, heading: str) -> list[str]:
+    """The commands that a chapter of a document lets people type, in their order."""
+    chapter = (ROOT / document).read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return re.findall(r"^(?:    |\$ )(\S.*)$", chapter, re.MULTILINE)
+
+
+@pytest.mark.engine
+def test_the_way_to_a_plot_on_slurm(slurm: SlurmCluster) -> None:
+    """It is typed as it stands, but with fewer items, and in a project of its own."""
+    fewer = {"i <= 1000": "i <= 30", "7.77": "0.17", "778": "18"}
+    clone, *commands = typed("docs/slurm.md", "From git clone to a plot")
+    assert clone.startswith("git clone")
+    assert len(commands) > 10
+    for name, word in (("mc.r", "#!"), ("plot.r", "png")):
+        slurm(f"cat >{slurm.checkout}/{name}", stdin=shown("docs/slurm.md", "r", word))
+    here = f"cd {slurm.checkout} && export INVOKE_PROJECT=docs && {commands.pop(0)}\n"
+    try:
+        codes = {}
+        for command in [*commands, "srun Rscript plot.r"]:
+            for old, new in fewer.items():
+                command = command.replace(old, new)
+            codes[command] = slurm.run(here + command, timeout_s=180).returncode
+        first_map = next(command for command in codes if " map " in command)
+        assert {command: code for command, code in codes.items() if code} == {first_map: 2}
+        rows = slurm(f"cut -d, -f 5- {slurm.checkout}/results.csv").splitlines()
+        assert sorted(row.partition(",")[0] for row in rows[1:]) == ["0"] * 30
+        assert slurm(f"head -c 4 {slurm.checkout}/plot.png | tail -c 3") == "PNG"
+        assert slurm("squeue -h -o %j | grep ^docs/; true") == ""
+    finally:
+        left = ".run/slurm/docs mc.r params.csv results.csv* plot.* .secrets/docs*"
+        slurm(f"scancel --name=docs/amqp,docs/worker-myqueue; cd {slurm.checkout} && rm -rf {left}")
