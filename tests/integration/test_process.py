@@ -107,7 +107,7 @@ def test_the_environment_that_is_written_down_is_for_its_user_alone(where, tmp_p
     ("other", "error"),
     [
         (app(""), "/app: the command"),
-        (replace(app(), time_limit_s=60), "--time) of 60 s"),
+        (replace(app(), time_limit_s=60), "of 60 s: process has none"),
         (app(app_id="/data"), "the folder of this name is for data"),
         (app(app_id="/a-b"), "/a/b runs here and uses its folder"),
     ],
