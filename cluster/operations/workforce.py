@@ -227,7 +227,9 @@ def _tell_older(engine: Scheduler, app: AppSpec, say: Say) -> None:
     """Say so where workers run an earlier program, or another image than their tag means now, than there is here."""
     if not engine.has_images:
         if any(older_apps([(engine, one)])[0] for one in engine.status() if one.id == app.id):
-            say(f"the workers of {app.id} run older actions than there are now: ./inv worker.deploy brings these")
+            say(
+                f"the workers of {app.id} run older actions than there are now: worker.deploy{engine.flag} brings these"
+            )
         return
     tag = app.labels.get(TAG, "")
     if not (tag and app.image and (image := image_of(engine, tag))):
@@ -257,6 +259,8 @@ def _deployed(
             f"./inv worker.deploy{engine.flag} {flags}"
         )
     present = engine.present(app_id)
+    if present and present in ended and runs_as_wanted(present, wanted, work):
+        return _begun_again(settings, engine, present, wanted.workers, say)
     if present and present.instances and present not in ended:
         raise ClusterError(
             f"{app_id} on {engine.place} does something else: {present.command}: stop that, or take another queue "
@@ -268,6 +272,15 @@ def _deployed(
     if not (app := engine.present(app_id)):
         raise ClusterError(f"{app_id} on {engine.place} was stopped meanwhile")
     return app
+
+
+def _begun_again(settings: Settings, engine: Scheduler, ended: AppSpec, instances: int, say: Say) -> AppSpec:
+    """Start workers that have all ended as they were, with what they were given, and the files as they are now."""
+    image = engine.image(ended.labels.get(TAG) or settings.worker.tag)
+    say(f"starting {instances} of {ended.id} on {engine.place} again, which have all ended")
+    change = engine.plan(replace(ended, instances=instances, image=image.name))
+    Rollout(engine, say).make(change, ended)
+    return change.app
 
 
 def _scaled(settings: Settings, engine: Scheduler, apps: list[AppSpec], instances: int, say: Say) -> AppSpec:

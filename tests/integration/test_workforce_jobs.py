@@ -110,9 +110,20 @@ def test_workers_of_which_all_have_ended_are_trouble_and_are_started_again(clust
     assert "w-1 ended with exit code 127" in force.trouble()
     assert force.waiting() == ""
     assert "--workers" in refusal(cluster.ready)
-    cluster.ready(workers=2)
-    assert cluster.wanted == (2, 0)
+    cluster.ready(workers=3)
+    assert cluster.wanted == (3, 0)
     assert cluster.id not in cluster.jobs.states
+
+
+def test_workers_that_have_ended_come_back_with_what_they_were_given(cluster: Cluster) -> None:
+    cluster.workers(instances=2, time_limit_s=600, mem_mib=77, image="earlier")
+    cluster.jobs.states[cluster.id] = [Instance("w-1", "stopped")]
+    cluster.ready(workers=5)
+    app = cluster.jobs.apps[cluster.id]
+    assert (app.instances, app.time_limit_s, app.mem_mib, app.image) == (5, 600, 77, "w:v1")
+    cluster.jobs.states[cluster.id] = [Instance("w-1", "stopped")]
+    cluster.ready("sleep 1", workers=5)  # another action is other workers
+    assert cluster.jobs.apps[cluster.id].command.endswith("-- sleep 1")
 
 
 def test_those_that_have_ended_are_made_up_for(cluster: Cluster) -> None:
