@@ -88,9 +88,10 @@ class Step:
     cancel: tuple[str, ...] = ()
 
 
-def read_jobs(text: str) -> list[Job]:
-    """Read what squeue prints; jobs that are about to end are left out."""
-    found = [Job(*line.split("|", 2)) for line in text.splitlines() if line.count("|") >= 2]
+def read_jobs(text: str, mark: str = "") -> list[Job]:
+    """Read what squeue prints of jobs with this mark; those that are about to end are left out."""
+    rows = [line.split("|", 3) for line in text.splitlines()]
+    found = [Job(*row[:3]) for row in rows if len(row) > 3 and row[3].startswith(mark)]
     return [job for job in found if job.state in _WAITS | _RUNS]
 
 
@@ -163,14 +164,15 @@ class Pauses:
 class Slurm:
     """Slurm's commands for the jobs of one name."""
 
-    def __init__(self, name: str, script: str) -> None:
-        self._name, self._script = name, script
+    def __init__(self, name: str, mark: str, script: str) -> None:
+        """`mark` is how the comment of these jobs begins: others may have the same name."""
+        self._name, self._mark, self._script = name, mark, script
         self._user = pwd.getpwuid(os.getuid()).pw_name
 
     def jobs(self) -> list[Job]:
         """Return the jobs that have not ended, the oldest first."""
-        words = ["squeue", "-h", "-r", "-u", self._user, "-n", self._name, "-S", "i", "-o", "%i|%T|%r"]
-        return read_jobs(_run(words))
+        words = ["squeue", "-h", "-r", "-u", self._user, "-n", self._name, "-S", "i", "-o", "%i|%T|%r|%k"]
+        return read_jobs(_run(words), self._mark)
 
     def submit(self, count: int) -> None:
         """Submit so many jobs."""
@@ -267,7 +269,9 @@ def main(arguments: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: end.set())
     terms = Terms(options.jobs, options.least, max(options.least, options.most))
-    keeper = Keeper(terms, Slurm(options.name, options.script), partial(work_of, options.url, options.queue))
+    keeper = Keeper(
+        terms, Slurm(options.name, options.mark, options.script), partial(work_of, options.url, options.queue)
+    )
     keep(keeper, options.every, end)
     return 0
 
@@ -286,6 +290,7 @@ def _parser() -> Parser:
     add("--max", dest="most", type=positive, required=True, metavar="N", help="jobs that are there at most")
     add("--name", required=True, metavar="NAME", help="the name of the jobs")
     seconds = number_of(float, "a time in seconds", 0.1, 3600)
+    add("--comment", dest="mark", default="", metavar="TEXT", help="how their comment begins (default: however)")
     add("--every", type=seconds, default=15.0, metavar="S", help="seconds from look to look (default 15)")
     add("script", metavar="SCRIPT", help="the batch script, which has the options of one job")
     return parser

@@ -174,7 +174,9 @@ def _earlier(of: Target, to: str, say: Say, shown: int = 0) -> Change:
         names.append(name)
         if to not in ("", name):
             continue
-        kept = replace(app, instances=present.instances, pinned_to=present.pinned_to or app.pinned_to)
+        # How many there are where the queue decides says nothing of how many are wanted.
+        instances = app.instances if app.max_instances or present.max_instances else present.instances
+        kept = replace(app, instances=instances, pinned_to=present.pinned_to or app.pinned_to)
         change = of.engine.plan(kept, of.options)
         if to or change.kind != "nothing":
             tell_change(change, of.engine, say)

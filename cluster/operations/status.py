@@ -47,6 +47,8 @@ class Seen:
     broker: str = ""
     # What a command needs besides to mean this broker.
     flag: str = ""
+    # Why the queue that is there cannot be asked.
+    trouble: str = ""
     at_s: float = field(default_factory=time.monotonic)
 
     @property
@@ -128,7 +130,9 @@ class View:
         start = "worker.run-local" if all(engine.is_here for engine in self._engines) else "worker.deploy"
         words = [*status_tables.remarks(seen.work, seen.reports or (), seen.nodes or (), seen.flag, start)]
         words += status_tables.outdated(seen.apps, seen.older)
-        if not seen.broker and any(queue_of(app.spec) for _, app in seen.apps):
+        if seen.trouble:
+            words.insert(0, f"how many messages are where is not known: {seen.trouble}")
+        elif not seen.broker and any(queue_of(app.spec) for _, app in seen.apps):
             words.insert(0, "no queue runs there: -u amqp://HOST looks at that of workers with a broker elsewhere")
         if seen.queues is None:
             words.insert(0, f"how many messages are where is not known: the queue does not answer at {seen.broker}")
@@ -143,7 +147,11 @@ def look(settings: Settings, engines: Sequence[Scheduler], url: str = "") -> See
     if url:
         named = broker_meant(settings, url, "", "", lambda _: None)
         address, management, flag = named.url, named.management(), f" -u {shlex.quote(without_login(url))}"
-    elif with_queue and (there := _asked(lambda: queue_at(settings, with_queue))):  # it may just stop
+    elif with_queue:
+        try:
+            there = queue_at(settings, with_queue)
+        except ClusterError as error:
+            return Seen(apps, older, trouble=str(error))
         address, management, flag = there.url, there.management, with_queue.flag
     else:
         return Seen(apps, older)

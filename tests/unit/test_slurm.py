@@ -11,7 +11,7 @@ import pytest
 from cluster.apps.app import AppSpec, HealthCheck
 from cluster.schedulers.slurm import code, jobs, reasons
 from cluster.schedulers.slurm.jobs import Note, Seen
-from cluster.schedulers.slurm.script import Place, notice_s, options, script, time_text
+from cluster.schedulers.slurm.script import Place, head, notice_s, options, time_text
 from scripts.errors import ClusterError
 
 PLACE = Place("cluster", "worker-q", "/s/cluster/apps/worker-q", "/s/cluster/code/abc", "/s/cluster/logs/worker-q")
@@ -23,27 +23,33 @@ def text(*rows: str, files: str = "") -> str:
     return "".join(f"{row}\n" for row in rows) + "\0" + files
 
 
+MARK = PLACE.mark
+
+
+def read(printed: str) -> Seen:
+    return Seen.read("cluster", MARK, printed)
+
+
 def row(job_id: str, state: str, reason: str = "None", app: str = "/worker-q", version: int = 1, node: str = "") -> str:
     name = f"cluster/{app.removeprefix('/')}"
-    return f"{job_id}|77|{state}|{node}|{reason}|N/A|{name}|app={app};version={version}"
+    return f"{job_id}|77|{state}|{node}|{reason}|N/A|{name}|{MARK}app={app};version={version}"
 
 
 def test_a_look_has_the_jobs_of_each_app_those_that_run_first() -> None:
-    seen = Seen.read(
-        "cluster", text(row("12_2", "PENDING", "Priority"), row("12_10", "RUNNING"), row("9_1", "RUNNING"), "other")
-    )
+    seen = read(text(row("12_2", "PENDING", "Priority"), row("12_10", "RUNNING"), row("9_1", "RUNNING"), "other"))
     assert [job.id for job in seen.of("/worker-q")] == ["9_1", "12_10", "12_2"]
     assert seen.of("/other") == []
 
 
-def test_jobs_of_other_projects_and_of_other_people_are_none() -> None:
-    foreign = "1_1|77|RUNNING|n1|None|N/A|mine/worker-q|app=/worker-q;version=1"
+def test_jobs_of_other_projects_and_folders_and_those_made_by_hand_are_none() -> None:
+    foreign = f"1_1|77|RUNNING|n1|None|N/A|mine/worker-q|{MARK}app=/worker-q;version=1"
+    elsewhere = "3_1|79|RUNNING|n1|None|N/A|cluster/worker-q|in=00000000;app=/worker-q;version=1"
     by_hand = "2|78|RUNNING|n1|None|N/A|cluster/x|(null)"
-    assert Seen.read("cluster", text(foreign, by_hand)).jobs == ()
+    assert read(text(foreign, elsewhere, by_hand)).jobs == ()
 
 
 def test_a_comment_may_have_what_parts_columns() -> None:
-    seen = Seen.read("cluster", text("1_1|77|RUNNING|n1|None|N/A|cluster/x|app=/a|b;version=2"))
+    seen = read(text(f"1_1|77|RUNNING|n1|None|N/A|cluster/x|{MARK}app=/a|b;version=2"))
     assert (seen.jobs[0].app_id, seen.jobs[0].version) == ("/a|b", 2)
 
 
@@ -54,7 +60,7 @@ def test_a_look_has_what_is_wanted_and_what_jobs_say() -> None:
         "apps/worker-q/jobs/12_2:ended n2 90 3 why it\n"
         "apps/amqp/ports:amqp n1:5000\napps/amqp/ports:management n1:5001\n"
     )
-    seen = Seen.read("cluster", text(row("12_1", "RUNNING"), files=files))
+    seen = read(text(row("12_1", "RUNNING"), files=files))
     assert seen.version("/worker-q") == 4
     assert seen.note(seen.jobs[0]) == Note("up", "n1", 100.0, 0, "")
     assert seen.notes["worker-q"]["12_2"] == Note("ended", "n2", 90.0, 3, "why it")
@@ -81,7 +87,7 @@ def test_a_torn_note_is_none() -> None:
     ],
 )
 def test_the_state_of_an_instance(state: str, note: Note | None, expected: str) -> None:
-    (job,) = Seen.read("cluster", text(row("3_1", state, "Resources"))).jobs
+    (job,) = read(text(row("3_1", state, "Resources"))).jobs
     found = jobs.instance("cluster", job, note, "code:abc", "")
     assert (found.name, found.state) == ("cluster-worker-q-3_1", expected)
     assert ("Resources" in found.detail) == (expected == "waiting")
@@ -94,7 +100,7 @@ def test_what_ended_by_itself_is_told_and_what_was_told_to_is_not() -> None:
         "apps/worker-q/jobs/1_6:up n1 9 \n"
     )
     rows = [row("1_4", "OUT_OF_MEMORY"), row("1_6", "RUNNING")]
-    found = list(jobs.ended("cluster", Seen.read("cluster", text(*rows, files=files)), "/worker-q"))
+    found = list(jobs.ended("cluster", read(text(*rows, files=files)), "/worker-q"))
     assert [one.name[-3:] for one in found] == ["1_3", "1_4", "1_5"]
     assert "127" in found[0].detail
     assert "--mem-mib" in found[1].detail
@@ -119,7 +125,9 @@ def test_when_slurm_means_to_start_a_job_is_told() -> None:
 def test_the_options_of_a_job() -> None:
     app = replace(APP, time_limit_s=5400, engine_options=(("partition", "long"), ("setup", "module load x")))
     found = options(app, PLACE, 7, 120)
-    assert {"--job-name=cluster/worker-q", "--comment=app=/worker-q;version=7", "--cpus-per-task=2"} <= set(found)
+    assert {"--job-name=cluster/worker-q", f"--comment={MARK}app=/worker-q;version=7", "--cpus-per-task=2"} <= set(
+        found
+    )
     assert {"--mem=300M", "--time=0-01:30:00", "--partition=long", "--signal=B:USR1@120"} <= set(found)
     assert not any("setup" in one for one in found)
 
@@ -147,10 +155,9 @@ def test_workers_hear_of_their_limit_before_an_action_could_reach_it() -> None:
 def test_a_script_keeps_every_value_as_it_is(tmp_path: Path) -> None:
     odd = 'a\'b "c" $HOME `x` \\ ; é'
     app = replace(APP, health=HealthCheck(f"test {shlex.quote(odd)}"), engine_options=(("setup", odd),))
-    found = script(app, PLACE, 1, {"ODD": odd}, command="true", comes_again=odd, is_worker=True, notice=60)
-    head = found[: found.index("# The body")]
+    first = head(app, PLACE, 1, {"ODD": odd}, command="true", comes_again=odd, is_worker=True, notice=60)
     shown = 'app_environment; printf "%s\\n" "$ODD" "$setup" "$comes_again" "$check" "$stop_signal"'
-    printed = subprocess.run(["bash", "-c", f"{head}\n{shown}"], capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(["bash", "-c", f"{first}\n{shown}"], capture_output=True, text=True, check=True).stdout
     assert printed.splitlines() == [odd, odd, odd, f"test {shlex.quote(odd)}", "INT"]
 
 

@@ -62,9 +62,12 @@ def test_the_next_step(there: Work, now: list[Job], step: Step) -> None:
 
 
 def test_jobs_are_read_as_squeue_prints_them() -> None:
-    text = "12_1|RUNNING|None\n12_2|PENDING|BeginTime\n13|COMPLETING|None\n14|CONFIGURING|None\n15|PENDING|a|b\n\n"
-    found = read_jobs(text)
-    assert [(job.id, job.waits) for job in found] == [("12_1", False), ("12_2", True), ("14", False), ("15", True)]
+    text = (
+        "12_1|RUNNING|None|in=a;x\n12_2|PENDING|BeginTime|in=a;\n13|COMPLETING|None|in=a;\n14|CONFIGURING|None|in=a;|b\n"
+        "15|PENDING|None|in=b;\n16|RUNNING|None\n\n"
+    )
+    found = read_jobs(text, "in=a;")
+    assert [(job.id, job.waits) for job in found] == [("12_1", False), ("12_2", True), ("14", False)]
     assert requeued(found) == ["12_2"]
 
 

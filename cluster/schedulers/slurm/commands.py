@@ -88,9 +88,10 @@ class Commands:
         self.run(doing, f"{_CLEAN}sbatch --test-only --array=1", stdin=script.encode())
 
     def at_once(
-        self, doing: str, options: Iterable[str], script: str, timeout_s: float, inside: str = ""
-    ) -> tuple[int, list[str]]:
-        """Run a script beside what the job `inside` runs, else on a node that has room at once.
+        self, doing: str, options: Iterable[str], script: str, timeout_s: float, *, inside: str = "",
+        is_here: bool = False,
+    ) -> tuple[int, list[str]]:  # fmt: skip
+        """Run a script beside what the job `inside` runs, or on the login node, else on a node that has room at once.
 
         Return its exit code and the lines that it prints.
 
@@ -98,7 +99,7 @@ class Commands:
             NoRoom: no node has room within some seconds.
         """
         where = ["--overlap", f"--jobid={inside}"] if inside else ["--immediate=10", "--time=0-00:05:00", *options]
-        words = shlex.join(["srun", "--ntasks=1", *where, "bash", "-s"])
+        words = "bash -s" if is_here else shlex.join(["srun", "--ntasks=1", *where, "bash", "-s"])
         command = f"{_CLEAN}{words} 2>&1; code=$?; echo; echo $code"
         lines = self.run(doing, command, stdin=script.encode(), timeout_s=timeout_s + 30).splitlines()
         printed = [line for line in lines[:-1] if line and not _is_progress(line)]

@@ -87,8 +87,8 @@ class Seen:
     files: Mapping[str, Mapping[str, tuple[str, ...]]]
 
     @classmethod
-    def read(cls, project: str, text: str) -> Seen:
-        """Read what `look_command` prints."""
+    def read(cls, project: str, mark: str, text: str) -> Seen:
+        """Read what `look_command` prints; the jobs of this project and folder bear the mark."""
         queue, _, rest = text.partition("\0")
         wanted: dict[str, Any] = {}
         notes: dict[str, dict[str, Note]] = {}
@@ -107,7 +107,7 @@ class Seen:
                     of_app = files.setdefault(slug, {})
                     of_app[name] = (*of_app.get(name, ()), content)
         on_login = (_job_here(wanted[slug], content) for slug, content in here.items() if slug in wanted)
-        return cls((*_jobs(project, queue), *on_login), wanted, notes, files)
+        return cls((*_jobs(project, mark, queue), *on_login), wanted, notes, files)
 
     def of(self, app_id: str) -> list[Job]:
         """Return the jobs of an app that live, those that wait last."""
@@ -148,10 +148,10 @@ def look_command(folder: str) -> str:
     )
 
 
-def _jobs(project: str, text: str) -> Iterator[Job]:
+def _jobs(project: str, mark: str, text: str) -> Iterator[Job]:
     for line in text.splitlines():
         parts = line.split("|", 7)
-        if len(parts) < 8 or not parts[6].startswith(f"{project}/"):
+        if len(parts) < 8 or not (parts[6].startswith(f"{project}/") and parts[7].startswith(mark)):
             continue
         comment = dict(pair.partition("=")[::2] for pair in parts[7].split(";"))
         if app_id := comment.get("app", ""):

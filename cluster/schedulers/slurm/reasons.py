@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 # Why a job waits: REASON of squeue (https://slurm.schedmd.com/job_reason_codes.html). The second kind never ends.
 _WAITS = {
     "None": "not looked at yet",
@@ -44,6 +46,8 @@ _NEVER = {
     "QOSNotAllowed": "the QOS may not be used here",
 }
 
+_SOON = timedelta(days=30)
+
 _ENDS = {
     "TIMEOUT": "its time limit was over",
     "NODE_FAIL": "its node failed",
@@ -65,9 +69,16 @@ def why_waiting(reason: str, state: str = "PENDING", starts: str = "") -> str:
     # Some are followed by more: `ReqNodeNotAvail, UnavailableNodes:n1`.
     first = reason.strip("()").partition(",")[0].strip()
     words = {**_WAITS, **_NEVER}.get(reason.strip("()"), {**_WAITS, **_NEVER}.get(first, ""))
-    day, _, clock = starts.partition("T")
-    until = f", until {day} {clock[:5]} by Slurm's plan" if clock else ""
+    until = f", until {starts[:16].replace('T', ' ')} by Slurm's plan" if _is_soon(starts) else ""
     return f"{state} ({reason.strip('()')}){f': {words}' if words else ''}{until}"
+
+
+def _is_soon(starts: str) -> bool:
+    """Return True for a time that means something: of jobs without a limit Slurm supposes that they take a year."""
+    try:
+        return datetime.fromisoformat(starts) - datetime.now() < _SOON
+    except ValueError:
+        return False
 
 
 def never_starts(reason: str) -> bool:

@@ -35,7 +35,19 @@ from cluster.schedulers.slurm import code, jobs, logs, reasons
 from cluster.schedulers.slurm.commands import Commands, NoRoom
 from cluster.schedulers.slurm.folder import Folder
 from cluster.schedulers.slurm.jobs import HERE, Job, Seen, instance_name
-from cluster.schedulers.slurm.script import OPTIONS, Place, notice_s, passed_on, resources, script, slug_of
+from cluster.schedulers.slurm.script import (
+    OPTIONS,
+    Place,
+    body,
+    head,
+    least_time_s,
+    mark_of,
+    notice_s,
+    passed_on,
+    resources,
+    slug_of,
+    time_text,
+)
 from cluster.settings import ROOT, Settings
 from scripts.errors import ClusterError, ServiceAway
 from scripts.hostport import HostPort
@@ -127,7 +139,7 @@ class Slurm:
         batch = self._script(app, steps.version)
         if steps.missing and not _is_here(app):
             self._commands.test(f"deploy {app.id}", batch)
-        sent = {"jobs": steps.missing, "script": batch.splitlines()}
+        sent = {"jobs": steps.missing, "script": batch.removesuffix(body()).splitlines()}
         return Change(app, steps.kind, sent, tuple(changed))
 
     def status(self) -> list[AppStatus]:
@@ -194,9 +206,10 @@ class Slurm:
             place = self._place(app)
             self._folder.send(app, place, self._files)
             batch = self._script(app, steps.version)
+            if steps.missing:
+                self._check_nodes(app)
             if steps.missing and not _is_here(app):
                 self._commands.test(f"deploy {app.id}", batch)
-                self._check_nodes(app)
             self._end(steps.stop, _grace_s(app, options.drain))
             self._folder.forget_notes(app.id, [job.id for job in steps.keep])
             self._folder.write(place, app, steps.version, batch)
@@ -210,8 +223,8 @@ class Slurm:
         """Run the app's command until it ends: beside an instance that runs, else where a node has room at once."""
         self._folder.send(app, self._place(app), self._files)
         running = next((job.number for job in self._look().of(app.id) if job.state == "RUNNING" and job.id != HERE), "")
-        trial = self._script(app, 0, is_trial=True)
-        return self._commands.at_once(f"try {app.id}", self._needs(app), trial, timeout_s, running)
+        trial = self._script(app, 0, app.command)
+        return self._commands.at_once(f"try {app.id}", self._needs(app), trial, timeout_s, inside=running)
 
     def stop(self, app_id: str, now: bool = False, drain: bool = True) -> bool:
         """Stop the app and forget it, its data staying; False when there was none."""
@@ -254,7 +267,8 @@ class Slurm:
     def _needs(self, app: AppSpec) -> list[str]:
         return [*resources(app), *passed_on(dict(app.engine_options))]
 
-    def _script(self, app: AppSpec, version: int, is_trial: bool = False) -> str:
+    def _script(self, app: AppSpec, version: int, trial: str = "") -> str:
+        """Return the batch script; for a `trial` this is the command that runs, once."""
         place, options = self._place(app), options_of(app)
         env = {**app.env, **{file.env: self._folder.secret(file) for file in app.secret_files if file.env}}
         env |= {f"CLUSTER_DATA_{name.upper().replace('-', '_')}": path for name, path in self._folder.data(app).items()}
@@ -267,10 +281,11 @@ class Slurm:
         elif is_rabbitmq(app):
             command, env = "exec rabbitmq_job", env | self._rabbitmq_environment(app, place)
             app = replace(app, health=_ANSWERS)
-        return script(
-            app, place, version, env, command=command, comes_again=comes_again, is_worker=options is not None,
-            notice=notice_s(app, action_s), is_trial=is_trial,
+        first = head(
+            app, place, version, env, command=trial or command, comes_again=comes_again, is_worker=options is not None,
+            notice=notice_s(app, action_s), is_trial=bool(trial),
         )  # fmt: skip
+        return first + body()
 
     def _rabbitmq_environment(self, app: AppSpec, place: Place) -> dict[str, str]:
         users = [self._folder.secret(file) for file in app.secret_files if file.name == "users.json"]
@@ -293,7 +308,7 @@ class Slurm:
 
     def _look(self) -> Seen:
         doing, command = "look for what runs", jobs.look_command(self._folder.path)
-        return Seen.read(self._project, self._commands.run(doing, command))
+        return Seen.read(self._project, mark_of(self._folder.path), self._commands.run(doing, command))
 
     def _existing(self, seen: Seen, app_id: str) -> AppSpec:
         if (app := _app_in(seen, app_id)) is None:
@@ -341,12 +356,16 @@ class Slurm:
     def _wrongs(self, app: AppSpec) -> dict[str, bool]:
         """Return what may be wrong with an app, and whether it is."""
         count, most, options = app.instances, app.max_instances, options_of(app)
+        action_s = (options and options.limits.timeout_s) or 0
+        least_s = least_time_s(action_s)
         return {
             f"instances is {count}: give 1 or more; stopping an app is a command": count < (0 if most else 1),
             f"--max-instances {most}: only workers can follow a queue": bool(most) and options is None,
             f"--max-instances {most}: its workers never end by themselves (--idle); deploy them with it": bool(most)
             and options is not None
             and options.idle_s is None,
+            f"--time {time_text(app.time_limit_s)} is too short for actions of --timeout {action_s:g} s and the notice "
+            f"before its end: give {time_text(least_s)} or more": 0 < app.time_limit_s < least_s and action_s > 0,
             "the command (cmd) is missing: it is what jobs run": not app.command,
             f"{count} instances cannot share the data of one queue: run 1": is_rabbitmq(app) and count > 1,
             "jobs have ports for the queue alone: leave them out": bool(app.ports) and not is_rabbitmq(app),
@@ -363,21 +382,26 @@ class Slurm:
         return self._commands.submit(doing, path, count, self._limits[0]) if count else []
 
     def _check_nodes(self, app: AppSpec) -> None:
-        """See that a node finds the shared folder and a Python that is new enough, once for each kind of node."""
-        needs = self._needs(app)
-        kind = code.digest_of("\n".join([*needs, dict(app.engine_options).get("setup", "")]).encode())
+        """See that a node has what the app needs, once for each kind of node: the folder, Python, for a queue RabbitMQ.
+
+        Raises:
+            ClusterError: it has not, and nothing was changed.
+        """
+        doing, needs = f"deploy {app.id}: look at a node", self._needs(app)
+        command = "rabbitmq_job --check" if is_rabbitmq(app) else "true"
+        trial = self._script(app, 0, command)
+        kind = code.digest_of("\n".join([*needs, command, *(value for _, value in app.engine_options)]).encode())
         mark = shlex.quote(f"{self._folder.path}/nodes/{kind}")
         if self._shell.step("look for a mark", f"if [ -e {mark} ]; then echo yes; fi"):
             return
         try:
-            trial = self._script(replace(app, command="true"), 0, is_trial=True)
-            ran, printed = self._commands.at_once(f"deploy {app.id}: look at a node", needs, trial, 60)
+            ran, printed = self._commands.at_once(doing, needs, trial, 60, is_here=_is_here(app))
         except NoRoom:
             self._say("no node has room at once, so none was looked at: each job sees for itself what it needs")
             return
         if ran:
             why = one_line(printed[-1].removeprefix("error: ")) if printed else f"exit code {ran}"
-            raise ClusterError(f"deploy {app.id}: nothing was submitted: {why}")
+            raise ClusterError(f"deploy {app.id}: nothing was changed: {why}")
         self._shell.step("leave a mark", f"mkdir -p {shlex.quote(f'{self._folder.path}/nodes')} && : >{mark}")
 
     def _keep_number(self, app: AppSpec, options: DeployOptions) -> None:
@@ -391,6 +415,7 @@ class Slurm:
         words = [
             "slurm_keeper", *(["-u", worker.url] if worker.url else []), "-q", worker.queue, "--jobs", str(worker.jobs),
             "--min", str(app.instances), "--max", str(app.max_instances), "--name", place.job_name,
+            "--comment", place.mark,
             f"{place.folder}/job.sh",
         ]  # fmt: skip
         spec = AppSpec(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import shlex
 from collections.abc import Mapping
@@ -40,6 +41,16 @@ class Place:
         """The name of the app's jobs, in `squeue`."""
         return f"{self.project}/{self.slug}"
 
+    @property
+    def mark(self) -> str:
+        """The beginning of their comment, by which those of another folder with the same project are told."""
+        return mark_of(self.folder.rpartition("/apps/")[0])
+
+
+def mark_of(folder: str) -> str:
+    """Return the mark of all jobs that belong to a folder of a project."""
+    return f"in={hashlib.sha256(folder.encode()).hexdigest()[:8]};"
+
 
 def slug_of(app_id: str) -> str:
     """Return the name of an app's folder: `group-amqp` for /group/amqp."""
@@ -50,7 +61,7 @@ def options(app: AppSpec, place: Place, version: int, notice_s: float) -> list[s
     """Return the options of sbatch for one instance."""
     given = dict(app.engine_options)
     found = [
-        f"--job-name={place.job_name}", f"--comment=app={app.id};version={version}",
+        f"--job-name={place.job_name}", f"--comment={place.mark}app={app.id};version={version}",
         f"--output={place.logs}/%A_%a.log", "--open-mode=append", "--requeue", "--ntasks=1", *resources(app),
         f"--signal=B:USR1@{notice_s:.0f}",
     ]  # fmt: skip
@@ -73,9 +84,15 @@ def passed_on(given: Mapping[str, str]) -> list[str]:
 
 def notice_s(app: AppSpec, action_s: float | None) -> float:
     """Return how long before the time limit workers take nothing new; `action_s` is the limit of one action."""
-    wanted = action_s + _AFTER_ACTION_S if action_s else _NOTICE_S
+    if action_s:
+        return action_s + _AFTER_ACTION_S
     # Of a short job the greater part is for work.
-    return min(wanted, app.time_limit_s / 2) if app.time_limit_s and not action_s else wanted
+    return min(_NOTICE_S, app.time_limit_s / 2) if app.time_limit_s else _NOTICE_S
+
+
+def least_time_s(action_s: float) -> float:
+    """Return the shortest time limit of workers whose actions may take so long: before the notice they take some."""
+    return action_s + 2 * _AFTER_ACTION_S
 
 
 def time_text(seconds: float) -> str:
@@ -86,11 +103,11 @@ def time_text(seconds: float) -> str:
     return f"{days}-{hours:02}:{minutes:02}:{rest:02}"
 
 
-def script(
+def head(
     app: AppSpec, place: Place, version: int, env: Mapping[str, str], *, command: str, comes_again: str,
     is_worker: bool, notice: float, is_trial: bool = False,
 ) -> str:  # fmt: skip
-    """Return the whole batch script.
+    """Return the batch script of an app, without its body, which is the same for all.
 
     Args:
         env: what instances find in their environment besides what the job itself gives them.
@@ -116,7 +133,12 @@ def script(
         "is_trial": "yes" if is_trial else "",
     }  # fmt: skip
     lines += [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
-    return "\n".join(lines) + "\n" + _BODY.read_text()
+    return "\n".join(lines) + "\n"
+
+
+def body() -> str:
+    """Return the rest of each batch script."""
+    return _BODY.read_text()
 
 
 def _for_sbatch(option: str) -> str:
