@@ -33,6 +33,7 @@ from cluster.operations.wanted_workers import (
     runs_as_wanted,
 )
 from cluster.queue import counts, workers
+from cluster.queue.login import QueueAddress
 from cluster.queue.runs.ending import take_off_unwanted
 from cluster.queue.runs.shell_words import in_one
 from cluster.schedulers import DeployOptions, Say, Scheduler, selection
@@ -99,7 +100,7 @@ def workers_ready(
         return _of_others(url, wanted)
     choice = selection.chosen(settings, at, marathon)
     if not choice.is_here:
-        return _on_cluster(settings, selection.connect(settings, choice, say), wanted, say)
+        return _on_cluster(settings, selection.connect(settings, choice, say), wanted, going_on, say)
     settings, engine = engine_here(settings, choice, say)
     return _here(settings, engine, wanted, going_on, say)
 
@@ -134,11 +135,15 @@ def _when_known(question: Callable[[], str]) -> str:
         return ""
 
 
-def _on_cluster(settings: Settings, engine: Scheduler, wanted: Wanted, say: Say) -> Workforce:
-    """Return the workers of a queue on a cluster, under whatever ids; only --workers starts or scales them."""
-    url = queue_at(settings, engine).url
+def _on_cluster(settings: Settings, engine: Scheduler, wanted: Wanted, going_on: GoingOn, say: Say) -> Workforce:
+    """Return the workers of a queue on a cluster, under whatever ids; only --workers starts, scales or renews them."""
+    there = queue_at(settings, engine)
+    url = there.url
     work = as_from_here(wanted.work(settings, wanted.action, wanted.jobs), engine)
     apps, ended = _apps_of(settings, engine, wanted.queue)
+    if wanted.workers and len(apps) == 1 and _has_earlier(apps[0], work):
+        _make_free(there, wanted, apps[0], going_on, say)
+        apps = [_renewed(engine, apps[0], wanted, work, say)]
     for app in apps:
         _refuse_other(engine, app, wanted, work)
         _tell_older(engine, app, say)
@@ -204,11 +209,11 @@ def _takes(engine: Scheduler, app: AppSpec, queue: str, url: str) -> bool:
 def _refuse_other(engine: Scheduler, app: AppSpec, wanted: Wanted, work: Work) -> None:
     """Refuse workers that run another action, or in another way than is asked for; name what it is."""
     found, who = options_of(app), f"the workers of {wanted.queue!r} on {engine.place} ({app.id})"
-    if found and found.command != work.action and is_earlier(found.command, work.action):
+    if found and _has_earlier(app, work):
         flags = shlex.join(wanted.flags())
         raise ClusterError(
-            f"{who} run {shlex.quote(in_one(found.command))}, which has changed here since: bring that to them with "
-            f"./inv worker.deploy{engine.flag} {flags}, or take another queue with -q"
+            f"{who} run {shlex.quote(in_one(found.command))}, which has changed here since: add --workers N, or bring "
+            f"it to them with ./inv worker.deploy{engine.flag} {flags}, or take another queue with -q"
         )
     if found is None or found.command != work.action:
         theirs = shlex.quote(in_one(found.command) if found else app.command)
@@ -221,6 +226,24 @@ def _refuse_other(engine: Scheduler, app: AppSpec, wanted: Wanted, work: Work) -
             f"{who} run {shlex.quote(in_one(found.command))} {', '.join(others)}, and not as is asked for: leave that "
             "out, deploy others in their place, or take another queue with -q"
         )
+
+
+def _has_earlier(app: AppSpec, work: Work) -> bool:
+    """Return True where workers run a file of this machine as it was at their deploy, which has changed since."""
+    found = options_of(app)
+    return found is not None and found.command != work.action and is_earlier(found.command, work.action)
+
+
+def _renewed(engine: Scheduler, present: AppSpec, wanted: Wanted, work: Work, say: Say) -> AppSpec:
+    """Start workers anew with the file that their action is now, and with all else that they were given."""
+    options, command = options_of(present), present.command
+    for old, new in zip(options.command if options else (), work.action, strict=False):
+        command = command.replace(shlex.quote(old), shlex.quote(new))
+    say(f"starting the workers of {wanted.queue!r} anew, with {shlex.quote(in_one(work.action))} as it is now")
+    change = engine.plan(replace(present, command=command, instances=wanted.workers))
+    check = partial(replacing.check_action, engine, change.app, work, say)
+    Rollout(engine, say, DeployOptions(undo=True)).make(change, present, check)
+    return change.app
 
 
 def _tell_older(engine: Scheduler, app: AppSpec, say: Say) -> None:
@@ -351,7 +374,7 @@ def _here(settings: Settings, engine: Scheduler, wanted: Wanted, going_on: Going
     work = as_from_here(work, engine)
     app_id = worker_id(work, AppOverrides())
     present = engine.present(app_id) if any(map(_lives, _instances(engine, app_id))) else None
-    make_free = partial(_make_free, settings, wanted, present, going_on, say)
+    make_free = partial(_make_free, queue_at(settings, engine), wanted, present, going_on, say)
     if present and runs_as_wanted(present, wanted, work):
         _renew(settings, rollout, present, image, wanted, work, make_free, going_on, say)
     else:
@@ -424,7 +447,7 @@ def _wake(engine: Scheduler, app: AppSpec, url: str, queue: str, say: Say) -> No
         engine.apply(engine.plan(app, restart=True))
 
 
-def _make_free(settings: Settings, wanted: Wanted, present: AppSpec | None, going_on: GoingOn, say: Say) -> None:
+def _make_free(there: QueueAddress, wanted: Wanted, present: AppSpec | None, going_on: GoingOn, say: Say) -> None:
     """See that workers, if any, can be replaced: nothing of others is left for them, and what waits of the run goes.
 
     What they have in hand of the run they finish, and its results are collected.
@@ -433,8 +456,8 @@ def _make_free(settings: Settings, wanted: Wanted, present: AppSpec | None, goin
         ClusterError: something of others is left.
     """
     deadline, is_said = time.monotonic() + _COUNTED_S, False
-    while present and (why := busy_with(wanted.queue, _counts(settings, wanted.queue), going_on.run)):
-        if _TO_DO in why and _taken_off(settings, wanted.queue, going_on):
+    while present and (why := busy_with(wanted.queue, _counts(there, wanted.queue), going_on.run)):
+        if _TO_DO in why and _taken_off(there, wanted.queue, going_on):
             continue
         if why != _IN_HAND or time.monotonic() > deadline:
             raise ClusterError(
@@ -446,17 +469,17 @@ def _make_free(settings: Settings, wanted: Wanted, present: AppSpec | None, goin
         time.sleep(_LOOK_EVERY_S)
 
 
-def _taken_off(settings: Settings, queue: str, going_on: GoingOn) -> int:
+def _taken_off(there: QueueAddress, queue: str, going_on: GoingOn) -> int:
     """Take off what is of no run any more, or of the one that goes on; return how many messages."""
     going_on.publish_again()
-    with broker_errors(settings.queue.url), open_blocking(settings.queue.url) as connection:
+    with broker_errors(there.url), open_blocking(there.url) as connection:
         return take_off_unwanted(connection, queue, going_on.run)
 
 
-def _counts(settings: Settings, queue: str) -> list[QueueCount]:
+def _counts(there: QueueAddress, queue: str) -> list[QueueCount]:
     ours = {queue, *side_queues(queue)}
     of = lambda name: name in ours or (run_of(name) or ("",))[0] == queue  # noqa: E731
-    return counts.now(settings.queue.management, settings.queue.url, of)
+    return counts.now(there.management, there.url, of)
 
 
 _IN_HAND = "have messages in hand: wait for them"

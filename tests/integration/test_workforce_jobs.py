@@ -157,6 +157,22 @@ def test_an_action_that_has_changed_here_is_named(
     assert "./inv worker.deploy" not in refusal(cluster.ready, "./other.sh")
 
 
+def test_a_number_of_workers_brings_an_action_that_has_changed_to_them(
+    cluster: Cluster, rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.sh").touch(mode=0o755)
+    cluster.workers("/shared/files/earlier/mine.sh '{1}'", time_limit_s=600)
+    rig.declare()
+    rig.publish(b"of somebody else")
+    assert "1 message" in refusal(cluster.ready, "./mine.sh {1}", workers=3)
+    rig.take()
+    cluster.ready("./mine.sh {1}", workers=3)
+    app = cluster.jobs.apps[cluster.id]
+    assert app.command.endswith("-- /shared/files/mine.sh '{1}'")
+    assert (app.instances, app.time_limit_s) == (3, 600)
+
+
 def test_those_that_run_nothing_are_known_by_what_they_say(cluster: Cluster, rig: Rig, tmp_path: Path) -> None:
     action = rig.action(f"touch {tmp_path}/began; until test -e {tmp_path}/end; do sleep 0.1; done")
     for name in ("cluster-worker-7_1", "cluster-worker-7_2"):
