@@ -140,7 +140,7 @@ class Work:
     """The work of an app: a queue, and the action and options with which workers take its messages.
 
     `url` is a broker that a person named (empty: the queue of the engine where they run); `drain_s` is how long a stop
-    waits for running actions (None: as the definition says).
+    waits for running actions (None: as the definition says). `names_action`: a person chose it, not invoke.yaml.
     """
 
     queue: str
@@ -148,6 +148,7 @@ class Work:
     url: str = field(default="", repr=False)
     options: tuple[str, ...] = ()
     drain_s: int | None = None
+    names_action: bool = True
 
     @classmethod
     def of(
@@ -167,7 +168,7 @@ class Work:
         command = split_command("--action", action or settings.worker.action)
         _check_options(options, command)
         name = checked_name(queue or settings.queue.name)
-        return cls(name, tuple(command), url, tuple(options), drain_s if drain_s >= 0 else None)
+        return cls(name, tuple(command), url, tuple(options), drain_s if drain_s >= 0 else None, bool(action))
 
 
 def worker_id(work: Work, overrides: AppOverrides) -> str:

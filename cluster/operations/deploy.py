@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from cluster.apps.component_apps import (
     app_id_of,
     guest_from_anywhere,
     kept_host,
+    options_of,
     queue_app,
     worker_app,
     worker_id,
@@ -25,6 +27,7 @@ from cluster.hosts import files as host_files
 from cluster.hosts.host import of_settings as agents
 from cluster.image_ref import is_local
 from cluster.operations import replacing
+from cluster.operations.brokers import broker_meant, queue_at
 from cluster.operations.freshness import tell_older
 from cluster.operations.operate import as_json, tell_change, undone_on_failure
 from cluster.operations.wanted_workers import as_from_here, ending_when_idle, idle_workers, options_for
@@ -35,6 +38,8 @@ from cluster.schedulers import BrokerLocation, DeployOptions, Say, Scheduler, se
 from cluster.schedulers.instances import data_name
 from cluster.settings import Settings
 from scripts.amqp.broker import open_blocking, redacted
+from scripts.amqp.management import QueueCount
+from scripts.amqp.queues import run_of
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 
@@ -158,6 +163,8 @@ def deploy_workers(
     image = engine.image(tag or settings.worker.tag)
     if not overrides.definition:
         tell_older(image, say)
+    if not (work.names_action or overrides.definition):
+        _refuse_beside_run(settings, rollout, work, present)
     broker = BrokerLocation.at(work.url) if work.url else engine.broker_for(QUEUE.app_id)
     url = broker.url
     if rollout.is_watched and not rollout.is_dry_run:
@@ -201,6 +208,23 @@ def _as_many_as_there(app: AppSpec, present: AppSpec | None, overrides: AppOverr
         flag = "--instances and --max-instances change" if kept.max_instances else "--instances changes"
         say(f"{app.id} keeps its {present.number} instances ({flag} their number)")
     return kept
+
+
+def _refuse_beside_run(settings: Settings, rollout: Rollout, work: Work, present: AppSpec | None) -> None:
+    """Refuse workers with the usual action where a run waits for its own: their output would be its results."""
+    found = options_of(present) if present else None
+    if found and found.command == work.action:
+        return
+    queues: list[QueueCount] = []
+    with suppress(ClusterError):
+        named = broker_meant(settings, work.url, "", "", rollout.say).management() if work.url else None
+        queues = (named or queue_at(settings, rollout.engine).management).queues()
+    runs = [of[1] for one in queues if (of := run_of(one.name)) and of[0] == work.queue]
+    if runs:
+        raise ClusterError(
+            f"run {runs[0]} of inv map goes through {work.queue!r}, and {shlex.join(work.action)!r} would work on its "
+            "items: give --action, or the same ./inv map command again, with --workers N where none are there"
+        )
 
 
 def _refuse_short(app: AppSpec, work: Work) -> None:

@@ -161,6 +161,10 @@ def remarks(
             yield f"{one.failed:,} of {name} failed: ./inv failed.list {words} says why"
         if one.paused:
             yield f"{name} is paused: ./inv queue.resume {words} lets it go on"
+        elif one.waiting and not one.workers and one.run:
+            # Workers with another action would give its items results of that one.
+            again = "the same ./inv map command goes on, with --workers N where none are there"
+            yield f"run {one.run} of inv map waits for workers of {name}: {again}"
         elif one.waiting and not one.workers:
             yield f"nobody takes the messages of {name}: ./inv {start} {words} starts workers"
     yield from map(_rests, (one for one in reports if one.state == "resting"))

@@ -75,6 +75,7 @@ class WorkQueue:
 
     `done`: messages that its present workers have settled for good since their starts, and `gave_up` those of them that
     failed. Rates are in messages a second: what comes in, in the last seconds; what is settled, in the last minute.
+    `run` is the id of an `inv map` that goes through it, empty where none does.
     """
 
     name: str
@@ -88,6 +89,7 @@ class WorkQueue:
     gave_up: int | None = None
     rate_in: float | None = None
     rate_out: float | None = None
+    run: str = ""
 
     @property
     def left_s(self) -> float | None:
@@ -113,8 +115,9 @@ def work_queues(queues: Sequence[QueueCount], reports: Sequence[Report] = ()) ->
     sides = {side for name in known for side in beside(name)} - own
     sides |= {name for name in known.keys() - worked_on if run_of(name)}
     sides |= {paused_queue(name) for name in known}
+    runs = dict(found for name in sorted(known, reverse=True) if (found := run_of(name)))
     return [
-        _with_workers(_put_together(queue, {side: known[side] for side in sides & known.keys()}), queue,
+        _with_workers(_put_together(queue, {side: known[side] for side in sides & known.keys()}, runs), queue,
                       [report for report in reports if report.queue == queue.name])
         for name, queue in known.items() if name not in sides
     ]  # fmt: skip
@@ -213,7 +216,7 @@ def belongs_to(name: str, queue: str) -> bool:
     return name == queue or (name != (owner := owner_of(name)) and belongs_to(owner, queue))
 
 
-def _put_together(queue: QueueCount, sides: Mapping[str, QueueCount]) -> WorkQueue:
+def _put_together(queue: QueueCount, sides: Mapping[str, QueueCount], runs: Mapping[str, str]) -> WorkQueue:
     failed, *retry, alone = (sides.get(name, _EMPTY) for name in beside(queue.name))
     return WorkQueue(
         queue.name,
@@ -224,6 +227,7 @@ def _put_together(queue: QueueCount, sides: Mapping[str, QueueCount]) -> WorkQue
         workers=queue.consumers,
         paused=paused_queue(queue.name) in sides,
         rate_in=queue.rate_in,
+        run=runs.get(queue.name, ""),
     )
 
 

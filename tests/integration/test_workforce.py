@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from cluster.apps.component_apps import Work
 from cluster.components import WORKER
 from cluster.images import sources
+from cluster.operations.deploy import Rollout, deploy_workers
 from cluster.operations.wanted_workers import Wanted
 from cluster.operations.workforce import Workforce, resting_words, said_by_workers, workers_ready
 from cluster.schedulers import Scheduler
@@ -104,6 +106,15 @@ def test_workers_whose_results_wait_are_not_replaced(ready: Ready, rig: Rig) -> 
     with rig.channel() as channel:
         channel.queue_delete(results)
     ready("cat -n")
+
+
+def test_the_usual_action_is_not_for_a_run(settings: Settings, engine: Scheduler, rig: Rig) -> None:
+    results = results_queue(rig.queue, run := secrets.token_hex(4))
+    rig.declare(results)
+    until(lambda: results in {one.name for one in settings.queue.management.queues()}, "the queue is known")
+    rollout = Rollout(engine, print)
+    assert run in refusal(deploy_workers, settings, rollout, Work.of(settings, queue=rig.queue))
+    deploy_workers(settings, rollout, Work.of(settings, queue=rig.queue, action="cat"))
 
 
 @pytest.mark.parametrize("of_a_run", [False, True], ids=["of others", "of a run that is over"])

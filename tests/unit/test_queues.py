@@ -118,6 +118,6 @@ def test_a_failed_queue_at_which_somebody_looks_has_no_line_and_no_figure() -> N
 
 def test_results_of_runs_are_no_work() -> None:
     results = [QueueCount("q.results.0badcafe", 9, 1, 1), QueueCount("gone.results.0badcafe", 2, 0, 0)]
-    assert work_queues([QueueCount("q", 5, 2, 3), *results]) == [WorkQueue("q", 5, 2, 0, 0, 3)]
+    assert work_queues([QueueCount("q", 5, 2, 3), *results]) == [WorkQueue("q", 5, 2, 0, 0, 3, run="0badcafe")]
     looks_so = [QueueCount("q.results.0badcafe", 9, 1, 1), QueueCount("q.results.0badcafe.failed", 4, 0, 0)]
     assert work_queues(looks_so) == [WorkQueue("q.results.0badcafe", 9, 1, 0, 4, 1)]

@@ -91,6 +91,12 @@ def test_a_paused_queue_is_known_by_its_mark() -> None:
     assert any("queue.resume" in line for line in remarks([one], [], [], "", ""))
 
 
+def test_nobody_is_told_to_start_other_workers_for_a_run() -> None:
+    [one] = work_queues([QueueCount("q", 1, 0, 0), QueueCount("q.results.0123abcd", 0, 0, 1)])
+    [line] = remarks([one], [], [], "", "worker.deploy")
+    assert ("0123abcd" in line, "worker.deploy" in line) == (True, False)
+
+
 @pytest.mark.parametrize(
     ("waiting", "rate", "words"), [(0, 0.0, "-"), (5, 0.0, "?"), (None, 1.0, "?"), (600, 2.0, "5 min"), (0, 3.0, "-")]
 )
