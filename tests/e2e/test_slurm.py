@@ -155,9 +155,10 @@ def move_the_queue(inv: There, slurm: SlurmCluster) -> None:
         slurm.login.run(f"scontrol update nodename={before} state=resume")
 
 
-def test_a_time_limit_costs_no_attempt(inv: There) -> None:
+def test_a_time_limit_costs_no_attempt(inv: There, slurm: SlurmCluster) -> None:
     inv.write("limited.txt", first(30))
-    action = "./double.sh 3"
+    action = "./marked.sh"
+    inv.write(action, f'#!/bin/sh\nread x; echo "$x" >>{inv.folder}/marks; sleep 3; echo $((x * 2))\n')
     how = ["--at", "slurm", "-q", "limited", "--action", action, "--attempts", "1"]
     inv("worker.deploy", *how, "--instances", "1", "--time", "1")
     inv("map", *how, "--file", "limited.txt", "--output", "limited.jsonl")
@@ -166,6 +167,7 @@ def test_a_time_limit_costs_no_attempt(inv: There) -> None:
         number: str(2 * number) for number in range(1, 31)
     }
     assert {record["attempts"] for record in records} == {1}
+    assert len(slurm(f"cat {inv.folder}/marks").split()) == 30  # each was begun once: there was time to finish
     assert sum(record["seconds"] for record in records) > 60  # more than one job could do
     assert [state for _, state, _ in inv.jobs("worker-limited")] == ["RUNNING"]
     inv("worker.stop", "--at", "slurm", "-q", "limited")
