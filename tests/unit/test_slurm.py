@@ -148,7 +148,7 @@ def test_workers_hear_of_their_limit_before_an_action_could_reach_it() -> None:
     limited = replace(APP, time_limit_s=3600)
     assert notice_s(limited, 600) > 600
     assert notice_s(limited, None) < 3600 / 2
-    assert notice_s(replace(APP, time_limit_s=60), None) == 30
+    assert notice_s(replace(APP, time_limit_s=60), None) + 30 < 60  # Slurm gives it half a minute early
     assert notice_s(APP, None) > 0
 
 

@@ -21,8 +21,11 @@ PASSED_ON = (
 )  # fmt: skip
 OPTIONS = (*PASSED_ON, "setup", "rabbitmq", "here")
 
-# The notice before the time limit: as long as an action may take, else so long; Slurm gives it up to a minute early.
+# The notice before the time limit: as long as an action may take, else so long. Slurm looks each half minute, and gives
+# it at the last look before.
 _NOTICE_S = 180
+_LEAST_NOTICE_S = 10
+_EARLY_S = 30
 _AFTER_ACTION_S = 60  # for what the action leaves to be done, and for Slurm's coarse clock
 
 
@@ -87,7 +90,8 @@ def notice_s(app: AppSpec, action_s: float | None) -> float:
     if action_s:
         return action_s + _AFTER_ACTION_S
     # Of a short job the greater part is for work.
-    return min(_NOTICE_S, app.time_limit_s / 2) if app.time_limit_s else _NOTICE_S
+    most = (app.time_limit_s - _EARLY_S) / 2
+    return min(_NOTICE_S, max(_LEAST_NOTICE_S, most)) if app.time_limit_s else _NOTICE_S
 
 
 def least_time_s(action_s: float) -> float:
