@@ -128,7 +128,7 @@ def run(settings: Settings, flags: Flags, say: Say) -> Summary:
                 partial(_resting, broker, queue, force.waiting),
                 force.trouble,
                 partial(_left, broker, queue),
-                is_final=force.is_final,
+                ends_after_s=force.ends_after_s,
                 flag=force.flag,
             )
             one = Run(

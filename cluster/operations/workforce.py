@@ -52,6 +52,9 @@ _COUNTED_S = 12.0
 _LOOK_EVERY_S = 0.5
 _LINES = 20
 
+# Of jobs none may be there for so long, while new ones take the place of others.
+_BETWEEN_S = 30.0
+
 # How long workers have to say how they are, where nobody knows how many there are.
 _ANSWER_S = 0.5
 
@@ -62,8 +65,9 @@ class Workforce:
 
     `flag` means that broker in a command line that is suggested, with a blank before (empty: it is this machine's).
     `trouble` returns nothing while one of them lives, or when that cannot be found out now, else a line on why none
-    does; where that `is_final`, none comes by itself. `waiting` returns a line while all that live wait for their
-    engine to have room, else nothing. They take some hundredths of a second, and may be called in another thread.
+    does; where that lasts for `ends_after_s`, none comes by itself (None: one may). `waiting` returns a line while all
+    that live wait for their engine to have room, else nothing. They take some hundredths of a second, and may be called
+    in another thread.
     """
 
     url: str
@@ -71,7 +75,7 @@ class Workforce:
     trouble: Callable[[], str]
     flag: str = ""
     waiting: Callable[[], str] = lambda: ""
-    is_final: bool = False
+    ends_after_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -160,7 +164,7 @@ def _on_cluster(settings: Settings, engine: Scheduler, wanted: Wanted, going_on:
     waiting = partial(_waiting_there, settings, engine, ids, wanted.queue)
     return Workforce(
         url, sum(slots) if all(slots) else 0, partial(_when_known, trouble), engine.flag, partial(_when_known, waiting),
-        engine.is_batch,
+        _BETWEEN_S if engine.is_batch else None,
     )  # fmt: skip
 
 
@@ -357,7 +361,7 @@ def _none_takes(engine: Scheduler, app_ids: list[str], queue: str) -> str:
     flags = f"{engine.flag} -q {shlex.quote(queue)}"
     if engine.is_batch:
         again = "this again with --workers N starts some"
-        return f"no worker of {queue!r} runs on {engine.place} any more{how}{last}; {again}"
+        return f"no worker of {queue!r} runs on {engine.place}{how}{last}; {again}"
     return (
         f"no worker of {queue!r} on {engine.place} takes messages{how}{last}; ./inv status{engine.flag} shows when one "
         f"does, ./inv worker.stop{flags} ends what cannot"
@@ -507,7 +511,7 @@ def _end_of(run: str) -> str:
 
 def _workforce(engine: Scheduler, app_id: str, app: AppSpec | None, wanted: Wanted, url: str) -> Workforce:
     slots = _slots(engine, app) if app else 0
-    return Workforce(url, slots, partial(_when_known, partial(_trouble, engine, app_id, wanted.queue)), is_final=True)
+    return Workforce(url, slots, partial(_when_known, partial(_trouble, engine, app_id, wanted.queue)), ends_after_s=0)
 
 
 def _slots(engine: Scheduler, app: AppSpec) -> int:

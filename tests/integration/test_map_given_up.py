@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -171,6 +172,21 @@ def test_a_run_outlasts_workers_that_wait_for_room(rig: Rig, tmp_path: Path, mon
     assert {(one.why, one.are_waiting, one.are_all) for one in looks} == {("20 wait (Priority)", True, False)}
     rig.worker("cat")
     assert going.result(60).done == 40
+
+
+def test_a_run_outlasts_the_moment_between_two_workers_and_no_more(rig: Rig, tmp_path: Path) -> None:
+    mapping, looks = Mapping(rig, tmp_path), list[float]()
+    mapping.of(40)
+    rig.worker("cat").stop()
+
+    def nobody() -> str:
+        looks.append(time.monotonic())
+        return "" if len(looks) == 2 else f"nobody takes {rig.queue}"
+
+    with pytest.raises(ClusterError, match=rig.queue):
+        go(mapping, Around(trouble=nobody, ends_after_s=3.0))
+    assert looks[-1] - looks[2] >= 3.0
+    assert len(looks) > 3
 
 
 def test_a_run_whose_workers_have_left_without_a_success_ends(

@@ -74,7 +74,8 @@ class Around:
     """Questions of a run to the world around it, which are asked in a thread.
 
     `resting` says who works on one now and then only.
-    `trouble` says why nothing works on the items, empty while somebody does; where it `is_final`, the run ends with it.
+    `trouble` says why nothing works on the items, empty while somebody does. The run ends where it lasts for
+    `ends_after_s`; with None it lasts long, and nothing has succeeded yet.
     `left` counts the messages of the queue that wait or are in work, whosever they are; None: that cannot be known.
     `flag` means its broker in a command line that is suggested, with a blank before; empty where none is needed.
     """
@@ -82,7 +83,7 @@ class Around:
     resting: Callable[[], Resting] = Resting
     trouble: Callable[[], str] = lambda: ""
     left: Callable[[], int | None] = lambda: None
-    is_final: bool = False
+    ends_after_s: float | None = None
     flag: str = ""
 
 
@@ -414,11 +415,14 @@ class Run:
         self._nobody_since = (self._nobody_since or now) if trouble else None
         self._resting_looks = self._resting_looks + 1 if resting.are_all else 0
         is_hopeless = self._resting_looks >= _RESTING_LOOKS and not self._succeeded_now
-        is_left = self._nobody_since and now - self._nobody_since > _NOBODY_S and not self._succeeded_now
+        nobody_s, ends_after_s = now - (self._nobody_since or now), self._around.ends_after_s
+        is_left = nobody_s > _NOBODY_S and not self._succeeded_now if ends_after_s is None else nobody_s >= ends_after_s
         if is_hopeless and (reason := self._halt.resting(resting.why)):
             self._give_up(reason)
-        elif trouble and (self._around.is_final or is_left):
+        elif trouble and is_left:
             self._end("pause", ClusterError(trouble))
+        elif trouble and ends_after_s:
+            pass  # It may be the moment between earlier workers and new ones.
         elif (said := trouble or _now_and_then(resting)) and said != self._said:
             self._said = said
             self._say(said)
