@@ -38,6 +38,7 @@ def executable(command: Sequence[str]) -> tuple[str, ...]:
     """
     name, *arguments = command
     if found := shutil.which(name):
+        _refuse_text(found)
         _check_interpreter(found)
         return (str(Path(found).absolute()), *arguments)
     if Path(name).is_dir():
@@ -45,6 +46,18 @@ def executable(command: Sequence[str]) -> tuple[str, ...]:
     if "/" in name and Path(name).exists():
         raise CommandNotExecutable(f"{name} is not executable: make it so with chmod +x {name}")
     raise CommandNotFound(f"{name} is not there: give a command of PATH, or the path of a file")
+
+
+def _refuse_text(path: str) -> None:
+    """Refuse a text that does not say by which program it is to be run: shells run such a one, the kernel does not."""
+    try:
+        with Path(path).open("rb") as file:
+            begin = file.read(_LONGEST_FIRST_LINE)
+    except OSError:
+        return
+    if begin and not begin.startswith(b"#!") and b"\0" not in begin:
+        first = "its interpreter must be its first line, such as #!/usr/bin/env Rscript"
+        raise CommandNotExecutable(f"{path} is a script without a #! line: {first}")
 
 
 def _check_interpreter(path: str, depth: int = 0) -> None:
