@@ -108,7 +108,8 @@ def tell_change(change: Change, engine: Scheduler, say: Say) -> None:
         "nothing": "{0} runs on {1} as it should: nothing changes",
         "restart": "{0} on {1} is started anew",
     }
-    say(said.get(change.kind, "{0} on {1} changes:").format(change.app.id, engine.place))
+    usual = "{0} on {1} changes:" if change.differences else "{0} on {1}: what has ended is started again"
+    say(said.get(change.kind, usual).format(change.app.id, engine.place))
     for line in () if change.kind in said else change.differences:
         say(f"  {line}")
 
