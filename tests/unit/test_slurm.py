@@ -90,7 +90,7 @@ def test_the_state_of_an_instance(state: str, note: Note | None, expected: str) 
     (job,) = read(text(row("3_1", state, "Resources"))).jobs
     found = jobs.instance("cluster", job, note, "code:abc", "")
     assert (found.name, found.state) == ("cluster-worker-q-3_1", expected)
-    assert ("Resources" in found.detail) == (expected == "waiting")
+    assert ("Resources" in found.detail) == (state == "PENDING")
 
 
 def test_what_ended_by_itself_is_told_and_what_was_told_to_is_not() -> None:

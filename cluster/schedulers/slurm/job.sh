@@ -57,9 +57,10 @@ find_python() {
 
 # Start another job of this kind, which takes the place of this one. Slurm's own requeue would make it wait two minutes.
 replace() {
+    if [ -e "$job_note.stop" ]; then return 1; fi
     # Any other failure says nothing of the work.
     if [ "$(sh -c "$comes_again" >&2; echo $?)" = 1 ]; then return 1; fi
-    if job=$(sbatch --parsable --array=1 "$folder/job.sh"); then
+    if job=$(env -u MESOS_TASK_ID sbatch --parsable --array=1 "$folder/job.sh"); then
         echo "the time limit is near: job $job takes the place of this one"
     else
         scontrol requeue "$SLURM_JOB_ID"
@@ -130,6 +131,8 @@ note starting
 if [ -z "${SLURM_JOB_ID:-}${is_trial}" ]; then echo "$(hostname) $$" >"$folder/here"; fi
 export HOST=$node MARATHON_APP_ID=$app_id MESOS_TASK_ID=$name CLUSTER_APP_FOLDER=$folder
 export CLUSTER_WORKER_ALIVE_FILE=$own/alive
+CLUSTER_ADDRESS_BEFORE=$(cat "$folder/address" 2>/dev/null)
+export CLUSTER_ADDRESS_BEFORE
 app_environment
 # What sets up `module` is read by login shells alone.
 # shellcheck source=/dev/null
@@ -166,7 +169,7 @@ while [ -z "$told" ]; do
     pause_s=$((pause_s < 60 ? pause_s * 2 : 60))
 done
 case $told in
-    limit) if replace; then finish 0 replaced; else finish 0 "its time limit was near, and nothing waited"; fi ;;
+    limit) if replace; then finish 0 replaced; else finish 0 "its time limit was near, and nothing waited (worker.scale starts others)"; fi ;;
     stop) if [ -e "$job_note.stop" ]; then finish "$code" stopped; else finish "$code" "Slurm ended it"; fi ;;
 esac
 finish "$code"

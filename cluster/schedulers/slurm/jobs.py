@@ -124,10 +124,17 @@ class Seen:
         """Return the lines of a small file of an app."""
         return self.files.get(slug_of(app_id), {}).get(name, ())
 
-    def is_stopping(self, job: Job) -> bool:
-        """Return True where a job has been told to end, or is about to be replaced."""
+    def is_ending(self, job: Job) -> bool:
+        """Return True where a job has been told to end, or has ended but for its last words."""
         note = self.note(job)
-        return job.state == "COMPLETING" or (note is not None and not job.waits and note.word in ("stopping", "ended"))
+        if job.waits or note is None:
+            return False
+        return job.state == "COMPLETING" or note.word == "ended" or (note.word == "stopping" and not note.words)
+
+    def nears_its_limit(self, job: Job) -> bool:
+        """Return True where a job is about to be replaced by another."""
+        note = self.note(job)
+        return note is not None and not job.waits and note.word == "stopping" and bool(note.words)
 
     def note(self, job: Job) -> Note | None:
         """Return what a job has said last of itself."""
@@ -187,6 +194,8 @@ def instance(project: str, job: Job, note: Note | None, image: str, sources: str
 
 
 def _state(job: Job, note: Note | None) -> tuple[State, str]:
+    if job.state in ("SUSPENDED", "STOPPED"):
+        return "waiting", f"{job.state}: Slurm lets it go on later, or an administrator does"
     if job.waits:
         return "waiting", reasons.why_waiting(job.reason, job.state, job.starts)
     if job.state in ("COMPLETING", "STAGE_OUT"):
@@ -211,7 +220,7 @@ def ended(project: str, seen: Seen, app_id: str) -> Iterator[Instance]:
     slug, known = slug_of(app_id), {job.id: job for job in seen.jobs if job.app_id == app_id}
     for job_id, note in sorted(seen.notes.get(slug, {}).items(), key=lambda pair: _number(pair[0])):
         job = known.get(job_id)
-        if (job and job.lives) or job_id == HERE or (note.word == "ended" and note.words in _IN_ORDER):
+        if (job and job.lives) or (note.word == "ended" and note.words in _IN_ORDER):
             continue
         how = "has ended" if note.words and not note.code else f"ended with exit code {note.code}"
         if job and job.state not in ("COMPLETED", "FAILED"):

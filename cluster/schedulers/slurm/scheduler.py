@@ -69,8 +69,10 @@ _KILL_S = 120.0
 _BEFORE_KILL_S = 5  # a worker hands back what runs so long before Slurm kills it
 
 
-# The queue's address is there exactly while it answers.
-_ANSWERS = HealthCheck('test -s "$CLUSTER_APP_FOLDER/address"', interval_s=30)
+# The queue's address is there exactly while it answers; an older one is that of the queue before.
+_ANSWERS = HealthCheck(
+    'now=$(cat "$CLUSTER_APP_FOLDER/address") && test "$now" != "$CLUSTER_ADDRESS_BEFORE"', interval_s=30
+)
 
 
 @dataclass(frozen=True)
@@ -210,10 +212,17 @@ class Slurm:
                 self._check_nodes(app)
             if steps.missing and not _is_here(app):
                 self._commands.test(f"deploy {app.id}", batch)
-            self._end(steps.stop, _grace_s(app, options.drain))
-            self._folder.forget_notes(app.id, [job.id for job in steps.keep])
+            grace_s = _grace_s(app, options.drain)
+            ends_first = any(job.id == HERE for job in steps.stop)  # its files have the names of the one that follows
+            if ends_first:
+                self._end(steps.stop, grace_s)
+            self._folder.forget_notes(app.id, [job.id for job in (*steps.keep, *steps.stop)])
             self._folder.write(place, app, steps.version, batch)
+            # Before the former are ended: these leave room, which others could take first, and an interruption from
+            # here on leaves nothing undone. A queue waits for the lock on its data.
             submitted = self._submit(app, place, steps.missing)
+            if not ends_first:
+                self._end(steps.stop, grace_s)
             if options.wait:
                 self._follow(app, [*(job.id for job in steps.keep), *submitted], options.timeout_s)
         self._keep_number(app, options)
@@ -322,11 +331,12 @@ class Slurm:
         newest = seen.version(app.id)
         stays = present is not None and present.digest == app.digest and not restart
         version = newest if stays else max([newest, *(job.version for job in live)]) + 1
-        good = [job for job in live if stays and job.version == version and not seen.is_stopping(job)]
+        # One whose time limit is near is as good as the one that takes its place.
+        good = [job for job in live if stays and job.version == version and not seen.is_ending(job)]
         least, most = app.instances, max(app.instances, app.max_instances)
-        good = self._by_use(good, options) if len(good) > most else good
+        good = self._by_use(good, seen, options) if len(good) > most else good
         keep, surplus = good[:most], good[most:]
-        stop = [job for job in live if job not in good and not seen.is_stopping(job)] + surplus
+        stop = [job for job in live if job not in good and not seen.is_ending(job)] + surplus
         missing = max(0, least - len(keep))
         changed = present is not None and present.as_json() != app.as_json()
         kind: Kind = "nothing" if not (stop or missing or changed) else "scale"
@@ -334,11 +344,11 @@ class Slurm:
             kind = "create" if present is None and not live else "restart" if restart else "replace"
         return Steps(version, tuple(stop), tuple(keep), missing, kind)
 
-    def _by_use(self, found: Sequence[Job], options: DeployOptions) -> list[Job]:
-        """Order jobs by who is missed most: those that run an action, those that could, those that wait."""
+    def _by_use(self, found: Sequence[Job], seen: Seen, options: DeployOptions) -> list[Job]:
+        """Order jobs by who is missed most: those that run an action, those that could, those that wait or end."""
         idle = options.idle()
         names = {job: instance_name(self._project, slug_of(job.app_id), job.id) for job in found}
-        return sorted(found, key=lambda job: (job.waits, names[job] in idle))
+        return sorted(found, key=lambda job: (seen.nears_its_limit(job), job.waits, names[job] in idle))
 
     def _check(self, app: AppSpec, present: AppSpec | None, seen: Seen) -> None:
         """Refuse what would be left out though it changes what the app does, and what cannot be."""
@@ -475,10 +485,10 @@ class Slurm:
             pause_s = min(pause_s * 1.2, _SLOWEST_POLL_S)
 
     def _follow(self, app: AppSpec, ids: Sequence[str], timeout_s: float) -> None:
-        """Return when all of these jobs work, or have no more to wait for than Slurm.
+        """Return when all of these jobs work, or have no more to wait for than Slurm; some may have ended.
 
         Raises:
-            ChangeFailed: one has ended, or can never start, or does not work in time.
+            ChangeFailed: all have ended, or one can never start, or does not work in time.
         """
         began, pause_s = time.monotonic(), _POLL_S
         while True:
@@ -486,13 +496,16 @@ class Slurm:
             live, passed_s = {job.id: job for job in seen.of(app.id)}, time.monotonic() - began
             of_ours = [live[job_id] for job_id in ids if job_id in live]
             ended = [job_id for job_id in ids if job_id not in live]
-            if ended:
-                self._failed(app, seen, ended[0])
+            if ended and not of_ours:
+                raise self._failure(app, ended[0], self._why_ended(app, seen, ended[0]))
             never = next((job for job in of_ours if job.waits and reasons.never_starts(job.reason)), None)
             if never:
                 raise ChangeFailed(f"deploy {app.id}: {never.id} never starts: {reasons.why_waiting(never.reason)}")
             states = {jobs.instance(self._project, job, seen.note(job), "", "").state for job in of_ours}
             if states <= {"running"} or (states <= {"running", "waiting"} and passed_s > _WAITS_S):
+                for job_id in ended:
+                    name = instance_name(self._project, slug_of(app.id), job_id)
+                    self._say(f"{name} {self._why_ended(app, seen, job_id)}")
                 return
             if passed_s > timeout_s:
                 late = next(job for job in of_ours if not (note := seen.note(job)) or note.word != "up")
@@ -500,10 +513,9 @@ class Slurm:
             time.sleep(pause_s)
             pause_s = min(pause_s * 1.2, _SLOWEST_POLL_S)
 
-    def _failed(self, app: AppSpec, seen: Seen, job_id: str) -> None:
+    def _why_ended(self, app: AppSpec, seen: Seen, job_id: str) -> str:
         name = instance_name(self._project, slug_of(app.id), job_id)
-        how = next((one.detail for one in jobs.ended(self._project, seen, app.id) if one.name == name), "has ended")
-        raise self._failure(app, job_id, how)
+        return next((one.detail for one in jobs.ended(self._project, seen, app.id) if one.name == name), "has ended")
 
     def _failure(self, app: AppSpec, job_id: str, how: str) -> ChangeFailed:
         lines = [line for _, line in logs.lines(self._shell, self._place(app).logs, [job_id], _LAST_LINES, every_line)]
@@ -515,6 +527,11 @@ class Slurm:
     def _status_of(self, app: AppSpec, seen: Seen) -> AppStatus:
         found, tag_sources = seen.of(app.id), self._sources_of(app)
         live = [jobs.instance(self._project, job, seen.note(job), app.image, tag_sources) for job in found]
+        if is_rabbitmq(app) and (
+            others := sum(not job.waits and job.app_id != app.id for job in seen.jobs if job.lives)
+        ):
+            hint = f"; {others} jobs of workers have room: ./inv worker.scale{self.flag} gives some of it back"
+            live = [replace(one, detail=one.detail + hint) if one.state == "waiting" else one for one in live]
         gone: list[Instance] = []
         if len(live) < app.instances:
             gone = list(jobs.ended(self._project, seen, app.id))[: app.instances - len(live)]

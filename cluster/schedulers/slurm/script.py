@@ -21,6 +21,8 @@ PASSED_ON = (
 )  # fmt: skip
 OPTIONS = (*PASSED_ON, "setup", "rabbitmq", "here")
 
+_NICE = 100  # with the usual weights of Slurm's priorities it orders the jobs of one person, and little more
+
 # The notice before the time limit: as long as an action may take, else so long. Slurm looks each half minute, and gives
 # it at the last look before.
 _NOTICE_S = 180
@@ -60,8 +62,8 @@ def slug_of(app_id: str) -> str:
     return app_id.removeprefix("/").replace("/", "-")
 
 
-def options(app: AppSpec, place: Place, version: int, notice_s: float) -> list[str]:
-    """Return the options of sbatch for one instance."""
+def options(app: AppSpec, place: Place, version: int, notice_s: float, is_worker: bool = False) -> list[str]:
+    """Return the options of sbatch for one instance; workers let what they depend on begin before them."""
     given = dict(app.engine_options)
     found = [
         f"--job-name={place.job_name}", f"--comment={place.mark}app={app.id};version={version}",
@@ -69,6 +71,7 @@ def options(app: AppSpec, place: Place, version: int, notice_s: float) -> list[s
         f"--signal=B:USR1@{notice_s:.0f}",
     ]  # fmt: skip
     found += [f"--time={time_text(app.time_limit_s)}"] if app.time_limit_s else []
+    found += [f"--nice={_NICE}"] if is_worker and "nice" not in given else []
     return found + passed_on(given)
 
 
@@ -123,7 +126,7 @@ def head(
         is_trial: the command runs once, and nothing is noted of it.
     """
     lines = ["#!/bin/bash"]
-    lines += [f"#SBATCH {_for_sbatch(option)}" for option in options(app, place, version, notice)]
+    lines += [f"#SBATCH {_for_sbatch(option)}" for option in options(app, place, version, notice, is_worker)]
     exports = [f"export {name}={shlex.quote(value)}" for name, value in sorted(env.items())]
     lines += ["app_environment() {", *(exports or [":"]), "}"]
     health = app.health
