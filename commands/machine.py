@@ -33,13 +33,15 @@ def status(c: Any, watch: bool = False, at: str = "", marathon: str = "", url: s
     help={
         "data": "delete the volumes too: the queues' messages, and the images in the registry",
         "now": "do not wait for running actions",
+        "at": "where: ENGINE[:ADDRESS], such as marathon:10.0.0.10:8080 (default: this machine)",
+        "marathon": "Marathon, HOST:PORT[,HOST:PORT]; short for --at marathon:HOST:PORT",
     }
 )
-def down(c: Any, data: bool = False, now: bool = False) -> None:
-    """Stop what was started here; the messages, and the images in the registry, stay unless --data."""
+def down(c: Any, data: bool = False, now: bool = False, at: str = "", marathon: str = "") -> None:
+    """Stop what was started here, or on a cluster; the messages, and the registry's images, stay unless --data."""
     from cluster.operations.down import down as stop_all
 
-    stop_all(settings_of(c.config), data=data, now=now, say=say)
+    stop_all(settings_of(c.config), data=data, now=now, at=at, marathon=marathon, say=say)
 
 
 @task(

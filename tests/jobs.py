@@ -46,6 +46,12 @@ class Jobs:
         self.idle = options.idle()
         return self._status_of(change.app)
 
+    def stop(self, app_id: str, now: bool = False) -> bool:
+        return bool(self.apps.pop(app_id, None))
+
+    def delete_data(self, app_id: str) -> list[str]:
+        return [] if self.apps else ["data/amqp"]
+
     def status(self) -> list[AppStatus]:
         return [self._status_of(app) for app in self.apps.values()]
 

@@ -44,7 +44,7 @@ def test_messages_of_this_moment_are_counted(
         channel.basic_publish("", queue_name, b"x")
         (counted,) = found(queue_counts.now(management, broker.url), queue_name)
         assert (counted.ready, counted.consumers) == (number, 0)
-    assert f"{queue_name} 3" in down._messages_lost(broker.settings)
+    assert f"{queue_name} 3" in down._messages_lost(broker.settings, broker.scheduler)
     channel.queue_delete(queue_name)
     assert found(queue_counts.now(management, broker.url), queue_name) == []
 
@@ -130,7 +130,7 @@ def test_what_is_not_known_is_a_question_mark_and_null(
         "?",
         "?",
     ]
-    assert re.search(rf"those in .*{queue_name}", down._messages_lost(broker.settings))
+    assert re.search(rf"those in .*{queue_name}", down._messages_lost(broker.settings, broker.scheduler))
     channel.queue_delete(queue_name)
 
 
@@ -140,6 +140,6 @@ def test_without_amqp_the_management_api_is_believed(broker: Broker, management:
 
 def test_a_queue_that_does_not_answer_stops_nothing(broker: Broker) -> None:
     away = replace(broker.settings, queue=replace(broker.settings.queue, management_port=1))
-    assert "is not known" in down._messages_lost(away)
+    assert "is not known" in down._messages_lost(away, broker.scheduler)
     assert json.loads(listing.View(away, as_json=True, say=print).once())["queues"] is None
     assert str(away.queue.management.url) in listing.View(away, say=print).once().splitlines()[-1]

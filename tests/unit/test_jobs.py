@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 
 from cluster import credentials
+from cluster.apps.app import AppSpec
 from cluster.apps.component_apps import Work
 from cluster.apps.flags import AppOverrides, time_limit
 from cluster.components import QUEUE
 from cluster.operations import operate
 from cluster.operations.brokers import own_address, queue_at
 from cluster.operations.deploy import Rollout, deploy_queue, deploy_workers
+from cluster.operations.down import down
 from cluster.operations.operate import Target
+from cluster.schedulers import selection
 from tests.conftest import SETTINGS
 from tests.jobs import FILE, Jobs, as_engine, waiting
 from tests.refusing import refusal
@@ -151,3 +154,17 @@ def test_this_machine_reaches_the_queue_by_another_way_than_its_instances(jobs: 
     assert (str(there.amqp), str(there.web)) == ("node1:20001", "node1:20002")
     assert (str(here.amqp), str(here.web)) == ("127.0.0.1:30001", "127.0.0.1:30002")
     assert replace(here, amqp=there.amqp, web=there.web) == there
+
+
+def test_all_of_a_cluster_is_stopped_where_that_is_said(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    settings = replace(SETTINGS, scheduler="slurm")
+    monkeypatch.setattr(selection, "connect", lambda *_: jobs)
+    monkeypatch.setattr(selection, "of_this_machine", lambda *_: [])
+    jobs.apps = {name: AppSpec(name) for name in (QUEUE.app_id, "/worker-a", "/worker-b")}
+    down(settings, data=False, now=False, say=said.append)
+    assert (len(jobs.apps), said[0].count("down --at slurm")) == (3, 1)
+    down(settings, data=True, now=False, at="slurm", say=said.append)
+    stopped = [line.split()[1] for line in said if line.startswith("stopping")]
+    assert (jobs.apps, stopped) == ({}, ["/worker-a", "/worker-b", QUEUE.app_id])
+    assert "data/amqp" in said[-1]
