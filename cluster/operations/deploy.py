@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pika.exceptions import ChannelClosedByBroker
+
 from cluster.apps.app import AppSpec, AppStatus, Change, Image
 from cluster.apps.component_apps import (
     Work,
@@ -37,9 +39,9 @@ from cluster.queue.login import QueueAddress, QueueLogin, Secrets
 from cluster.schedulers import BrokerLocation, DeployOptions, Say, Scheduler, selection
 from cluster.schedulers.instances import data_name
 from cluster.settings import Settings
-from scripts.amqp.broker import open_blocking, redacted
+from scripts.amqp.broker import broker_errors, open_blocking, redacted
 from scripts.amqp.management import QueueCount
-from scripts.amqp.queues import run_of
+from scripts.amqp.queues import failed_queue, queue_arguments, run_of
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
 
@@ -185,6 +187,7 @@ def deploy_workers(
     waiting = partial(replacing.messages_waiting, url, work.queue) if rollout.is_watched else None
     with queue_login.used(settings, login if login and login.id else None):
         status = rollout.make(change, present, check, waiting)
+    _make_queue_if_elastic(settings, engine, app, work)
     if rollout.options.wait:
         say(_who_takes(status, work.queue, url))
         if rollout.is_watched and workers.is_paused(url, work.queue):
@@ -208,6 +211,18 @@ def _as_many_as_there(app: AppSpec, present: AppSpec | None, overrides: AppOverr
         flag = "--instances and --max-instances change" if kept.max_instances else "--instances changes"
         say(f"{app.id} keeps its {present.number} instances ({flag} their number)")
     return kept
+
+
+def _make_queue_if_elastic(settings: Settings, engine: Scheduler, app: AppSpec, work: Work) -> None:
+    """Make the work queue as workers do, as far as that can be: they may come only when something is in it."""
+    if not app.max_instances:
+        return
+    with suppress(ClusterError, ChannelClosedByBroker):
+        url = work.url or queue_at(settings, engine).url
+        with broker_errors(url), open_blocking(url) as connection:
+            arguments = queue_arguments(work.queue, connection._impl.server_properties or {})
+            for name in (failed_queue(work.queue), work.queue):
+                connection.channel().queue_declare(name, durable=True, arguments=arguments[name])
 
 
 def _refuse_beside_run(settings: Settings, rollout: Rollout, work: Work, present: AppSpec | None) -> None:

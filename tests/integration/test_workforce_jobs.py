@@ -13,6 +13,7 @@ from cluster.apps.app import AppSpec, Instance
 from cluster.apps.component_apps import Work, options_of, worker_app
 from cluster.apps.flags import AppOverrides
 from cluster.operations import deploy, workforce
+from cluster.operations.deploy import Rollout, deploy_workers
 from cluster.operations.wanted_workers import Wanted, idle_workers
 from cluster.operations.workforce import Workforce, workers_ready
 from tests.conftest import Broker
@@ -141,6 +142,15 @@ def test_as_many_as_the_queue_needs_are_left_in_peace(cluster: Cluster) -> None:
     assert (cluster.wanted, force.slots) == ((0, 40), 80)
     assert "0 to 40" in cluster.said[0]
     assert (force.trouble(), force.waiting()) == ("", "")
+
+
+def test_workers_that_come_when_there_is_work_have_a_queue_for_it(cluster: Cluster, rig: Rig) -> None:
+    with rig.channel() as channel:
+        channel.queue_delete(rig.queue)
+    rollout, work = Rollout(as_engine(cluster.jobs), print), Work.of(cluster.settings, queue=rig.queue, action="cat")
+    deploy_workers(cluster.settings, rollout, work, overrides=AppOverrides.of(max_instances=4))
+    rig.publish(b"x")
+    assert rig.ready() == 1
 
 
 def test_an_action_that_has_changed_here_is_named(
