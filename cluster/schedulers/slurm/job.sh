@@ -4,6 +4,7 @@
 #   TERM  Our stop, which reaches this shell alone (scancel -b), or an end by Slurm, which reaches every process of the job.
 #         The app is told; a worker knows by a TERM of its own which of the two it is.
 #   USR2  Our stop that waits for nothing: the app is killed.
+#   HUP   The app is ended, and started again in this very job, which keeps what it has of its node.
 #   USR1  The time limit is near (sbatch --signal): the app is told, and another job takes this one's place.
 
 # shellcheck shell=bash disable=SC2154,SC2317,SC2086
@@ -94,6 +95,11 @@ stop() {
     if [ -n "$pid" ]; then kill -"$stop_signal" "$pid" 2>/dev/null; fi
 }
 
+begin_again() {
+    interrupted=yes again=yes
+    if [ -n "$pid" ]; then kill -"$stop_signal" "$pid" 2>/dev/null; fi
+}
+
 end_now() {
     trap '' TERM USR1 USR2
     disown -a # bash would print how each of them has ended
@@ -121,18 +127,17 @@ watch() {
     done
 }
 
-interrupted='' told='' pid='' watcher=''
+interrupted='' told='' again='' pid='' watcher=''
 trap stop TERM
 trap limit_is_near USR1
 trap end_now USR2
+trap begin_again HUP
 own=$(mktemp -d "${TMPDIR:-/tmp}/cluster.XXXXXX") || exit 1
 if [ -n "$is_trial" ]; then job_note=$own/note; fi
 note starting
 if [ -z "${SLURM_JOB_ID:-}${is_trial}" ]; then echo "$(hostname) $$" >"$folder/here"; fi
 export HOST=$node MARATHON_APP_ID=$app_id MESOS_TASK_ID=$name CLUSTER_APP_FOLDER=$folder
 export CLUSTER_WORKER_ALIVE_FILE=$own/alive
-CLUSTER_ADDRESS_BEFORE=$(cat "$folder/address" 2>/dev/null)
-export CLUSTER_ADDRESS_BEFORE
 app_environment
 # What sets up `module` is read by login shells alone.
 # shellcheck source=/dev/null
@@ -148,6 +153,9 @@ fi
 
 pause_s=1
 while [ -z "$told" ]; do
+    CLUSTER_ADDRESS_BEFORE=$(cat "$folder/address" 2>/dev/null)
+    export CLUSTER_ADDRESS_BEFORE
+    again=''
     (cd "$HOME" && exec sh -c "$command") &
     pid=$!
     watch &
@@ -160,6 +168,7 @@ while [ -z "$told" ]; do
         [ -n "$interrupted" ] || break
     done
     kill "$watcher" 2>/dev/null
+    if [ -n "$again" ] && [ -z "$told" ]; then continue; fi
     # What never worked is not tried again: its exit code is for a person to see.
     if [ "$code" = 0 ] || [ -n "$told" ] || ! grep -qs '^up ' "$job_note"; then break; fi
     echo "$name ended with exit code $code; it is started again in $pause_s s" >&2

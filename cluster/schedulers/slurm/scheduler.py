@@ -204,7 +204,11 @@ class Slurm:
         """Make a change; return when all of it works, or waits for Slurm."""
         app = change.app
         with self._folder.locked(app.id):
-            steps = self._steps(app, self._look(), change.kind == "restart", options)
+            seen = self._look()
+            if change.kind == "restart" and (job := self._restarts_in_place(app, seen)):
+                self._begin_again(app, job, options)
+                return self._status_of(app, self._look())
+            steps = self._steps(app, seen, change.kind == "restart", options)
             place = self._place(app)
             self._folder.send(app, place, self._files)
             batch = self._script(app, steps.version)
@@ -343,6 +347,21 @@ class Slurm:
         if not stays:
             kind = "create" if present is None and not live else "restart" if restart else "replace"
         return Steps(version, tuple(stop), tuple(keep), missing, kind)
+
+    def _restarts_in_place(self, app: AppSpec, seen: Seen) -> Job | None:
+        """Return the queue's job where that alone is to begin anew; another one might wait for room behind workers."""
+        present, live = _app_in(seen, app.id), seen.of(app.id)
+        if not (is_rabbitmq(app) and present and present.digest == app.digest and len(live) == 1):
+            return None
+        return live[0] if live[0].state == "RUNNING" and live[0].id != HERE and not seen.is_ending(live[0]) else None
+
+    def _begin_again(self, app: AppSpec, job: Job, options: DeployOptions) -> None:
+        """Have a job start its program anew, and follow that."""
+        note = shlex.quote(f"{self._folder.of_app(app.id)}/jobs/{job.id}")
+        self._shell.step(f"restart {app.id}", f'echo "starting {job.node} $(date +%s) " >{note}')
+        self._commands.cancel(f"restart {app.id}", [job.id], "-b -s HUP")
+        if options.wait:
+            self._follow(app, [job.id], options.timeout_s)
 
     def _by_use(self, found: Sequence[Job], seen: Seen, options: DeployOptions) -> list[Job]:
         """Order jobs by who is missed most: those that run an action, those that could, those that wait or end."""
