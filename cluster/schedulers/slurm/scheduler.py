@@ -55,6 +55,7 @@ from scripts.one_line import one_line
 
 _SHARED_HERE = ROOT / ".run" / "slurm"
 _SHARED_THERE = ".cluster"  # in the home of the login node
+_USUAL_PROJECT = "cluster"  # as invoke.yaml has it
 _CODE = "code:"
 _KEEPER = ".keeper"
 
@@ -113,7 +114,10 @@ class Slurm:
         self._project = settings.project
         self._commands = Commands(shell)
         self._files: dict[str, bytes] = {}
-        self.place = f"Slurm at {login}" if login else "Slurm"
+        # A project's queue is its own: what is noted of it is not for that of another.
+        self.place = (
+            f"Slurm{f' at {login}' if login else ''}{f' ({self._project})' * (self._project != _USUAL_PROJECT)}"
+        )
         is_usual = settings.scheduler == self.name and login == settings.slurm.login
         self.flag = "" if is_usual else f" --at {self.name}{login and f':{login}'}"
 
@@ -170,7 +174,7 @@ class Slurm:
         """Return the address of a port of the queue, which it has written down itself."""
         seen = self._look()
         app = self._existing(seen, app_id)
-        ports = dict(line.split(" ", 1) for line in seen.lines(app_id, "ports") if " " in line)
+        ports = self._ports(app_id, seen)
         # The file of one whose node has failed is still there.
         if not ports or all(job.waits for job in seen.of(app_id)):
             self._hurry(seen.of(app_id))
@@ -178,6 +182,9 @@ class Slurm:
         if port_name and port_name not in ports:
             raise ClusterError(f"{app_id} has no port {port_name!r}; those are {', '.join(ports)}")
         return HostPort.parse(ports[port_name or next(iter(ports))])
+
+    def _ports(self, app_id: str, seen: Seen) -> dict[str, str]:
+        return dict(line.split(" ", 1) for line in seen.lines(app_id, "ports") if " " in line)
 
     def reach(self, address: HostPort) -> HostPort:
         """Return the address by which this machine gets to one of the cluster."""
