@@ -67,7 +67,7 @@ def test_the_password_is_red_where_workers_could_not_log_in() -> None:
     wanted = {"/s/amqp": b"secret\n", "/s/marathon": b"other\n"}
 
     def finding(found: dict[str, bytes | None]) -> Finding:
-        host: Any = SimpleNamespace(read=found.get)
+        host: Any = SimpleNamespace(read=lambda path, sudo: found.get(path))
         return password(host, replace(ASKED, secrets=wanted))["password"]
 
     assert finding({**wanted}) == Finding("yes")
