@@ -63,9 +63,10 @@ def wait(
 ) -> None:  # fmt: skip
     """Wait until nothing of a queue is ready, in work or to be tried again; exit code 2 where messages failed."""
     from cluster.operations import wait as waiting
+    from cluster.operations.brokers import flags_of
 
     flags = waiting.Flags(queue, halt, wait_timeout, retry_for, at, marathon, url)
     ended = waiting.run(settings_of(c.config), flags, say)
     if json:
         result(ended.as_json())
-    waiting.check(ended)
+    waiting.check(ended, flags_of(at, marathon, url))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cluster.components import QUEUE
 from cluster.schedulers import Say, Scheduler, selection
 from cluster.settings import Settings
-from scripts.amqp.broker import parameters
+from scripts.amqp.broker import parameters, redacted
 from scripts.amqp.management import Management, management_of
 from scripts.errors import ClusterError
 from scripts.hostport import HostPort
@@ -25,7 +26,8 @@ _GUESSED_API_S = 2.0
 class Broker(NamedTuple):
     """A broker: its URL, its management API, and how it is found again when it has moved.
 
-    `last_found` tells the URL at which it was found last; None for one that does not move.
+    `last_found` tells the URL at which it was found last; None for one that does not move. `flags` mean it in a command
+    line that is suggested, as `flags_of` returns them.
     """
 
     url: str
@@ -34,6 +36,7 @@ class Broker(NamedTuple):
     service: str = ""
     api_s: float = _KNOWN_API_S
     last_found: Callable[[], str] | None = None
+    flags: str = ""
 
     def url_now(self) -> str:
         """Return its URL as it is known now."""
@@ -53,20 +56,28 @@ class _Moving:
         return self.found.url
 
 
+def flags_of(at: str, marathon: str, url: str) -> str:
+    """Return the flags that say which broker, for a command line, each with a blank before; without a login."""
+    given = (("--at", at), ("-m", marathon), ("-u", url and redacted(url)))
+    return "".join(f" {flag} {shlex.quote(value)}" for flag, value in given if value)
+
+
 def broker_meant(settings: Settings, url: str, at: str, marathon: str, say: Say) -> Broker:
     """Return the broker of -u, else the queue of the engine that is meant, which may move where that has hosts."""
     if url and (marathon or at):
         raise ClusterError(f"-u and {'-m' if marathon else '--at'} both say where the queue is: give one")
+    flags = flags_of(at, marathon, url)
     if url:
-        return Broker(url, lambda: management_of(parameters(url), None), api_s=_GUESSED_API_S)
+        return Broker(url, lambda: management_of(parameters(url), None), api_s=_GUESSED_API_S, flags=flags)
     choice = selection.chosen(settings, at, marathon)
     if choice.is_here:
-        return Broker(settings.queue.url, lambda: settings.queue.management)
+        return Broker(settings.queue.url, lambda: settings.queue.management, flags=flags)
     engine = selection.connect(settings, choice, say)
     queue, service = _Moving(settings, engine), f"{QUEUE.app_id} of {engine.place}"
     return Broker(
-        queue.found.url, lambda: queue.found.management, queue.find, service, last_found=lambda: queue.found.url
-    )
+        queue.found.url, lambda: queue.found.management, queue.find, service, last_found=lambda: queue.found.url,
+        flags=flags,
+    )  # fmt: skip
 
 
 def queue_at(settings: Settings, engine: Scheduler) -> QueueAddress:

@@ -6,7 +6,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator
 
-from cluster.operations.failed_queue import Failed, are, none_meant, part_of
+from cluster.operations.failed_queue import Failed, are, part_of
 from cluster.operations.failed_queue import Where as Where
 from cluster.operations.failure_pages import SHOWN_BYTES, overview, page, which
 from cluster.queue.export import open_export
@@ -71,7 +71,7 @@ def shown(settings: Settings, where: Where, selection: Selection, as_json: bool,
                 if len(found) < _MOST_SHOWN:
                     found.append((failure, delivered.body if failure.size <= SHOWN_BYTES else b""))
     if not matches:
-        raise none_meant(failed.queue)
+        raise failed.none_meant()
     if matches > len(found):
         say(f"the first {_MOST_SHOWN} of {matches:,} messages: ./inv failed.list --json{where.flags()} has all")
     if as_json:
@@ -104,7 +104,7 @@ def retry(settings: Settings, where: Where, selection: Selection, dry_run: bool,
         with bar("put back", one.count) as advance_to:
             put_back(one, target, selection, say, advance_to)
         if not one.out and not selection.takes_all:
-            raise none_meant(failed.queue)
+            raise failed.none_meant()
     say(f"{part_of(one.out, one.count)} {are(one.out)} {again}, with all attempts")
 
 
@@ -153,7 +153,7 @@ def export(settings: Settings, where: Where, selection: Selection, output: str, 
                     written.write(failure, delivered.body)
                     tags.append(delivered.tag)
             if not written.count:
-                raise none_meant(failed.queue)
+                raise failed.none_meant()
         if drop:
             one.take_out(tags)
     now = f"are out of {one.name!r}" if drop else f"stay in {one.name!r}, as --drop is not given"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cluster.interrupts import Interrupted, Signals
-from cluster.operations.brokers import broker_meant
+from cluster.operations.brokers import broker_meant, flags_of
 from cluster.queue.failures import Failure, Ids, Selection, failure_of
 from cluster.queue.held import Delivered, Held
 from cluster.queue.holding import held
@@ -17,7 +17,7 @@ from cluster.queue.waiting.note import NoteFile
 from cluster.schedulers import Say
 from cluster.settings import Settings
 from cluster.terminal import counted, live_line
-from scripts.amqp.broker import identity, redacted
+from scripts.amqp.broker import identity
 from scripts.amqp.queues import checked_name
 from scripts.background import in_background
 from scripts.errors import ClusterError
@@ -34,9 +34,8 @@ class Where:
 
     def flags(self) -> str:
         """Return the same for a command line; a login in a URL is left out."""
-        url = redacted(self.url) if self.url else ""
-        given = (("-q", self.queue), ("--at", self.at), ("-m", self.marathon), ("-u", url))
-        return "".join(f" {flag} {shlex.quote(value)}" for flag, value in given if value)
+        queue = f" -q {shlex.quote(self.queue)}" if self.queue else ""
+        return f"{queue}{flags_of(self.at, self.marathon, self.url)}"
 
 
 class Failed:
@@ -50,7 +49,7 @@ class Failed:
     @contextmanager
     def held(self) -> Iterator[Held]:
         """Hold its messages."""
-        with held(self.broker.url, self.queue, self._doing, self._ask, self._say) as one:
+        with held(self.broker.url, self.queue, self._doing, self._ask, self._say, self.broker.flags) as one:
             yield one
 
     @contextmanager
@@ -92,7 +91,7 @@ class Failed:
         """Return how many are meant; a choice that none meets is an error."""
         count = sum(selection.meets(failure) for _, failure in self.each(one))
         if not count and not selection.takes_all:
-            raise none_meant(self.queue)
+            raise self.none_meant()
         return count
 
     def chosen(self, one: Held, selection: Selection) -> Selection:
@@ -103,12 +102,12 @@ class Failed:
         for _, failure in self.each(one):
             ids.see(failure)
         one.give_back()
-        return replace(selection, ids=ids.whole(self.queue))
+        return replace(selection, ids=ids.whole(self.queue, self.where.flags()))
 
-
-def none_meant(queue: str) -> ClusterError:
-    """Return the error of a choice that no message meets."""
-    return ClusterError(f"no failed message of {queue!r} is meant by that: ./inv failed.list shows which there are")
+    def none_meant(self) -> ClusterError:
+        """Return the error of a choice that no message meets."""
+        shows = f"./inv failed.list{self.where.flags()} shows which there are"
+        return ClusterError(f"no failed message of {self.queue!r} is meant by that: {shows}")
 
 
 def part_of(count: int, of: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from cluster.operations.brokers import broker_meant
 from cluster.queue import workers
 from cluster.schedulers import Say
@@ -21,13 +23,14 @@ def pause(settings: Settings, queue: str, *, at: str, marathon: str, url: str, s
     """
     name = checked_name(queue or settings.queue.name)
     broker = broker_meant(settings, url, at, marathon, say)
-    is_new = workers.pause(broker.url, name)
+    is_new = workers.pause(broker.url, name, broker.flags)
     reports = workers.ask(broker.url, [name], lambda found: False, _HEARD_WITHIN_S)
     running = sum(len(one.running) for one in reports)
     takes = f"{counted(len(reports), 'worker')} {'takes' if len(reports) == 1 else 'take'} nothing new"
     finish = f"; {counted(running, 'running action')} may finish" if running else ""
     already = "" if is_new else " already"
-    say(f"{name!r} is paused{already}: {takes}{finish}; ./inv queue.resume lets it go on")
+    resume = f"./inv queue.resume -q {shlex.quote(name)}{broker.flags} lets it go on"
+    say(f"{name!r} is paused{already}: {takes}{finish}; {resume}")
 
 
 def resume(settings: Settings, queue: str, *, at: str, marathon: str, url: str, say: Say) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pika.exceptions import ChannelClosedByBroker
 
-from cluster.operations.brokers import Broker, broker_meant
+from cluster.operations.brokers import Broker, broker_meant, flags_of
 from cluster.operations.status_tables import table
 from cluster.queue import workers
 from cluster.queue.counts import Loss, WorkQueue, at_rest, belongs_to, fresh, kinds_of, now, work_queues
@@ -62,8 +62,7 @@ class Place:
     @property
     def flags(self) -> str:
         """Return the flags, each with a blank before it."""
-        given = ("--at", self.at), ("-m", self.marathon), ("-u", self.url and redacted(self.url))
-        return "".join(f" {flag} {value}" for flag, value in given if value)
+        return flags_of(self.at, self.marathon, self.url)
 
 
 def listed(place: Place, *, each: bool, as_json: bool) -> str:
@@ -188,7 +187,9 @@ def _of_name(broker: Broker, name: str, place: Place, *, all_of_it: bool) -> lis
     if not found:
         near = get_close_matches(name, [one.name for one in there], n=1)
         mean = f"do you mean {near[0]!r}? " if near else ""
-        raise ClusterError(f"no queue {name!r} is at {redacted(broker.url)}; {mean}./inv queue.list shows all")
+        raise ClusterError(
+            f"no queue {name!r} is at {redacted(broker.url)}; {mean}./inv queue.list{place.flags} shows all"
+        )
     if any(one.exclusive for one in found if one.name == name):
         raise ClusterError(f"{name!r} belongs to one connection, and ends with it")
     runs = sorted(run[1] for one in there if (run := run_of(one.name)) and run[0] == name)

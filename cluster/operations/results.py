@@ -9,7 +9,7 @@ from typing import Any
 from pika.exceptions import ChannelClosedByBroker
 
 from cluster.interrupts import Interrupted, Signals
-from cluster.operations.brokers import broker_meant
+from cluster.operations.brokers import broker_meant, flags_of
 from cluster.queue.publishing.link import Target
 from cluster.queue.runs.collector import Collector
 from cluster.queue.runs.messages import is_result, record_of
@@ -45,7 +45,7 @@ def collect(
         raise ClusterError("-q is missing: name the queue that workers were given with --results")
     if not output:
         raise ClusterError("--output is missing: name a file such as results.jsonl (.csv, .tsv), or a folder/")
-    _check_name(checked_name(queue))
+    _check_name(checked_name(queue), flags_of(at, marathon, url))
     broker = broker_meant(settings, url, at, marathon, say)
     _check_use(broker.url, queue)
     target = Target(broker.url, queue, retry_for_s=_RETRY_FOR_S, find=broker.find, service=broker.service)
@@ -54,18 +54,18 @@ def collect(
     say(f"took {counted(taken, 'result')} out of {queue!r} into {output}")
 
 
-def _check_name(queue: str) -> None:
+def _check_name(queue: str, flags: str) -> None:
     """Refuse the queue of a run, and those that belong to a work queue."""
     if found := run_of(queue):
         raise ClusterError(
             f"-q {queue!r} has the results of run {found[1]}: the same ./inv map that began it collects them, and "
-            f"./inv map.cancel --run {found[1]} deletes them"
+            f"./inv map.cancel --run {found[1]}{flags} deletes them"
         )
     work = owner_of(queue)
     if queue == failed_queue(work):
         raise ClusterError(
             f"-q {queue!r} has the messages of {work!r} that failed, and no results: ./inv failed.list -q "
-            f"{shlex.quote(work)} shows them, and failed.retry runs them again"
+            f"{shlex.quote(work)}{flags} shows them, and failed.retry runs them again"
         )
     if queue != work:
         raise ClusterError(f"-q {queue!r} has messages of {work!r} that wait for their turn, and no results; {_WHICH}")

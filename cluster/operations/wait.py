@@ -86,16 +86,16 @@ def run(settings: Settings, flags: Flags, say: Say) -> Ended:
         what = f"all {counted(ended.messages, 'message')} of" if ended.messages else "nothing is left to do in"
         say(f"{what} {queue!r}{' are done, none failed' if ended.messages else ''}, after {ended.seconds:.1f} s")
         if wait.failed_now:
-            say(f"{wait.failed_now:,} failed earlier: ./inv failed.list -q {shlex.quote(queue)} shows them")
+            say(f"{wait.failed_now:,} failed earlier: {_why(queue, broker.flags)}")
     return ended
 
 
-def check(ended: Ended) -> None:
-    """Raise MessagesFailed where some have failed."""
+def check(ended: Ended, flags: str = "") -> None:
+    """Raise MessagesFailed where some have failed; `flags` mean their broker in a command line."""
     if ended.failed:
         of = f" of {ended.messages:,}" if ended.messages >= ended.failed else ""
         what = "message" if ended.failed == 1 and not of else "messages"
-        raise MessagesFailed(f"{ended.failed:,}{of} {what} of {ended.queue!r} failed: {_why(ended.queue)}")
+        raise MessagesFailed(f"{ended.failed:,}{of} {what} of {ended.queue!r} failed: {_why(ended.queue, flags)}")
 
 
 class _Looked(NamedTuple):
@@ -137,7 +137,7 @@ class _Wait:
             try:
                 if was_there and self._broker.find:
                     url = _found_again(self._broker.find)
-                with Lookout(url, self._queue, self._broker.management) as lookout:
+                with Lookout(url, self._queue, self._broker.management, self._broker.flags) as lookout:
                     certainty = Certainty(was_lost=was_there)
                     while True:
                         reading = lookout.look()
@@ -172,7 +172,7 @@ class _Wait:
         if halt.most is not None and failed >= halt.most:
             raise MessagesFailed(
                 f"given up: {counted(failed, 'message')} failed (--halt {halt.text}), and workers go on with the rest; "
-                f"{_why(self._queue)}"
+                f"{_why(self._queue, self._broker.flags)}"
             )
 
     def _give_up(self, looked: _Looked, waited_s: float) -> None:
@@ -199,8 +199,8 @@ def _found_again(find: Callable[[], str]) -> str:
         raise ServiceAway(str(error)) from error
 
 
-def _why(queue: str) -> str:
-    return f"./inv failed.list -q {shlex.quote(queue)} says why"
+def _why(queue: str, flags: str) -> str:
+    return f"./inv failed.list -q {shlex.quote(queue)}{flags} says why"
 
 
 def _pause_s(reading: Reading, clear_for_s: float) -> float:

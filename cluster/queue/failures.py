@@ -136,15 +136,15 @@ class Ids:
             if failure.id.startswith(given) and (len(found) < 3 or failure.id == given):
                 found.add(failure.id)
 
-    def whole(self, queue: str) -> tuple[str, ...]:
-        """Return the whole ids.
+    def whole(self, queue: str, flags: str = "") -> tuple[str, ...]:
+        """Return the whole ids; `flags` mean the queue in a command line.
 
         Raises:
             ClusterError: none begins so, or several do.
         """
-        return tuple(self._one(given, found, queue) for given, found in self._found.items())
+        return tuple(self._one(given, found, queue, flags) for given, found in self._found.items())
 
-    def _one(self, given: str, found: set[str], queue: str) -> str:
+    def _one(self, given: str, found: set[str], queue: str, flags: str) -> str:
         if given in found:
             return given
         if len(found) == 1:
@@ -152,7 +152,7 @@ class Ids:
         if found:
             raise ClusterError(f"--id {given}: give more of it: {' and '.join(sorted(found)[:2])} begin so")
         raise ClusterError(
-            f"--id {given}: no failed message of {queue!r} has such an id: ./inv failed.list --json has all"
+            f"--id {given}: no failed message of {queue!r} has such an id: ./inv failed.list --json{flags} has all"
         )
 
 

@@ -40,10 +40,12 @@ Ask = Callable[[Callable[[Management], Any]], Any]
 
 
 @contextmanager
-def held(url: str, queue: str, doing: str, ask: Ask, say: Callable[[str], None]) -> Iterator[Held]:
+def held(
+    url: str, queue: str, doing: str, ask: Ask, say: Callable[[str], None], flags: str = ""
+) -> Iterator[Held]:  # fmt: skip
     """Hold the failed queue of a work queue.
 
-    `doing` says to others who is in their way.
+    `doing` says to others who is in their way; `flags` mean the broker in a command line.
 
     Raises:
         ClusterError: no such queue, or another process takes from its failed queue, or to look would lose messages.
@@ -59,7 +61,7 @@ def held(url: str, queue: str, doing: str, ask: Ask, say: Callable[[str], None])
     try:
         with losses(url):
             lock = Lock(connection, url, failed_queue(queue), ask)
-            one = Held(connection, url, lock.name, lock.wait(say) if lock.find(queue) else 0)
+            one = Held(connection, url, lock.name, lock.wait(say) if lock.find(queue, flags) else 0)
         with Signals() as signals:
             try:
                 yield one
@@ -90,7 +92,7 @@ class Lock:
         self._connection, self._url, self._ask = connection, url, ask
         self._is_taken = False
 
-    def find(self, queue: str) -> bool:
+    def find(self, queue: str, flags: str) -> bool:
         """Tell whether there is anything to hold.
 
         Raises:
@@ -100,7 +102,8 @@ class Lock:
         if found is None and queue != (work := owner_of(queue)):
             raise ClusterError(f"-q {queue!r}: it has messages of {work!r}; give -q {shlex.quote(work)}")
         if found is None and self._look(queue) is None:
-            raise ClusterError(f"no queue {queue!r} at {redacted(self._url)}: ./inv queue.list shows which there are")
+            shows = f"./inv queue.list{flags} shows which there are"
+            raise ClusterError(f"no queue {queue!r} at {redacted(self._url)}: {shows}")
         return bool(found and (found.message_count or found.consumer_count))
 
     def wait(self, say: Callable[[str], None]) -> int:

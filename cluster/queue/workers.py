@@ -66,15 +66,17 @@ def reports(url: str, names: Sequence[str], within_s: float = 1.0) -> list[Repor
     return ask(url, queues, lambda found: len(found) >= len(inboxes), within_s)
 
 
-def pause(url: str, queue: str) -> bool:
+def pause(url: str, queue: str, flags: str = "") -> bool:
     """Let the workers of a queue take nothing new, those to come as well; False: that was so.
+
+    `flags` mean the broker in a command line.
 
     Raises:
         ClusterError: no such queue; or as `broker_errors`.
     """
     with opened(url) as connection:
         if not _is_there(connection, queue):
-            raise ClusterError(f"there is no queue {queue!r}: ./inv queue.list shows which there are")
+            raise ClusterError(f"there is no queue {queue!r}: ./inv queue.list{flags} shows which there are")
         was_paused = _is_there(connection, paused_queue(queue))
         channel = connection.channel()
         server = connection._impl.server_properties or {}

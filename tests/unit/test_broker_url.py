@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 import ssl
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from cluster.operations import wait
+from cluster.operations.brokers import flags_of
 from scripts.amqp import broker
-from scripts.errors import ServiceAway, WrongUsage
+from scripts.errors import MessagesFailed, ServiceAway, WrongUsage
 from scripts.hostport import HostPort
 from scripts.worker import options
 from tests.refusing import refusal
@@ -131,3 +134,16 @@ def test_a_port_that_takes_connections_and_closes_them_may_be_a_broker_that_star
     """So does the proxy of a container whose broker does not listen yet; pika tells no more of what is no broker."""
     with wire.serving(wire.saying(answer)) as place:
         assert place in refusal(broker.open_blocking, f"amqp://{place}", by=ServiceAway)
+
+
+@pytest.mark.parametrize(
+    ("given", "flags"),
+    [
+        (("slurm:me@login", "", ""), ["--at", "slurm:me@login"]),
+        (("", "10.0.0.1:8080", ""), ["-m", "10.0.0.1:8080"]),
+        (("", "", "amqp://me:secret@host/?a=1&b=2"), ["-u", "amqp://host/?a=1&b=2"]),
+    ],
+)
+def test_what_is_suggested_asks_the_same_broker(given: tuple[str, str, str], flags: list[str]) -> None:
+    words = refusal(wait.check, wait.Ended("q", 2, 1, 0.1), flags_of(*given), by=MessagesFailed)
+    assert shlex.join(flags) in words

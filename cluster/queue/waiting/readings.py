@@ -43,11 +43,11 @@ class Lookout:
         ClusterError: there is no such queue, or the broker refuses to say.
     """
 
-    def __init__(self, url: str, queue: str, management: Callable[[], Management]) -> None:
+    def __init__(self, url: str, queue: str, management: Callable[[], Management], flags: str = "") -> None:
         self.queue, self.failed, self.api_problem = queue, 0, ""
         # Somebody looks at the failed queue, and holds its messages meanwhile (`inv failed.list`).
         self.is_failed_held = False
-        self._url, self._management = url, management
+        self._url, self._management, self._flags = url, management, flags
         self._side_queues = queues.side_queues(queue)
         self._beside = [queues.failed_queue(queue), *self._side_queues]
         self._there: set[str] = set()
@@ -210,5 +210,5 @@ class Lookout:
             found = self._api(lambda api: api.queues())
             known = {queues.owner_of(one.name) for one in found if not queues.is_inbox(one.name)}
         nearest = get_close_matches(self.queue, known - {self.queue}, n=1)
-        mend = f"did you mean {nearest[0]!r}?" if nearest else "./inv queue.list shows which there are"
+        mend = f"did you mean {nearest[0]!r}?" if nearest else f"./inv queue.list{self._flags} shows which there are"
         return f"there is no queue {self.queue!r} at {redacted(self._url)}: {mend}"
