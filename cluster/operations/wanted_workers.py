@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 from collections.abc import Callable, Sequence
@@ -22,6 +23,9 @@ from scripts.worker.options import Options, parse
 
 # So long workers that have nothing to do keep from others what they hold, and are there for what comes next.
 _IDLE_S = "120"
+
+# By so much of a file it is told whether it is a text.
+_BEGINNING_BYTES = 1024
 
 # Of an app's command line, and not of its work.
 _NOT_ITS_WORK = {"tag", "management"}
@@ -80,18 +84,30 @@ def local_action(action: Sequence[str], folder: Path, place_of: Callable[[Path],
     """Return an action for plain processes, which run in another folder than this.
 
     Its program, or the script that this program is to run, may be a file here: it is named by its place there then. A
-    path from the root is the same there.
+    path from the root is the same there, but for a script of this user, which may be edited while workers run it.
     """
     words = list(action)
     places = [ROOT / "components" / "worker" / "scripts"]
     is_known = any((place / words[0]).exists() for place in places) or shutil.which(words[0])
     for place in range(min(2, len(words))):
         if PurePath(words[place]).is_absolute():
+            words[place] = place_of(Path(words[place])) if _is_own_script(Path(words[place])) else words[place]
             break
         if ("/" in words[place] or place or not is_known) and (folder / words[place]).is_file():
             words[place] = place_of((folder / words[place]).absolute())
             break
     return tuple(words)
+
+
+def _is_own_script(path: Path) -> bool:
+    """Return True for a text of this user that is in no folder of programs."""
+    try:
+        if path.parent.name == "bin" or not path.is_file() or path.stat().st_uid != os.getuid():
+            return False
+        with path.open("rb") as file:
+            return b"\0" not in file.read(_BEGINNING_BYTES)
+    except OSError:
+        return False
 
 
 def action_of(app: AppSpec) -> str:

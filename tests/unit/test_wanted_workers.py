@@ -105,6 +105,17 @@ def test_an_action_of_this_folder_is_named_by_its_whole_path(tmp_path: Path, act
     assert list(local_action(shlex.split(action), tmp_path)) == words
 
 
+def test_a_script_of_one_s_own_is_copied_under_its_whole_path_too(tmp_path: Path) -> None:
+    for name, content in (("mc.sh", b"#!/bin/sh"), ("mc", b"\x7fELF\0"), ("bin/mc.sh", b"#!/bin/sh")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    found = [
+        local_action([str(tmp_path / name), "x"], tmp_path, lambda file: "copied")[0]
+        for name in ("mc.sh", "mc", "bin/mc.sh", "none")
+    ]
+    assert found == ["copied", *(str(tmp_path / name) for name in ("mc", "bin/mc.sh", "none"))]
+
+
 @pytest.mark.parametrize(
     ("found", "words"),
     [
