@@ -145,6 +145,9 @@ def explained(error: ParseError, contexts: Any) -> str:
     task = error.context.name if error.context else None
     if unknown and task and unknown[2].startswith("-"):
         flags = [flag for flag in contexts[task].flags if flag.startswith("--")]
+        option = unknown[2].partition("=")[0].removeprefix("--")
+        if "--engine-option" in flags and option in _engine_options():
+            return f"error: {unknown[2]} is an option of an engine: write --engine-option {option}=VALUE"
         return (
             f"error: {unknown[2]} is not a flag of {task}{_nearest(unknown[2], flags)}: ./inv --help {task} lists them"
         )
@@ -157,6 +160,13 @@ def explained(error: ParseError, contexts: Any) -> str:
     if empty and task:
         return f"error: --{empty[1]} needs a value: ./inv --help {task} says which"
     return words if words.startswith("error: ") else f"error: {words}"
+
+
+def _engine_options() -> set[str]:
+    """Return the names of what is given to engines with --engine-option."""
+    from cluster.schedulers.selection import SCHEDULERS
+
+    return {option for engine in SCHEDULERS.values() for option in engine.load().options}
 
 
 def _no_command(word: str, contexts: Any) -> str:

@@ -264,6 +264,7 @@ def ours(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("worker", ["'worker'", "./inv --list worker"]),
         ("down --dat", ["--dat ", "mean --data?", "./inv --help down"]),
         ("down --nwo=x", ["--nwo ", "mean --now?"]),
+        ("worker.deploy --partition work", ["--engine-option partition="]),
         ("down -z", ["-z ", "./inv --help down"]),
         (f"publish --files {__file__} {__file__}", [repr(__file__), "--files", "'*.csv'"]),
         ("down xyz", ["'xyz'", "./inv --list", "./inv --help down"]),
