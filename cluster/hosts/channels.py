@@ -42,10 +42,15 @@ def quoted(word: str) -> str:
     return f"'{pieces}'"
 
 
+class NotBegun(ServiceAway):
+    """The connection was broken before a command was sent: it can be sent again on another."""
+
+
 def execute(name: str, transport: Any, line: str, stdin: bytes, timeout_s: float, on_line: OnLine | None) -> Ran:
     """Run a line of shell on the host `name` and wait for its end.
 
     Raises:
+        NotBegun: the connection had broken before.
         ServiceAway: the host went away in the middle.
         ClusterError: the line did not end in time; it may go on over there.
     """
@@ -56,7 +61,7 @@ def execute(name: str, transport: Any, line: str, stdin: bytes, timeout_s: float
     try:
         channel = transport.open_session(timeout=timeout_s)
     except BROKEN as error:
-        raise lost from error
+        raise NotBegun(str(lost)) from error
     out, err = _Output(on_line, is_error=False), _Output(on_line, is_error=True)
     expired = threading.Event()
     limit = threading.Timer(timeout_s, _cut, (channel, expired))

@@ -28,7 +28,7 @@ from paramiko.ssh_exception import (
 )
 
 from cluster.hosts import ssh_config
-from cluster.hosts.channels import BROKEN, end
+from cluster.hosts.channels import BROKEN, NotBegun, end
 from cluster.hosts.host import Host
 from cluster.hosts.host_keys import KnownOnly
 from cluster.hosts.login import SECOND_FACTOR, Login, NotLetIn
@@ -141,7 +141,11 @@ class KeptHost(Shell):
         self, command: str, *, input: bytes = b"", timeout_s: float = COMMAND_TIMEOUT_S  # noqa: A002 (as subprocess)
     ) -> Ran:  # fmt: skip
         """Run a command and return how it ended, whatever its exit code; raises as `kept`."""
-        return kept(self._settings, self._host).run(command, input=input, timeout_s=timeout_s)
+        try:
+            return kept(self._settings, self._host).run(command, input=input, timeout_s=timeout_s)
+        except NotBegun:
+            # It broke since it was looked at: hours may lie between two commands.
+            return kept(self._settings, self._host).run(command, input=input, timeout_s=timeout_s)
 
     def reach(self, address: HostPort) -> HostPort:
         """Return the address of a port of this machine that leads to `address`; raises as `kept`."""

@@ -50,7 +50,7 @@ class Workers:
         return self.queue.slurm(f"sbatch --parsable {self.queue.folder}/{script}").strip()
 
     def jobs(self) -> list[Job]:
-        return read_jobs(self.queue.slurm(f"squeue -h -r -n {self.name} -o '%i|%T|%r'"))
+        return read_jobs(self.queue.slurm(f"squeue -h -r -n {self.name} -o '%i|%T|%r|%k'"))
 
     def running(self) -> list[str]:
         return [job.id for job in self.jobs() if not job.waits]
