@@ -67,6 +67,15 @@ def test_a_look_has_what_is_wanted_and_what_jobs_say() -> None:
     assert list(seen.lines("/amqp", "ports")) == ["amqp n1:5000", "management n1:5001"]
 
 
+def test_the_folder_may_have_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / "my data; echo x"
+    (folder / "apps" / "a").mkdir(parents=True)
+    (folder / "apps" / "a" / "ports").write_text("amqp n1:5000\n")
+    command = f"squeue() {{ :; }}; {jobs.look_command(str(folder))}"
+    printed = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
+    assert list(read(printed).lines("/a", "ports")) == ["amqp n1:5000"]
+
+
 def test_a_torn_note_is_none() -> None:
     assert Note.read("") is None
     assert Note.read("up n1 soon") is None

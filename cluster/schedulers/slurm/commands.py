@@ -62,7 +62,8 @@ class Commands:
         while len(found) < count:
             piece = min(largest, count - len(found))
             command = f"{_CLEAN}sbatch --parsable --array=1-{piece} {shlex.quote(path)}"
-            number = self.run(doing, command).strip().partition(";")[0]
+            # A login shell may have printed something before.
+            number = self.run(doing, command).split()[-1].partition(";")[0]
             found += [f"{number}_{index}" for index in range(1, piece + 1)]
         return found
 

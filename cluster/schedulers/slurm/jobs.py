@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -147,8 +148,9 @@ _ALIVE_HERE = 'if [ "$host" != "$(hostname)" ] || grep -qsa job.sh "/proc/$pid/c
 
 def look_command(folder: str) -> str:
     """Return the command that tells all: a line for each job, and after a zero byte each line of all small files."""
+    squeue = f'squeue -h -r -u "$(id -un)" -t all -o "{FORMAT}"'
     return (
-        f'squeue -h -r -u "$(id -un)" -t all -o "{FORMAT}" || exit 1; printf "\\0"; cd {folder} 2>/dev/null || exit 0; '
+        f'{squeue} || exit 1; printf "\\0"; cd {shlex.quote(folder)} 2>/dev/null || exit 0; '
         "grep -rsI '' apps --exclude-dir=versions --exclude=here --exclude='*.sh' --exclude='*.new' --exclude='*.stop' "
         "--exclude='.*'; "
         f'for each in apps/*/here; do [ -e "$each" ] || continue; read -r host pid <"$each"; {_ALIVE_HERE}; done'

@@ -13,7 +13,7 @@ from pathlib import Path
 from cluster.apps.app import AppSpec, AppStatus, Change, HealthCheck, Image, Instance, Kind, differences
 from cluster.apps.component_apps import options_of
 from cluster.apps.definitions import refuse_other_queue
-from cluster.components import WORKER
+from cluster.components import QUEUE, WORKER
 from cluster.hosts import ssh
 from cluster.hosts.host import Host
 from cluster.hosts.shell import Shell, ThisMachine
@@ -553,15 +553,23 @@ class Slurm:
     def _status_of(self, app: AppSpec, seen: Seen) -> AppStatus:
         found, tag_sources = seen.of(app.id), self._sources_of(app)
         live = [jobs.instance(self._project, job, seen.note(job), app.image, tag_sources) for job in found]
-        if is_rabbitmq(app) and (
-            others := sum(not job.waits and job.app_id != app.id for job in seen.jobs if job.lives)
-        ):
-            hint = f"; {others} jobs of workers have room: ./inv worker.scale{self.flag} gives some of it back"
-            live = [replace(one, detail=one.detail + hint) if one.state == "waiting" else one for one in live]
+        if is_rabbitmq(app):
+            live = [self._as_queue(one, seen) for one in live]
         gone: list[Instance] = []
         if len(live) < app.instances:
             gone = list(jobs.ended(self._project, seen, app.id))[: app.instances - len(live)]
         return AppStatus(replace(app, image=""), (*live, *gone))
+
+    def _as_queue(self, one: Instance, seen: Seen) -> Instance:
+        """Return the queue's instance with where it is, or with who has the room that it waits for."""
+        if one.state == "running":
+            ports = self._ports(QUEUE.app_id, seen)
+            return replace(one, ports={name: HostPort.parse(address) for name, address in ports.items()})
+        others = sum(not job.waits and job.app_id != QUEUE.app_id for job in seen.jobs if job.lives)
+        if one.state != "waiting" or not others:
+            return one
+        hint = f"; {others} jobs of workers have room: ./inv worker.scale{self.flag} gives some of it back"
+        return replace(one, detail=one.detail + hint)
 
     def _sources_of(self, app: AppSpec) -> str:
         """Return the digest of the sources in an app's code: known where it is the code of this checkout."""
