@@ -141,7 +141,7 @@ def test_an_action_of_this_folder_is_named_by_its_place_at_the_engine(
     for action, words in (
         ("./mine.r {1}", "-- /shared/files/mine.r '{1}'"),
         ("Rscript mine.r", "-- Rscript /shared/files/mine.r"),
-        (f"{tmp_path}/mine.r", f"-- {tmp_path}/mine.r"),
+        (f"{tmp_path}/mine.r", "-- /shared/files/mine.r"),
         ("wordcount.sh", "-- wordcount.sh"),
     ):
         deploy_workers(SETTINGS, Rollout(as_engine(jobs), print), Work.of(SETTINGS, action=action))
