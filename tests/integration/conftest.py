@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Broker
+from tests.integration.network import Network
 from tests.integration.publishing import Queue, clean_up
 from tests.integration.worker_rig import Rig
 
@@ -34,3 +35,12 @@ def to(queue: Queue) -> list[str]:
     """Make the queue; return the flags for it."""
     queue.make()
     return ["-u", queue.url, "-q", queue.name]
+
+
+@pytest.fixture
+def places(rig: Rig) -> Iterator[tuple[Network, Network]]:
+    """Two addresses of the broker."""
+    both = Network(rig.url), Network(rig.url)
+    yield both
+    for one in both:
+        one.down()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,15 +11,6 @@ from tests.integration.worker_rig import Rig, patched
 from tests.waiting import until
 
 pytestmark = pytest.mark.broker
-
-
-@pytest.fixture
-def places(rig: Rig) -> Iterator[tuple[Network, Network]]:
-    """Two addresses of the broker."""
-    both = Network(rig.url), Network(rig.url)
-    yield both
-    for one in both:
-        one.down()
 
 
 def replace(file: Path, text: str) -> None:

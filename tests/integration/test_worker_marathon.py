@@ -30,15 +30,6 @@ def marathon(world: World) -> Iterator[Standin]:
         yield standin
 
 
-@pytest.fixture
-def places(rig: Rig) -> Iterator[tuple[Network, Network]]:
-    """Two addresses of the broker."""
-    both = Network(rig.url), Network(rig.url)
-    yield both
-    for one in both:
-        one.down()
-
-
 def test_it_finds_the_broker_again_when_it_moves(
     rig: Rig, world: World, marathon: Standin, places: tuple[Network, Network]
 ) -> None:

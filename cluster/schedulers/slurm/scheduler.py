@@ -196,7 +196,7 @@ class Slurm:
 
     def broker_for(self, queue_app: str) -> BrokerLocation:
         """Return the file in which the queue writes down its address, and workers read it at each connect."""
-        return BrokerLocation(("-u", f"@{self._address_file(queue_app)}"))
+        return BrokerLocation(("-u", f"@{self._folder.of_app(queue_app)}/address"))
 
     def place_of(self, file: Path) -> str:
         """Return the path by which jobs find a file of this machine; the next change brings it there."""
@@ -280,9 +280,6 @@ class Slurm:
     def _place(self, app: AppSpec) -> Place:
         digest = app.image.removeprefix(_CODE) if app.image.startswith(_CODE) else code.archive()[0]
         return self._folder.place(app, digest)
-
-    def _address_file(self, queue_app: str) -> str:
-        return f"{self._folder.of_app(queue_app)}/address"
 
     def _needs(self, app: AppSpec) -> list[str]:
         return [*resources(app), *passed_on(dict(app.engine_options))]
@@ -572,7 +569,7 @@ class Slurm:
         return replace(one, detail=one.detail + hint)
 
     def _sources_of(self, app: AppSpec) -> str:
-        """Return the digest of the sources in an app's code: known where it is the code of this checkout."""
+        """Return the digest of this checkout's sources where an app runs these, else another text."""
         if not app.image.startswith(_CODE):
             return ""
         return sources.digest(WORKER) if app.image == f"{_CODE}{code.archive()[0]}" else app.image
